@@ -1,0 +1,1 @@
+"""A generated corpus of hostile mail and its harmless look-alikes; nothing of it is stored."""
