@@ -1,0 +1,88 @@
+"""What the lab needs of the machine it runs on: looked for first, named with the way to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from lab.topology import CACHE
+
+NEEDED = {
+    "podman": "podman",
+    "mmdebstrap": "mmdebstrap",
+    "ssh-keygen": "openssh-client",
+    "nsenter": "util-linux",
+    "iptables": "iptables",
+}
+CGROUP = Path("/sys/fs/cgroup")
+CAP_SYS_RESOURCE = 24
+
+
+class LabError(Exception):
+    """Something the lab cannot work without; the message says what, and how to get it."""
+
+
+def run(*command: str, input_text: str | None = None, check: bool = True) -> str:
+    """Run a program and return its output; raise LabError with its last words when it fails."""
+    done = subprocess.run(
+        command, input=input_text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    if check and done.returncode:
+        raise LabError(f"{' '.join(command[:6])} ... failed ({done.returncode}):\n{(done.stderr or done.stdout)[-2000:]}")
+    return done.stdout
+
+
+def check_machine() -> None:
+    """Raise LabError that names everything that is missing."""
+    missing = [package for program, package in NEEDED.items() if not shutil.which(program)]
+    if missing:
+        raise LabError(
+            f"missing: {', '.join(missing)}. On Debian or Ubuntu: apt-get install --no-install-recommends "
+            f"{' '.join(missing)} runc netavark"
+        )
+    if os.geteuid() != 0:
+        raise LabError("the lab makes networks and booted containers: run it as root (sudo make lab)")
+
+
+def is_cgroup2() -> bool:
+    """Whether the machine has the unified cgroup tree."""
+    return run("stat", "-fc", "%T", str(CGROUP)).strip() == "cgroup2fs"
+
+
+def may_raise_limits() -> bool:
+    """Whether CAP_SYS_RESOURCE is in the bounding set (it is missing inside some virtual machines)."""
+    status = Path("/proc/self/status").read_text()
+    bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
+    return bool(int(bounding, 16) >> CAP_SYS_RESOURCE & 1)
+
+
+def containers_conf() -> Path:
+    """The configuration file that podman is pointed to, so that no global file is touched."""
+    return CACHE / "containers.conf"
+
+
+def environment() -> dict[str, str]:
+    """The environment of every program that the lab runs."""
+    return {**os.environ, "CONTAINERS_CONF": str(containers_conf()), "LC_ALL": "C.UTF-8"}
+
+
+def write_containers_conf() -> None:
+    """Write podman's configuration by what the machine can do."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    lines = ["[containers]"]
+    if not may_raise_limits():
+        lines.append('default_ulimits = ["nofile=1024:4096", "nproc=4096:8192"]')
+    lines.append("[engine]")
+    if not containers_conf().exists():
+        containers_conf().write_text("[containers]\n")
+    if not is_cgroup2():
+        lines.append('runtime = "runc"')
+    containers_conf().write_text("\n".join(lines) + "\n")
+
+
+def ensure_key(path: Path) -> None:
+    """Make the key pair by which the controller reaches the lab's hosts."""
+    if not path.exists():
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "gatewright-lab", "-f", str(path))

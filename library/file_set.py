@@ -1,0 +1,346 @@
+#!/usr/bin/python
+"""One task that owns a whole set of files, directories and links."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: file_set
+short_description: Own a whole set of files, directories and links in one task
+description:
+  - Brings every entry to its content, mode and owner, and optionally removes what is not listed.
+  - Files are written beside their target, synced and renamed into place, so that a reader sees the old or the new one.
+  - All entries are looked at before the first is written, so that a mistake in one changes nothing.
+options:
+  root:
+    description: Directory against which relative entry names are taken.
+    type: path
+    default: /
+  entries:
+    description:
+      - Path to content (a string, a regular file) or to a mapping with C(content), C(state) (C(file), C(directory), C(link),
+        C(absent), C(touch)), C(target), C(owner), C(group), C(mode).
+      - C(touch) makes an empty file if there is none and leaves the content of one that is there.
+    type: dict
+    required: true
+  owner:
+    description: Owner (name or number) of entries that name none.
+    type: str
+    default: root
+  group:
+    description: Group (name or number) of entries that name none.
+    type: str
+    default: root
+  mode:
+    description: Mode of files that name none, in octal.
+    type: str
+    default: "0644"
+  directory_mode:
+    description: Mode of directories that name none, in octal.
+    type: str
+    default: "0755"
+  purge:
+    description: Directories, relative to C(root) or absolute, in which files and links that are not listed are removed.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description: Patterns (as in the shell) of file names that C(purge) leaves alone.
+    type: list
+    elements: str
+    default: []
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Own a service directory
+  file_set:
+    root: /etc/dnscache
+    entries:
+      env/IP: "127.0.0.1\n"
+      run: {content: "#!/bin/sh\nexec true\n", mode: "0755"}
+      log/main: {state: directory, owner: dnslog}
+      /service/dnscache: {state: link, target: /etc/dnscache}
+    purge: [env]
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Absolute paths that were (or, in check mode, would be) made, changed or removed, in order.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import contextlib
+import fnmatch
+import grp
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.converters import to_bytes, to_native
+
+STATES = ("file", "directory", "link", "absent", "touch")
+KEYS = {"content", "state", "target", "owner", "group", "mode"}
+DIFF_BYTES = 100_000
+
+
+class EntryError(Exception):
+    """An entry that cannot be brought about; the message names it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What shall stand at `path`; owner, group: None where the host does not know the name yet (check mode)."""
+
+    path: str
+    state: str
+    content: bytes | None
+    target: str
+    owner: int | None
+    group: int | None
+    mode: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands at a path now; kind is one of file, directory, link, other, absent."""
+
+    kind: str
+    content: bytes | None = None
+    target: str = ""
+    owner: int = 0
+    group: int = 0
+    mode: int = 0
+
+
+def resolve(name, database, kind, path, check_mode):
+    """Return the numeric id of a user or group given by name or number.
+
+    In check mode a name that does not exist yet gives None: an earlier task would have made it.
+    """
+    text = str(name)
+    if text.isdigit():
+        return int(text)
+    try:
+        entry = database(text)
+    except KeyError as error:
+        if check_mode:
+            return None
+        raise EntryError(f"{path}: no {kind} {text!r} on this host") from error
+    return entry.pw_uid if kind == "user" else entry.gr_gid
+
+
+def parse_mode(text, path):
+    """Return an octal mode string as a number."""
+    try:
+        mode = int(str(text), 8)
+    except ValueError as error:
+        raise EntryError(f"{path}: mode {text!r} is not octal") from error
+    if not 0 <= mode <= 0o7777:
+        raise EntryError(f"{path}: mode {text!r} is out of range")
+    return mode
+
+
+def parse_entry(name, value, params, check_mode):
+    """Turn one item of `entries` into an Entry."""
+    path = os.path.normpath(os.path.join(params["root"], name))
+    if isinstance(value, str):
+        value = {"content": value}
+    if not isinstance(value, dict):
+        raise EntryError(f"{path}: neither content nor a mapping")
+    unknown = sorted(set(value) - KEYS)
+    if unknown:
+        raise EntryError(f"{path}: unknown key {unknown[0]!r}")
+    state = value.get("state", "file")
+    if state not in STATES:
+        raise EntryError(f"{path}: state {state!r} is not one of {', '.join(STATES)}")
+    if state == "file" and not isinstance(value.get("content"), str):
+        raise EntryError(f"{path}: a file needs its content as a string")
+    if state == "link" and not value.get("target"):
+        raise EntryError(f"{path}: a link needs its target")
+    default_mode = params["directory_mode"] if state == "directory" else params["mode"]
+    return Entry(
+        path=path,
+        state=state,
+        content=to_bytes(value["content"], errors="surrogate_or_strict") if state == "file" else None,
+        target=value.get("target", ""),
+        owner=resolve(value.get("owner", params["owner"]), pwd.getpwnam, "user", path, check_mode),
+        group=resolve(value.get("group", params["group"]), grp.getgrnam, "group", path, check_mode),
+        mode=parse_mode(value.get("mode", default_mode), path),
+    )
+
+
+def look(path):
+    """Return what stands at a path, without following a link."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Found("absent")
+    facts = {"owner": status.st_uid, "group": status.st_gid, "mode": stat.S_IMODE(status.st_mode)}
+    if stat.S_ISLNK(status.st_mode):
+        return Found("link", target=os.readlink(path), **facts)
+    if stat.S_ISDIR(status.st_mode):
+        return Found("directory", **facts)
+    if stat.S_ISREG(status.st_mode):
+        with open(path, "rb") as handle:
+            return Found("file", content=handle.read(), **facts)
+    return Found("other", **facts)
+
+
+def matches(entry, found):
+    """Whether what was found is what the entry asks for."""
+    if entry.state == "absent":
+        return found.kind == "absent"
+    if entry.state == "link":
+        return found.kind == "link" and found.target == entry.target
+    kind = "directory" if entry.state == "directory" else "file"
+    return (
+        found.kind == kind
+        and (entry.content is None or found.content == entry.content)
+        and (found.owner, found.group, found.mode) == (entry.owner, entry.group, entry.mode)
+    )
+
+
+def remove(path, found):
+    """Remove what stands at a path; a directory with all that is in it."""
+    if found.kind == "directory":
+        shutil.rmtree(path)
+    elif found.kind != "absent":
+        os.unlink(path)
+
+
+def replace_atomically(entry, content):
+    """Write a file beside its target, with its owner and mode, and rename it into place."""
+    directory = os.path.dirname(entry.path)
+    descriptor, temporary = tempfile.mkstemp(prefix=".file_set.", dir=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            os.fchown(handle.fileno(), entry.owner, entry.group)
+            os.fchmod(handle.fileno(), entry.mode)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.rename(temporary, entry.path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def make_link(entry):
+    """Put a symbolic link into place in one step."""
+    temporary = f"{entry.path}.file_set.{os.getpid()}"
+    os.symlink(entry.target, temporary)
+    os.rename(temporary, entry.path)
+
+
+def apply(entry, found):
+    """Bring one entry about."""
+    if entry.state == "absent":
+        remove(entry.path, found)
+        return
+    os.makedirs(os.path.dirname(entry.path), mode=0o755, exist_ok=True)
+    replaceable = found.kind in ("file", "link") and entry.state != "directory"
+    keeps = (entry.state == "directory" and found.kind == "directory") or replaceable
+    if not keeps:
+        remove(entry.path, found)
+    if entry.state == "link":
+        make_link(entry)
+    elif entry.state == "directory":
+        os.makedirs(entry.path, exist_ok=True)
+        os.chown(entry.path, entry.owner, entry.group)
+        os.chmod(entry.path, entry.mode)
+    else:
+        kept = found.content if found.kind == "file" else None
+        replace_atomically(entry, entry.content if entry.content is not None else kept or b"")
+
+
+def strays(params, wanted):
+    """Return the files and links in purged directories that no entry names."""
+    found = []
+    for name in params["purge"]:
+        directory = os.path.normpath(os.path.join(params["root"], name))
+        if not os.path.isdir(directory):
+            continue
+        for item in sorted(os.listdir(directory)):
+            path = os.path.join(directory, item)
+            kept = any(fnmatch.fnmatch(item, pattern) for pattern in params["keep"])
+            if path not in wanted and not kept and (os.path.islink(path) or not os.path.isdir(path)):
+                found.append(path)
+    return found
+
+
+def describe(path, kind, content, target, owner, group, mode):
+    """Return one side of a diff: a line of facts, then the content."""
+    if kind == "absent":
+        return ""
+    if kind == "link":
+        return f"link to {target}\n"
+    names = f"{kind}, mode {mode:04o}, owner {owner}, group {group}\n"
+    if content is None:
+        return names
+    if len(content) > DIFF_BYTES or b"\0" in content:
+        return names + f"({len(content)} bytes, not shown)\n"
+    return names + content.decode("utf-8", "backslashreplace")
+
+
+def diff_of(entry, found):
+    """Return the before and after of an entry as Ansible shows them."""
+    before = describe(entry.path, found.kind, found.content, found.target, found.owner, found.group, found.mode)
+    kind = {"touch": "file"}.get(entry.state, entry.state)
+    content = entry.content if entry.state != "touch" else found.content or b""
+    after = describe(entry.path, kind, content, entry.target, entry.owner, entry.group, entry.mode)
+    return {"before_header": entry.path, "after_header": entry.path, "before": before, "after": after}
+
+
+def run(module):
+    """Look at everything first, then change what differs."""
+    params = module.params
+    entries = [parse_entry(name, value, params, module.check_mode) for name, value in params["entries"].items()]
+    for path in strays(params, {entry.path for entry in entries}):
+        entries.append(Entry(path, "absent", None, "", 0, 0, 0))
+    pending = [(entry, found) for entry in entries if not matches(entry, found := look(entry.path))]
+    if not module.check_mode:
+        for entry, found in pending:
+            try:
+                apply(entry, found)
+            except OSError as error:
+                raise EntryError(f"{entry.path}: {error.strerror}") from error
+    return {
+        "changed": bool(pending),
+        "changed_paths": [entry.path for entry, _ in pending],
+        "diff": [diff_of(entry, found) for entry, found in pending],
+    }
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "default": "/"},
+            "entries": {"type": "dict", "required": True},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "mode": {"type": "str", "default": "0644"},
+            "directory_mode": {"type": "str", "default": "0755"},
+            "purge": {"type": "list", "elements": "str", "default": []},
+            "keep": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except EntryError as error:
+        module.fail_json(msg=to_native(error))
+
+
+if __name__ == "__main__":
+    main()

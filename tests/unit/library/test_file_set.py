@@ -1,0 +1,98 @@
+"""file_set: what an administrator sees of it in a run, in a check and in a diff."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODULE = Path(__file__).parents[3] / "library" / "file_set.py"
+
+
+def run(entries: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
+    """Run the module as Ansible does: a process with JSON on standard input."""
+    owner = {"owner": str(os.getuid()), "group": str(os.getgid())}
+    arguments = {"ANSIBLE_MODULE_ARGS": {"entries": entries, "_ansible_check_mode": check, **owner, **options}}
+    done = subprocess.run(
+        [sys.executable, str(MODULE)], input=json.dumps(arguments), capture_output=True, text=True, check=False
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    entries = {
+        "me": "gw.example.org\n",
+        "log": {"state": "directory", "mode": "0700"},
+        "run": {"content": "#!/bin/sh\n", "mode": "0755"},
+        "link": {"state": "link", "target": "me"},
+        "log/state": {"state": "touch", "mode": "0600"},
+    }
+    first = run(entries, root=str(tmp_path))
+    assert first["changed"] is True
+    assert len(first["changed_paths"]) == 5
+    assert (tmp_path / "me").read_text() == "gw.example.org\n"
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "link").readlink() == Path("me")
+    assert run(entries, root=str(tmp_path))["changed"] is False
+
+
+def test_check_mode_shows_a_true_diff_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "me").write_text("old\n")
+    result = run({"me": "new\n", "sub/other": "x\n"}, check=True, root=str(tmp_path))
+    assert result["changed_paths"] == [str(tmp_path / "me"), str(tmp_path / "sub/other")]
+    assert "old" in result["diff"][0]["before"] and "new" in result["diff"][0]["after"]
+    assert (tmp_path / "me").read_text() == "old\n"
+    assert not (tmp_path / "sub").exists()
+
+
+def test_purge_removes_what_is_not_listed_but_for_kept_patterns(tmp_path: Path) -> None:
+    for name in ("me", "stray", "rcpthosts.cdb"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "directory").mkdir()
+    result = run({"me": "x"}, root=str(tmp_path), purge=["."], keep=["*.cdb"])
+    assert str(tmp_path / "stray") in result["changed_paths"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["directory", "me", "rcpthosts.cdb"]
+
+
+def test_touch_keeps_what_is_written_there(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("precious")
+    run({"state": {"state": "touch", "mode": "0600"}}, root=str(tmp_path))
+    assert (tmp_path / "state").read_text() == "precious"
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "conf").symlink_to("elsewhere")
+    run({"conf": "ours"}, root=str(tmp_path))
+    assert not (tmp_path / "conf").is_symlink()
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"content": "x", "colour": "red"}, "unknown key 'colour'"),
+        ({"content": "x", "mode": "rw"}, "mode 'rw' is not octal"),
+        ({"content": "x", "owner": "nobody-such"}, "no user 'nobody-such'"),
+        ({"state": "link"}, "a link needs its target"),
+        ({"state": "gone"}, "state 'gone' is not one of"),
+        (7, "neither content nor a mapping"),
+    ],
+)
+def test_a_wrong_entry_is_named_and_nothing_is_written(tmp_path: Path, entry: Any, words: str) -> None:
+    result = run({"good": "x", "wrong": entry}, root=str(tmp_path))
+    assert result["failed"] is True
+    assert words in result["msg"] and str(tmp_path / "wrong") in result["msg"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_owner_is_no_error_in_check_mode(tmp_path: Path) -> None:
+    result = run({"log": {"state": "directory", "owner": "qmaill-to-come"}}, check=True, root=str(tmp_path))
+    assert result["changed"] is True
