@@ -1,0 +1,274 @@
+"""The scanner's configuration: one JSON file, every key with a default, every mistake named by its key.
+
+The role renders /etc/gatescan/config.json from the inventory. A key that is unknown or of the wrong type is an
+error and not a warning: a misspelt `quarantine` must not silently mean the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import socket
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatescan.budget import Limits
+
+DEFAULT_PATH = Path("/etc/gatescan/config.json")
+PATH_VARIABLE = "GATESCAN_CONFIG"
+"""Names another configuration file, for tests and for a second instance."""
+
+ACTIONS = ("accept", "tag", "quarantine", "quarantine+reject", "reject", "tempfail")
+"""What can be done with a message, from the mildest to the strictest."""
+
+DEFAULT_ACTIONS: Mapping[str, str] = types.MappingProxyType(
+    {
+        # Nobody can undo the delivery of a virus; the copy is for the administrator who asks what it was.
+        "infected": "quarantine",
+        # As the paper has it: the sender's server gets 250, the recipient hears of it and can ask for a release.
+        "policy": "quarantine",
+        # Readers that disagree are how filters are passed by; honest software does not write such mail.
+        "ambiguous": "quarantine",
+        # Not wholly looked at, thus not known to be clean; to try again would not change the outcome.
+        "limit": "quarantine",
+        # A password-protected archive is the commonest wrapping of malware; a person decides.
+        "encrypted": "quarantine",
+        # S/MIME and OpenPGP are made so that a gateway cannot look: two people wanted it. Delivered with a tag.
+        "encrypted-mail": "tag",
+        # Could not look: the sender tries again, and the administrator is told.
+        "engine-error": "tempfail",
+    }
+)
+"""The action of each verdict; `encrypted-mail` is the end-to-end encrypted mail among the `encrypted`."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `key` names the entry, such as `quarantine.max_bytes`."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}" if key else problem)
+        self.key = key
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class RulesConfig:
+    """Where the rules are: the text that people edit and the file that `rules build` makes of it."""
+
+    source: Path = Path("/etc/gatescan/quarantine-attachments.txt")
+    compiled: Path = Path("/var/lib/gatescan/rules.json")
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineConfig:
+    """The Maildir of held messages and its bounds. A full quarantine answers 4xx; clean mail still flows."""
+
+    directory: Path = Path("/var/spool/gatescan/quarantine")
+    max_bytes: int = 5_000_000_000
+    max_messages: int = 50_000
+    min_free_bytes: int = 500_000_000
+    """Free space that must be left on the file system after a message was stored."""
+    expire_days: float = 30.0
+    """Held longer than this: removed by `gatescan quarantine expire`."""
+    expire_released_days: float = 7.0
+    """The same for messages that were released: their recipients have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """The warm process that answers the queue client."""
+
+    socket: Path = Path("/run/gatescan/gatescan.sock")
+    socket_mode: int = 0o666
+    """Who may connect; a string such as "0660" in the file. qmail-inject runs as any user, hence the default."""
+    workers: int = 4
+    backlog: int = 64
+    """Connections that may wait for a worker; more are refused at once with 4xx."""
+    deadline: float = 180.0
+    """Seconds that one message may take in all, engines included; then its worker is killed and the answer is 4xx."""
+    recycle_messages: int = 5_000
+    recycle_bytes: int = 200_000_000
+    """A worker that has judged so many messages, or has grown so large, ends and is replaced."""
+    memory_bytes: int = 1_500_000_000
+    """Address space of a worker (RLIMIT_AS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionsConfig:
+    """What is done for each verdict: defaults, then the direction's, then the recipient domain's."""
+
+    inbound: dict[str, str] = field(default_factory=dict)
+    outbound: dict[str, str] = field(default_factory=dict)
+    domains: dict[str, dict[str, str]] = field(default_factory=dict)
+    reason: bool = False
+    """Tell the sender's server why a message is refused (needs a qmail-smtpd that reads the text)."""
+
+    def check(self) -> None:
+        """Raise ConfigError for a verdict or an action that does not exist."""
+        tables = {"inbound": self.inbound, "outbound": self.outbound}
+        tables |= {f"domains.{domain}": table for domain, table in self.domains.items()}
+        for where, table in tables.items():
+            for verdict, action in table.items():
+                key = f"actions.{where}.{verdict}"
+                if verdict not in DEFAULT_ACTIONS:
+                    raise ConfigError(key, f"no such verdict; one of {', '.join(DEFAULT_ACTIONS)}")
+                if action not in ACTIONS:
+                    raise ConfigError(key, f"no such action: {action}; one of {', '.join(ACTIONS)}")
+                if verdict == "engine-error" and action in ("accept", "tag"):
+                    raise ConfigError(key, "a message that could not be looked at is never delivered")
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesConfig:
+    """Who hears of a blocked message, and how often."""
+
+    enabled: bool = True
+    admin: str = "postmaster"
+    sender_name: str = "Mail gateway"
+    admin_verdicts: tuple[str, ...] = ("infected", "policy", "encrypted", "ambiguous", "limit", "engine-error")
+    recipient_verdicts: tuple[str, ...] = ("policy", "encrypted", "ambiguous", "limit")
+    """Local recipients hear of these; never of `infected`: nobody misses a virus."""
+    digest_minutes: float = 60.0
+    """An address gets at most one notice in this time; what was blocked meanwhile is in the next one."""
+    max_pending: int = 10_000
+    """Notices that may wait in the spool; further ones are only in the journal."""
+    templates: Path = Path("/etc/gatescan/templates")
+    """Files here replace the shipped templates of the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalConfig:
+    """Where it is written down what was done."""
+
+    quarantine_log: Path = Path("/var/log/gatescan/quarantine.log")
+    json_log: Path = Path("/var/log/gatescan/messages.jsonl")
+    metrics: Path = Path("/var/lib/gatescan/gatescan.prom")
+    counters: Path = Path("/var/lib/gatescan/counters")
+    """Directory of the workers' counter files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the scanner can be told. `load` reads it from a file."""
+
+    hostname: str = field(default_factory=socket.gethostname)
+    local_domains: tuple[str, ...] = ()
+    """Domains whose recipients may get notices; a leading dot covers the subdomains."""
+    spool: Path = Path("/var/spool/gatescan")
+    next_queue: tuple[str, ...] = ("/var/qmail/bin/qmail-queue",)
+    """The program that takes released messages and notices: the real qmail-queue, past the scanner."""
+    rules: RulesConfig = field(default_factory=RulesConfig)
+    quarantine: QuarantineConfig = field(default_factory=QuarantineConfig)
+    daemon: DaemonConfig = field(default_factory=DaemonConfig)
+    limits: Limits = field(default_factory=Limits)
+    actions: ActionsConfig = field(default_factory=ActionsConfig)
+    notices: NoticesConfig = field(default_factory=NoticesConfig)
+    journal: JournalConfig = field(default_factory=JournalConfig)
+    engines: tuple[dict[str, typing.Any], ...] = ()
+    """One table an engine; the engine's adapter knows its keys."""
+
+    @property
+    def notices_spool(self) -> Path:
+        """Directory of the notices that wait to be sent."""
+        return self.spool / "notices"
+
+
+def load(path: Path | None = None) -> Config:
+    """Read the configuration from `path`, else from $GATESCAN_CONFIG, else from the default place.
+
+    A file that is not there is an error: a scanner must not run on defaults that nobody chose.
+    """
+    path = path or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("", f"cannot read {path}: {error}") from error
+    try:
+        return parse(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ConfigError("", f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
+
+
+def parse(data: object) -> Config:
+    """Make a Config of decoded JSON; raise ConfigError for what is unknown or of the wrong type."""
+    config = _build(Config, data, "")
+    config.actions.check()
+    if config.daemon.workers < 1:
+        raise ConfigError("daemon.workers", "at least 1")
+    if not config.next_queue:
+        raise ConfigError("next_queue", "names no program")
+    return config
+
+
+_T = typing.TypeVar("_T")
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, typing.Any]:
+    return typing.get_type_hints(cls)
+
+
+def _build(cls: type[_T], data: object, where: str) -> _T:
+    if not isinstance(data, dict):
+        raise ConfigError(where, f"an object is needed here, not {_kind(data)}")
+    hints = _hints(cls)
+    for key in data:
+        if key not in hints:
+            raise ConfigError(_join(where, key), f"no such key; one of {', '.join(hints)}")
+    return cls(**{key: _convert(hints[key], value, _join(where, key)) for key, value in data.items()})
+
+
+def _convert(hint: typing.Any, value: object, where: str) -> object:
+    """`value` as the type that the data class declares; the few shapes that the configuration uses."""
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(where, f"a list is needed here, not {_kind(value)}")
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(where, f"an object is needed here, not {_kind(value)}")
+        item = typing.get_args(hint)[1]
+        return {key: _convert(item, entry, _join(where, key)) for key, entry in value.items()}
+    if hint is typing.Any:
+        return value
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_scalar(hint: type, value: object, where: str) -> object:
+    if where == "daemon.socket_mode" and isinstance(value, str):
+        try:
+            return int(value, 8)
+        except ValueError:
+            raise ConfigError(where, f"not an octal mode: {value}") from None
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise ConfigError(where, f"a {_NAMES[hint]} is needed here, not {_kind(value)}")
+    if isinstance(value, int | float) and value < 0:
+        raise ConfigError(where, "must not be negative")
+    return value
+
+
+_NAMES: Mapping[type, str] = {
+    str: "string", Path: "string", int: "whole number", float: "number", bool: "truth value (true or false)",
+    dict: "object", list: "list", type(None): "null",
+}  # fmt: skip
+
+
+def _kind(value: object) -> str:
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key

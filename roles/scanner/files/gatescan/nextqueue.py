@@ -1,0 +1,74 @@
+"""Handing a message to the next queue program, the real qmail-queue, past the scanner.
+
+For releases and notices only: the mail that the gateway accepts is handed on by the queue client itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import IO
+
+from gatescan import __version__
+from gatescan.config import Config
+
+TIMEOUT = 300.0
+"""Seconds that the queue program may take."""
+
+
+class QueueError(Exception):
+    """The queue program did not take the message; `permanent` if it never will."""
+
+    def __init__(self, problem: str, permanent: bool = False) -> None:
+        super().__init__(problem)
+        self.permanent = permanent
+
+
+def envelope(sender: str, recipients: Iterable[str]) -> bytes:
+    """The envelope as qmail-queue reads it. The addresses hold no NUL: they came out of such an envelope."""
+    parts = [b"F" + _raw(sender)]
+    parts += [b"T" + _raw(address) for address in recipients]
+    return b"\0".join(parts) + b"\0\0"
+
+
+def _raw(address: str) -> bytes:
+    return address.encode("utf-8", "surrogateescape")
+
+
+def submit(config: Config, message: IO[bytes], sender: str, recipients: Iterable[str], received: str = "") -> None:
+    """Queue the rest of `message`; raise QueueError unless the program said 0. `received` makes a trace line."""
+    listed = tuple(recipients)
+    if not listed:
+        raise QueueError("it has no recipient", permanent=True)
+    with tempfile.TemporaryFile() as body, tempfile.TemporaryFile() as addresses:
+        if received:
+            date = formatdate(time.time(), localtime=True)
+            body.write(f"Received: {received} at {config.hostname} ({__version__}); {date}\n".encode())
+        shutil.copyfileobj(message, body, 1 << 20)
+        addresses.write(envelope(sender, listed))
+        for file in (body, addresses):
+            file.flush()
+            file.seek(0)
+        _run(config.next_queue, body, addresses)
+
+
+def _run(program: tuple[str, ...], body: IO[bytes], addresses: IO[bytes]) -> None:
+    # QMAILQUEUE would lead a program that honours it back to the scanner.
+    environment = {name: value for name, value in os.environ.items() if name != "QMAILQUEUE"}
+    try:
+        done = subprocess.run(
+            program, stdin=body, stdout=addresses, stderr=subprocess.DEVNULL, env=environment, timeout=TIMEOUT, check=False
+        )
+    except OSError as error:
+        raise QueueError(f"cannot run {program[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired:
+        raise QueueError(f"{program[0]} took longer than {TIMEOUT:g} seconds") from None
+    if done.returncode < 0:
+        raise QueueError(f"{program[0]} was killed by signal {-done.returncode}")
+    if done.returncode:
+        raise QueueError(f"{program[0]} said {done.returncode}", permanent=11 <= done.returncode <= 40)

@@ -1,0 +1,363 @@
+"""The quarantine: a Maildir that is the truth, and an index that can always be made anew from it.
+
+A held message is one file: a header line `X-Gatescan-Quarantine: {JSON}` with the envelope and the reason, then the
+message, byte for byte. It is written to tmp/, synced, and renamed into new/; so it is there wholly or not at all, and
+its state is its place, which only a rename changes:
+
+    new/ID         held
+    cur/ID:2,F     a release has begun (F, flagged)
+    cur/ID:2,P     released (P, passed on)
+
+A release moves the file to F before the queue gets the message and to P after the queue took it. Killed in between,
+it stays F; releasing it again gives at most one more copy, and none is lost. A lock on the file keeps two
+releases apart. The index (SQLite) makes lists and limits quick. It is never trusted for more: `reconcile` compares it
+with the Maildir, and a damaged one is thrown away and rebuilt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Literal
+
+from gatescan import nextqueue
+from gatescan.config import Config, QuarantineConfig
+from gatescan.model import Buffer
+
+State = Literal["held", "releasing", "released"]
+
+_HEAD = b"X-Gatescan-Quarantine: "
+_HEAD_BOUND = 16_000_000
+"""Longest first line that is read back, in bytes: a hundred thousand recipients fit."""
+_SUFFIX: dict[State, str] = {"held": "", "releasing": ":2,F", "released": ":2,P"}
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS held (
+    id TEXT PRIMARY KEY, time REAL NOT NULL, state TEXT NOT NULL, bytes INTEGER NOT NULL, entry TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS held_bytes ON held (bytes);
+"""
+
+
+class QuarantineError(Exception):
+    """A held message cannot be found, read or released."""
+
+
+class QuarantineFull(QuarantineError):
+    """A bound of the quarantine is reached: nothing more is stored until something expires or is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a held message.
+
+    time: seconds since 1970 (UTC). size: of the message, in bytes. reason: the finding's detail.
+    rule: the rule's place or the engine's name. sender, recipients: the envelope, surrogates for bytes that are no UTF-8.
+    """
+
+    id: str
+    time: float
+    sender: str
+    recipients: tuple[str, ...]
+    from_: str = ""
+    subject: str = ""
+    message_id: str = ""
+    verdict: str = ""
+    code: str = ""
+    reason: str = ""
+    rule: str = ""
+    size: int = 0
+    direction: str = ""
+    remote_ip: str = ""
+    state: State = "held"
+
+
+def new_id(now: float) -> str:
+    """A new id, such as `20261122-160512-3f9a1c77`: sorts by time and can be read out on the telephone."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + os.urandom(4).hex()
+
+
+class Quarantine:
+    """The quarantine of one gateway. Each method may be called by several processes at once."""
+
+    def __init__(self, config: QuarantineConfig) -> None:
+        self.config = config
+        self.directory = config.directory
+        self._index: sqlite3.Connection | None = None
+
+    # --- storing ---
+
+    def store(self, entry: Entry, message: Buffer) -> None:
+        """Hold a message; when this returns it is on the disk. Raises QuarantineFull or OSError, having kept nothing."""
+        head = _HEAD + _encode(entry) + b"\n"
+        size = len(head) + len(message)
+        self._check_room(size)
+        temporary = self.directory / "tmp" / entry.id
+        try:
+            with open(temporary, "xb", buffering=0, opener=_private) as file:
+                _write_all(file, head, message)
+                os.fsync(file.fileno())
+            os.rename(temporary, self.directory / "new" / entry.id)
+            _sync_directory(self.directory / "new")
+        except BaseException:
+            # Not in new/, or not surely there: the sender tries again, so nothing may be left that is held twice.
+            for place in (temporary, self.directory / "new" / entry.id):
+                with contextlib.suppress(OSError):
+                    place.unlink()
+            raise
+        with contextlib.suppress(sqlite3.Error):
+            self._insert(entry, size)
+
+    def _check_room(self, size: int) -> None:
+        config = self.config
+        state = os.statvfs(self.directory)
+        if state.f_bavail * state.f_frsize - size < config.min_free_bytes:
+            raise QuarantineFull(f"less than {config.min_free_bytes} bytes would be left on the disk")
+        count, total = self.totals()
+        if count >= config.max_messages:
+            raise QuarantineFull(f"{count} messages are held, the limit is {config.max_messages}")
+        if total + size > config.max_bytes:
+            raise QuarantineFull(f"{total} bytes are held, the limit is {config.max_bytes}")
+
+    def totals(self) -> tuple[int, int]:
+        """Messages in the quarantine and their bytes, by the index; by the Maildir when the index is broken."""
+        try:
+            row = self._database().execute("SELECT count(*), coalesce(sum(bytes), 0) FROM held").fetchone()
+            return int(row[0]), int(row[1])
+        except sqlite3.Error:
+            sizes = [path.stat().st_size for path, _ in self._files()]
+            return len(sizes), sum(sizes)
+
+    # --- finding ---
+
+    def entries(self) -> list[Entry]:
+        """All entries, the oldest first, after the index was compared with the Maildir."""
+        self.reconcile()
+        rows = self._database().execute("SELECT entry, state FROM held ORDER BY time, id")
+        return [replace(_decode(row[0]), state=row[1]) for row in rows]
+
+    def find(self, wanted: str) -> Entry:
+        """The entry with this id, or the only one whose id ends or begins with it; else QuarantineError."""
+        found = {
+            name: (path, state)
+            for path, state in self._files()
+            if (name := path.name.partition(":")[0]) == wanted or name.startswith(wanted) or name.endswith(wanted)
+        }
+        if wanted in found:
+            found = {wanted: found[wanted]}
+        if not wanted or not found:
+            raise QuarantineError(f"no message {wanted!r} in quarantine")
+        if len(found) > 1:
+            raise QuarantineError(f"{wanted!r} fits {len(found)} messages; write more of the id")
+        path, state = next(iter(found.values()))
+        return replace(self._read_entry(path), state=state)
+
+    def open(self, entry: Entry) -> IO[bytes]:
+        """The held message, as it came, as a file that stands at its first byte."""
+        try:
+            file = open(self._path(entry), "rb")
+        except FileNotFoundError:
+            raise QuarantineError(f"{entry.id} is gone, or was released meanwhile") from None
+        _skip_head(file)
+        return file
+
+    # --- releasing, deleting ---
+
+    def release(self, entry: Entry, config: Config, again: bool = False) -> None:
+        """Give a held message to the original recipients through the next queue, past the scanner, once.
+
+        A message that was released before is refused unless `again`. QuarantineError, with the message still held,
+        when the queue does not take it.
+        """
+        if entry.state == "released" and not again:
+            raise QuarantineError(f"{entry.id} was released before; --again sends one more copy")
+        path = self._path(entry)
+        try:
+            file = open(path, "rb")
+        except FileNotFoundError:
+            raise QuarantineError(f"{entry.id} is gone, or is being released by someone else") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise QuarantineError(f"{entry.id} is being released by someone else") from None
+            begun = self._move(entry, path, "releasing")
+            _skip_head(file)
+            try:
+                nextqueue.submit(config, file, entry.sender, entry.recipients, received="by gatescan release")
+            except nextqueue.QueueError as error:
+                self._move(entry, begun, entry.state)
+                raise QuarantineError(f"{entry.id} is still held: {error}") from error
+            self._move(entry, begun, "released")
+
+    def delete(self, entry: Entry) -> None:
+        """Remove a message for good."""
+        try:
+            self._path(entry).unlink()
+        except FileNotFoundError:
+            raise QuarantineError(f"{entry.id} is gone") from None
+        with contextlib.suppress(sqlite3.Error):
+            database = self._database()
+            database.execute("DELETE FROM held WHERE id = ?", (entry.id,))
+            database.commit()
+
+    def expire(self, now: float) -> list[Entry]:
+        """Remove what is older than the configured days, and what was left half-written for over a day."""
+        day = 86_400.0
+        for path in (self.directory / "tmp").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < now - day:
+                    path.unlink()
+        days: dict[State, float] = {
+            "held": self.config.expire_days,
+            "releasing": self.config.expire_days,
+            "released": self.config.expire_released_days,
+        }
+        old = [entry for entry in self.entries() if entry.time < now - days[entry.state] * day]
+        for entry in old:
+            with contextlib.suppress(QuarantineError):
+                self.delete(entry)
+        return old
+
+    def _path(self, entry: Entry) -> Path:
+        place = "new" if entry.state == "held" else "cur"
+        return self.directory / place / (entry.id + _SUFFIX[entry.state])
+
+    def _move(self, entry: Entry, path: Path, state: State) -> Path:
+        target = self._path(replace(entry, state=state))
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            raise QuarantineError(f"{entry.id} is being released by someone else") from None
+        _sync_directory(target.parent)
+        with contextlib.suppress(sqlite3.Error):
+            database = self._database()
+            database.execute("UPDATE held SET state = ? WHERE id = ?", (state, entry.id))
+            database.commit()
+        return target
+
+    # --- the index ---
+
+    def reconcile(self) -> None:
+        """Make the index agree with the Maildir; the Maildir is right."""
+        try:
+            self._reconcile()
+        except sqlite3.DatabaseError:
+            self._discard_index()
+            self._reconcile()
+
+    def _reconcile(self) -> None:
+        database = self._database()
+        known = dict(database.execute("SELECT id, state FROM held"))
+        for path, state in self._files():
+            id_ = path.name.partition(":")[0]
+            if (before := known.pop(id_, None)) == state:
+                continue
+            if before is not None:
+                database.execute("UPDATE held SET state = ? WHERE id = ?", (state, id_))
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                self._insert(replace(self._read_entry(path), state=state), path.stat().st_size)
+        database.executemany("DELETE FROM held WHERE id = ?", [(id_,) for id_ in known])
+        database.commit()
+
+    def _insert(self, entry: Entry, size: int) -> None:
+        database = self._database()
+        row = (entry.id, entry.time, entry.state, size, _encode(entry).decode("ascii"))
+        database.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?)", row)
+        database.commit()
+
+    def _database(self) -> sqlite3.Connection:
+        if self._index is None:
+            index = sqlite3.connect(self.directory / "index.sqlite", timeout=5.0)
+            # The Maildir is the truth, so the index need not survive a power cut; WAL survives a killed process.
+            index.execute("PRAGMA journal_mode = WAL")
+            index.execute("PRAGMA synchronous = OFF")
+            index.executescript(_SCHEMA)
+            self._index = index
+        return self._index
+
+    def _discard_index(self) -> None:
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            (self.directory / f"index.sqlite{suffix}").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the index, as before a fork."""
+        if self._index is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._index.close()
+            self._index = None
+
+    def _files(self) -> Iterator[tuple[Path, State]]:
+        for place in ("new", "cur"):
+            for path in (self.directory / place).iterdir():
+                yield path, _state_of(path)
+
+    def _read_entry(self, path: Path) -> Entry:
+        with open(path, "rb") as file:
+            head = file.readline(_HEAD_BOUND)
+            state = os.fstat(file.fileno())
+        if head.startswith(_HEAD):
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                return _decode(head[len(_HEAD) :].decode("ascii"))
+        # Put there by hand, or damaged: it is listed, and it can be shown and deleted.
+        id_ = path.name.partition(":")[0]
+        return Entry(id=id_, time=state.st_mtime, sender="", recipients=(), reason="no entry in the file", size=state.st_size)
+
+
+def create(directory: Path) -> None:
+    """Make the Maildir, for its owner only, as the role does."""
+    for place in (directory, directory / "tmp", directory / "new", directory / "cur"):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _state_of(path: Path) -> State:
+    flags = path.name.partition(":2,")[2]
+    if "P" in flags:
+        return "released"
+    return "releasing" if "F" in flags else "held"
+
+
+def _encode(entry: Entry) -> bytes:
+    fields = asdict(entry)
+    del fields["state"]
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def _decode(text: str) -> Entry:
+    fields = json.loads(text)
+    return Entry(**{**fields, "recipients": tuple(fields["recipients"])})
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _write_all(file: IO[bytes], head: bytes, message: Buffer) -> None:
+    """Write both; the message is written from where it lies and not copied."""
+    for data in (head, message):
+        with memoryview(data) as view:
+            done = 0
+            while done < len(view):
+                done += os.write(file.fileno(), view[done : done + (1 << 20)])
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _skip_head(file: IO[bytes]) -> None:
+    head = file.readline(_HEAD_BOUND)
+    if not head.startswith(_HEAD):
+        file.seek(0)
