@@ -1,0 +1,254 @@
+"""One message from the daemon's hands to an answer: judge, decide, hold, tell, write down.
+
+What must be safe is on the disk before the answer is given. What cannot be done safely is answered with 4xx, so that
+the sender keeps the message and tries again: nothing is lost, and nothing passes that was not looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Protocol
+
+from gatescan import __version__, metrics, notify, rules
+from gatescan.config import Config
+from gatescan.context import Context
+from gatescan.judge import Engine, MessageReport, judge
+from gatescan.journal import Journal
+from gatescan.model import Buffer, Finding, Verdict
+from gatescan.policy import TEMPORARY, Decision, decide
+from gatescan.quarantine import Entry, Quarantine, QuarantineFull, new_id
+from gatescan.text import printable
+
+log = logging.getLogger("gatescan")
+
+
+class Ids(Protocol):
+    """What ties a message to other logs; `pid` is the queue client's, and then qmail-queue's."""
+
+    @property
+    def pid(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to the queue client.
+
+    code 0 with headers_to_add: pass the message on with these lines in front. code 0 without: it is held, and done
+    with. Any other code: the client's exit code; text goes to the custom text descriptor (first byte D or Z).
+    """
+
+    code: int
+    text: str = ""
+    headers_to_add: bytes = b""
+
+
+@dataclass(slots=True)
+class Services:
+    """All that a worker keeps from one message to the next. Open it after the fork."""
+
+    config: Config
+    journal: Journal
+    quarantine: Quarantine
+    counters: metrics.Counters
+    engines: Sequence[Engine] = ()
+    rules: rules.RuleSet | None = None
+    _rules_seen: tuple[int, int, int] = (0, 0, 0)
+    _stale: bool = field(default=False)
+
+    @classmethod
+    def open(cls, config: Config, engines: Sequence[Engine] = ()) -> Services:
+        """Open the logs, the counters and the rules; raise OSError when a directory is missing."""
+        versions = ", ".join(engine.name for engine in engines) or f"gatescan {__version__}"
+        services = cls(
+            config=config,
+            journal=Journal(config.journal, versions),
+            quarantine=Quarantine(config.quarantine),
+            counters=metrics.Counters(config.journal.counters),
+            engines=engines,
+        )
+        services.refresh_rules()
+        return services
+
+    def refresh_rules(self) -> None:
+        """Load the compiled rules if they changed; what cannot be loaded leaves the old ones in force."""
+        path = self.config.rules.compiled
+        try:
+            state = os.stat(path)
+            seen = (state.st_mtime_ns, state.st_size, state.st_ino)
+        except OSError:
+            seen = (0, 0, 0)
+        if seen == self._rules_seen and self.rules is not None:
+            return
+        try:
+            if seen != self._rules_seen or self.rules is None:
+                self.rules = rules.load(path)
+                log.info("%d rules from %s", len(self.rules.rules), path)
+        except rules.RulesError as error:
+            self.counters.add("gatescan_rules_reload_failures_total")
+            log.error("%s; %s", error, "the old rules stay in force" if self.rules else "every message gets 4xx")
+        self._rules_seen = seen
+
+    def publish_metrics(self) -> None:
+        """Write the metrics file if nobody has for a while, and say when the rules are stale."""
+        if not metrics.due(self.config):
+            return
+        stale = self.rules is None or rules.is_stale(self.rules)
+        if stale and not self._stale and self.rules is not None:
+            log.warning("%s was edited since the rules were built; run `gatescan rules build`", self.rules.source)
+        self._stale = stale
+        with contextlib.suppress(OSError):
+            metrics.publish(self.config, gauges(self.rules, stale, self.quarantine))
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.journal.close()
+        self.quarantine.close()
+        self.counters.close()
+
+
+def gauges(loaded: rules.RuleSet | None, stale: bool, quarantine: Quarantine) -> metrics.Gauges:
+    """What is measured at the moment of a publication."""
+    count, total = quarantine.totals()
+    if loaded is None:
+        return metrics.Gauges(rules_stale=stale, quarantine_messages=count, quarantine_bytes=total)
+    return metrics.Gauges(len(loaded.rules), loaded.built, stale, count, total)
+
+
+def handle(services: Services, message: Buffer, context: Context, ids: Ids) -> Outcome:
+    """Judge one message and do what follows. Never raises: what goes wrong is a 4xx."""
+    started = time.perf_counter()
+    try:
+        services.refresh_rules()
+        report, decision = _judged(services, message, context)
+        outcome, decision, held = _carry_out(services, message, report, decision, context, started)
+    except Exception:
+        log.exception("a message from process %d could not be handled", ids.pid)
+        return Outcome(TEMPORARY)
+    # Its fate is sealed: nothing that fails from here on may change the answer.
+    try:
+        _account(services, report, decision, context, time.perf_counter() - started, ids.pid, held)
+    except Exception:
+        log.exception("a message from process %d could not be written down", ids.pid)
+    return outcome
+
+
+def _judged(services: Services, message: Buffer, context: Context) -> tuple[MessageReport, Decision]:
+    config = services.config
+    if services.rules is None:
+        report = MessageReport(size=len(message))
+        detail = f"no rules: {config.rules.compiled} cannot be read; run `gatescan rules build`"
+        report.findings.append(Finding(Verdict.ENGINE_ERROR, "rules-missing", detail))
+    else:
+        report = judge(message, context, services.rules, config, services.engines)
+    return report, decide(report, context, config)
+
+
+def _carry_out(
+    services: Services, message: Buffer, report: MessageReport, decision: Decision, context: Context, started: float
+) -> tuple[Outcome, Decision, str]:
+    """Do what was decided; also returns the decision that stands in the end and the id in quarantine."""
+    if decision.delivered:
+        headers = trace_headers(services.config, report, decision, context, time.perf_counter() - started)
+        return Outcome(0, "", headers), decision, ""
+    held = ""
+    if decision.quarantine:
+        entry = _entry(report, decision, context)
+        try:
+            services.quarantine.store(entry, message)
+        except (OSError, QuarantineFull) as error:
+            services.counters.add("gatescan_quarantine_failures_total")
+            log.error("a message could not be held and gets 4xx: %s", error)
+            failed = Decision("tempfail", False, TEMPORARY, "", decision.finding)
+            return Outcome(TEMPORARY), failed, ""
+        held = entry.id
+    return Outcome(decision.code, decision.text), decision, held
+
+
+def _entry(report: MessageReport, decision: Decision, context: Context) -> Entry:
+    finding = decision.finding
+    assert finding is not None
+    now = time.time()
+    return Entry(
+        id=new_id(now),
+        time=now,
+        sender=context.sender,
+        recipients=context.recipients,
+        from_=printable(report.from_, 200),
+        subject=printable(report.subject, 200),
+        message_id=printable(report.message_id, 200),
+        verdict=finding.verdict.value,
+        code=finding.code,
+        reason=printable(finding.detail, 300),
+        rule=finding.source,
+        size=report.size,
+        direction=context.direction,
+        remote_ip=context.remote_ip,
+    )
+
+
+def _account(
+    services: Services,
+    report: MessageReport,
+    decision: Decision,
+    context: Context,
+    seconds: float,
+    pid: int,
+    held: str,
+) -> None:
+    services.journal.message(report, decision, context, seconds, pid, held)
+    verdict = report.verdict.value
+    services.counters.message(context.direction, verdict, decision.action, report.size, seconds)
+    if decision.finding is not None:
+        _tell(services, report, decision, decision.finding, context, held)
+    services.publish_metrics()
+
+
+def _tell(
+    services: Services, report: MessageReport, decision: Decision, finding: Finding, context: Context, held: str
+) -> None:
+    """Spool a notice, unless the message is a bounce, comes from a robot, or notices are off."""
+    config = services.config
+    if not config.notices.enabled or not context.sender or report.automatic:
+        return
+    # The recipient of a message that its sender is to try again has not missed anything yet.
+    wanted = context.recipients if held else ()
+    admin, recipients = notify.addressees(config, finding.verdict.value, wanted)
+    if not admin and not recipients:
+        return
+    event = notify.Event(
+        time=time.time(),
+        held=held,
+        verdict=finding.verdict.value,
+        reason=printable(finding.detail, 300),
+        from_=printable(report.from_ or context.sender, 200),
+        subject=printable(report.subject, 200),
+        direction=context.direction,
+        action=decision.action,
+        recipient_count=len(context.recipients),
+        admin=admin,
+        recipients=recipients,
+    )
+    spooled = notify.spool(config, event)
+    services.counters.add("gatescan_notices_spooled_total" if spooled else "gatescan_notices_dropped_total")
+
+
+def trace_headers(
+    config: Config, report: MessageReport, decision: Decision, context: Context, seconds: float
+) -> bytes:
+    """The lines that go in front of a delivered message; they name no recipient."""
+    relay = "1" if context.relayclient else "0"
+    peer = context.remote_ip or "local"
+    summary = "Clear" if not decision.tags else "Tagged"
+    lines = [
+        f"Received: from {peer} by {config.hostname} with gatescan-{__version__} ({report.verdict.value}); "
+        f"{formatdate(time.time(), localtime=True)}",
+        f"X-Qmail-Scanner: {__version__} ({summary}:RC:{relay}({peer}):. Processed in {seconds:.4f} secs)",
+    ]
+    lines += [f"X-Gatescan-Tag: {tag}" for tag in decision.tags]
+    return "".join(f"{printable(line, 900)}\n" for line in lines).encode("ascii", "replace")

@@ -1,0 +1,174 @@
+"""Counters, in Prometheus' text format.
+
+Each process counts in a small file of its own that is mapped into memory: counting is an addition, not a system
+call, and the figures survive the process. `publish` adds the files up and replaces the text file that node_exporter's
+textfile collector (or `gatescan stats`) reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatescan.config import ACTIONS, Config
+from gatescan.model import Verdict
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the histogram of scan times, in seconds."""
+
+PUBLISH_EVERY = 15.0
+"""Seconds between two publications by busy workers."""
+
+_DIRECTIONS = ("inbound", "outbound")
+_KEYS: tuple[str, ...] = (
+    *(
+        f'gatescan_messages_total{{direction="{direction}",verdict="{verdict.value}",action="{action}"}}'
+        for direction in _DIRECTIONS
+        for verdict in Verdict
+        for action in ACTIONS
+    ),
+    *(f'gatescan_message_bytes_total{{direction="{direction}"}}' for direction in _DIRECTIONS),
+    *(f'gatescan_scan_seconds_bucket{{le="{bound:g}"}}' for bound in BUCKETS),
+    'gatescan_scan_seconds_bucket{le="+Inf"}',
+    "gatescan_scan_seconds_sum",
+    "gatescan_scan_seconds_count",
+    "gatescan_quarantine_failures_total",
+    "gatescan_notices_spooled_total",
+    "gatescan_notices_dropped_total",
+    "gatescan_rules_reload_failures_total",
+)
+_INDEX = {key: index for index, key in enumerate(_KEYS)}
+_SLOT = struct.Struct(f"<{len(_KEYS)}d")
+_NUMBER = struct.Struct("<d")
+_HELP = {
+    "gatescan_messages_total": ("counter", "Messages judged."),
+    "gatescan_message_bytes_total": ("counter", "Bytes of the messages judged."),
+    "gatescan_scan_seconds": ("histogram", "Time from the whole message to the decision."),
+    "gatescan_quarantine_failures_total": ("counter", "Messages that could not be held and got 4xx."),
+    "gatescan_notices_spooled_total": ("counter", "Notices put into the spool."),
+    "gatescan_notices_dropped_total": ("counter", "Notices left out because too many waited."),
+    "gatescan_rules_reload_failures_total": ("counter", "Compiled rules that could not be loaded."),
+    "gatescan_rules_stale": ("gauge", "1 when the rules' text was edited since they were built."),
+    "gatescan_rules_built_seconds": ("gauge", "When the rules were built, in seconds since 1970."),
+    "gatescan_rules": ("gauge", "Rules in force."),
+    "gatescan_quarantine_messages": ("gauge", "Messages in quarantine."),
+    "gatescan_quarantine_bytes": ("gauge", "Bytes in quarantine."),
+}
+
+
+class Counters:
+    """This process's counter file: the first one in the directory that no other process holds."""
+
+    def __init__(self, directory: Path) -> None:
+        self._fd, self._memory = _claim(directory)
+
+    def add(self, key: str, amount: float = 1.0) -> None:
+        """Count; `key` is a name of _KEYS, labels included."""
+        offset = _INDEX[key] * _NUMBER.size
+        _NUMBER.pack_into(self._memory, offset, _NUMBER.unpack_from(self._memory, offset)[0] + amount)
+
+    def message(self, direction: str, verdict: str, action: str, size: int, seconds: float) -> None:
+        """Count one message."""
+        self.add(f'gatescan_messages_total{{direction="{direction}",verdict="{verdict}",action="{action}"}}')
+        self.add(f'gatescan_message_bytes_total{{direction="{direction}"}}', size)
+        bucket = next((f"{bound:g}" for bound in BUCKETS if seconds <= bound), "+Inf")
+        self.add(f'gatescan_scan_seconds_bucket{{le="{bucket}"}}')
+        self.add("gatescan_scan_seconds_sum", seconds)
+        self.add("gatescan_scan_seconds_count")
+
+    def close(self) -> None:
+        """Give the file back to the next process; its figures stay."""
+        self._memory.close()
+        os.close(self._fd)
+
+
+def _claim(directory: Path) -> tuple[int, mmap.mmap]:
+    number = 0
+    while True:
+        fd = os.open(directory / f"{number}.counters", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            number += 1
+            continue
+        if os.fstat(fd).st_size != _SLOT.size:  # new, or of another version, which counted other things
+            os.ftruncate(fd, 0)
+            os.ftruncate(fd, _SLOT.size)
+        return fd, mmap.mmap(fd, _SLOT.size)
+
+
+def collect(directory: Path) -> dict[str, float]:
+    """The sum of all counter files."""
+    sums = [0.0] * len(_KEYS)
+    for path in sorted(directory.glob("*.counters")):
+        with contextlib.suppress(OSError):
+            data = path.read_bytes()
+            if len(data) == _SLOT.size:
+                sums = [total + one for total, one in zip(sums, _SLOT.unpack(data), strict=True)]
+    return dict(zip(_KEYS, sums, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What is measured and not counted."""
+
+    rules: int = 0
+    rules_built: float = 0.0
+    rules_stale: bool = False
+    quarantine_messages: int = 0
+    quarantine_bytes: int = 0
+
+    def as_mapping(self) -> dict[str, float]:
+        """The gauges by their Prometheus names."""
+        return {
+            "gatescan_rules": self.rules,
+            "gatescan_rules_built_seconds": self.rules_built,
+            "gatescan_rules_stale": int(self.rules_stale),
+            "gatescan_quarantine_messages": self.quarantine_messages,
+            "gatescan_quarantine_bytes": self.quarantine_bytes,
+        }
+
+
+def exposition(counters: Mapping[str, float], gauges: Gauges) -> str:
+    """All figures in Prometheus' text format; series of messages that never occurred are left out."""
+    lines: list[str] = []
+    family = ""
+    below = 0.0
+    for key, value in {**counters, **gauges.as_mapping()}.items():
+        name = key.partition("{")[0]
+        if name == "gatescan_messages_total" and not value:
+            continue
+        if name == "gatescan_scan_seconds_bucket":
+            # A slot counts each message in one bucket; Prometheus wants all that are no longer.
+            value = below = below + value
+        head = "gatescan_scan_seconds" if name.startswith("gatescan_scan_seconds") else name
+        if head != family:
+            family = head
+            kind, text = _HELP[head]
+            lines += [f"# HELP {head} {text}", f"# TYPE {head} {kind}"]
+        lines.append(f"{key} {value:.15g}")
+    return "\n".join(lines) + "\n"
+
+
+def publish(config: Config, gauges: Gauges) -> None:
+    """Write the text file anew, by renaming, so that a reader never sees half of it. May raise OSError."""
+    target = config.journal.metrics
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.write_text(exposition(collect(config.journal.counters), gauges), encoding="ascii")
+    os.replace(temporary, target)
+
+
+def due(config: Config) -> bool:
+    """Was the text file not written for PUBLISH_EVERY seconds?"""
+    try:
+        return time.time() - os.stat(config.journal.metrics).st_mtime >= PUBLISH_EVERY
+    except OSError:
+        return True

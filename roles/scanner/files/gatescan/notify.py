@@ -1,0 +1,237 @@
+"""Notices: who hears of a message that was stopped, in two steps.
+
+The confined daemon may not run the set-uid qmail-queue, so it only spools an event, a small JSON file. `gatescan
+notify`, a supervised loop under another user, makes mail of the events: at most one for each address in
+`digest_minutes`, with everything that was stopped meanwhile. All notices have the empty envelope sender.
+
+Nobody hears of a message that is a bounce, comes from a list or a robot, or is a notice itself. The sender never does:
+it is forged. A notice names no other recipient, so that a Bcc stays one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import string
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from email.utils import formatdate
+from pathlib import Path
+
+from gatescan import nextqueue
+from gatescan.config import Config
+from gatescan.context import covers, domain_of
+from gatescan.text import printable
+
+SHARE = Path(__file__).parent / "share"
+LINES_BOUND = 200
+"""Messages that one notice lists; their full number stands above them."""
+EVENTS_BOUND = 20_000
+"""Events that one run takes on, so that its memory is bounded; the next run takes the rest."""
+_STATE = "sent.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One stopped message, and who is still to hear of it.
+
+    admin: the administrator has not heard yet. recipients: the local ones that have not.
+    """
+
+    time: float
+    held: str
+    verdict: str
+    reason: str
+    from_: str
+    subject: str
+    direction: str
+    action: str
+    recipient_count: int = 0
+    admin: bool = False
+    recipients: tuple[str, ...] = ()
+
+
+def addressees(config: Config, verdict: str, recipients: Iterable[str]) -> tuple[bool, tuple[str, ...]]:
+    """Does the administrator hear of a message with this verdict, and which of its recipients do?"""
+    notices = config.notices
+    local: tuple[str, ...] = ()
+    if verdict in notices.recipient_verdicts:
+        local = tuple(dict.fromkeys(address for address in recipients if is_local(config, address)))
+    return bool(notices.admin) and verdict in notices.admin_verdicts, local
+
+
+def is_local(config: Config, address: str) -> bool:
+    """Is it an address of one of the configured domains?"""
+    domain = domain_of(address)
+    return bool(domain) and any(covers(pattern, domain) for pattern in config.local_domains)
+
+
+def spool(config: Config, event: Event) -> bool:
+    """Put an event where `gatescan notify` finds it; False when too many wait already. May raise OSError.
+
+    Not synced: a notice that a power cut destroys is a pity, the message itself is in quarantine.
+    """
+    directory = config.notices_spool
+    name = f"{event.time:.6f}-{os.getpid()}-{os.urandom(2).hex()}.json"
+    if sum(1 for _ in os.scandir(directory)) >= config.notices.max_pending:
+        return False
+    _write(directory / name, event)
+    return True
+
+
+def _write(path: Path, event: Event) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(asdict(event)), encoding="ascii")
+    os.chmod(temporary, 0o660)
+    os.replace(temporary, path)
+
+
+@dataclass(slots=True)
+class _Pending:
+    path: Path
+    event: Event
+
+
+def run(config: Config, now: float | None = None) -> int:
+    """Send what is due; return how many notices were sent. Raises QueueError when the queue takes none."""
+    now = time.time() if now is None else now
+    directory = config.notices_spool
+    pending = list(_pending(directory))
+    sent = _Sent(directory / _STATE, config.notices.digest_minutes * 60, now)
+    count = 0
+    for address, items in _by_address(config, pending).items():
+        if not sent.may(address):
+            continue
+        admin = address == config.notices.admin
+        mail = compose(config, address, [item.event for item in items], now, admin)
+        nextqueue.submit(config, io.BytesIO(mail), "", [address])
+        # Noted at once: a run that is killed repeats at most this one notice.
+        sent.note(address)
+        count += 1
+        for item in items:
+            _heard(item, address, admin)
+    return count
+
+
+def _pending(directory: Path) -> Iterable[_Pending]:
+    names = sorted(entry.name for entry in os.scandir(directory) if entry.name.endswith(".json"))
+    for name in names[:EVENTS_BOUND]:
+        if name == _STATE or name.startswith("."):
+            continue
+        path = directory / name
+        try:
+            fields = json.loads(path.read_bytes())
+            yield _Pending(path, Event(**{**fields, "recipients": tuple(fields["recipients"])}))
+        except (ValueError, TypeError, KeyError):
+            path.unlink(missing_ok=True)  # damaged by a power cut; the journal has the message
+        except FileNotFoundError:
+            continue
+
+
+def _by_address(config: Config, pending: Iterable[_Pending]) -> dict[str, list[_Pending]]:
+    found: dict[str, list[_Pending]] = {}
+    for item in pending:
+        if item.event.admin:
+            found.setdefault(config.notices.admin, []).append(item)
+        for address in item.event.recipients:
+            if address != config.notices.admin or not item.event.admin:
+                found.setdefault(address, []).append(item)
+        if not item.event.admin and not item.event.recipients:
+            item.path.unlink(missing_ok=True)
+    return found
+
+
+def _heard(item: _Pending, address: str, admin: bool) -> None:
+    left = tuple(other for other in item.event.recipients if other != address)
+    item.event = replace(item.event, recipients=left, admin=item.event.admin and not admin)
+    if item.event.admin or left:
+        _write(item.path, item.event)
+    else:
+        item.path.unlink(missing_ok=True)
+
+
+class _Sent:
+    """When each address got its last notice; kept in a file, forgotten when it no longer matters."""
+
+    def __init__(self, path: Path, window: float, now: float) -> None:
+        self.path = path
+        self.window = window
+        self.now = now
+        self.times: dict[str, float] = {}
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(path.read_bytes())
+            self.times = {address: at for address, at in known.items() if 0 <= now - at < window}
+
+    def may(self, address: str) -> bool:
+        return address not in self.times
+
+    def note(self, address: str) -> None:
+        self.times[address] = self.now
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        temporary.write_text(json.dumps(self.times), encoding="ascii")
+        os.replace(temporary, self.path)
+
+
+def compose(config: Config, address: str, events: list[Event], now: float, admin: bool) -> bytes:
+    """The notice for one address: complete header, UTF-8 text."""
+    template = _template(config, "notice-admin.txt" if admin else "notice-recipient.txt")
+    shown = events[:LINES_BOUND]
+    listed = "\n".join(_line(event, admin) for event in shown)
+    if len(events) > len(shown):
+        listed += f"\n... and {len(events) - len(shown)} more"
+    values = {
+        "hostname": config.hostname,
+        "admin": config.notices.admin,
+        "sender_name": config.notices.sender_name,
+        "count": str(len(events)),
+        "messages": "1 message" if len(events) == 1 else f"{len(events)} messages",
+        "list": listed,
+    }
+    subject, _, text = template.safe_substitute(values).partition("\n")
+    stamp = f"{now:.6f}.{os.urandom(6).hex()}"
+    header = (
+        f"Date: {formatdate(now, localtime=True)}\n"
+        f"From: {config.notices.sender_name} <{_header_safe(_qualified(config, config.notices.admin))}>\n"
+        f"To: {_header_safe(_qualified(config, address))}\n"
+        f"Subject: {subject.removeprefix('Subject:').strip()}\n"
+        f"Message-ID: <{stamp}@{config.hostname}>\n"
+        "Auto-Submitted: auto-generated\n"
+        "Precedence: bulk\n"
+        "X-Gatescan-Notice: 1\n"
+        "MIME-Version: 1.0\n"
+        "Content-Type: text/plain; charset=utf-8\n"
+        "Content-Transfer-Encoding: 8bit\n\n"
+    )
+    return (header + text.lstrip("\n")).encode("utf-8", "backslashreplace")
+
+
+def _template(config: Config, name: str) -> string.Template:
+    for directory in (config.notices.templates, SHARE):
+        with contextlib.suppress(OSError):
+            return string.Template((directory / name).read_text(encoding="utf-8"))
+    raise FileNotFoundError(name)
+
+
+def _line(event: Event, admin: bool) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(event.time))
+    lines = [
+        f"  {when}  {event.held or '(not held: ' + event.action + ')'}",
+        f"    From:    {printable(event.from_)}",
+        f"    Subject: {printable(event.subject)}",
+        f"    Reason:  {event.verdict}: {printable(event.reason, 200)}",
+    ]
+    if admin:
+        # Never who they are: some of them may be a Bcc's. `gatescan quarantine show` has them all.
+        lines.append(f"    {event.direction}, {event.recipient_count} recipient(s), {event.action}")
+    return "\n".join(lines) + "\n"
+
+
+def _qualified(config: Config, address: str) -> str:
+    return address if "@" in address else f"{address}@{config.hostname}"
+
+
+def _header_safe(address: str) -> str:
+    return printable(address, 1003)
