@@ -36,9 +36,15 @@ def state(host: Host) -> str:
     return run("podman", "inspect", "--format", "{{.State.Status}}", host.container, check=False).strip()
 
 
+def runs_present_image(host: Host) -> bool:
+    """Whether a host runs, and from the image that its recipe makes now."""
+    image = run("podman", "inspect", "--format", "{{.ImageName}}", host.container, check=False).strip()
+    return state(host) == "running" and image == reference(host)
+
+
 def start(host: Host, uplink: bool = False) -> None:
     """Run a host unless it runs. An uplink is podman's default network, for a host that serves an internal lab."""
-    if state(host) == "running":
+    if runs_present_image(host):
         return
     run("podman", "rm", "--force", "--ignore", host.container)
     network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6}"
@@ -111,7 +117,8 @@ def dns_data(gateways: list[Host]) -> str:
 
 def serve_dns(host: Host, data: str) -> None:
     """Put the data into the lab's name server."""
-    execute(host, "sh", "-c", "cat > /etc/tinydns/root/data && cd /etc/tinydns/root && tinydns-data", input_text=data)
+    write = "cat > /etc/tinydns/root/data && cd /etc/tinydns/root && tinydns-data && systemctl start lab-tinydns"
+    execute(host, "sh", "-c", write, input_text=data)
 
 
 def configure_mail(host: Host) -> None:
