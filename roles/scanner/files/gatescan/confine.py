@@ -1,0 +1,74 @@
+"""What the daemon takes from itself before it meets the first message. All of it needs no privilege."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+_PR_SET_NAME = 15
+_PR_SET_NO_NEW_PRIVS = 38
+
+OOM_SCORE = 500
+"""A worker goes before anything else on the host does: its message is tried again."""
+WORKER_FILE_LIMIT = 256
+"""Open files of a worker."""
+
+
+class ConfinementError(Exception):
+    """A place that the daemon works in is not safe to use."""
+
+
+def confine_daemon() -> None:
+    """Nothing below can gain privileges (no set-uid program works any more), dump core or leave files readable."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
+
+
+def confine_worker(name: str, memory: int, file_size: int) -> None:
+    """Bound what a hostile message can make a worker take: bytes of address space, bytes of a file, open files."""
+    _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
+    _lower(resource.RLIMIT_AS, memory)
+    _lower(resource.RLIMIT_FSIZE, file_size)
+    _lower(resource.RLIMIT_NOFILE, WORKER_FILE_LIMIT)
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    except OSError:
+        pass  # a container without a writable /proc; the rest holds
+
+
+def private_directory(path: Path, *, clear: bool) -> None:
+    """Make a directory that is only ours, and use it for temporary files; `clear` it of what a crash left.
+
+    Raises ConfinementError if somebody else made it, or could change it: its files would be theirs.
+    """
+    path.mkdir(mode=0o700, exist_ok=True)
+    seen = path.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
+        raise ConfinementError(f"{path} is not a directory of our own; remove it")
+    if stat.S_IMODE(seen.st_mode) & 0o077:
+        raise ConfinementError(f"{path} is open to others; remove it")
+    for left in path.iterdir() if clear else ():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(path)
+
+
+def _prctl(option: int, value: object) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def _lower(limit: int, value: int) -> None:
+    """Lower a limit; one that is lower already stays."""
+    _, hard = resource.getrlimit(limit)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))

@@ -1,0 +1,171 @@
+"""The talk between the queue client and the daemon: one packet each way over a unix SOCK_SEQPACKET socket.
+
+Request: the byte VERSION, then NAME=VALUE and a NUL for each environment variable that the client reports.
+With it come two descriptors: the message, behind HEADER_ROOM free bytes, and the envelope. Both are memory
+files that can neither shrink nor grow any more, so nobody can cut a mapping off under a worker's feet.
+
+Reply: version, exit code, start (32 bits), length of the text (16 bits), little-endian; then the text.
+Code 0 and a start tell the client to pass the message on, beginning at that byte: the worker has written the
+new header lines into the room in front. Code 0 and start 0: the message is held. Any other code: the client
+ends with it, see `client/gatescan-queue.c`.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import mmap
+import os
+import select
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gatescan.model import Buffer
+
+VERSION = 1
+HEADER_ROOM = 4096
+"""Bytes in front of the message. A multiple of the page size, so that a mapping can begin right behind them."""
+PACKET_LIMIT = 8192
+"""Bytes of a request."""
+TEXT_LIMIT = 255
+"""Bytes of a reply's text that qmail-smtpd reads."""
+ENVELOPE_LIMIT = 64 << 20
+"""Bytes of an envelope; the client accepts no larger one."""
+MAPPED_FROM = 1 << 20
+"""Messages of so many bytes are mapped; smaller ones are cheaper to copy than to fault in page by page."""
+PATIENCE = 2.0
+"""Seconds for a client that has connected to send its packet; it does so at once."""
+
+TRY_AGAIN = 71
+
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_REPLY = struct.Struct("<BBIH")
+_PEER = struct.Struct("iII")
+_INT = array.array("i").itemsize
+
+
+class ProtocolError(Exception):
+    """What came over the socket is not a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as the kernel says. The process id is the next queue program's too."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+@dataclass(slots=True)
+class Request:
+    """A message and its envelope, as two open memory files; `close` them, or use it in a `with`."""
+
+    env: Mapping[str, str]
+    message: int
+    envelope: int
+
+    def __enter__(self) -> Request:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close both files. What `read_message` gave stays valid."""
+        os.close(self.message)
+        os.close(self.envelope)
+
+    def read_message(self) -> Buffer:
+        """The message, without the room in front; a large one is mapped, not copied."""
+        size = _sealed_size(self.message) - HEADER_ROOM
+        if size < 0:
+            raise ProtocolError("no room for a header in front of the message")
+        if size < MAPPED_FROM:
+            return _read(self.message, size, HEADER_ROOM)
+        return mmap.mmap(self.message, size, access=mmap.ACCESS_READ, offset=HEADER_ROOM)
+
+    def read_envelope(self) -> bytes:
+        """The envelope's bytes."""
+        size = _sealed_size(self.envelope)
+        if size > ENVELOPE_LIMIT:
+            raise ProtocolError(f"an envelope of {size} bytes")
+        return _read(self.envelope, size, 0)
+
+    def prepend(self, header: bytes) -> int:
+        """Write header lines right in front of the message; return where they start."""
+        start = HEADER_ROOM - len(header)
+        if start <= 0:
+            raise ProtocolError(f"{len(header)} bytes of new header lines")
+        if os.pwrite(self.message, header, start) != len(header):
+            raise ProtocolError("the new header lines could not be written")
+        return start
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """The process that connected."""
+    return Peer(*_PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)))
+
+
+def receive(connection: socket.socket) -> Request:
+    """Read one request from a connection; raise ProtocolError for anything else, with nothing left open."""
+    text, files, truncated = _receive(connection)
+    try:
+        if truncated or len(files) != 2:
+            raise ProtocolError("not exactly two files")
+        if text[:1] != bytes((VERSION,)):
+            raise ProtocolError(f"version {text[0]}, not {VERSION}" if text else "the client went away")
+        return Request(_environment(text[1:]), files[0], files[1])
+    except ProtocolError:
+        for fd in files:
+            os.close(fd)
+        raise
+
+
+def reply(code: int, start: int = 0, text: bytes = b"") -> bytes:
+    """The packet that answers a request."""
+    text = text[:TEXT_LIMIT]
+    return _REPLY.pack(VERSION, code, start, len(text)) + text
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:
+    """The packet, the descriptors that came with it, and whether anything was cut off."""
+    room = socket.CMSG_SPACE(2 * _INT)
+    flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+    try:
+        text, control, seen, _ = connection.recvmsg(PACKET_LIMIT, room, flags)
+    except BlockingIOError:
+        if not select.select([connection], [], [], PATIENCE)[0]:
+            raise ProtocolError("the client says nothing") from None
+        text, control, seen, _ = connection.recvmsg(PACKET_LIMIT, room, flags)
+    files = array.array("i")
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            files.frombytes(data[: len(data) // _INT * _INT])
+    return text, files.tolist(), bool(seen & (socket.MSG_TRUNC | socket.MSG_CTRUNC))
+
+
+def _environment(text: bytes) -> dict[str, str]:
+    """NAME=VALUE pairs; bytes that are no UTF-8 are kept as surrogate escapes."""
+    pairs = (field.decode("utf-8", "surrogateescape").partition("=") for field in text.split(b"\0") if field)
+    return {name: value for name, _, value in pairs}
+
+
+def _sealed_size(fd: int) -> int:
+    """A memory file's size in bytes, once it is sure that it stays so."""
+    try:
+        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except OSError:
+        raise ProtocolError("not a memory file") from None
+    if seals & _SEALS != _SEALS:
+        raise ProtocolError("a memory file that is not sealed")
+    return os.fstat(fd).st_size
+
+
+def _read(fd: int, size: int, offset: int) -> bytes:
+    data = os.pread(fd, size, offset)
+    if len(data) != size:
+        raise ProtocolError("a memory file that cannot be read")
+    return data
