@@ -1,0 +1,463 @@
+#!/usr/bin/python
+"""Change files that can lock the administrator out, under a rollback that the host carries out by itself."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: guarded_files
+short_description: Change files that can lock the administrator out, under a timed rollback on the host
+description:
+  - For the few files (firewall rules, sshd's configuration) whose change can end all connections to the host.
+  - Every candidate is validated first. Then the host arms a rollback of its own (a systemd timer, and a service for
+    the case of a reboot), puts the files in place and runs C(apply). The action plugin of the same name proves that a
+    NEW connection works and confirms, which ends the rollback. If nobody confirms within C(window) seconds, the host
+    puts the old files back and runs C(restore).
+  - The rollback needs nothing but systemd and a shell on the host, so no ruleset can cut it off.
+  - A host that restarts before the confirmation rolls back while it boots.
+options:
+  name:
+    description: Name of the guard, one for each set of files.
+    type: str
+    required: true
+  files:
+    description:
+      - Absolute path to content, or to a mapping with C(content), C(mode) and C(validate) (a command in which C(%s)
+        stands for the candidate). The files belong to root.
+    type: dict
+    required: true
+  apply:
+    description: Shell command that brings the new files into force.
+    type: str
+    required: true
+  restore:
+    description: Shell command that brings the old files back into force. The default is C(apply).
+    type: str
+  in_force:
+    description: Shell command that fails if the files are in place, but not in force. They are then applied anew.
+    type: str
+  window:
+    description: Seconds after which an unconfirmed change is rolled back.
+    type: int
+    default: 60
+  step:
+    description: Which part to do. For the action plugin only.
+    type: str
+    choices: [compare, apply, status, confirm, restore]
+    default: compare
+  token:
+    description: Names the change that is asked about or confirmed. For the action plugin only.
+    type: str
+    default: ""
+  state_dir:
+    description: Directory below which a change that waits for its confirmation is kept.
+    type: path
+    default: /var/lib/gatewright/guard
+  unit_dir:
+    description: Directory of systemd units.
+    type: path
+    default: /etc/systemd/system
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Own the firewall's rules
+  guarded_files:
+    name: firewall
+    files:
+      /etc/nftables.conf:
+        content: "{{ firewall_policy | nftables_ruleset }}"
+        mode: "0644"
+        validate: nft -c -f %s
+    apply: nft -f /etc/nftables.conf
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Absolute paths that were (or, in check mode, would be) changed.
+  type: list
+  elements: str
+  returned: always
+proof:
+  description: How the change was proved harmless, or why it could not be.
+  type: str
+  returned: when changed
+"""
+
+import contextlib
+import os
+import secrets
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.converters import to_native
+
+APPLY_DELAY = 1  # seconds; the answer that names the token is on its way before the rules change
+COMMAND_SECONDS = 60
+FILE_KEYS = {"content", "mode", "validate"}
+STEPS = ("compare", "apply", "status", "confirm", "restore")
+
+RESTORE_SCRIPT = """\
+#!/bin/sh
+# Puts back what stood here before a change that nobody confirmed. Run by a timer, at boot, or by the next change.
+cd {state} || exit 1
+systemctl stop {unit}-apply.timer {unit}-apply.service 2>/dev/null
+# Whoever renames `armed` first owns it: a confirmation that comes now finds nothing to confirm.
+if [ -d restoring ] || mv -T armed restoring 2>/dev/null; then
+{puts}
+    sync
+    ( {command} ) || echo 'the old state could not be brought into force' >&2
+    date -u +%Y-%m-%dT%H:%M:%SZ > restored.new && mv restored.new restored
+    rm -rf restoring
+    echo 'an unconfirmed change was rolled back'
+fi
+systemctl stop {unit}.timer 2>/dev/null
+rm -f {unit_dir}/{unit}.timer {unit_dir}/{unit}.service {unit_dir}/multi-user.target.wants/{unit}.service
+systemctl daemon-reload
+"""
+
+APPLY_SCRIPT = """\
+#!/bin/sh
+cd {state}/armed || exit 1
+( {command} ) > output 2>&1
+echo $? > applied.new
+mv applied.new applied
+"""
+
+SERVICE = """\
+[Unit]
+Description=Roll back an unconfirmed change of {name}
+RequiresMountsFor={state}
+After=nftables.service ssh.service
+
+[Service]
+Type=oneshot
+TimeoutStartSec=120
+ExecStart=/bin/sh {state}/restore
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+TIMER = """\
+[Unit]
+Description=Time limit for the confirmation of a change of {name}
+
+[Timer]
+OnActiveSec={window}
+AccuracySec=100ms
+"""
+
+
+class GuardError(Exception):
+    """Something that stops the change; the message is for the administrator."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file as it shall be; validate is a command with %s, or empty."""
+
+    path: str
+    content: bytes
+    mode: int
+    validate: str
+
+
+def parse_file(path, value):
+    """Turn one item of `files` into a Wanted."""
+    if isinstance(value, str):
+        value = {"content": value}
+    if not os.path.isabs(path):
+        raise GuardError(f"{path}: not an absolute path")
+    if not isinstance(value, dict) or not isinstance(value.get("content"), str):
+        raise GuardError(f"{path}: a file needs its content as a string")
+    if unknown := sorted(set(value) - FILE_KEYS):
+        raise GuardError(f"{path}: unknown key {unknown[0]!r}")
+    try:
+        mode = int(str(value.get("mode", "0644")), 8)
+    except ValueError:
+        raise GuardError(f"{path}: mode {value['mode']!r} is not octal") from None
+    validate = value.get("validate") or ""
+    if validate and "%s" not in validate:
+        raise GuardError(f"{path}: validate must have %s for the candidate")
+    return Wanted(path, value["content"].encode(), mode, validate)
+
+
+def differs(wanted):
+    """Whether a file's content, mode or owner is not what it shall be."""
+    try:
+        status = os.lstat(wanted.path)
+        if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != wanted.mode:
+            return True
+        return status.st_uid != os.geteuid() or Path(wanted.path).read_bytes() != wanted.content
+    except FileNotFoundError:
+        return True
+
+
+def put(path, content, mode):
+    """Write a file beside its target and rename it into place."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=".guarded.", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            os.fchmod(handle.fileno(), mode)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def put_back(number, path):
+    """Return the shell lines that bring one saved file back, or remove it if there was none."""
+    target, saved = shlex.quote(path), f"restoring/{number}"
+    copy = f"cp -a {saved} {target}.restored && mv -fT {target}.restored {target}"
+    return f"    if [ -e {saved} ] || [ -L {saved} ]; then {copy}; else rm -f {target}; fi"
+
+
+def run_shell(command):
+    """Run a command within a bounded time; return its code and all it said."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+
+
+def must_run(command, purpose):
+    """Run a command that has to succeed."""
+    code, output = run_shell(command)
+    if code:
+        raise GuardError(f"{purpose}: {command!r} ended with {code}: {output}")
+
+
+class Guard:
+    """The host's side: what is saved, and the units that bring it back."""
+
+    def __init__(self, params):
+        self.name = params["name"]
+        self.state = Path(params["state_dir"]) / self.name
+        self.armed = self.state / "armed"
+        self.unit_dir = Path(params["unit_dir"])
+        self.unit = f"gatewright-guard-{self.name}"
+        self.window = params["window"]
+        self.apply_command = params["apply"]
+        self.restore_command = params["restore"] or params["apply"]
+
+    def pending(self):
+        """Whether a change waits for its confirmation, or a rollback was cut short."""
+        return self.armed.is_dir() or (self.state / "restoring").is_dir()
+
+    def token(self):
+        """Return the name of the change that waits, or nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.armed / "token").read_text()
+        return ""
+
+    def arm(self, paths):
+        """Save the files and start the rollback's timer. Nothing has been changed before it runs."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.armed.mkdir(parents=True, mode=0o700)
+        for number, path in enumerate(paths):
+            if os.path.lexists(path):
+                self._save(path, self.armed / str(number))
+        token = secrets.token_hex(8)
+        (self.armed / "token").write_text(token)
+        state = shlex.quote(str(self.state))
+        facts = {"name": self.name, "state": state, "unit": self.unit, "window": self.window}
+        puts = "\n".join(put_back(number, path) for number, path in enumerate(paths))
+        restore = RESTORE_SCRIPT.format(
+            puts=puts, command=self.restore_command, unit_dir=shlex.quote(str(self.unit_dir)), **facts
+        )
+        put(str(self.state / "restore"), restore.encode(), 0o700)
+        apply_script = APPLY_SCRIPT.format(command=self.apply_command, **facts)
+        put(str(self.state / "apply"), apply_script.encode(), 0o700)
+        put(str(self.unit_dir / f"{self.unit}.service"), SERVICE.format(**facts).encode(), 0o644)
+        put(str(self.unit_dir / f"{self.unit}.timer"), TIMER.format(**facts).encode(), 0o644)
+        os.sync()
+        try:
+            must_run("systemctl daemon-reload", "the rollback cannot be armed, so nothing was changed")
+            must_run(
+                f"systemctl --quiet enable {self.unit}.service", "the rollback would not survive a reboot"
+            )
+            must_run(
+                f"systemctl start {self.unit}.timer", "the rollback cannot be armed, so nothing was changed"
+            )
+        except GuardError:
+            self.disarm()
+            raise
+        return token
+
+    def disarm(self):
+        """Remove the rollback and all it kept."""
+        run_shell(f"systemctl stop {self.unit}.timer; systemctl --quiet disable {self.unit}.service")
+        for suffix in ("timer", "service"):
+            (self.unit_dir / f"{self.unit}.{suffix}").unlink(missing_ok=True)
+        run_shell("systemctl daemon-reload")
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    @staticmethod
+    def _save(path, target):
+        """Copy a file with its owner and mode."""
+        shutil.copy2(path, target, follow_symlinks=False)
+        status = os.lstat(path)
+        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+
+    def start_apply(self):
+        """Have systemd run the apply command in a moment, free of this connection."""
+        must_run(
+            f"systemd-run --quiet --collect --unit={self.unit}-apply --on-active={APPLY_DELAY} "
+            f"--timer-property=AccuracySec=100ms /bin/sh {shlex.quote(str(self.state / 'apply'))}",
+            "the change cannot be applied",
+        )
+
+    def status(self, token):
+        """Return how far the change of that name has come."""
+        ours = bool(token) and self.token() == token
+        applied = self.armed / "applied"
+        code = int(applied.read_text()) if ours and applied.exists() else None
+        output = (self.armed / "output").read_text(errors="replace").strip() if code is not None else ""
+        return {"armed": ours, "applied": code, "output": output, "restored": self.restored()}
+
+    def restored(self):
+        """Return when the last rollback was done, in UTC, or nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.state / "restored").read_text().strip()
+        return ""
+
+    def confirm(self, token):
+        """End the rollback of the change of that name."""
+        confirmed = self.state / "confirmed"
+        if self.token() != token:
+            raise GuardError(f"{self.name}: the change was rolled back before it was confirmed")
+        try:
+            self.armed.rename(confirmed)
+        except FileNotFoundError:
+            raise GuardError(f"{self.name}: the change was rolled back before it was confirmed") from None
+        self.disarm()
+
+    def restore(self):
+        """Roll back now."""
+        must_run(f"/bin/sh {shlex.quote(str(self.state / 'restore'))}", "the old state cannot be restored")
+
+
+def validate(module, wanted):
+    """Run a file's check on its candidate, before anything is changed."""
+    if not wanted.validate:
+        return
+    program = wanted.validate.split()[0]
+    if module.check_mode and not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+        module.warn(f"{wanted.path}: not validated, {program} is not installed yet")
+        return
+    with tempfile.NamedTemporaryFile(prefix="guarded.", suffix=Path(wanted.path).suffix) as candidate:
+        candidate.write(wanted.content)
+        candidate.flush()
+        code, output = run_shell(wanted.validate.replace("%s", shlex.quote(candidate.name)))
+    if code:
+        output = output.replace(candidate.name, wanted.path)
+        raise GuardError(f"{wanted.path}: refused by {program}, nothing was changed: {output}")
+
+
+def diff_of(wanted):
+    """Return the before and after of a file as Ansible shows them."""
+    before = ""
+    with contextlib.suppress(FileNotFoundError):
+        before = f"mode {stat.S_IMODE(os.stat(wanted.path).st_mode):04o}\n"
+        before += Path(wanted.path).read_text(errors="backslashreplace")
+    after = f"mode {wanted.mode:04o}\n" + wanted.content.decode()
+    return {"before_header": wanted.path, "after_header": wanted.path, "before": before, "after": after}
+
+
+def compare(module, guard, wanted):
+    """Say what differs and whether it would be accepted; first end a change that a dead run left unconfirmed."""
+    leftover = guard.pending()
+    if leftover and module.check_mode:
+        module.warn(f"{guard.name}: a change waits for its confirmation; the comparison is with that change")
+    elif leftover:
+        guard.restore()
+        module.warn(f"{guard.name}: an earlier run left its change unconfirmed; it was rolled back first")
+    pending = [item for item in wanted if differs(item)]
+    for item in pending:
+        validate(module, item)
+    idle = False
+    if not pending and module.params["in_force"]:
+        idle = run_shell(module.params["in_force"])[0] != 0
+    diff = [diff_of(item) for item in pending]
+    if idle:
+        diff = [{"before": f"{guard.name}: in place, not in force\n", "after": f"{guard.name}: in force\n"}]
+    return {"changed": bool(pending) or idle, "changed_paths": [item.path for item in pending], "diff": diff}
+
+
+def apply(guard, wanted):
+    """Arm the rollback, put the files in place and have them applied."""
+    token = guard.arm([item.path for item in wanted])
+    try:
+        for item in wanted:
+            put(item.path, item.content, item.mode)
+        guard.start_apply()
+    except (OSError, GuardError) as error:
+        guard.restore()
+        raise GuardError(f"{error}; the old state was restored") from error
+    return {"changed": True, "token": token}
+
+
+def run(module):
+    """Do one step."""
+    guard = Guard(module.params)
+    wanted = [parse_file(path, value) for path, value in module.params["files"].items()]
+    token = module.params["token"]
+    step = module.params["step"]
+    if step == "apply" and not module.check_mode:
+        return apply(guard, wanted)
+    if step == "status":
+        return guard.status(token)
+    if step == "confirm":
+        guard.confirm(token)
+        return {"confirmed": True}
+    if step == "restore":
+        if guard.token() == token:
+            guard.restore()
+        return guard.status(token)
+    return compare(module, guard, wanted)
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "files": {"type": "dict", "required": True},
+            "apply": {"type": "str", "required": True},
+            "restore": {"type": "str"},
+            "in_force": {"type": "str"},
+            "window": {"type": "int", "default": 60},
+            "step": {"type": "str", "default": "compare", "choices": list(STEPS)},
+            "token": {"type": "str", "default": "", "no_log": False},
+            "state_dir": {"type": "path", "default": "/var/lib/gatewright/guard"},
+            "unit_dir": {"type": "path", "default": "/etc/systemd/system"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except (GuardError, OSError, subprocess.TimeoutExpired) as error:
+        module.fail_json(msg=to_native(error))
+
+
+if __name__ == "__main__":
+    main()
