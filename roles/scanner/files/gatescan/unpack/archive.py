@@ -1,0 +1,213 @@
+"""Archives that libarchive reads: 7z, rar, cab, iso, lzh, tar, cpio, deb, rpm and compressed streams.
+
+Nothing is ever written to disk: a link, a device or a path that leads outside can do no harm here; they are reported
+because they do where the archive is unpacked.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from gatescan import filetype
+from gatescan.budget import Budget
+from gatescan.model import Part, Verdict
+from gatescan.unpack import _libarchive as la
+from gatescan.unpack import rarlist
+from gatescan.unpack.common import MEMBER_MAX, check_name, make, note, spellings, too_big, unique, unopenable
+
+_FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+    "7z": (("7zip",), (), ""),
+    "rar": (("rar", "rar5"), (), ""),
+    "cab": (("cab",), (), ""),
+    "lzh": (("lha",), (), ""),
+    "iso": (("iso9660",), (), ""),
+    "tar": (("tar",), (), "read_concatenated_archives"),
+    "cpio": (("cpio",), (), ""),
+    "ar": (("ar",), (), ""),
+    "deb": (("ar",), (), ""),
+    "rpm": (("cpio",), ("rpm", "gzip", "bzip2", "xz", "lzma", "zstd"), ""),
+    "zstd": (("raw",), ("zstd",), ""),
+    "lz4": (("raw",), ("lz4",), ""),
+    "lzip": (("raw",), ("lzip",), ""),
+    "compress": (("raw",), ("compress",), ""),
+}
+"""Kind: the formats, the filters and the options that libarchive is given."""
+
+_ISO_READINGS = ("", "!joliet", "!rockridge", "!joliet,!rockridge")
+"""An ISO image may carry up to three trees of names; systems differ in which one they show."""
+
+_SUFFIXES = {"zstd": (".zst", ".tzst"), "lz4": (".lz4",), "lzip": (".lz", ".tlz"), "compress": (".z", ".taz")}
+_MISSING_MAX = 200
+
+
+def members(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
+    """One level of the members of an archive of that kind. Raises Unavailable without libarchive."""
+    if kind in _SUFFIXES:
+        yield from _stream(part, data, budget, kind)
+    elif kind == "iso":
+        yield from _iso(part, data, budget)
+    elif kind == "rar":
+        yield from _rar(part, data, budget)
+    else:
+        if kind == "cab" and len(data) > 32 and data[30] & 3:
+            note(part, Verdict.POLICY, "lone-volume", "one cabinet of a set")
+        yield from _walk(part, data, budget, kind)
+
+
+def single(data: bytes, budget: Budget) -> tuple[bytes, bool]:
+    """The bytes of the only member of a zip that was wrapped around it, and whether they ended properly."""
+    out = bytearray()
+    try:
+        with la.Reader(data, ("zip",), ()) as reader:
+            if reader.next() is not None:
+                _fill(reader, budget, out)
+    except la.Failure:
+        return bytes(out), False
+    return bytes(out), True
+
+
+def _walk(part: Part, data: bytes, budget: Budget, kind: str, extra: str = "") -> Iterator[Part]:
+    formats, filters, options = _FORMATS[kind]
+    sealed = False
+    found = 0
+    try:
+        with la.Reader(data, formats, filters, extra or options) as reader:
+            while (member := reader.next()) is not None:
+                found += 1
+                budget.tick()
+                made = _member(part, budget, reader, member, kind)
+                sealed = sealed or (made is not None and made.sealed)
+                if made is not None:
+                    yield made
+            if reader.has_encrypted and not sealed:
+                note(part, Verdict.ENCRYPTED, f"encrypted-{kind}", "needs a password")
+    except la.Failure as failure:
+        _failed(part, kind, str(failure))
+        return
+    if not found and kind not in ("tar", "7z"):
+        unopenable(part, f"a file of type {kind} without any readable member")
+
+
+def _member(part: Part, budget: Budget, reader: la.Reader, member: la.Member, kind: str) -> Part | None:
+    """The member that was just reached; None for directories. Raises Failure, LimitReached."""
+    names = unique(*(spelling for raw in member.raw_names for spelling in spellings(raw)))
+    shown = names[0] if names else ""
+    check_name(part, shown)
+    file_type, link = member.file_type, member.link
+    if file_type == la.DIRECTORY:
+        budget.part()
+        return None
+    if link:
+        return _link(part, budget, names, link)
+    if file_type not in (0, la.REGULAR):
+        note(part, Verdict.POLICY, "archive-device", "a device or another special file", shown)
+        return make(part, budget, names, b"")
+    if member.encrypted:
+        note(part, Verdict.ENCRYPTED, f"encrypted-{kind}", "needs a password", shown)
+        return make(part, budget, names, b"", sealed=True)
+    content = _content(part, budget, reader, kind, shown)
+    return make(part, budget, names, content or b"", sealed=content is None)
+
+
+def _link(part: Part, budget: Budget, names: tuple[str, ...], link: bytes) -> Part:
+    target = link.decode("utf-8", "replace")
+    if target.startswith(("/", "\\")) or ".." in target.replace("\\", "/").split("/"):
+        note(part, Verdict.POLICY, "path-traversal", "a link that leads out of the archive", names[0] if names else "")
+    return make(part, budget, names, b"")
+
+
+def _content(part: Part, budget: Budget, reader: la.Reader, kind: str, shown: str) -> bytes | None:
+    """The member's bytes, as far as they can be read; None when nothing can or it is too big."""
+    out = bytearray()
+    try:
+        if _fill(reader, budget, out):
+            return bytes(out)
+        too_big(part, shown)
+        return None
+    except la.Failure as failure:
+        _failed(part, kind, str(failure), shown)
+        if failure.fatal and not out:
+            return None
+        return bytes(out) or None
+
+
+def _fill(reader: la.Reader, budget: Budget, out: bytearray) -> bool:
+    """Read a member's data; holes are filled with the zeros that one would see. False when it is too big."""
+    while (block := reader.block()) is not None:
+        offset, content = block
+        if max(offset, len(out)) + len(content) > MEMBER_MAX:
+            return False
+        budget.spend(max(0, offset - len(out)) + len(content))
+        budget.tick()
+        if offset > len(out):
+            out.extend(bytes(offset - len(out)))
+        out += content
+    return True
+
+
+def _failed(part: Part, kind: str, why: str, shown: str = "") -> None:
+    lower = why.lower()
+    if "encrypt" in lower or "crypto" in lower or "password" in lower:
+        note(part, Verdict.ENCRYPTED, f"encrypted-{kind}", "needs a password", shown)
+    else:
+        note(part, Verdict.POLICY, "unopenable", f"can't be read to its end: {why}", shown)
+
+
+def _stream(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
+    for member in _walk(part, data, budget, kind):
+        member.names = stripped(part.names, _SUFFIXES[kind])
+        yield member
+
+
+def stripped(names: tuple[str, ...], suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    """The names that a compressed stream's content goes by: those of the stream without the suffix."""
+    found: list[str] = []
+    for name in names:
+        for suffix in suffixes:
+            if name.lower().endswith(suffix):
+                stem = name[: -len(suffix)]
+                found.append(f"{stem}.tar" if suffix.startswith(".t") else stem)
+    return unique(*found)
+
+
+def _iso(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """The members by each tree of names; what was seen by the same name before is not yielded again."""
+    if filetype.has_udf(data):
+        note(part, Verdict.POLICY, "cannot-open", "a disk image with a UDF file system, which nothing here can read")
+    seen: set[tuple[tuple[str, ...], int, int]] = set()
+    contents: list[set[tuple[int, int]]] = []
+    for reading in _ISO_READINGS:
+        shown: set[tuple[int, int]] = set()
+        for member in _walk(part, data, budget, "iso", reading):
+            mark = (len(member.data), zlib.crc32(member.data))
+            shown.add(mark)
+            if (member.names, *mark) not in seen:
+                seen.add((member.names, *mark))
+                yield member
+        contents.append(shown)
+    if any(shown != contents[0] for shown in contents):
+        note(part, Verdict.AMBIGUOUS, "iso-trees-differ", "a disk image which shows other files to other systems")
+
+
+def _rar(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """By libarchive, and by our own list of names where that can't read the content."""
+    listing = rarlist.read(data)
+    if listing.volume:
+        note(part, Verdict.POLICY, "lone-volume", "one volume of a set of rar volumes")
+    if listing.sealed:
+        note(part, Verdict.ENCRYPTED, "encrypted-rar", "even the list of names needs a password")
+        return
+    seen: set[str] = set()
+    for member in _walk(part, data, budget, "rar"):
+        seen.update(name.replace("\\", "/") for name in member.names)
+        yield member
+    for entry in listing.entries[:_MISSING_MAX]:
+        names = spellings(entry.raw)
+        if not names or any(name.replace("\\", "/") in seen for name in names) or entry.directory:
+            continue
+        if entry.encrypted:
+            note(part, Verdict.ENCRYPTED, "encrypted-rar", "needs a password", names[0])
+        else:
+            note(part, Verdict.POLICY, "unopenable", "a member which can't be read", names[0])
+        yield make(part, budget, names, b"", sealed=True)

@@ -1,0 +1,130 @@
+"""Which reader opens a part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from gatescan import filetype
+from gatescan.budget import Budget, LimitReached
+from gatescan.model import Part, Verdict
+from gatescan.unpack import zipread
+from gatescan.unpack.common import Unavailable, note, unopenable
+
+Reader = Callable[[Part, bytes, Budget], Iterator[Part]]
+
+_VOLUME = re.compile(
+    r"\.(?:(?:7z|zip|rar|tar|cab|iso|arj|ace|gz|bz2|xz)\.\d{2,3}|[rzstuv]\d\d|part\d{1,4}\.(?:rar|exe|7z)|\d{3})\s*$",
+    re.IGNORECASE,
+)
+"""Names that tools give to the second and later volumes of a set."""
+_ARCHIVE_NAME = re.compile(
+    r"\.(?:zip|zipx|rar|7z|gz|tgz|bz2|tbz2?|xz|txz|zst|tar|cab|iso|lzh|lha|arj|ace|arc|zoo|alz|egg|jar|udf|vhdx?|docx|docm"
+    r"|xlsx|xlsm|xlsb|pptx|pptm)\s*$",
+    re.IGNORECASE,
+)
+_ARCHIVE_TYPE = re.compile(r"application/(?:x-)?(?:zip|rar|7z|gzip|tar|bzip2?|xz|iso9660|vnd\.rar|zip-compressed|arj|ace)")
+_NATURAL = frozenset(("tar", "iso", "cpio", "ole", "msi", "ar", "deb", "rpm", "onenote", "tnef", "mail", "zip", "cab"))
+"""Kinds in which an unpacked zip may rightly stand near the end."""
+_SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
+_PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
+
+
+def members(part: Part, budget: Budget) -> Iterator[Part]:
+    """Yield what is packed in `part`, one level deep; append findings to `part.findings`.
+
+    Each member has depth + 1, a path below its container's and all its names; those that can't be read are `sealed`
+    and have no data. Members and their bytes are accounted for in `budget`; the depth is the caller's to check.
+    Findings are complete when the iterator is exhausted. Raises LimitReached when a bound is hit and Unavailable when
+    this machine lacks what is needed to look; a broken container is a finding.
+    """
+    kind = part.kind = part.kind or filetype.kind(part.data)
+    try:
+        if reader := _READERS.get(kind):
+            yield from reader(part, bytes(part.data), budget)
+        elif kind in filetype.UNOPENABLE:
+            note(part, Verdict.POLICY, "cannot-open", f"a container ({kind}) that nothing here can open")
+        elif kind == "data":
+            _unknown(part)
+        if kind not in _NATURAL:
+            yield from _second_face(part, budget, kind)
+    except (LimitReached, Unavailable, GeneratorExit):
+        raise
+    except Exception as error:
+        # A reader of ours met what it did not foresee: never deliver that as looked into.
+        unopenable(part, f"can't be read ({kind}): {type(error).__name__}")
+
+
+def _unknown(part: Part) -> None:
+    """Bytes of no known kind, under a name or a type that says archive."""
+    for name in part.names:
+        if _VOLUME.search(name):
+            note(part, Verdict.POLICY, "lone-volume", "a later volume of a set")
+        elif _ARCHIVE_NAME.search(name):
+            note(part, Verdict.POLICY, "cannot-open", "named as an archive, but of no kind that is known here")
+    if _ARCHIVE_TYPE.match(part.content_type):
+        note(part, Verdict.POLICY, "cannot-open", "declared as an archive, but of no kind that is known here")
+
+
+def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
+    """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector."""
+    data = part.data
+    if len(data) > 22 and zipread.find_end(data) >= 0:
+        _say_face(part, kind, "zip")
+        yield from zipread.members(part, bytes(data), budget)
+    elif kind in _PROGRAMS:
+        yield from _self_extracting(part, bytes(data), budget)
+    if kind != "udf" and filetype.is_iso(data):
+        _say_face(part, kind, "iso")
+        yield from _archive("iso")(part, bytes(data), budget)
+
+
+def _say_face(part: Part, kind: str, other: str) -> None:
+    if kind in _PROGRAMS:
+        note(part, Verdict.POLICY, "self-extracting", f"a program that is a {other} archive too")
+    else:
+        note(part, Verdict.AMBIGUOUS, "polyglot", f"it is {kind} and {other} at the same time")
+
+
+def _self_extracting(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """The archive behind a program's own code. The mark may be part of the code too: then it is no archive."""
+    for mark in _SELF_EXTRACTING:
+        at = data.find(mark, 2)
+        while at >= 0:
+            inner = filetype.kind(memoryview(data)[at:])
+            trial = Part(part.path, part.names, "", b"", part.depth)
+            opened = False
+            for member in _READERS[inner](trial, data[at:], budget) if inner in _READERS else ():
+                opened = True
+                yield member
+            if opened or any(f.verdict is Verdict.ENCRYPTED for f in trial.findings):
+                _say_face(part, part.kind, inner)
+                part.findings += trial.findings
+                return
+            at = data.find(mark, at + 4) if budget.bytes_left else -1
+            budget.tick()
+
+
+def _archive(kind: str) -> Reader:
+    def read(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+        from gatescan.unpack import archive  # loads a shared library: only when such a thing comes
+
+        return archive.members(part, data, budget, kind)
+
+    return read
+
+
+def _stream(kind: str) -> Reader:
+    def read(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+        from gatescan.unpack import streams
+
+        return streams.members(part, data, budget, kind)
+
+    return read
+
+
+_READERS: dict[str, Reader] = {
+    "zip": zipread.members,
+    **{k: _archive(k) for k in "7z rar cab lzh iso tar cpio ar deb rpm zstd lz4 lzip compress".split()},
+    **{k: _stream(k) for k in "gzip bzip2 xz lzma".split()},
+}
