@@ -1,7 +1,7 @@
 """The scanner's configuration: one JSON file, every key with a default, every mistake named by its key.
 
-The role renders /etc/gatescan/config.json from the inventory. A key that is unknown or of the wrong type is an
-error and not a warning: a misspelt `quarantine` must not silently mean the default.
+The role renders /etc/gatescan/config.json from the inventory. A key that is unknown or of the wrong type is
+an error and not a warning: a misspelt `quarantine` must not silently mean the default.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ DEFAULT_ACTIONS: Mapping[str, str] = types.MappingProxyType(
     {
         # Nobody can undo the delivery of a virus; the copy is for the administrator who asks what it was.
         "infected": "quarantine",
-        # As the paper has it: the sender's server gets 250, the recipient hears of it and can ask for a release.
+        # As the paper has it: the sender's server gets 250, the recipient hears of it and can ask for a
+        # release.
         "policy": "quarantine",
         # Readers that disagree are how filters are passed by; honest software does not write such mail.
         "ambiguous": "quarantine",
@@ -38,7 +39,8 @@ DEFAULT_ACTIONS: Mapping[str, str] = types.MappingProxyType(
         "limit": "quarantine",
         # A password-protected archive is the commonest wrapping of malware; a person decides.
         "encrypted": "quarantine",
-        # S/MIME and OpenPGP are made so that a gateway cannot look: two people wanted it. Delivered with a tag.
+        # S/MIME and OpenPGP are made so that a gateway cannot look: two people wanted it. Delivered with a
+        # tag.
         "encrypted-mail": "tag",
         # Could not look: the sender tries again, and the administrator is told.
         "engine-error": "tempfail",
@@ -85,12 +87,15 @@ class DaemonConfig:
 
     socket: Path = Path("/run/gatescan/gatescan.sock")
     socket_mode: int = 0o666
-    """Who may connect; a string such as "0660" in the file. qmail-inject runs as any user, hence the default."""
+    """Who may connect; a string such as "0660" in the file. qmail-inject runs as any user, hence the default.
+    """
     workers: int = 4
     backlog: int = 64
     """Connections that may wait for a worker; more are refused at once with 4xx."""
     deadline: float = 180.0
-    """Seconds that one message may take in all, engines included; then its worker is killed and the answer is 4xx."""
+    """Seconds that one message may take in all, engines included; then its worker is killed and the answer is
+    4xx.
+    """
     recycle_messages: int = 5_000
     recycle_bytes: int = 200_000_000
     """A worker that has judged so many messages, or has grown so large, ends and is replaced."""
@@ -130,7 +135,14 @@ class NoticesConfig:
     enabled: bool = True
     admin: str = "postmaster"
     sender_name: str = "Mail gateway"
-    admin_verdicts: tuple[str, ...] = ("infected", "policy", "encrypted", "ambiguous", "limit", "engine-error")
+    admin_verdicts: tuple[str, ...] = (
+        "infected",
+        "policy",
+        "encrypted",
+        "ambiguous",
+        "limit",
+        "engine-error",
+    )
     recipient_verdicts: tuple[str, ...] = ("policy", "encrypted", "ambiguous", "limit")
     """Local recipients hear of these; never of `infected`: nobody misses a virus."""
     digest_minutes: float = 60.0
@@ -209,7 +221,7 @@ _T = typing.TypeVar("_T")
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, typing.Any]:
+def _hints(cls: object) -> dict[str, typing.Any]:
     return typing.get_type_hints(cls)
 
 

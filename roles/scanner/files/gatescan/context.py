@@ -38,7 +38,7 @@ class Context:
 
     @property
     def direction(self) -> Direction:
-        """`outbound` is what comes from a relay client; all else is `inbound`, also what this host injects."""
+        """`outbound` is what comes from a relay client; all else is `inbound`, even from this host."""
         return "outbound" if self.relayclient else "inbound"
 
     @property

@@ -1,14 +1,14 @@
 """One message from the daemon's hands to an answer: judge, decide, hold, tell, write down.
 
-What must be safe is on the disk before the answer is given. What cannot be done safely is answered with 4xx, so that
-the sender keeps the message and tries again: nothing is lost, and nothing passes that was not looked at.
+What must be safe is on the disk before the answer is given. What cannot be done safely is answered with 4xx,
+so that the sender keeps the message and tries again: nothing is lost, and nothing passes that was not looked
+at.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ from typing import Protocol
 from gatescan import __version__, metrics, notify, rules
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judge import Engine, MessageReport, judge
 from gatescan.journal import Journal
+from gatescan.judge import Engine, MessageReport, judge
 from gatescan.model import Buffer, Finding, Verdict
 from gatescan.policy import TEMPORARY, Decision, decide
 from gatescan.quarantine import Entry, Quarantine, QuarantineFull, new_id
@@ -39,8 +39,9 @@ class Ids(Protocol):
 class Outcome:
     """The answer to the queue client.
 
-    code 0 with headers_to_add: pass the message on with these lines in front. code 0 without: it is held, and done
-    with. Any other code: the client's exit code; text goes to the custom text descriptor (first byte D or Z).
+    code 0 with headers_to_add: pass the message on with these lines in front. code 0 without: it is held, and
+    done with. Any other code: the client's exit code; text goes to the custom text descriptor (first byte D
+    or Z).
     """
 
     code: int
@@ -58,12 +59,14 @@ class Services:
     counters: metrics.Counters
     engines: Sequence[Engine] = ()
     rules: rules.RuleSet | None = None
-    _rules_seen: tuple[int, int, int] = (0, 0, 0)
+    _rules_seen: rules.FileState = rules.ABSENT
     _stale: bool = field(default=False)
 
     @classmethod
-    def open(cls, config: Config, engines: Sequence[Engine] = ()) -> Services:
-        """Open the logs, the counters and the rules; raise OSError when a directory is missing."""
+    def open(
+        cls, config: Config, engines: Sequence[Engine] = (), loaded: rules.RuleSet | None = None
+    ) -> Services:
+        """Open the logs and counters, and the rules unless `loaded`; OSError if a directory is missing."""
         versions = ", ".join(engine.name for engine in engines) or f"gatescan {__version__}"
         services = cls(
             config=config,
@@ -71,6 +74,8 @@ class Services:
             quarantine=Quarantine(config.quarantine),
             counters=metrics.Counters(config.journal.counters),
             engines=engines,
+            rules=loaded,
+            _rules_seen=loaded.file_state if loaded else rules.ABSENT,
         )
         services.refresh_rules()
         return services
@@ -78,20 +83,16 @@ class Services:
     def refresh_rules(self) -> None:
         """Load the compiled rules if they changed; what cannot be loaded leaves the old ones in force."""
         path = self.config.rules.compiled
-        try:
-            state = os.stat(path)
-            seen = (state.st_mtime_ns, state.st_size, state.st_ino)
-        except OSError:
-            seen = (0, 0, 0)
+        seen = rules.file_state(path)
         if seen == self._rules_seen and self.rules is not None:
             return
         try:
-            if seen != self._rules_seen or self.rules is None:
-                self.rules = rules.load(path)
-                log.info("%d rules from %s", len(self.rules.rules), path)
+            self.rules = rules.load(path)
+            log.info("%d rules from %s", len(self.rules.rules), path)
         except rules.RulesError as error:
             self.counters.add("gatescan_rules_reload_failures_total")
-            log.error("%s; %s", error, "the old rules stay in force" if self.rules else "every message gets 4xx")
+            consequence = "the old rules stay in force" if self.rules else "every message gets 4xx"
+            log.error("%s; %s", error, consequence)
         self._rules_seen = seen
 
     def publish_metrics(self) -> None:
@@ -100,7 +101,7 @@ class Services:
             return
         stale = self.rules is None or rules.is_stale(self.rules)
         if stale and not self._stale and self.rules is not None:
-            log.warning("%s was edited since the rules were built; run `gatescan rules build`", self.rules.source)
+            log.warning("%s was edited; run `gatescan rules build`", self.rules.source)
         self._stale = stale
         with contextlib.suppress(OSError):
             metrics.publish(self.config, gauges(self.rules, stale, self.quarantine))
@@ -110,6 +111,29 @@ class Services:
         self.journal.close()
         self.quarantine.close()
         self.counters.close()
+
+
+class Handler:
+    """What the daemon calls with each message.
+
+    Made once, before the workers are forked, so that they share the code and the rules; each process opens
+    logs and counters of its own with its first message.
+    """
+
+    def __init__(self, config: Config, engines: Sequence[Engine] = ()) -> None:
+        self.config = config
+        self.engines = engines
+        self._services: Services | None = None
+        self._loaded: rules.RuleSet | None = None
+        try:
+            self._loaded = rules.load(config.rules.compiled)
+        except rules.RulesError as error:
+            log.error("%s; until then every message gets 4xx", error)
+
+    def __call__(self, message: Buffer, context: Context, ids: Ids) -> Outcome:
+        if self._services is None:
+            self._services = Services.open(self.config, self.engines, self._loaded)
+        return handle(self._services, message, context, ids)
 
 
 def gauges(loaded: rules.RuleSet | None, stale: bool, quarantine: Quarantine) -> metrics.Gauges:
@@ -150,7 +174,12 @@ def _judged(services: Services, message: Buffer, context: Context) -> tuple[Mess
 
 
 def _carry_out(
-    services: Services, message: Buffer, report: MessageReport, decision: Decision, context: Context, started: float
+    services: Services,
+    message: Buffer,
+    report: MessageReport,
+    decision: Decision,
+    context: Context,
+    started: float,
 ) -> tuple[Outcome, Decision, str]:
     """Do what was decided; also returns the decision that stands in the end and the id in quarantine."""
     if decision.delivered:
@@ -210,7 +239,12 @@ def _account(
 
 
 def _tell(
-    services: Services, report: MessageReport, decision: Decision, finding: Finding, context: Context, held: str
+    services: Services,
+    report: MessageReport,
+    decision: Decision,
+    finding: Finding,
+    context: Context,
+    held: str,
 ) -> None:
     """Spool a notice, unless the message is a bounce, comes from a robot, or notices are off."""
     config = services.config

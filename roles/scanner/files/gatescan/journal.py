@@ -1,7 +1,7 @@
 """The journal: what was done with each message, for people, programs and scripts from 2003.
 
-quarantine.log    one TAB line for each held or refused message, in qmail-scanner's field order: RFC 822 date, sender,
-                  recipients, subject, name of the virus or policy, engine versions
+quarantine.log    one TAB line for each held or refused message, in qmail-scanner's order: RFC 822 date,
+                  sender, recipients, subject, name of the virus or policy, engine versions
 messages.jsonl    one JSON object for each message, also the clean ones
 
 Each line is one write to a file opened for appending, so the workers' lines never mix. Nothing is synced: the

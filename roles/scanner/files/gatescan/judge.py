@@ -1,7 +1,7 @@
 """The judge: opens a message wholly, applies the rules and the built-in policies, and asks the engines.
 
-`judge` never raises for what a message contains. A bound that is hit is a `limit` finding; anything unforeseen is an
-`engine-error`, because what could not be looked at is not known to be clean.
+`judge` never raises for what a message contains. A bound that is hit is a `limit` finding; anything
+unforeseen is an `engine-error`, because what could not be looked at is not known to be clean.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def judge(
 class _Walk:
     """One pass over a message's parts and everything that is packed in them."""
 
-    def __init__(self, data: Buffer, context: Context, rules: RuleSet, budget: Budget, keep_data: bool) -> None:
+    def __init__(
+        self, data: Buffer, context: Context, rules: RuleSet, budget: Budget, keep_data: bool
+    ) -> None:
         self.data = data
         self.context = context
         self.rules = rules

@@ -1,8 +1,8 @@
 """Counters, in Prometheus' text format.
 
-Each process counts in a small file of its own that is mapped into memory: counting is an addition, not a system
-call, and the figures survive the process. `publish` adds the files up and replaces the text file that node_exporter's
-textfile collector (or `gatescan stats`) reads.
+Each process counts in a small file of its own that is mapped into memory: counting is an addition, not a
+system call, and the figures survive the process. `publish` adds the files up and replaces the text file that
+node_exporter's textfile collector (or `gatescan stats`) reads.
 """
 
 from __future__ import annotations

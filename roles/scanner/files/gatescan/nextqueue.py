@@ -40,8 +40,10 @@ def _raw(address: str) -> bytes:
     return address.encode("utf-8", "surrogateescape")
 
 
-def submit(config: Config, message: IO[bytes], sender: str, recipients: Iterable[str], received: str = "") -> None:
-    """Queue the rest of `message`; raise QueueError unless the program said 0. `received` makes a trace line."""
+def submit(
+    config: Config, message: IO[bytes], sender: str, recipients: Iterable[str], received: str = ""
+) -> None:
+    """Queue the rest of `message`; QueueError unless the program said 0. `received` makes a trace line."""
     listed = tuple(recipients)
     if not listed:
         raise QueueError("it has no recipient", permanent=True)
@@ -62,7 +64,13 @@ def _run(program: tuple[str, ...], body: IO[bytes], addresses: IO[bytes]) -> Non
     environment = {name: value for name, value in os.environ.items() if name != "QMAILQUEUE"}
     try:
         done = subprocess.run(
-            program, stdin=body, stdout=addresses, stderr=subprocess.DEVNULL, env=environment, timeout=TIMEOUT, check=False
+            program,
+            stdin=body,
+            stdout=addresses,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=TIMEOUT,
+            check=False,
         )
     except OSError as error:
         raise QueueError(f"cannot run {program[0]}: {error.strerror}") from error

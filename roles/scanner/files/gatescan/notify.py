@@ -1,11 +1,12 @@
 """Notices: who hears of a message that was stopped, in two steps.
 
-The confined daemon may not run the set-uid qmail-queue, so it only spools an event, a small JSON file. `gatescan
-notify`, a supervised loop under another user, makes mail of the events: at most one for each address in
-`digest_minutes`, with everything that was stopped meanwhile. All notices have the empty envelope sender.
+The confined daemon may not run the set-uid qmail-queue, so it only spools an event, a small JSON file.
+`gatescan notify`, a supervised loop under another user, makes mail of the events: at most one for each
+address in `digest_minutes`, with everything that was stopped meanwhile. All notices have the empty envelope
+sender.
 
-Nobody hears of a message that is a bounce, comes from a list or a robot, or is a notice itself. The sender never does:
-it is forged. A notice names no other recipient, so that a Bcc stays one.
+Nobody hears of a message that is a bounce, comes from a list or a robot, or is a notice itself. The sender
+never does: it is forged. A notice names no other recipient, so that a Bcc stays one.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ ACCEPT = Decision("accept", False, 0)
 def decide(report: Report, context: Context, config: Config) -> Decision:
     """The decision on a message.
 
-    The findings are asked from the most severe on; the first one whose action stops the message decides. A message
-    to recipients of several domains is one message: the strictest of their actions counts.
+    The findings are asked from the most severe on; the first one whose action stops the message decides. A
+    message to recipients of several domains is one message: the strictest of their actions counts.
     """
     if not report.findings:
         return ACCEPT
@@ -78,13 +78,17 @@ def action_for(verdict: str, context: Context, config: Config) -> str:
     if not actions.domains:
         return general
     domains = context.recipient_domains or {""}
-    return max((_domain_action(verdict, domain, config, general) for domain in domains), key=_STRICTNESS.__getitem__)
+    return max(
+        (_domain_action(verdict, domain, config, general) for domain in domains), key=_STRICTNESS.__getitem__
+    )
 
 
 def _domain_action(verdict: str, domain: str, config: Config, general: str) -> str:
     """The action of the longest pattern that covers the domain, else the general one."""
     fitting = [
-        pattern for pattern, table in config.actions.domains.items() if covers(pattern, domain) and verdict in table
+        pattern
+        for pattern, table in config.actions.domains.items()
+        if covers(pattern, domain) and verdict in table
     ]
     return config.actions.domains[max(fitting, key=len)][verdict] if fitting else general
 
@@ -102,8 +106,16 @@ def _stop(action: str, finding: Finding, config: Config) -> Decision:
         return Decision(action, True, 0, "", finding)
     keep = action == "quarantine+reject"
     if action == "tempfail":
-        return Decision(action, False, TEMPORARY, _text("Z", "message could not be checked, try again later", config), finding)
-    return Decision(action, keep, PERMANENT, _text("D", f"message refused: {_reason(finding)}", config), finding)
+        return Decision(
+            action,
+            False,
+            TEMPORARY,
+            _text("Z", "message could not be checked, try again later", config),
+            finding,
+        )
+    return Decision(
+        action, keep, PERMANENT, _text("D", f"message refused: {_reason(finding)}", config), finding
+    )
 
 
 def _reason(finding: Finding) -> str:

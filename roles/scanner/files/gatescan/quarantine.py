@@ -1,17 +1,17 @@
 """The quarantine: a Maildir that is the truth, and an index that can always be made anew from it.
 
-A held message is one file: a header line `X-Gatescan-Quarantine: {JSON}` with the envelope and the reason, then the
-message, byte for byte. It is written to tmp/, synced, and renamed into new/; so it is there wholly or not at all, and
-its state is its place, which only a rename changes:
+A held message is one file: a header line `X-Gatescan-Quarantine: {JSON}` with the envelope and the reason,
+then the message, byte for byte. It is written to tmp/, synced, and renamed into new/; so it is there wholly
+or not at all, and its state is its place, which only a rename changes:
 
     new/ID         held
     cur/ID:2,F     a release has begun (F, flagged)
     cur/ID:2,P     released (P, passed on)
 
-A release moves the file to F before the queue gets the message and to P after the queue took it. Killed in between,
-it stays F; releasing it again gives at most one more copy, and none is lost. A lock on the file keeps two
-releases apart. The index (SQLite) makes lists and limits quick. It is never trusted for more: `reconcile` compares it
-with the Maildir, and a damaged one is thrown away and rebuilt.
+A release moves the file to F before the queue gets the message and to P after the queue took it. Killed in
+between, it stays F; releasing it again gives at most one more copy, and none is lost. A lock on the file
+keeps two releases apart. The index (SQLite) makes lists and limits quick. It is never trusted for more:
+`reconcile` compares it with the Maildir, and a damaged one is thrown away and rebuilt.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ _SUFFIX: dict[State, str] = {"held": "", "releasing": ":2,F", "released": ":2,P"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
-    id TEXT PRIMARY KEY, time REAL NOT NULL, state TEXT NOT NULL, bytes INTEGER NOT NULL, entry TEXT NOT NULL);
+    id TEXT PRIMARY KEY, time REAL NOT NULL, state TEXT NOT NULL, bytes INTEGER NOT NULL,
+    entry TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS held_bytes ON held (bytes);
 """
 
@@ -58,7 +60,8 @@ class Entry:
     """What is known of a held message.
 
     time: seconds since 1970 (UTC). size: of the message, in bytes. reason: the finding's detail.
-    rule: the rule's place or the engine's name. sender, recipients: the envelope, surrogates for bytes that are no UTF-8.
+    rule: the rule's place or the engine's name. sender, recipients: the envelope, surrogates for bytes that
+    are no UTF-8.
     """
 
     id: str
@@ -94,7 +97,7 @@ class Quarantine:
     # --- storing ---
 
     def store(self, entry: Entry, message: Buffer) -> None:
-        """Hold a message; when this returns it is on the disk. Raises QuarantineFull or OSError, having kept nothing."""
+        """Hold a message: when this returns it is on the disk. QuarantineFull or OSError: nothing was kept."""
         head = _HEAD + _encode(entry) + b"\n"
         size = len(head) + len(message)
         self._check_room(size)
@@ -106,7 +109,8 @@ class Quarantine:
             os.rename(temporary, self.directory / "new" / entry.id)
             _sync_directory(self.directory / "new")
         except BaseException:
-            # Not in new/, or not surely there: the sender tries again, so nothing may be left that is held twice.
+            # Not in new/, or not surely there: the sender tries again, so nothing may be left that is held
+            # twice.
             for place in (temporary, self.directory / "new" / entry.id):
                 with contextlib.suppress(OSError):
                     place.unlink()
@@ -126,7 +130,7 @@ class Quarantine:
             raise QuarantineFull(f"{total} bytes are held, the limit is {config.max_bytes}")
 
     def totals(self) -> tuple[int, int]:
-        """Messages in the quarantine and their bytes, by the index; by the Maildir when the index is broken."""
+        """Messages held and their bytes, by the index; by the Maildir when the index is broken."""
         try:
             row = self._database().execute("SELECT count(*), coalesce(sum(bytes), 0) FROM held").fetchone()
             return int(row[0]), int(row[1])
@@ -147,7 +151,9 @@ class Quarantine:
         found = {
             name: (path, state)
             for path, state in self._files()
-            if (name := path.name.partition(":")[0]) == wanted or name.startswith(wanted) or name.endswith(wanted)
+            if (name := path.name.partition(":")[0]) == wanted
+            or name.startswith(wanted)
+            or name.endswith(wanted)
         }
         if wanted in found:
             found = {wanted: found[wanted]}
@@ -172,8 +178,8 @@ class Quarantine:
     def release(self, entry: Entry, config: Config, again: bool = False) -> None:
         """Give a held message to the original recipients through the next queue, past the scanner, once.
 
-        A message that was released before is refused unless `again`. QuarantineError, with the message still held,
-        when the queue does not take it.
+        A message that was released before is refused unless `again`. QuarantineError, with the message still
+        held, when the queue does not take it.
         """
         if entry.state == "released" and not again:
             raise QuarantineError(f"{entry.id} was released before; --again sends one more copy")
@@ -276,7 +282,8 @@ class Quarantine:
     def _database(self) -> sqlite3.Connection:
         if self._index is None:
             index = sqlite3.connect(self.directory / "index.sqlite", timeout=5.0)
-            # The Maildir is the truth, so the index need not survive a power cut; WAL survives a killed process.
+            # The Maildir is the truth, so the index need not survive a power cut; WAL survives a killed
+            # process.
             index.execute("PRAGMA journal_mode = WAL")
             index.execute("PRAGMA synchronous = OFF")
             index.executescript(_SCHEMA)
@@ -309,7 +316,14 @@ class Quarantine:
                 return _decode(head[len(_HEAD) :].decode("ascii"))
         # Put there by hand, or damaged: it is listed, and it can be shown and deleted.
         id_ = path.name.partition(":")[0]
-        return Entry(id=id_, time=state.st_mtime, sender="", recipients=(), reason="no entry in the file", size=state.st_size)
+        return Entry(
+            id=id_,
+            time=state.st_mtime,
+            sender="",
+            recipients=(),
+            reason="no entry in the file",
+            size=state.st_size,
+        )
 
 
 def create(directory: Path) -> None:

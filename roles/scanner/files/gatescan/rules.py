@@ -2,18 +2,18 @@
 
 The file is the one of qmail-scanner 1.x and 2.x: three columns separated by TABs, `#` comments.
 
-    .vbs             0                  Visual Basic script          extension (size ignored; 2.x writes SIZE=-1)
+    .vbs             0                  Visual Basic script          extension, any size (2.x: SIZE=-1)
     EICAR.COM        69                 EICAR test virus             name (any case) and exact size in bytes
     invoice.zip      -1                 Outbreak of 22 November      name, any size
     Pickles.*Lunch   Virus-Subject:     Pickles worm                 header: case-sensitive, matched as ^...$
     .*\\.ru          Policy-MAILFROM:   No mail from there           virtual header
 
-A fourth column, which older versions ignore, narrows a rule: `inbound` or `outbound`, and recipient domains as
-`@example.org` (`@.example.org` for all below it); several are separated by spaces or commas.
+A fourth column, which older versions ignore, narrows a rule: `inbound` or `outbound`, and recipient domains
+as `@example.org` (`@.example.org` for all below it); several are separated by spaces or commas.
 
-`Virus-` makes a hit `infected`, everything else is `policy`. Virtual headers: MAILFROM, RCPTTO, REMOTEIPADDR (and
-TCPREMOTEIP), ZIPPASSWORDPROTECTED, ISSENSITIVEANDNOCRYPTO, CRYPTODETAILS, FILELENGTHTOOLONG, FILEDOUBLEBARRELED,
-FILECLSID; judge.py says what text each of them has.
+`Virus-` makes a hit `infected`, everything else is `policy`. Virtual headers: MAILFROM, RCPTTO, REMOTEIPADDR
+(and TCPREMOTEIP), ZIPPASSWORDPROTECTED, ISSENSITIVEANDNOCRYPTO, CRYPTODETAILS, FILELENGTHTOOLONG,
+FILEDOUBLEBARRELED, FILECLSID; judge.py says what text each of them has.
 
 Header text is hostile and regexes can be slow, so a regex sees at most HEADER_BOUND characters from each end.
 """
@@ -37,14 +37,30 @@ FORMAT = 1
 """Version of the compiled file; another one must be built anew."""
 
 HEADER_BOUND = 8192
-"""Characters of a header's text that a regex gets to see, from its beginning and, if it is longer, from its end."""
+"""Characters of a header's text that a regex gets to see, from its beginning and, if it is longer, from its
+end.
+"""
 
 VIRTUAL_HEADERS = frozenset(
-    "mailfrom rcptto remoteipaddr tcpremoteip zippasswordprotected issensitiveandnocrypto cryptodetails "
-    "filelengthtoolong filedoublebarreled fileclsid".split()
+    {
+        "mailfrom",
+        "rcptto",
+        "remoteipaddr",
+        "tcpremoteip",
+        "zippasswordprotected",
+        "issensitiveandnocrypto",
+        "cryptodetails",
+        "filelengthtoolong",
+        "filedoublebarreled",
+        "fileclsid",
+    }
 )
 
 ANY_SIZE = -1
+
+FileState = tuple[int, int, int]
+"""Modification time in nanoseconds, size and inode: what tells a replaced file from the one that was read."""
+ABSENT: FileState = (0, 0, 0)
 
 Kind = Literal["extension", "name", "header"]
 
@@ -101,6 +117,7 @@ class RuleSet:
     size: int = 0
     sha256: str = ""
     built: float = 0.0
+    file_state: FileState = ABSENT
     extensions: dict[str, list[Rule]] = field(init=False, default_factory=dict)
     names: dict[str, list[Rule]] = field(init=False, default_factory=dict)
     headers: dict[str, list[tuple[re.Pattern[str], Rule]]] = field(init=False, default_factory=dict)
@@ -198,7 +215,9 @@ def _parse_line(line: str, number: int) -> Rule:
     if not pattern.text:
         raise _LineError(1, "the first column (extension, name or regex) is empty")
     if len(cells) < 3 or not cells[2].text:
-        raise _LineError(len(line) + 1, "the third column (description) is missing; are there spaces for a TAB?")
+        gap = re.search(r" {2,}", second.text)
+        column = second.column + gap.start() if gap else len(line) + 1
+        raise _LineError(column, "the third column (description) is missing; are there spaces for a TAB?")
     if len(cells) > 4:
         raise _LineError(cells[4].column, "more than four columns")
     direction, domains = _parse_scope(cells[3]) if len(cells) == 4 else ("", ())
@@ -220,7 +239,9 @@ def _parse_size(cell: _Cell) -> int:
     found = _SIZE.fullmatch(cell.text)
     if found is None:
         if re.match(r"(virus|policy)-", cell.text, re.IGNORECASE):
-            raise _LineError(cell.column, f"a header rule is written Virus-Name: or Policy-Name:, not {cell.text!r}")
+            raise _LineError(
+                cell.column, f"a header rule says Virus-Name: or Policy-Name:, not {cell.text!r}"
+            )
         raise _LineError(cell.column, f"not a size (such as 69, 0 or SIZE=-1) or Virus-Header: {cell.text!r}")
     return max(ANY_SIZE, int(found[1]))
 
@@ -289,15 +310,28 @@ def read(source: Path) -> RuleSet:
 
 def load(compiled: Path) -> RuleSet:
     """Load the compiled rules; raise RulesError when the file is missing, damaged or of another version."""
+    state = file_state(compiled)
     try:
         data = json.loads(compiled.read_bytes())
         if data["format"] != FORMAT:
             raise RulesError([f"{compiled}: format {data['format']}; run `gatescan rules build`"])
-        return _from_json(data)
+        rules = _from_json(data)
+        rules.file_state = state
+        return rules
     except OSError as error:
-        raise RulesError([f"{compiled}: cannot read: {error.strerror}; run `gatescan rules build`"]) from error
+        problem = f"{compiled}: cannot read: {error.strerror}; run `gatescan rules build`"
+        raise RulesError([problem]) from error
     except (ValueError, KeyError, TypeError, re.error) as error:
         raise RulesError([f"{compiled}: damaged ({error}); run `gatescan rules build`"]) from error
+
+
+def file_state(path: Path) -> FileState:
+    """What `path` is now; ABSENT if it cannot be seen. Cheap enough for every message."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return ABSENT
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _to_json(rules: RuleSet) -> dict[str, object]:
@@ -311,7 +345,8 @@ def _from_json(data: dict[str, object]) -> RuleSet:
     if not isinstance(listed, list):
         raise TypeError("rules is not a list")
     rules = tuple(
-        Rule(**{**entry, "verdict": Verdict(entry["verdict"]), "domains": tuple(entry["domains"])}) for entry in listed
+        Rule(**{**entry, "verdict": Verdict(entry["verdict"]), "domains": tuple(entry["domains"])})
+        for entry in listed
     )
     return RuleSet(rules=rules, **values)  # type: ignore[arg-type]
 

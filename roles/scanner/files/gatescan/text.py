@@ -9,7 +9,9 @@ _UNSAFE = frozenset(("Cs", "Cc", "Cf", "Co", "Cn", "Zl", "Zp"))
 
 
 def printable(text: str, limit: int = 120) -> str:
-    """One line of `text` with at most `limit` characters; what could move a cursor or hide is shown as an escape."""
+    """One line of `text` with at most `limit` characters; what could move a cursor or hide is shown as an
+    escape.
+    """
     if len(text) > limit:
         text = text[: limit - 3] + "..."
     if text.isascii() and text.isprintable():
