@@ -1,0 +1,238 @@
+"""Who may connect and relay: the inventory's lists, read into one policy over all addresses.
+
+Whether a client is denied or may relay is said by the most specific deny or relay entry that covers it;
+at equal specificity deny wins. Environment is merged from the widest network to the narrowest.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from gatewright_data.addresses import Address, Network, parse_network
+from gatewright_data.problems import Problems, as_list, check_keys, entry_name, kind_of
+
+CLIENTS, DENY, NETWORKS, DEFAULT_ENV = (
+    "tcp_smtp_relay_clients",
+    "tcp_smtp_deny",
+    "tcp_smtp_networks",
+    "tcp_smtp_default_env",
+)
+_KEYS = {CLIENTS: {"address", "comment", "env"}, DENY: {"address", "comment"}, NETWORKS: {"address", "comment", "env"}}
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTES = "\"'/|~!%^`"
+_LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+# Shorter relay prefixes than these are taken for a slip that would make an open relay; private space is excepted.
+_WIDEST_RELAY = {4: 8, 6: 16}
+_LOCAL_V6 = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
+
+Env = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What tcpserver does with a client: refuse it, or run qmail-smtpd with more environment."""
+
+    deny: bool
+    env: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """The instructions of a tcprules line."""
+        if self.deny:
+            return "deny"
+        return "allow" + "".join(f",{name}={_quoted(value)}" for name, value in self.env)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the inventory. access: relay, deny or None (environment only)."""
+
+    network: Network
+    access: str | None
+    env: Env
+    comment: str
+    where: str
+    variable: str
+
+    def covers(self, other: Network) -> bool:
+        """Whether every address of `other` is one of this entry's."""
+        return other.version == self.network.version and other.subnet_of(self.network)  # type: ignore[arg-type]
+
+
+def _quoted(value: str) -> str:
+    """A value between a pair of characters that it does not contain."""
+    quote = next(quote for quote in _QUOTES if quote not in value)
+    return f"{quote}{value}{quote}"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All entries, loopback among them, and the environment of every client."""
+
+    entries: tuple[Entry, ...]
+    default_env: Env
+
+    @cached_property
+    def _by_network(self) -> dict[Network, list[Entry]]:
+        found: dict[Network, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.network, []).append(entry)
+        return found
+
+    @cached_property
+    def _lengths(self) -> dict[int, list[int]]:
+        """By IP version, the prefix lengths in use, widest network first."""
+        return {
+            version: sorted({network.prefixlen for network in self._by_network if network.version == version})
+            for version in (4, 6)
+        }
+
+    def covering(self, target: Network | Address) -> list[Entry]:
+        """The entries that cover an address or a whole network, widest first; of equals, deny last."""
+        network = target if isinstance(target, Network) else ipaddress.ip_network(target)
+        found: list[Entry] = []
+        for length in self._lengths[network.version]:
+            if length <= network.prefixlen:
+                same = self._by_network.get(network.supernet(new_prefix=length), [])
+                found += sorted(same, key=lambda entry: entry.access == "deny")
+        return found
+
+    def decide(self, target: Network | Address) -> Decision:
+        """The decision for an address, or for a network as far as no narrower entry changes it."""
+        return self._decision(self.covering(target))
+
+    def above(self, entry: Entry) -> Decision:
+        """The decision that holds around an entry: that of the narrowest wider network."""
+        return self._decision([wider for wider in self.covering(entry.network) if wider.network != entry.network])
+
+    @cached_property
+    def default(self) -> Decision:
+        """The decision for clients that no entry covers."""
+        return self._decision([])
+
+    def holds(self, entry_network: Network, inner: Network | Address) -> bool:
+        """Whether the decision for a network still holds for the whole or part `inner` of it."""
+        decision = self.decide(entry_network)
+        narrower = [e for e in self.covering(inner) if e.network.prefixlen > entry_network.prefixlen]
+        return all(self.decide(entry.network) == decision for entry in narrower)
+
+    def _decision(self, covering: list[Entry]) -> Decision:
+        access = [entry.access for entry in covering if entry.access]
+        if access and access[-1] == "deny":
+            return Decision(deny=True)
+        env: Env = {"RELAYCLIENT": ""} if access else {}
+        env.update(self.default_env)
+        for entry in covering:
+            if entry.access == "relay":
+                env["RELAYCLIENT"] = ""  # a wider entry's suffix is not this one's
+            env.update(entry.env)
+        return Decision(deny=False, env=tuple(env.items()))
+
+
+def read_policy(clients: object, deny: object, networks: object, default_env: object) -> Policy:
+    """Read the four variables. Raises InventoryError with every problem in any of them."""
+    problems = Problems()
+    entries = [Entry(network, "relay", {}, "this host", "loopback", "") for network in _LOOPBACK]
+    for variable, access, value in ((CLIENTS, "relay", clients), (DENY, "deny", deny), (NETWORKS, None, networks)):
+        entries += _read_list(problems, variable, access, value)
+    env = _read_env(problems, DEFAULT_ENV, {} if default_env is None else default_env, relay=False)
+    _check_same_network(problems, entries)
+    problems.raise_if_any()
+    return Policy(tuple(entries), env)
+
+
+def _read_list(problems: Problems, variable: str, access: str | None, value: object) -> list[Entry]:
+    found: dict[Network, Entry] = {}
+    for index, item in enumerate(as_list(problems, variable, value)):
+        entry = _read_entry(problems, variable, access, index, item)
+        if entry is None:
+            continue
+        earlier = found.setdefault(entry.network, entry)
+        if earlier is not entry:
+            problems.add(entry.where, f"is a duplicate of {earlier.where}")
+    return list(found.values())
+
+
+def _read_entry(problems: Problems, variable: str, access: str | None, index: int, item: object) -> Entry | None:
+    where = entry_name(variable, index, item.get("address") if isinstance(item, dict) else item)
+    if isinstance(item, str):
+        item = {"address": item}
+    if not isinstance(item, dict):
+        problems.add(where, f"must be an address or a mapping with address, not {kind_of(item)}")
+        return None
+    known = check_keys(problems, where, item, _KEYS[variable])
+    comment = item.get("comment") or ""
+    if not isinstance(comment, str) or not comment.isprintable():
+        problems.add(where, "comment must be one line of text")
+        known = False
+    env = _read_env(problems, where, item.get("env") or {}, relay=access == "relay")
+    if variable == NETWORKS and not env and known:
+        problems.add(where, "needs env, the environment for this network")
+    if "address" not in item:
+        problems.add(where, "needs address")
+        return None
+    try:
+        network = parse_network(item["address"])
+    except ValueError as error:
+        problems.add(where, str(error))
+        return None
+    _check_reach(problems, where, access, network)
+    return Entry(network, access, env, comment if known else "", where, variable)
+
+
+def _check_reach(problems: Problems, where: str, access: str | None, network: Network) -> None:
+    """Refuse what would make an open relay or cut the gateway off from itself."""
+    if access == "relay" and network.prefixlen < _WIDEST_RELAY[network.version]:
+        if not any(network.version == 6 and network.subnet_of(local) for local in _LOCAL_V6):  # type: ignore[arg-type]
+            problems.add(where, f"would let {network.num_addresses} addresses relay: that is an open relay")
+    if access == "deny":
+        for loopback in _LOOPBACK:
+            if network.version == loopback.version and network.subnet_of(loopback):  # type: ignore[arg-type]
+                problems.add(where, "is this host's own loopback address, which must be able to send mail")
+
+
+def _read_env(problems: Problems, where: str, value: object, *, relay: bool) -> Env:
+    """Read an environment; only a relay client may have RELAYCLIENT in it."""
+    env: Env = {}
+    if not isinstance(value, dict):
+        problems.add(where, f"env must be a mapping of names to values, not {kind_of(value)}")
+        return env
+    for name, content in value.items():
+        if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
+            problems.add(where, f"env: {name!r} is not a name of an environment variable")
+            continue
+        if isinstance(content, bool) or not isinstance(content, str | int):
+            problems.add(where, f"env: {name} must be a string or a number, not {kind_of(content)}")
+            continue
+        text = str(content)
+        wrong = _env_problem(name, text, relay)
+        if wrong:
+            problems.add(where, f"env: {wrong}")
+        env[name] = text
+    return env
+
+
+def _env_problem(name: str, text: str, relay: bool) -> str:
+    if not text.isprintable() or not text.isascii():
+        return f"{name} must be printable ASCII on one line"
+    if all(quote in text for quote in _QUOTES):
+        return f"{name} contains every character that could quote it"
+    if name == "RELAYCLIENT" and not relay:
+        return f"RELAYCLIENT would let these clients relay; list them in {CLIENTS}"
+    if name == "DATABYTES" and not text.isdecimal():
+        return f"DATABYTES must be a number of bytes, not {text!r}"
+    if name == "QMAILQUEUE" and not text.startswith("/"):
+        return f"QMAILQUEUE must be the absolute path of a program, not {text!r}"
+    return ""
+
+
+def _check_same_network(problems: Problems, entries: list[Entry]) -> None:
+    """Two lists may name one network, unless they give one environment variable two values."""
+    seen: dict[tuple[Network, str], Entry] = {}
+    for entry in entries:
+        for name, value in entry.env.items():
+            other = seen.setdefault((entry.network, name), entry)
+            if other.env[name] != value:
+                problems.add(entry.where, f"env: {name} is {value!r} here and {other.env[name]!r} in {other.where}")
