@@ -1,4 +1,4 @@
-"""What the tests of the client and the daemon stand on: a compiled client, a caller like qmail's, real processes."""
+"""What the tests of client and daemon stand on: a compiled client, a caller like qmail's, real processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 60.0
 
 RECORDER = """\
 #!/bin/sh
-# A next queue program: stores the message, then the envelope, then its open descriptors; ends as it is told to.
+# A next queue program: stores the message, the envelope and its open descriptors; ends as it is told to.
 cat > "$RECORDS/$$.message"
 cat <&1 > "$RECORDS/$$.envelope"
 ls /proc/$$/fd > "$RECORDS/$$.descriptors"
@@ -128,7 +128,8 @@ class Records:
 
     def descriptors(self, pid: int) -> set[int]:
         """The descriptors that it was left, less the shell's own."""
-        return {int(word) for word in (self.directory / f"{pid}.descriptors").read_text().split()} - {10, 11, 255}
+        words = (self.directory / f"{pid}.descriptors").read_text().split()
+        return {int(word) for word in words} - {10, 11, 255}
 
 
 class Gateway:
@@ -155,7 +156,9 @@ class Gateway:
         """Start the client; the caller writes and waits."""
         return Call([self.client, *arguments], self.env | env, text_fd)
 
-    def send(self, message: bytes, envelope: bytes = ENVELOPE, *, text_fd: int | None = 6, **env: str) -> Sent:
+    def send(
+        self, message: bytes, envelope: bytes = ENVELOPE, *, text_fd: int | None = 6, **env: str
+    ) -> Sent:
         """Send one message through the client."""
         call = self.call(text_fd=text_fd, **env)
         call.write(message, envelope)

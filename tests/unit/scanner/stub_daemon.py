@@ -1,4 +1,4 @@
-"""The real daemon with a judge that does what the message's first line tells it to; for the tests of the daemon.
+"""The real daemon with a judge that does what the message's first line says; for the tests of the daemon.
 
     pass            PASS, with a header that tells what the worker knew    hold           HELD
     code N TEXT     that exit code and text                                raise          an exception

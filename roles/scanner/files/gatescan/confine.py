@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -24,22 +25,20 @@ class ConfinementError(Exception):
 
 
 def confine_daemon() -> None:
-    """Nothing below can gain privileges (no set-uid program works any more), dump core or leave files readable."""
+    """From here on nothing can gain privileges by a set-uid program, dump core or leave files readable."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
 
 
 def confine_worker(name: str, memory: int, file_size: int) -> None:
-    """Bound what a hostile message can make a worker take: bytes of address space, bytes of a file, open files."""
+    """Bound what a hostile message can make a worker take; `memory` and `file_size` in bytes."""
     _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_FSIZE, file_size)
     _lower(resource.RLIMIT_NOFILE, WORKER_FILE_LIMIT)
-    try:
+    with contextlib.suppress(OSError):  # a container without a writable /proc; the rest holds
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    except OSError:
-        pass  # a container without a writable /proc; the rest holds
 
 
 def private_directory(path: Path, *, clear: bool) -> None:

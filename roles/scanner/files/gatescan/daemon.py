@@ -7,8 +7,8 @@ The master never touches a message. It waits for signals and, once a tick, looks
               itself anew. The listening socket stays, and the old workers serve until the new ones do
     SIGTERM   nobody new is let in, who waits is told to try again, present messages are finished
 
-It may be killed at any time: its workers notice the end of the pipe that all of them hold (the lifeline), finish
-their messages and end. The socket's path always leads to the newest daemon; it is never removed.
+It may be killed at any time: its workers notice the end of the pipe that all of them hold (the lifeline),
+finish their messages and end. The socket's path always leads to the newest daemon; it is never removed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ INHERITED = "GATESCAN_INHERITED"
 """Set for the process that this one becomes on SIGHUP: `pid:listener:lifeline:old worker,old worker...`."""
 LONGEST_TICK = 1.0
 """Seconds between two looks at the workers' clocks."""
+LOG_FORMAT = "gatescan[%(process)d]: %(levelname)s %(message)s"
+"""On standard error, for multilog; the time is multilog's."""
 RESPAWN_DELAY = 1.0
 """Seconds until the place of a worker that died right after its start is filled again."""
 FILE_BYTES = 2_000_000_000
@@ -84,11 +86,11 @@ def run(
     handler_of: HandlerFactory = load_handler,
 ) -> int:
     """Be the daemon until SIGTERM; return the exit status. `check` only tries whether it would start."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="gatescan[%(process)d]: %(levelname)s %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     signal.pthread_sigmask(signal.SIG_UNBLOCK if check else signal.SIG_BLOCK, SIGNALS)
     try:
         if os.geteuid() == 0 and not allow_root:
-            raise StartError("refusing to run as root; start it as its own user (setuidgid), or say --allow-root")
+            raise StartError("refusing to run as root; start it as its own user by setuidgid, or say so")
         config = load(config_path)
         handler = handler_of(config)
         if check:
@@ -297,4 +299,5 @@ def inherited() -> Inheritance | None:
     listener, lifeline = int(rest[0]), int(rest[1])
     for fd in (listener, lifeline):
         os.set_inheritable(fd, False)
-    return Inheritance(socket.socket(fileno=listener), lifeline, {int(word) for word in rest[2].split(",") if word})
+    workers = {int(word) for word in rest[2].split(",") if word}
+    return Inheritance(socket.socket(fileno=listener), lifeline, workers)

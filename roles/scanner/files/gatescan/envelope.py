@@ -1,4 +1,4 @@
-"""The envelope as qmail-queue reads it: `F<sender>NUL`, `T<recipient>NUL` for each recipient, one more NUL."""
+"""The envelope as qmail-queue reads it: `F<sender>NUL`, then each `T<recipient>NUL`, then one more NUL."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class EnvelopeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who sent it and who is to get it: any bytes but NUL. An empty sender is a bounce's; no recipient is legal."""
+    """Who sent it and who is to get it: any bytes but NUL. A bounce has no sender; no recipient is legal."""
 
     sender: bytes
     recipients: tuple[bytes, ...]
 
     def __bytes__(self) -> bytes:
-        return b"".join((b"F", self.sender, b"\0", *(b"T%b\0" % address for address in self.recipients), b"\0"))
+        return b"F%b\0%b\0" % (self.sender, b"".join(b"T%b\0" % address for address in self.recipients))
 
 
 def parse(data: bytes) -> Envelope:

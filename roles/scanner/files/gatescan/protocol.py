@@ -26,7 +26,7 @@ from gatescan.model import Buffer
 
 VERSION = 1
 HEADER_ROOM = 4096
-"""Bytes in front of the message. A multiple of the page size, so that a mapping can begin right behind them."""
+"""Bytes in front of the message. A multiple of the page size: a mapping can begin right behind them."""
 PACKET_LIMIT = 8192
 """Bytes of a request."""
 TEXT_LIMIT = 255

@@ -1,7 +1,7 @@
 """A worker: takes one message at a time off the daemon's socket, has it judged, and answers.
 
-A hostile message may kill a worker, make it hang, or grow it: its client then sees the end of the connection and
-says "try again", no other message is touched, and the master puts a fresh worker in its place.
+A hostile message may kill a worker, make it hang, or grow it: its client then sees the end of the connection
+and says "try again", no other message is touched, and the master puts a fresh worker in its place.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Outcome(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """What ties a message to the logs of others: the client's process id (`qp` in qmail-send's log) and user id."""
+    """What ties a message to other logs: the client's process id (`qp` in qmail-send's log) and user id."""
 
     pid: int
     uid: int
@@ -54,7 +54,7 @@ Handler = Callable[[Buffer, Context, Ids], Outcome]
 
 
 class Slots:
-    """One row a worker in memory that it shares with the master: since when it has been busy, and how much it did."""
+    """One row a worker, in memory shared with the master: since when it is busy, and how much it did."""
 
     _ROW = struct.Struct("dQ")
 
@@ -106,7 +106,7 @@ class Worker:
                     return
                 try:
                     connection, _ = self.listener.accept()
-                except OSError:  # another worker was quicker, or the socket was shut and the lifeline ends next
+                except OSError:  # another worker was quicker; or it was shut, and the lifeline ends next
                     continue
                 with connection:
                     self._serve(connection)

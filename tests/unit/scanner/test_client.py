@@ -1,0 +1,257 @@
+"""The queue client with nobody, or somebody strange, at the other end of its socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import rig
+from gatescan import protocol
+from rig import ENVELOPE, Gateway
+
+MESSAGE = b"Subject: hello\n\nbody\n"
+Answer = Callable[[socket.socket], bytes | None]
+
+
+@contextmanager
+def answering(gateway: Gateway, answer: Answer, backlog: int = 5) -> Iterator[None]:
+    """A daemon of one connection: `answer` gets it, and what it returns is sent."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(gateway.socket))
+        listener.listen(backlog)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                reply = answer(connection)
+                if reply is not None:
+                    connection.send(reply)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        yield
+        server.join(rig.PATIENCE)
+
+
+def replying(reply: bytes | None) -> Answer:
+    """Read the request, then reply."""
+
+    def answer(connection: socket.socket) -> bytes | None:
+        connection.recv(1)
+        return reply
+
+    return answer
+
+
+def test_nobody_listens(gateway: Gateway) -> None:
+    assert gateway.send(MESSAGE).status == 71
+
+
+def test_a_socket_that_nobody_serves_any_more(gateway: Gateway) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dead:
+        dead.bind(str(gateway.socket))
+    assert gateway.send(MESSAGE).status == 71
+
+
+def test_no_room_to_wait_in_is_said_at_once(gateway: Gateway) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(gateway.socket))
+        listener.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+            first.connect(str(gateway.socket))
+            assert gateway.send(MESSAGE).status == 71
+
+
+def test_a_daemon_that_never_answers(gateway: Gateway) -> None:
+    gone = threading.Event()
+
+    def never(connection: socket.socket) -> None:
+        gone.wait(rig.PATIENCE)
+
+    with answering(gateway, never):
+        assert gateway.send(MESSAGE, GATESCAN_TIMEOUT="1").status == 72
+        gone.set()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        b"",
+        b"\1\0\0",
+        struct.pack("<BBIH", 2, 0, 4096, 0),
+        struct.pack("<BBIH", 1, 0, 4096, 5),
+        struct.pack("<BBIH", 1, 0, 4096, 0) + b"more than was said",
+        struct.pack("<BBIH", 1, 31, 0, 60000) + b"D" * 60000,
+    ],
+    ids=["closed", "empty", "short", "version", "text-short", "text-long", "huge"],
+)
+def test_a_reply_that_is_none(gateway: Gateway, reply: bytes | None) -> None:
+    with answering(gateway, replying(reply)):
+        assert gateway.send(MESSAGE).status == 71
+    assert gateway.records.all == []
+
+
+def test_an_exit_code_is_passed_on(gateway: Gateway) -> None:
+    with answering(gateway, replying(protocol.reply(53))):
+        assert gateway.send(MESSAGE).status == 53
+
+
+def test_held_is_success_without_a_queue(gateway: Gateway) -> None:
+    with answering(gateway, replying(protocol.reply(0))):
+        assert gateway.send(MESSAGE).status == 0
+    assert gateway.records.all == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text_fd", "told", "status", "text"),
+    [
+        (31, 6, "6", 82, b"Dno such luck"),
+        (31, 4, "4", 82, b"Dno such luck"),
+        (71, 6, "6", 82, b"Dno such luck"),
+        (31, 6, None, 31, b""),
+        (31, None, "6", 31, b""),
+        (71, 6, None, 71, b""),
+        (54, None, "6", 71, b""),
+        (31, 6, "nonsense", 31, b""),
+    ],
+)
+def test_a_refusal_with_a_text(
+    gateway: Gateway, code: int, text_fd: int | None, told: str | None, status: int, text: bytes
+) -> None:
+    """The text goes out only where the caller is known to read it; else the plain code of the same class."""
+    env = {"GATESCAN_TEXT_FD": told} if told else {}
+    with answering(gateway, replying(protocol.reply(code, text=b"Dno such luck"))):
+        sent = gateway.send(MESSAGE, text_fd=text_fd, **env)
+    assert (sent.status, sent.text) == (status, text)
+
+
+def test_the_text_descriptor_must_be_a_pipe(gateway: Gateway, tmp_path: Path) -> None:
+    """Under a qmail-smtpd without the patch, descriptor 6 may be anything."""
+    log = tmp_path / "a log of the caller"
+    log.touch()
+    with answering(gateway, replying(protocol.reply(31, text=b"Dno"))):
+        program = ["sh", "-c", 'exec "$0" 6<>"$1"', gateway.client, log]
+        call = rig.Call(program, gateway.env | {"GATESCAN_TEXT_FD": "6"}, text_fd=None)
+        call.write(MESSAGE, ENVELOPE)
+        sent = call.finish()
+    assert sent.status == 31
+    assert log.read_bytes() == b""
+
+
+def test_the_request(gateway: Gateway) -> None:
+    """Sealed files, the message behind its room, the envelope, and only the variables of interest."""
+    got: dict[str, object] = {}
+
+    def look(connection: socket.socket) -> bytes:
+        got["peer"] = protocol.peer_of(connection).pid
+        with protocol.receive(connection) as request:
+            got["env"] = dict(request.env)
+            got["message"] = bytes(request.read_message())
+            got["envelope"] = request.read_envelope()
+            for file in (request.message, request.envelope):
+                with pytest.raises(OSError, match="not permitted"):
+                    os.ftruncate(file, 1 << 20)
+        return protocol.reply(0)
+
+    interesting = {"TCPREMOTEIP": "2001:db8::1", "RELAYCLIENT": "", "TCPREMOTEHOST": "h" * 2000, "PROTO": "TCP"}
+    with answering(gateway, look):
+        sent = gateway.send(MESSAGE, TCPREMOTEINFO="caf\udce9", SECRET="x", **interesting)
+    assert got == {
+        "peer": sent.pid,
+        "env": interesting | {"TCPREMOTEHOST": "h" * 512, "TCPREMOTEINFO": "caf\udce9"},
+        "message": MESSAGE,
+        "envelope": ENVELOPE,
+    }
+
+
+def test_inherited_descriptors_are_closed_before_anything_else(gateway: Gateway) -> None:
+    """A caller that waits for the end of some other pipe does not wait for us."""
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    call = gateway.call()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b""  # while the client still waits for its message
+    assert call.process.poll() is None
+    call.write(MESSAGE, ENVELOPE)
+    assert call.finish().status == 71
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 65536, 131072, 131073, 5_000_000])
+def test_every_size_arrives_whole(gateway: Gateway, size: int) -> None:
+    message = bytes(range(256)) * (size // 256) + b"e" * (size % 256)
+    room = protocol.HEADER_ROOM
+    with answering(gateway, replying(protocol.reply(0, start=room))):
+        sent = gateway.send(message)
+    assert sent.status == 0
+    assert gateway.records.of(sent.pid) == (message, ENVELOPE)
+
+
+def test_a_message_from_a_file(gateway: Gateway, tmp_path: Path) -> None:
+    """Not every caller uses pipes."""
+    (tmp_path / "m").write_bytes(MESSAGE * 10_000)
+    (tmp_path / "e").write_bytes(ENVELOPE)
+    with answering(gateway, replying(protocol.reply(0, start=protocol.HEADER_ROOM))):
+        command = ["sh", "-c", 'exec "$0" < "$1" 1< "$2"', gateway.client, tmp_path / "m", tmp_path / "e"]
+        subprocess.run(command, env=gateway.env, check=True)
+    assert gateway.records.all == [(MESSAGE * 10_000, ENVELOPE)]
+
+
+def test_the_next_program_may_be_an_argument(gateway: Gateway) -> None:
+    program = str(gateway.records.program)
+    with answering(gateway, replying(protocol.reply(0, start=protocol.HEADER_ROOM))):
+        call = gateway.call(program, "and", "its arguments", GATESCAN_NEXT="/nonexistent")
+        call.write(MESSAGE, ENVELOPE)
+        sent = call.finish()
+    assert sent.status == 0
+    assert (gateway.records.directory / f"{sent.pid}.arguments").read_text() == "and its arguments\n"
+
+
+def test_no_next_program(gateway: Gateway) -> None:
+    with answering(gateway, replying(protocol.reply(0, start=protocol.HEADER_ROOM))):
+        assert gateway.send(MESSAGE, GATESCAN_NEXT="/nonexistent").status == 120
+
+
+def test_the_next_program_gets_the_text_descriptor_and_no_other(gateway: Gateway) -> None:
+    """A refusal by the next program reaches the caller, too."""
+    reply = replying(protocol.reply(0, start=protocol.HEADER_ROOM))
+    with answering(gateway, reply):
+        with_text = gateway.send(MESSAGE, GATESCAN_TEXT_FD="6")
+    gateway.socket.unlink()
+    with answering(gateway, reply):
+        without = gateway.send(MESSAGE)
+    assert gateway.records.descriptors(with_text.pid) == {0, 1, 2, 6}
+    assert gateway.records.descriptors(without.pid) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("-g", "rules build"), ("-r", "rules list"), ("-v", "version"), ("-h", "--help"), ("-z", "version")],
+)
+@pytest.mark.usefixtures("client")
+def test_the_options_of_qmail_scanner(tmp_path: Path, option: str, words: str) -> None:
+    command = tmp_path / "gatescan"
+    command.write_text('#!/bin/sh\necho "$@"\nexit 3\n')
+    command.chmod(0o755)
+    program = rig.build_client(tmp_path, GATESCAN_PROGRAM=str(command))
+    done = subprocess.run([program, option], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == (words + "\n", 3)
+
+
+def test_an_unknown_option(client: Path) -> None:
+    assert subprocess.run([client, "-x"], check=False).returncode == 120
+
+
+def test_ignored_signals_are_not_ours_to_change(gateway: Gateway) -> None:
+    """The next program's death by a signal is the client's: the caller sees the signal itself."""
+    with answering(gateway, replying(protocol.reply(0, start=protocol.HEADER_ROOM))):
+        assert gateway.send(MESSAGE, RECORDER_SIGNAL="SEGV").status == -signal.SIGSEGV

@@ -1,0 +1,388 @@
+"""The daemon as its clients and its supervisor see it: real processes, a judge that does as the message says."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rig
+from gatescan import protocol
+from rig import ENVELOPE, Gateway, wait_until
+
+BODY = b"\n\nbody\n"
+
+
+def saw(gateway: Gateway, sent: rig.Sent) -> dict[str, Any]:
+    """What the worker knew of a message that was passed on."""
+    message, _ = gateway.records.of(sent.pid)
+    header = re.match(rb"X-Saw: (.*)\n", message)
+    assert header
+    seen: dict[str, Any] = json.loads(header.group(1))
+    return seen
+
+
+def fifo(directory: Path) -> Path:
+    """A fifo that a message can make its worker wait for."""
+    path = Path(tempfile.mkdtemp(dir=directory)) / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def occupied(gateway: Gateway, gate: Path) -> rig.Call:
+    """A message that keeps a worker until somebody writes to `gate`; returns once the worker has begun."""
+    call = gateway.call()
+    call.write(b"wait %s" % os.fsencode(gate) + BODY, ENVELOPE)
+    return call
+
+
+def reader_waits(gate: Path) -> bool:
+    """Does a worker have the fifo open, or try to?"""
+    try:
+        os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
+def begun(gateway: Gateway, daemon: rig.Daemon, count: int = 1) -> None:
+    """Wait until so many workers of a daemon sleep in the opening of a fifo."""
+
+    def waiting() -> int:
+        places = (Path(f"/proc/{pid}/wchan") for pid in daemon.children())
+        return sum("fifo" in path.read_text() or "pipe" in path.read_text() for path in places)
+
+    wait_until(lambda: waiting() >= count, f"{count} workers wait for a fifo")
+
+
+def test_a_message_is_judged_and_passed_on(gateway: Gateway) -> None:
+    with gateway.daemon():
+        sent = gateway.send(b"pass" + BODY, rig.wire(b"", b"x@example.net"), TCPREMOTEIP="192.0.2.1")
+        message, envelope = gateway.records.of(sent.pid)
+        seen = saw(gateway, sent)
+    assert sent.status == 0
+    assert message.endswith(b"}\npass" + BODY)
+    assert envelope == rig.wire(b"", b"x@example.net")
+    assert seen["pid"] == sent.pid  # the `qp` of qmail-send's log
+    assert (seen["sender"], seen["recipients"], seen["uid"]) == ("", 1, os.getuid())
+    assert seen["env"] == {"TCPREMOTEIP": "192.0.2.1"}
+
+
+def test_held_refused_and_failed(gateway: Gateway) -> None:
+    with gateway.daemon() as daemon:
+        assert gateway.send(b"hold").status == 0
+        assert gateway.send(b"code 31").status == 31
+        assert gateway.send(b"code 31 Dno", GATESCAN_TEXT_FD="6") == rig.Sent(82, b"Dno", pytest.approx(0, abs=1e9))
+        assert gateway.send(b"raise").status == 71
+        daemon.wait_for("RuntimeError")
+        assert gateway.records.all == []
+
+
+def test_a_message_that_kills_its_worker(gateway: Gateway) -> None:
+    """Its client is told to try again; the message beside it is served, and so is the next one."""
+    gate = fifo(gateway.root)
+    with gateway.daemon() as daemon:
+        beside = occupied(gateway, gate)
+        begun(gateway, daemon)
+        assert gateway.send(b"kill 9" + BODY).status == 71
+        assert gateway.send(b"kill 11" + BODY).status == 71
+        daemon.wait_for("ended by signal 11")
+        assert gateway.send(b"pass" + BODY).status == 0
+        gate.write_text("go")
+        assert beside.finish().status == 0
+        wait_until(lambda: len(daemon.children()) == 2, "two workers again")
+
+
+def test_a_message_that_takes_too_long(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"deadline": 0.5}
+    with gateway.daemon() as daemon:
+        assert gateway.send(b"stuck" + BODY).status == 71
+        daemon.wait_for("past its deadline")
+        assert gateway.send(b"pass" + BODY).status == 0
+
+
+def test_a_stopped_worker_does_not_hold_its_message_for_ever(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"deadline": 0.5, "workers": 1}
+    with gateway.daemon() as daemon:
+        assert gateway.send(b"kill %d" % signal.SIGSTOP + BODY).status == 71
+        daemon.wait_for("ended by signal 9")
+        assert gateway.send(b"pass" + BODY).status == 0
+
+
+def test_a_message_that_wants_too_much_memory(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"memory_bytes": 400_000_000}
+    with gateway.daemon() as daemon:
+        assert gateway.send(b"grow 1000000000" + BODY).status == 71
+        daemon.wait_for("MemoryError")
+        assert gateway.send(b"pass" + BODY).status == 0
+
+
+def test_full(gateway: Gateway) -> None:
+    """All workers busy and as many waiting as may: the next client is refused at once, none of the others."""
+    gateway.config["daemon"] |= {"workers": 1, "backlog": 1}
+    gates = [fifo(gateway.root)]
+    with gateway.daemon() as daemon:
+        busy = [occupied(gateway, gates[0])]
+        begun(gateway, daemon)
+        waiting = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        for connection in waiting:
+            connection.connect(str(gateway.socket))
+        assert gateway.send(b"pass" + BODY).status == 71
+        for connection in waiting:
+            connection.close()
+        gates[0].write_text("go")
+        assert busy[0].finish().status == 0
+        wait_until(lambda: gateway.send(b"pass" + BODY).status == 0, "room again")
+
+
+def test_workers_are_replaced_after_their_share(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"workers": 1, "recycle_messages": 3}
+    with gateway.daemon():
+        workers = [saw(gateway, gateway.send(b"pass" + BODY))["worker"] for _ in range(7)]
+    assert len(set(workers[:3])) == len(set(workers[3:6])) == 1
+    assert len(set(workers)) == 3
+
+
+def test_sigterm_finishes_what_was_begun(gateway: Gateway) -> None:
+    gate = fifo(gateway.root)
+    gateway.config["daemon"] |= {"workers": 1}
+    with gateway.daemon() as daemon:
+        begun_message = occupied(gateway, gate)
+        begun(gateway, daemon)
+        waiting = gateway.call()
+        waiting.write(b"pass" + BODY, ENVELOPE)
+        daemon.signal(signal.SIGTERM)
+        assert waiting.finish().status == 71  # at once, not when the worker is free
+        assert gateway.send(b"pass" + BODY).status == 71
+        gate.write_text("go")
+        assert begun_message.finish().status == 0
+        assert daemon.end() == 0
+
+
+def test_the_master_is_killed(gateway: Gateway) -> None:
+    """A begun message is finished, who waits is told to try again, and the workers end by themselves."""
+    gate = fifo(gateway.root)
+    gateway.config["daemon"] |= {"workers": 2}
+    with gateway.daemon() as daemon:
+        begun_message = occupied(gateway, gate)
+        begun(gateway, daemon)
+        workers = daemon.children()
+        daemon.signal(signal.SIGKILL)
+        wait_until(lambda: sum(alive(pid) for pid in workers) == 1, "the idle worker ends")
+        assert gateway.send(b"pass" + BODY).status == 71
+        with gateway.daemon():  # the supervisor starts the next one while the old worker is still busy
+            assert gateway.send(b"pass" + BODY).status == 0
+            gate.write_text("go")
+            assert begun_message.finish().status == 0
+            wait_until(lambda: not any(alive(pid) for pid in workers), "the last worker ends")
+            assert gateway.send(b"pass" + BODY).status == 0
+
+
+def alive(pid: int) -> bool:
+    """Is there such a process, other than as a zombie?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_socket_is_never_absent(gateway: Gateway) -> None:
+    """Stopped, and while the next one starts: clients find a socket, if one that refuses."""
+    with gateway.daemon():
+        first = gateway.socket.stat().st_ino
+        assert stat.S_IMODE(gateway.socket.stat().st_mode) == 0o666
+    assert gateway.socket.is_socket()
+    with gateway.daemon():
+        assert gateway.socket.stat().st_ino != first
+        assert sorted(path.name for path in gateway.root.glob("s*")) == ["s", "spool"]
+
+
+def test_reload_takes_the_new_configuration_and_refuses_nobody(gateway: Gateway) -> None:
+    gate = fifo(gateway.root)
+    gateway.config["hostname"] = "old.example.org"
+    with gateway.daemon() as daemon:
+        master = daemon.process.pid
+        old = occupied(gateway, gate)
+        begun(gateway, daemon)
+        inode = gateway.socket.stat().st_ino
+        gateway.config |= {"hostname": "new.example.org"}
+        gateway.config["daemon"] |= {"workers": 3}
+        gateway.write_config()
+        daemon.signal(signal.SIGHUP)
+        seen = []
+        while "new.example.org" not in seen:
+            sent = gateway.send(b"pass" + BODY)
+            assert sent.status == 0
+            seen.append(saw(gateway, sent)["hostname"])
+        daemon.wait_for("3 workers serve")
+        assert gateway.socket.stat().st_ino == inode
+        gate.write_text("go")
+        finished = old.finish()
+        assert finished.status == 0
+        assert saw(gateway, finished)["hostname"] == "old.example.org"
+        wait_until(lambda: len(daemon.children()) == 3, "the old workers end")
+        assert daemon.process.pid == master
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("3 workers serve", 2)
+        assert gateway.send(b"pass" + BODY).status == 0
+        assert daemon.end() == 0
+
+
+def test_reload_of_a_bad_configuration_changes_nothing(gateway: Gateway) -> None:
+    gateway.config["hostname"] = "old.example.org"
+    with gateway.daemon() as daemon:
+        workers = daemon.children()
+        gateway.config |= {"hostname": "new.example.org", "quarantien": {}}
+        gateway.write_config()
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("quarantien: no such key")
+        daemon.wait_for("old configuration stays in force")
+        assert saw(gateway, gateway.send(b"pass" + BODY))["hostname"] == "old.example.org"
+        assert daemon.children() == workers
+
+
+def test_confinement(gateway: Gateway) -> None:
+    with gateway.daemon() as daemon:
+        for pid in (daemon.process.pid, *daemon.children()):
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert "NoNewPrivs:\t1" in status
+            assert re.search(r"Max core file size +0 +0", Path(f"/proc/{pid}/limits").read_text())
+        worker = daemon.children().pop()
+        limits = Path(f"/proc/{worker}/limits").read_text()
+        assert re.search(r"Max address space +1500000000 +1500000000", limits)
+        assert re.search(r"Max open files +256 +256", limits)
+        assert Path(f"/proc/{worker}/oom_score_adj").read_text() == "500\n"
+        assert stat.S_IMODE((gateway.root / "spool/tmp").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("trap", ["link", "open", "file"])
+def test_a_work_directory_that_somebody_else_prepared(gateway: Gateway, trap: str) -> None:
+    tmp = gateway.root / "spool/tmp"
+    if trap == "link":
+        (gateway.root / "elsewhere").mkdir(mode=0o700)
+        (gateway.root / "elsewhere/kept").touch()
+        tmp.symlink_to(gateway.root / "elsewhere")
+    elif trap == "open":
+        tmp.mkdir()
+        tmp.chmod(0o777)
+    else:
+        tmp.touch()
+    daemon = rig.Daemon([sys.executable, rig.STUB_DAEMON, "--config", gateway.write_config(), "--allow-root"])
+    assert daemon.process.wait(rig.PATIENCE) == 1
+    daemon.wait_for("spool/tmp")
+    if trap == "link":
+        assert (gateway.root / "elsewhere/kept").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can see that root is refused")
+def test_root_is_refused(gateway: Gateway) -> None:
+    command = [sys.executable, rig.STUB_DAEMON, "--config", gateway.write_config()]
+    env = os.environ | {"PYTHONPATH": str(rig.SCANNER_FILES)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "refusing to run as root" in done.stderr
+
+
+def strange(gateway: Gateway, text: bytes, files: list[int]) -> bytes:
+    """Send one packet that no client of ours would; returns the reply."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.connect(str(gateway.socket))
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
+        connection.sendmsg([text], rights)
+        return connection.recv(4096)
+
+
+def memory_file(data: bytes, seals: int = protocol._SEALS) -> int:
+    """A sealed memory file."""
+    import fcntl
+
+    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.write(fd, data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+ROOM = b"\0" * protocol.HEADER_ROOM
+
+
+@pytest.mark.parametrize(
+    ("case", "code"),
+    [
+        ("nothing", 71),
+        ("one file", 71),
+        ("three files", 71),
+        ("version", 71),
+        ("not memory", 71),
+        ("not sealed", 71),
+        ("no room", 71),
+        ("envelope", 91),
+        ("long address", 11),
+        ("huge", 71),
+        ("good", 0),
+    ],
+)
+def test_strange_requests(gateway: Gateway, case: str, code: int) -> None:
+    """Whoever may connect may send anything: he gets a code, and the worker serves on."""
+    message, envelope = memory_file(ROOM + b"pass" + BODY), memory_file(ENVELOPE)
+    text, files = b"\1", [message, envelope]
+    if case == "nothing":
+        files = []
+    elif case == "one file":
+        files = [message]
+    elif case == "three files":
+        files = [message, envelope, envelope]
+    elif case == "version":
+        text = b"\2"
+    elif case == "not memory":
+        files = [os.open("/dev/zero", os.O_RDWR), envelope]
+    elif case == "not sealed":
+        files = [memory_file(ROOM + b"pass", 0), envelope]
+    elif case == "no room":
+        files = [memory_file(b"pass"), envelope]
+    elif case == "envelope":
+        files = [message, memory_file(b"Fa\0Tb\0")]
+    elif case == "long address":
+        files = [message, memory_file(rig.wire(b"x" * 2000))]
+    elif case == "huge":
+        huge = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+        os.ftruncate(huge, 1 << 50)
+        os.lseek(huge, 0, os.SEEK_END)
+        files = [message, huge]
+    with gateway.daemon() as daemon:
+        workers = daemon.children()
+        assert strange(gateway, text, files)[1] == code
+        assert gateway.send(b"pass" + BODY).status == 0
+        assert daemon.children() == workers
+
+
+def test_a_client_that_says_nothing(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"workers": 1}
+    with gateway.daemon() as daemon, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.connect(str(gateway.socket))
+        assert gateway.send(b"pass" + BODY).status == 0
+        daemon.wait_for("says nothing")
+
+
+def test_descriptors_do_not_pile_up(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"workers": 1}
+    with gateway.daemon() as daemon:
+        worker = daemon.children().pop()
+        kinds = (b"pass", b"hold", b"raise", b"code 31 Dno")
+        for kind in kinds:
+            gateway.send(kind + BODY)
+        before = sorted(os.listdir(f"/proc/{worker}/fd"))
+        for kind in kinds * 3:
+            gateway.send(kind + BODY)
+            strange(gateway, b"\2", [memory_file(b""), memory_file(b"")])
+            strange(gateway, b"\1", [memory_file(b"")])
+        wait_until(lambda: sorted(os.listdir(f"/proc/{worker}/fd")) == before, "every descriptor is closed")
