@@ -1,0 +1,109 @@
+#!/usr/bin/python
+"""List every listening socket with its owner, and name the ones that nobody declared."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: declared_sockets
+short_description: Compare the listening sockets of a host with the declared ones
+description:
+  - Lists every listening TCP socket and every bound UDP socket with the program that owns it.
+  - Fails, naming it, on one that no declaration covers, and on a declared one that is missing. Changes nothing.
+  - In check mode it only reports, as the tasks that would bring the host about did not run.
+options:
+  declared:
+    description: Mappings with C(proto) (tcp or udp), C(port), C(owner) (program) and optionally C(address).
+    type: list
+    elements: dict
+    required: true
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+
+EXAMPLES = r"""
+- name: Nothing listens that the inventory does not declare
+  declared_sockets:
+    declared:
+      - {proto: tcp, port: 22, owner: sshd}
+      - {proto: udp, port: 53, owner: dnscache, address: 127.0.0.1}
+"""
+
+RETURN = r"""
+sockets:
+  description: Every listening socket as one line, C(proto address port owner).
+  type: list
+  elements: str
+  returned: always
+undeclared:
+  description: Those of them that no declaration covers.
+  type: list
+  elements: str
+  returned: always
+missing:
+  description: Declarations that no socket meets.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
+
+
+def listening(module):
+    """Return (proto, address, port, owner) of every listening socket, as ss lists them."""
+    _code, output, _errors = module.run_command(["ss", "-H", "-l", "-n", "-t", "-u", "-p"], check_rc=True)
+    found = []
+    for line in output.splitlines():
+        fields = line.split(None, 6)
+        address, port = fields[4].rsplit(":", 1)
+        owner = OWNER.search(line)
+        name = owner.group(1) if owner else "kernel"
+        found.append((fields[0], address.strip("[]").split("%")[0], int(port), name))
+    return sorted(set(found))
+
+
+def covers(declaration, socket):
+    """Whether a declaration covers a socket."""
+    proto, address, port, owner = socket
+    return (
+        declaration["proto"] == proto
+        and int(declaration["port"]) == port
+        and declaration["owner"] == owner
+        and declaration.get("address", address) == address
+    )
+
+
+def show(declaration):
+    """A declaration as one line."""
+    return f"{declaration['proto']} {declaration.get('address', '*')} {declaration['port']} {declaration['owner']}"
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={"declared": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True
+    )
+    declared = module.params["declared"]
+    sockets = listening(module)
+    undeclared = [" ".join(map(str, item)) for item in sockets if not any(covers(one, item) for one in declared)]
+    missing = [show(one) for one in declared if not any(covers(one, item) for item in sockets)]
+    result = {
+        "changed": False,
+        "sockets": [" ".join(map(str, item)) for item in sockets],
+        "undeclared": undeclared,
+        "missing": missing,
+    }
+    if (undeclared or missing) and not module.check_mode:
+        words = [f"not declared: {item}" for item in undeclared] + [f"declared, but not there: {item}" for item in missing]
+        module.fail_json(msg="listening sockets differ from the declared ones (proto address port owner): " + "; ".join(words), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

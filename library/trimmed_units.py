@@ -1,0 +1,101 @@
+#!/usr/bin/python
+"""Stop, disable and mask services together with their sockets, timers and paths."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trimmed_units
+short_description: Stop, disable and mask services with their sockets, timers and paths
+description:
+  - For every name, the service and the units of the same name that could start it again are stopped, disabled and masked.
+  - A name that this host has no unit of is masked too, so that a package installed later does not start it.
+  - A unit that systemd itself makes an alias of another one is left to that one.
+options:
+  names:
+    description: Names of units without their suffix.
+    type: list
+    elements: str
+    required: true
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Stop what a mail gateway does not need
+  trimmed_units:
+    names: [rpcbind, atd, cups]
+"""
+
+RETURN = r"""
+trimmed:
+  description: Units that were (or, in check mode, would be) stopped, disabled and masked.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+SUFFIXES = ("service", "socket", "timer", "path")
+RUNNING = ("active", "activating", "reloading", "deactivating")
+
+
+def present(module, units):
+    """Return unit -> properties (LoadState, ActiveState) for units of which systemd knows a file, a mask or a process."""
+    command = ["systemctl", "show", "--property=Id,Names,LoadState,ActiveState", "--", *units]
+    _code, output, _errors = module.run_command(command, check_rc=True)
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n") if block.strip()]
+    return {unit: block for unit, block in zip(units, blocks, strict=True) if block["Id"] == unit}
+
+
+def plan(names, found):
+    """Return the units that are not trimmed yet: those that exist, and the service of each name in any case."""
+    pending = []
+    for name in names:
+        for suffix in SUFFIXES:
+            unit = f"{name}.{suffix}"
+            state = found.get(unit)
+            if state is None or (state["LoadState"] == "not-found" and suffix != "service"):
+                continue
+            if state["LoadState"] != "masked" or state["ActiveState"] in RUNNING:
+                pending.append(unit)
+    return pending
+
+
+def trim(module, pending, found):
+    """Stop sockets, timers and paths before their services, then disable and mask."""
+    running = [unit for unit in pending if found[unit]["ActiveState"] in RUNNING]
+    for services in (False, True):
+        stop = [unit for unit in running if unit.endswith(".service") is services]
+        if stop:
+            module.run_command(["systemctl", "stop", "--", *stop], check_rc=True)
+    known = [unit for unit in pending if found[unit]["LoadState"] not in ("not-found", "masked")]
+    if known:
+        # an init script without a unit file cannot be disabled by every systemd; the mask below holds it all the same
+        module.run_command(["systemctl", "disable", "--quiet", "--", *known])
+    module.run_command(["systemctl", "mask", "--quiet", "--", *pending], check_rc=True)
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={"names": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
+    )
+    names = module.params["names"]
+    wrong = [name for name in names if "." in name or "/" in name or not name.strip()]
+    if wrong:
+        module.fail_json(msg=f"{wrong[0]!r} is not the name of a unit without its suffix")
+    units = [f"{name}.{suffix}" for name in names for suffix in SUFFIXES]
+    found = present(module, units)
+    pending = plan(names, found)
+    if pending and not module.check_mode:
+        trim(module, pending, found)
+    before = "".join(f"{unit} {found[unit]['LoadState']} {found[unit]['ActiveState']}\n" for unit in pending)
+    after = "".join(f"{unit} masked inactive\n" for unit in pending)
+    module.exit_json(changed=bool(pending), trimmed=pending, diff={"before": before, "after": after})
+
+
+if __name__ == "__main__":
+    main()
