@@ -8,10 +8,10 @@ module: guarded_files
 short_description: Change files that can lock the administrator out, under a timed rollback on the host
 description:
   - For the few files (firewall rules, sshd's configuration) whose change can end all connections to the host.
-  - Every candidate is validated first. Then the host arms a rollback of its own (a systemd timer, and a service for
-    the case of a reboot), puts the files in place and runs C(apply). The action plugin of the same name proves that a
-    NEW connection works and confirms, which ends the rollback. If nobody confirms within C(window) seconds, the host
-    puts the old files back and runs C(restore).
+  - Every candidate is validated first. Then the host arms a rollback of its own (a systemd timer, and a
+    service for the case of a reboot), puts the files in place and runs C(apply). The action plugin of the
+    same name proves that a NEW connection works and confirms, which ends the rollback. If nobody confirms
+    within C(window) seconds, the host puts the old files back and runs C(restore).
   - The rollback needs nothing but systemd and a shell on the host, so no ruleset can cut it off.
   - A host that restarts before the confirmation rolls back while it boots.
 options:
@@ -21,8 +21,8 @@ options:
     required: true
   files:
     description:
-      - Absolute path to content, or to a mapping with C(content), C(mode) and C(validate) (a command in which C(%s)
-        stands for the candidate). The files belong to root.
+      - Absolute path to content, or to a mapping with C(content), C(mode) and C(validate) (a command in which
+        C(%s) stands for the candidate). The files belong to root.
     type: dict
     required: true
   apply:
@@ -33,7 +33,7 @@ options:
     description: Shell command that brings the old files back into force. The default is C(apply).
     type: str
   in_force:
-    description: Shell command that fails if the files are in place, but not in force. They are then applied anew.
+    description: Shell command that fails if files in place are not in force. They are then applied anew.
     type: str
   window:
     description: Seconds after which an unconfirmed change is rolled back.
@@ -107,7 +107,7 @@ STEPS = ("compare", "apply", "status", "confirm", "restore")
 
 RESTORE_SCRIPT = """\
 #!/bin/sh
-# Puts back what stood here before a change that nobody confirmed. Run by a timer, at boot, or by the next change.
+# Puts back what stood here before an unconfirmed change. Run by a timer, at boot, or by the next run.
 cd {state} || exit 1
 systemctl stop {unit}-apply.timer {unit}-apply.service 2>/dev/null
 # Whoever renames `armed` first owns it: a confirmation that comes now finds nothing to confirm.
@@ -290,14 +290,11 @@ class Guard:
         put(str(self.unit_dir / f"{self.unit}.service"), SERVICE.format(**facts).encode(), 0o644)
         put(str(self.unit_dir / f"{self.unit}.timer"), TIMER.format(**facts).encode(), 0o644)
         os.sync()
+        refusal = "the rollback cannot be armed, so nothing was changed"
         try:
-            must_run("systemctl daemon-reload", "the rollback cannot be armed, so nothing was changed")
-            must_run(
-                f"systemctl --quiet enable {self.unit}.service", "the rollback would not survive a reboot"
-            )
-            must_run(
-                f"systemctl start {self.unit}.timer", "the rollback cannot be armed, so nothing was changed"
-            )
+            must_run("systemctl daemon-reload", refusal)
+            must_run(f"systemctl --quiet enable {self.unit}.service", refusal)
+            must_run(f"systemctl start {self.unit}.timer", refusal)
         except GuardError:
             self.disarm()
             raise
@@ -384,7 +381,7 @@ def diff_of(wanted):
 
 
 def compare(module, guard, wanted):
-    """Say what differs and whether it would be accepted; first end a change that a dead run left unconfirmed."""
+    """Say what differs and whether it would be accepted; a change left by a dead run is ended first."""
     leftover = guard.pending()
     if leftover and module.check_mode:
         module.warn(f"{guard.name}: a change waits for its confirmation; the comparison is with that change")
