@@ -221,14 +221,14 @@ _T = typing.TypeVar("_T")
 
 
 @functools.cache
-def _hints(cls: object) -> dict[str, typing.Any]:
+def _hints(cls: typing.Hashable) -> dict[str, typing.Any]:
     return typing.get_type_hints(cls)
 
 
 def _build(cls: type[_T], data: object, where: str) -> _T:
     if not isinstance(data, dict):
         raise ConfigError(where, f"an object is needed here, not {_kind(data)}")
-    hints = _hints(cls)
+    hints = _hints(typing.cast(typing.Hashable, cls))
     for key in data:
         if key not in hints:
             raise ConfigError(_join(where, key), f"no such key; one of {', '.join(hints)}")

@@ -97,7 +97,7 @@ class Quarantine:
     # --- storing ---
 
     def store(self, entry: Entry, message: Buffer) -> None:
-        """Hold a message: when this returns it is on the disk. QuarantineFull or OSError: nothing was kept."""
+        """Hold a message: when this returns it is on the disk. QuarantineFull, OSError: nothing was kept."""
         head = _HEAD + _encode(entry) + b"\n"
         size = len(head) + len(message)
         self._check_room(size)
@@ -166,12 +166,15 @@ class Quarantine:
 
     def open(self, entry: Entry) -> IO[bytes]:
         """The held message, as it came, as a file that stands at its first byte."""
-        try:
-            file = open(self._path(entry), "rb")
-        except FileNotFoundError:
-            raise QuarantineError(f"{entry.id} is gone, or was released meanwhile") from None
+        file = self._open(entry)
         _skip_head(file)
         return file
+
+    def _open(self, entry: Entry) -> IO[bytes]:
+        try:
+            return open(self._path(entry), "rb")
+        except FileNotFoundError:
+            raise QuarantineError(f"{entry.id} is gone, or is being released by someone else") from None
 
     # --- releasing, deleting ---
 
@@ -184,11 +187,7 @@ class Quarantine:
         if entry.state == "released" and not again:
             raise QuarantineError(f"{entry.id} was released before; --again sends one more copy")
         path = self._path(entry)
-        try:
-            file = open(path, "rb")
-        except FileNotFoundError:
-            raise QuarantineError(f"{entry.id} is gone, or is being released by someone else") from None
-        with file:
+        with self._open(entry) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

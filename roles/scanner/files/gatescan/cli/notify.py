@@ -1,0 +1,44 @@
+"""`gatescan notify`: send the notices that wait in the spool."""
+
+from __future__ import annotations
+
+import time
+
+from gatescan import nextqueue, notify
+from gatescan.cli import EXIT_COULD_NOT, EXIT_OK
+from gatescan.cli.common import config_or_defaults, parser, say
+from gatescan.config import Config
+
+DESCRIPTION = """\
+Send the notices that are due: to the administrator, and to local recipients of messages that were held
+against policy. An address gets at most one in notices.digest_minutes; it lists all that was stopped."""
+
+EPILOG = """\
+It runs as a user of its own that may run qmail-queue and may read and write the notice spool, under
+supervise with --loop, or by a timer without."""
+
+
+def run(words: list[str]) -> int:
+    """Send once, or again and again."""
+    made = parser("notify", DESCRIPTION, EPILOG)
+    made.add_argument(
+        "--loop", type=float, metavar="SECONDS", help="look again after so many seconds, for ever"
+    )
+    options = made.parse_args(words)
+    config = config_or_defaults(options.config)
+    while True:
+        status = _once(config)
+        if not options.loop:
+            return status
+        time.sleep(options.loop)
+
+
+def _once(config: Config) -> int:
+    try:
+        count = notify.run(config)
+    except (nextqueue.QueueError, OSError) as error:
+        say(f"notices wait: {error}")
+        return EXIT_COULD_NOT
+    if count:
+        say(f"{count} notices sent")
+    return EXIT_OK

@@ -1,0 +1,153 @@
+"""The doctor: looks at everything that the scanner needs, and knows what to do when it is missing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gatescan import rules
+from gatescan.config import Config, ConfigError, load
+from gatescan.quarantine import Quarantine
+
+NOTICE_AGE = 3_600.0
+"""Seconds beyond the digest time after which a waiting notice means that nobody sends them."""
+NEARLY_FULL = 0.8
+"""Share of a quarantine limit from which on it is time to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. advice: what to do, empty if it is well."""
+
+    state: Literal["ok", "warning", "broken"]
+    what: str
+    advice: str = ""
+
+
+def examine(config_path: Path | None = None) -> Iterator[Check]:
+    """All checks, in the order in which things are needed."""
+    try:
+        config = load(config_path)
+    except ConfigError as error:
+        yield Check("broken", f"configuration: {error}", "correct the inventory and run playbooks/site.yml")
+        return
+    yield Check("ok", "configuration")
+    for look in (_rules, _libraries, _daemon, _quarantine, _directories, _next_queue, _notices):
+        yield from _safely(look, config)
+
+
+def _safely(look: Callable[[Config], Iterator[Check]], config: Config) -> Iterator[Check]:
+    try:
+        yield from look(config)
+    except OSError as error:
+        name = look.__name__.strip("_")
+        yield Check("broken", f"{name}: {error}", "run as root; if it is missing, run playbooks/site.yml")
+
+
+def _rules(config: Config) -> Iterator[Check]:
+    try:
+        loaded = rules.load(config.rules.compiled)
+    except rules.RulesError as error:
+        yield Check("broken", f"rules: {error}", "run `gatescan rules build`; until then all mail gets 4xx")
+        return
+    if rules.is_stale(loaded):
+        yield Check("warning", f"rules: {loaded.source} was edited since", "run `gatescan rules build`")
+    elif not loaded.rules:
+        yield Check("warning", "rules: there are none", f"write some into {loaded.source}")
+    else:
+        yield Check("ok", f"rules: {len(loaded.rules)} in force")
+
+
+def _libraries(config: Config) -> Iterator[Check]:
+    del config
+    for module, package in (("libarchive", "python3-libarchive-c"),):
+        try:
+            importlib.import_module(module)
+            yield Check("ok", f"library {module}")
+        except (ImportError, OSError) as error:
+            yield Check("broken", f"library {module}: {error}", f"install the Debian package {package}")
+
+
+def _daemon(config: Config) -> Iterator[Check]:
+    path = config.daemon.socket
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(5.0)
+        try:
+            client.connect(str(path))
+        except OSError as error:
+            advice = "look at the daemon's log and at `svstat`; until it runs all mail gets 4xx"
+            yield Check("broken", f"daemon: {path}: {error.strerror or error}", advice)
+            return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode != config.daemon.socket_mode:
+        yield Check("warning", f"daemon: socket has mode {mode:o}", "restart the daemon")
+    yield Check("ok", f"daemon: answers on {path}")
+
+
+def _quarantine(config: Config) -> Iterator[Check]:
+    settings = config.quarantine
+    for place in ("tmp", "new", "cur"):
+        if not (settings.directory / place).is_dir():
+            advice = "run playbooks/site.yml; until then what should be held gets 4xx"
+            yield Check("broken", f"quarantine: no {settings.directory / place}", advice)
+            return
+    state = settings.directory.stat()
+    if stat.S_IMODE(state.st_mode) & 0o077:
+        yield Check("warning", "quarantine: others may look into it", f"chmod 700 {settings.directory}")
+    disk = os.statvfs(settings.directory)
+    free = disk.f_bavail * disk.f_frsize
+    if free <= settings.min_free_bytes:
+        yield Check("broken", f"quarantine: {free} bytes free", "make room: what should be held gets 4xx")
+    count, total = Quarantine(settings).totals()
+    full = max(count / max(1, settings.max_messages), total / max(1, settings.max_bytes))
+    if full >= 1:
+        advice = "delete or expire some, or raise quarantine.max_...; what should be held gets 4xx"
+        yield Check("broken", f"quarantine: full ({count} messages, {total} bytes)", advice)
+    elif full >= NEARLY_FULL:
+        yield Check("warning", f"quarantine: {full:.0%} full", "look through `gatescan quarantine list`")
+    else:
+        yield Check("ok", f"quarantine: {count} messages, {full:.0%} full")
+
+
+def _directories(config: Config) -> Iterator[Check]:
+    journal = config.journal
+    wanted = {
+        "journal": {journal.quarantine_log.parent, journal.json_log.parent},
+        "metrics": {journal.metrics.parent, journal.counters},
+        "notices": {config.notices_spool},
+    }
+    for what, directories in wanted.items():
+        missing = [directory for directory in sorted(directories) if not directory.is_dir()]
+        for directory in missing:
+            yield Check("broken", f"{what}: no directory {directory}", "run playbooks/site.yml")
+        if not missing:
+            yield Check("ok", f"{what}: {', '.join(map(str, sorted(directories)))}")
+
+
+def _next_queue(config: Config) -> Iterator[Check]:
+    program = config.next_queue[0]
+    if os.access(program, os.X_OK):
+        yield Check("ok", f"next queue: {program}")
+    else:
+        yield Check("broken", f"next queue: cannot run {program}", "is qmail installed? see next_queue")
+
+
+def _notices(config: Config) -> Iterator[Check]:
+    if not config.notices.enabled:
+        yield Check("ok", "notices: switched off")
+        return
+    names = [entry.name for entry in os.scandir(config.notices_spool) if entry.name[:1].isdigit()]
+    oldest = min((float(name.split("-", 1)[0]) for name in names), default=time.time())
+    age = time.time() - oldest
+    if age > config.notices.digest_minutes * 60 + NOTICE_AGE:
+        advice = "does `gatescan notify --loop` run? look at its log"
+        yield Check("warning", f"notices: {len(names)} wait, one for {age / 60:.0f} minutes", advice)
+    else:
+        yield Check("ok", f"notices: {len(names)} wait")
