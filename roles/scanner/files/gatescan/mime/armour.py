@@ -1,0 +1,182 @@
+"""Files written out as text: uuencode, yEnc, BinHex. Found by their marks in any text."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+
+from gatescan.budget import Budget, LimitReached
+from gatescan.words import loose_base64, text
+
+# Two spaces and no mode are what Outlook took for a beginning, too.
+_UU_BEGIN = re.compile(rb"^[> \t]{0,8}begin(-base64)?[ \t]{1,4}([0-7]{3,4}[ \t]{1,4})?([^\s][^\n]*+)\n", re.MULTILINE)
+_UU_END = re.compile(rb"^[> \t]{0,8}(?:end\b|====|begin[ \t-])", re.MULTILINE)
+_UU_LINE = re.compile(rb"[\x20-\x60]{1,200}[ \t\r]*\Z")
+_YENC_BEGIN = re.compile(rb"^=ybegin ([^\n]{1,1000})\n", re.MULTILINE)
+_YENC_NAME = re.compile(rb"name=([^\r\n]+)")
+_YENC_PART = re.compile(rb"=ypart [^\n]*\n")
+_YENC_END = re.compile(rb"^=y(?:end\b|begin )", re.MULTILINE)
+_BINHEX_BEGIN = re.compile(rb"\(This file must be converted with BinHex[^\n]{0,80}\n\s{0,20}:")
+_BINHEX_ALPHABET = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
+_BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_FROM_BINHEX = bytes.maketrans(_BINHEX_ALPHABET, _BASE64_ALPHABET)
+_NOT_BINHEX = bytes(set(range(256)) - set(_BINHEX_ALPHABET))
+_UU_FOLDED = bytes(0x20 + (c - 0x20 & 0x3F) for c in range(256))
+_MINUS_42 = bytes((i - 42) & 255 for i in range(256))
+_MINUS_106 = bytes((i - 106) & 255 for i in range(256))
+
+File = tuple[str, bytes]
+"""Name as found, content."""
+
+MAX_BEGINNINGS = 20_000
+"""Lines in one text that look like the beginning of a file, before it is taken for an attack."""
+
+
+def files(body: bytes, budget: Budget) -> Iterator[File]:
+    """Every file that is written out in a text, in any of the three spellings. Raises LimitReached.
+
+    Each search goes on where the last one ended, so the cost is linear.
+    """
+    if b"begin" in body:
+        yield from uu_files(body, budget)
+    if b"=ybegin " in body:
+        yield from yenc_files(body, budget)
+    if b"converted with BinHex" in body:
+        yield from binhex_files(body, budget)
+
+
+def uu_files(body: bytes, budget: Budget) -> Iterator[File]:
+    """The uuencoded files in `body`. Prose that has a line `begin 644 ...` has no such line after it."""
+    position = tries = 0
+    while begin := _UU_BEGIN.search(body, position):
+        tries += 1
+        if tries > MAX_BEGINNINGS:
+            raise LimitReached("parts", f"more than {MAX_BEGINNINGS} lines that begin a file")
+        position = begin.end()
+        end = _UU_END.search(body, position)
+        stop = end.start() if end else len(body)
+        lines = body[position:stop]
+        if begin[1]:
+            content = loose_base64(lines)
+        elif _looks_uuencoded(lines, bool(begin[2])):
+            content = _uu_lines(lines)
+        else:
+            continue
+        position = stop
+        budget.spend(len(content))
+        yield text(begin[3].strip()), content
+
+
+def _looks_uuencoded(lines: bytes, has_mode: bool) -> bool:
+    """Whether the first line is data: its first character counts the bytes in the rest."""
+    first, _, rest = lines.lstrip(b"\r\n").partition(b"\n")
+    first = first.lstrip(b"> \t").rstrip() if first[:1] == b">" else first.rstrip(b"\r\n")
+    if not first or not _UU_LINE.match(first):
+        return False
+    groups = ((first[0] - 0x20 & 0x3F) + 2) // 3
+    wanted = 1 + groups * 4
+    if groups and wanted - 3 <= len(first) <= wanted + 2 and b" " not in first[1:-1].strip():
+        return True
+    # A wrong count is repaired by some readers; real data of several lines has hardly a blank in it.
+    block = (first + b"\n" + rest[:200]).strip()
+    return has_mode and len(block) > 40 and block.count(b" ") * 20 < len(block) and block.isupper()
+
+
+def _uu_lines(lines: bytes) -> bytes:
+    out = []
+    for line in lines.split(b"\n"):
+        line = line.rstrip(b"\r")
+        if line[:1] == b">" and len(line) > 2 and (line[0] - 0x20 & 0x3F) * 4 // 3 > len(line) + 3:
+            line = line.lstrip(b"> ")
+        if not line:
+            continue
+        out.append(_uu_line(line))
+    return b"".join(out)
+
+
+def _uu_line(line: bytes) -> bytes:
+    """One line, leniently: by its count, else as many whole groups as there are."""
+    try:
+        return binascii.a2b_uu(line)
+    except binascii.Error:
+        count = min(45, (len(line) - 1) // 4 * 3)
+        body = line[1:61].translate(_UU_FOLDED)
+        try:
+            return binascii.a2b_uu(bytes((0x20 + count,)) + body[: (count + 2) // 3 * 4])
+        except binascii.Error:
+            return b""
+
+
+def yenc_files(body: bytes, budget: Budget) -> Iterator[File]:
+    """The yEnc files in `body`; of a file in several parts, each part by itself."""
+    position = 0
+    while begin := _YENC_BEGIN.search(body, position):
+        budget.tick()
+        name = _YENC_NAME.search(begin[1])
+        part = _YENC_PART.match(body, begin.end())
+        start = part.end() if part else begin.end()
+        end = _YENC_END.search(body, start)
+        position = end.start() if end else len(body)
+        content = _yenc(body[start:position])
+        budget.spend(len(content))
+        yield text(name[1].strip()) if name else "", content
+
+
+def _yenc(encoded: bytes) -> bytes:
+    first, *escaped = encoded.translate(None, b"\r\n").split(b"=")
+    out = [first.translate(_MINUS_42)]
+    for run in escaped:
+        out += (run[:1].translate(_MINUS_106), run[1:].translate(_MINUS_42))
+    return b"".join(out)
+
+
+def binhex_files(body: bytes, budget: Budget) -> Iterator[File]:
+    """The data forks and resource forks of the BinHex 4.0 files in `body`."""
+    position = 0
+    while begin := _BINHEX_BEGIN.search(body, position):
+        budget.tick()
+        end = body.find(b":", begin.end())
+        position = end if end >= 0 else len(body)
+        sextets = body[begin.end() : position].translate(None, _NOT_BINHEX).translate(_FROM_BINHEX)
+        packed = loose_base64(sextets)
+        yield from _binhex_forks(_run_lengths_undone(packed, budget))
+
+
+def _run_lengths_undone(packed: bytes, budget: Budget) -> bytes:
+    """0x90 N repeats the byte before it to N in all; 0x90 0 is the byte 0x90."""
+    first, *runs = packed.split(b"\x90")
+    out = bytearray(first)
+    skip = False
+    for run in runs:
+        if skip:
+            # This piece begins right after a 0x90 that was itself a count.
+            skip = False
+            out += run
+            continue
+        if not run:
+            skip = True
+            count = 0x90
+        else:
+            count = run[0]
+        if count == 0:
+            out.append(0x90)
+        elif out:
+            budget.spend(count - 1)
+            out += out[-1:] * (count - 1)
+        out += run[1:]
+    budget.spend(len(packed))
+    return bytes(out)
+
+
+def _binhex_forks(raw: bytes) -> list[File]:
+    if not raw or len(raw) < raw[0] + 22:
+        return []
+    name = text(raw[1 : 1 + raw[0]], "macintosh")
+    sizes = raw[0] + 12
+    data_size = int.from_bytes(raw[sizes : sizes + 4], "big")
+    resource_size = int.from_bytes(raw[sizes + 4 : sizes + 8], "big")
+    start = sizes + 10
+    data = raw[start : start + data_size]
+    resource = raw[start + data_size + 2 : start + data_size + 2 + resource_size]
+    return [(name, fork) for fork in (data, resource) if fork]

@@ -1,0 +1,133 @@
+"""Where the header of an entity ends, and the fields in it, in every way a client may see them."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from dataclasses import dataclass
+
+from gatescan.budget import LimitReached
+
+Octets = bytes | mmap.mmap
+"""A message's bytes in a form that can be searched in place."""
+
+MAX_HEADER_BYTES = 1_000_000
+MAX_HEADER_LINES = 10_000
+
+_BLANK_LINE = re.compile(rb"\n\r*\n")
+_AT_ONCE = re.compile(rb"\r*\n")
+# A field, or a line that a mailbox put there; the latter has no groups.
+_FIELD = re.compile(
+    rb"^(?:([!-9;-~]++)([ \t]*+):[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?|>?From [^\n]*\n)", re.MULTILINE
+)
+_FOLD = re.compile(rb"\r*\n")
+_BLANK_FOLD = re.compile(rb"\n[ \t]+\r*(?=\n)")
+_JUNK_FIELD = re.compile(rb"^([^\n:]{1,200}):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
+_NOT_NAME = bytes(set(range(256)) - set(range(0x21, 0x7F)))
+_MIME_FIELD = re.compile(rb"^content-(?:type|disposition|transfer-encoding)", re.MULTILINE | re.IGNORECASE)
+_BOUNDARY_LINE = re.compile(rb"^--\S", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Header:
+    """The header of one entity in one reading.
+
+    fields: (name in lower case, value as found with its folds), in order.
+    raw: the bytes of the header; body: where the body starts in the entity's buffer.
+    """
+
+    fields: list[tuple[bytes, bytes]]
+    raw: bytes
+    body: int
+    odd: bool = False
+
+
+def unfold(value: bytes) -> bytes:
+    """A field's value on one line, without the white space around it."""
+    return (_FOLD.sub(b"", value) if b"\n" in value else value).strip()
+
+
+def read(data: Octets, start: int, end: int) -> Header:
+    """The header of the entity in data[start:end], as most clients read it.
+
+    Lines that are no field are passed over; a line of white space is a fold. `odd` tells that there was
+    such a line, and that `other_readings()` should be asked. Raises LimitReached on a header that is huge.
+    """
+    at_once = _AT_ONCE.match(data, start, end)
+    if at_once:
+        return Header([], b"", at_once.end())
+    blank = _BLANK_LINE.search(data, start, end)
+    stop, body = (blank.start() + 1, blank.end()) if blank else (end, end)
+    _check_size(data, start, stop)
+    raw = data[start:stop]
+    fields: list[tuple[bytes, bytes]] = []
+    position, odd = 0, False
+    for match in _FIELD.finditer(raw):
+        name, space, value = match.groups()
+        if match.start() != position or space:
+            odd = True
+        if name:
+            fields.append((name.lower(), value))
+        position = match.end()
+    if position != len(raw) or b"\n \n" in raw or b"\n\t\n" in raw or b"\0" in raw:
+        odd = True
+    return Header(fields, raw, body, odd or _BLANK_FOLD.search(raw) is not None)
+
+
+def other_readings(data: Octets, header: Header, start: int, end: int) -> list[Header]:
+    """The readings of an odd header that differ from `read()` in a way that may matter; often none.
+
+    They matter only if MIME fields or a first boundary come after (or in) what is odd.
+    """
+    raw, others = header.raw, []
+    cut = _first_break(raw)
+    if cut is not None and _matters(raw[cut[0] :]):
+        early = Header(_fields(raw[: cut[0]]), raw[: cut[0]], start + cut[1])
+        others.append(early)
+    tolerant = _tolerant_fields(raw)
+    if tolerant:
+        others.append(Header(header.fields + tolerant, raw, header.body))
+    strict = [(m[1].lower(), m[3]) for m in _FIELD.finditer(raw) if m[1] and not m[2]]
+    if any(m[2] and m[1].lower().startswith(b"content-") for m in _FIELD.finditer(raw)):
+        others.append(Header(strict, raw, header.body))
+    return others
+
+
+def _check_size(data: Octets, start: int, stop: int) -> None:
+    size = stop - start
+    if size > MAX_HEADER_BYTES:
+        raise LimitReached("header-size", f"a header of more than {MAX_HEADER_BYTES} bytes")
+    if size > MAX_HEADER_LINES and data[start:stop].count(b"\n") > MAX_HEADER_LINES:
+        raise LimitReached("header-lines", f"a header of more than {MAX_HEADER_LINES} lines")
+
+
+def _fields(raw: bytes) -> list[tuple[bytes, bytes]]:
+    return [(m[1].lower(), m[3]) for m in _FIELD.finditer(raw) if m[1]]
+
+
+def _first_break(raw: bytes) -> tuple[int, int] | None:
+    """(end of the header, start of the body) for a client that stops at the first line that is no field."""
+    blank = _BLANK_FOLD.search(raw)
+    stop = (blank.start() + 1, blank.end() + 1) if blank else None
+    position = 0
+    for match in _FIELD.finditer(raw):
+        if match.start() != position or match[2]:
+            break
+        position = match.end()
+    if position < len(raw) and (stop is None or position < stop[0]):
+        stop = (position, position)
+    return stop
+
+
+def _matters(rest: bytes) -> bool:
+    return bool(_MIME_FIELD.search(rest) or _BOUNDARY_LINE.search(rest))
+
+
+def _tolerant_fields(raw: bytes) -> list[tuple[bytes, bytes]]:
+    """MIME fields whose names are right once NUL, 8-bit bytes and spaces are taken out."""
+    found = []
+    for match in _JUNK_FIELD.finditer(raw):
+        name = match[1].translate(None, _NOT_NAME).lower()
+        if len(name) != len(match[1].rstrip(b" \t")) and _MIME_FIELD.match(name):
+            found.append((name, match[2]))
+    return found

@@ -1,0 +1,112 @@
+"""Content-Transfer-Encoding undone, in each way in which clients undo it."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from gatescan.budget import Budget
+from gatescan.mime.armour import binhex_files, uu_files, yenc_files
+from gatescan.mime.header import Octets
+from gatescan.model import Buffer
+from gatescan.words import loose_base64
+
+COPIED = 1_000_000
+"""Bytes. A body that isn't encoded is copied up to this size and looked at in place above it."""
+
+_WHITE = b" \t\r\n"
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_FIRST_JUNK = re.compile(rb"[^A-Za-z0-9+/=\s]")
+_GROUP_END = re.compile(rb"=[=\s]*+")
+_WHITE_TAIL = re.compile(rb"\s*+\Z")
+
+_QP_SOFT_BLANK = re.compile(rb"=[ \t]++(?=\r*(?:\n|\Z))")
+_QP_BARE_CR = re.compile(rb"=\r+(?!\r|\n)")
+_QP_WRONG = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t\r]*+(?:\n|\Z))")
+
+
+def piece(data: Octets, start: int, end: int) -> Buffer:
+    """data[start:end]: a copy if it is small, else a view."""
+    return data[start:end] if end - start <= COPIED else memoryview(data)[start:end]
+
+
+def decode(body: Buffer, encoding: str, is_text: bool, budget: Budget) -> tuple[list[Buffer], bool]:
+    """(what readers get out of `body`, the likeliest first; whether they get different things).
+
+    `is_text` says that the part is shown as text: there, a footer after base64, or a stray `=` in
+    quoted-printable, is everyday sloppiness. Raises LimitReached.
+    """
+    budget.spend(len(body))
+    if encoding == "identity":
+        return [body], False
+    if encoding == "base64":
+        return _base64(body, is_text, budget)
+    if encoding == "quoted-printable":
+        return _quoted_printable(body, is_text, budget)
+    if encoding == "unknown":
+        guess = _strict_base64(body) if len(body) > 16 else None
+        return ([body], False) if guess is None else ([body, guess], True)
+    unpack = {"uuencode": uu_files, "yenc": yenc_files, "binhex": binhex_files}[encoding]
+    files = [content for _, content in unpack(bytes(body), budget)]
+    return ([*files, body] if files else [body]), False
+
+
+def _strict_base64(body: Buffer) -> bytes | None:
+    """`body` decoded if all decoders agree on it, else None."""
+    try:
+        return binascii.a2b_base64(bytes(body).translate(None, _WHITE), strict_mode=True)
+    except binascii.Error:
+        return None
+
+
+def _base64(body: Buffer, is_text: bool, budget: Budget) -> tuple[list[Buffer], bool]:
+    strict = _strict_base64(body)
+    if strict is not None:
+        return [strict], False
+    raw = bytes(body)
+    padding = _GROUP_END.search(raw)
+    clean_end = padding.end() if padding else len(raw)
+    junk = _FIRST_JUNK.search(raw, 0, clean_end)
+    to_padding = loose_base64(raw[:clean_end])
+    found: dict[bytes, None] = {to_padding: None}
+    tail = raw[clean_end:].strip()
+    if tail:
+        found[b"".join(loose_base64(g) for g in _groups(raw))] = None
+        found[loose_base64(raw)] = None
+    if junk:
+        found[loose_base64(raw[: junk.start()])] = None
+        if b"-" in raw or b"_" in raw:
+            found[loose_base64(raw[:clean_end].translate(_URL_SAFE))] = None
+    budget.spend(sum(map(len, found)))
+    outputs = [out for out in found if out]
+    if not outputs:
+        return ([raw], False) if raw.strip() else ([b""], False)
+    mangled_text = is_text and (bool(tail) or outputs == [to_padding] or not _decodes_to_binary(outputs))
+    return list(outputs), len(outputs) > 1 and not mangled_text
+
+
+def _groups(raw: bytes) -> list[bytes]:
+    """The runs between paddings, at most 1000; the last one holds the rest."""
+    return _GROUP_END.split(raw, maxsplit=1000)
+
+
+def _decodes_to_binary(outputs: list[bytes]) -> bool:
+    return any(b"\0" in out[:1000] for out in outputs)
+
+
+def _quoted_printable(body: Buffer, is_text: bool, budget: Budget) -> tuple[list[Buffer], bool]:
+    raw = bytes(body)
+    if b"=" not in raw:
+        return [raw], False
+    if _QP_SOFT_BLANK.search(raw):
+        raw = _QP_SOFT_BLANK.sub(b"=", raw)
+    if b"\r" in raw:
+        raw = _QP_BARE_CR.sub(b"=\n", raw)
+    out = binascii.a2b_qp(raw)
+    budget.spend(len(out))
+    if _QP_WRONG.search(raw) is None:
+        return [out], False
+    # Some readers keep a `=` that means nothing, some drop it, some give up and show all as it is.
+    dropped = binascii.a2b_qp(_QP_WRONG.sub(b"", raw))
+    budget.spend(len(dropped))
+    return list(dict.fromkeys((out, dropped, raw))), not is_text

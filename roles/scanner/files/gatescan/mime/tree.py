@@ -1,0 +1,343 @@
+"""The MIME tree of a message, walked in every reading that a client may have of it.
+
+An ordinary entity has one reading and takes the short way. When its header is odd, each reading is tried;
+if they show different things, all of them are followed and the message is ambiguous. The walk keeps a
+stack of its own and bounds the readings of a message, so its cost is linear in the message's size.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from gatescan.budget import Budget, LimitReached
+from gatescan.mime import embedded, header, media, multipart, sealed, transfer
+from gatescan.mime.header import Header, Octets
+from gatescan.mime.media import Media
+from gatescan.model import Buffer, Finding, Part, Verdict
+from gatescan.names import anomalies
+
+MAX_ALTERNATIVES = 48
+"""Readings of one message beyond the first of each entity."""
+
+_SHORT_PREAMBLE = 256
+_MESSAGE_TYPES = ("message/rfc822", "message/global", "message/news", "message/rfc822-headers")
+_POLICY_TYPES = {
+    "message/partial": ("message-partial", "a fragment of a message"),
+    "message/external-body": ("external-body", "content that is fetched from elsewhere"),
+}
+_BARE_CR = re.compile(rb"\r++(?!\n)")
+_ANY_LINE_END = re.compile(rb"\r*\n|\r")
+
+
+@dataclass(slots=True)
+class Entity:
+    """A piece of a buffer with a header and a body. level counts MIME nesting, depth opened containers."""
+
+    data: Octets
+    start: int
+    end: int
+    path: str = ""
+    level: int = 0
+    depth: int = 0
+    default_type: str = "text/plain"
+
+
+@dataclass(slots=True)
+class View:
+    """What one reading of an entity shows. shape: equal for readings that show the same. void: nothing."""
+
+    shape: tuple[object, ...]
+    entities: list[Entity] = field(default_factory=list)
+    leaves: list[tuple[Part, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    void: bool = False
+
+
+class Walk:
+    """One walk over a message; `parts` and `findings` grow as it goes, also if it ends early."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.parts: list[Part] = []
+        self.findings: list[Finding] = []
+        self.top: Header | None = None
+        self.alternatives = 0
+        self._seen: set[tuple[int, int, int, str]] = set()
+        self._buffers: list[Octets] = []
+
+    def run(self, data: Octets) -> None:
+        """Walk a whole message. Raises LimitReached."""
+        stack = [Entity(data, 0, len(data))]
+        while stack:
+            entity = stack.pop()
+            if entity.level > self.budget.limits.mime_depth:
+                raise LimitReached("depth", f"MIME parts nested deeper than {self.budget.limits.mime_depth}")
+            self.budget.part()
+            stack += reversed(self._open(entity))
+
+    def _open(self, entity: Entity) -> list[Entity]:
+        """Look at one entity; return those in it."""
+        head = header.read(entity.data, entity.start, entity.end)
+        if self.top is None:
+            self.top = head
+        reading = media.read(head, entity.default_type)
+        path = entity.path or "1"
+        if reading.oversized:
+            self.findings.append(Finding(Verdict.LIMIT, "field-size", "a MIME field that is huge", path))
+        for code, detail in reading.oddities:
+            self.findings.append(Finding(Verdict.AMBIGUOUS, code, detail, path))
+        pairs = [(head, m) for m in reading.media]
+        if head.odd:
+            for other in header.other_readings(entity.data, head, entity.start, entity.end):
+                pairs += [(other, m) for m in media.read(other, entity.default_type).media]
+        views = [view for head, chosen in pairs for view in self._views(entity, head, chosen)]
+        if len(views) == 1:
+            return self._follow(views[0], entity)
+        return self._follow_all(views, entity)
+
+    def _follow_all(self, views: list[View], entity: Entity) -> list[Entity]:
+        """Follow every view that differs from the others, within the message's bound."""
+        telling = {view.shape: view for view in reversed(views) if not view.void}
+        if not telling:
+            return self._follow(views[0], entity)
+        chosen = list(reversed(telling.values()))
+        if len(chosen) > 1:
+            self.findings.append(
+                Finding(
+                    Verdict.AMBIGUOUS,
+                    "readings-differ",
+                    f"{len(chosen)} readings of a part",
+                    entity.path or "1",
+                )
+            )
+        self.alternatives += len(chosen) - 1
+        if self.alternatives > MAX_ALTERNATIVES:
+            self.findings.append(
+                Finding(Verdict.LIMIT, "readings", f"more than {MAX_ALTERNATIVES} readings", entity.path or "1")
+            )
+            chosen = chosen[:1]
+        inner = [e for view in chosen for e in self._follow(view, entity)]
+        return [e for e in inner if self._is_new(e)]
+
+    def _is_new(self, entity: Entity) -> bool:
+        key = (id(entity.data), entity.start, entity.end, entity.default_type)
+        self._buffers.append(entity.data)  # kept, so that its id stays its own
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def _follow(self, view: View, entity: Entity) -> list[Entity]:
+        self.findings += view.findings
+        inner = view.entities
+        for part, charset in view.leaves:
+            inner += self._leaf(part, charset, entity)
+        return inner
+
+    def _leaf(self, part: Part, charset: str, entity: Entity) -> list[Entity]:
+        """Take up a leaf and all that it hides; return the messages in it."""
+        messages = []
+        waiting = [(part, charset)]
+        while waiting:
+            leaf, charset = waiting.pop()
+            self.parts.append(leaf)
+            for name in leaf.names:
+                self.findings += anomalies(name, leaf.path)
+            if not leaf.data:
+                continue
+            if leaf.content_type == "message/rfc822" and leaf.depth > entity.depth:
+                self.parts.pop()
+                messages.append(self._inner_message(leaf, entity))
+                continue
+            for member in embedded.members(leaf, charset, self.budget):
+                waiting.append((member, ""))
+            if leaf.names and embedded.is_message(bytes(leaf.data[:4096]), leaf.names):
+                messages.append(self._inner_message(leaf, entity))
+            if leaf.findings:
+                self.findings += leaf.findings
+                leaf.findings = []
+        return messages
+
+    def _inner_message(self, leaf: Part, entity: Entity) -> Entity:
+        data = bytes(leaf.data)
+        self.budget.check_depth(leaf.depth + 1)
+        return Entity(data, 0, len(data), leaf.path, entity.level + 1, leaf.depth + 1)
+
+    def _views(self, entity: Entity, head: Header, chosen: Media) -> list[View]:
+        """What one reading of the header shows; several if it leaves the body open to readings."""
+        if chosen.type.startswith("multipart"):
+            return self._multipart_views(entity, head, chosen)
+        if chosen.type in _MESSAGE_TYPES:
+            return self._message_views(entity, head, chosen)
+        leaf = self._leaf_view(entity, head.body, chosen)
+        if chosen.boundary:
+            # No multipart by its type, but some clients go by the boundary.
+            as_multipart = self._split_view(
+                entity, (entity.data, head.body, entity.end), media.with_boundary(chosen, chosen.boundary)
+            )
+            if not as_multipart.void:
+                return [leaf, as_multipart]
+        return [leaf]
+
+    def _bodies(self, entity: Entity, head: Header, chosen: Media) -> list[tuple[Octets, int, int]]:
+        """The body as it is and, if it claims to be encoded (which RFC 2045 forbids here), decoded."""
+        bodies: list[tuple[Octets, int, int]] = [(entity.data, head.body, entity.end)]
+        if chosen.encoding not in ("identity", "unknown"):
+            body = transfer.piece(entity.data, head.body, entity.end)
+            decoded, _ = transfer.decode(body, chosen.encoding, True, self.budget)
+            # The line end before the first boundary line is the header's.
+            bodies += [(b"\n" + data, 1, len(data) + 1) for data in map(bytes, decoded)]
+        return bodies
+
+    def _multipart_views(self, entity: Entity, head: Header, chosen: Media) -> list[View]:
+        views = []
+        for body in self._bodies(entity, head, chosen):
+            boundary = chosen.boundary
+            if boundary is not None:
+                views.append(self._split_view(entity, body, chosen))
+            if boundary is None or views[-1].void:
+                guessed = multipart.guess(*body)
+                if guessed:
+                    views.append(self._split_view(entity, body, media.with_boundary(chosen, guessed)))
+                    if not views[-1].void:
+                        views[-1].findings.append(
+                            Finding(
+                                Verdict.AMBIGUOUS,
+                                "boundary-missing",
+                                "parts without a boundary that is declared",
+                            )
+                        )
+            elif boundary:
+                views += self._by_prefix(entity, body, chosen)
+        if all(view.void for view in views):
+            return [self._leaf_view(entity, head.body, chosen, "text/plain")]
+        return views
+
+    def _by_prefix(self, entity: Entity, body: tuple[Octets, int, int], chosen: Media) -> list[View]:
+        """The reading of clients that take any line beginning with the boundary for a boundary line."""
+        data, start, end = body
+        boundary = chosen.boundary or b""
+        longer = dict.fromkeys(multipart.split(data, start, end, boundary, self._max_parts).longer)
+        if not longer:
+            return []
+        tricks = [
+            tail
+            for tail in list(longer)[:8]
+            if not multipart.declared(data, boundary + (tail[:-2] if tail.endswith(b"--") else tail).rstrip())
+        ]
+        return [self._split_view(entity, body, chosen, prefix=True)] if tricks else []
+
+    @property
+    def _max_parts(self) -> int:
+        return self.budget.limits.parts
+
+    def _split_view(self, entity: Entity, body: tuple[Octets, int, int], chosen: Media, prefix: bool = False) -> View:
+        data, start, end = body
+        cut = multipart.split(data, start, end, chosen.boundary or b"", self._max_parts, prefix)
+        path = entity.path
+        stem = f"{path}." if path else ""
+        default = "message/rfc822" if chosen.type == "multipart/digest" else "text/plain"
+        spans = [span for span in cut.parts + cut.late if span[1] > span[0] or len(cut.parts) == 1]
+        # A decoded copy has offsets of its own, so its size tells it from the original.
+        view = View(("multipart", len(data), *spans), void=not cut.found)
+        if view.void:
+            return view
+        view.entities = [
+            Entity(data, s, e, f"{stem}{n}", entity.level + 1, entity.depth, default)
+            for n, (s, e) in enumerate(spans, 1)
+        ]
+        for span, name in ((cut.preamble, "preamble"), (cut.epilogue, "epilogue")):
+            self._outside(view, data, span, f"{stem}{name}", entity)
+        if chosen.names:
+            view.leaves.append((Part(path or "1", chosen.names, chosen.type, b"", entity.depth), ""))
+        if chosen.type == "multipart/encrypted":
+            smime = b"pkcs7" in chosen.parameter(b"protocol").lower()
+            code = sealed.SMIME if smime else sealed.PGP
+            view.findings.append(Finding(Verdict.ENCRYPTED, code, "an encrypted message", path or "1"))
+        if any(data[s:e].strip() for s, e in cut.late[:4]) or len(cut.late) > 4:
+            view.findings.append(
+                Finding(Verdict.AMBIGUOUS, "parts-after-end", "parts after the last boundary", path or "1")
+            )
+        return view
+
+    def _outside(self, view: View, data: Octets, span: tuple[int, int], path: str, entity: Entity) -> None:
+        """Text before the first or after the last part, unless it is short and plain."""
+        start, end = span
+        if end <= start:
+            return
+        if end - start < _SHORT_PREAMBLE:
+            text = data[start:end]
+            if b"begin" not in text and text[:2] != b"MZ":
+                return
+        body = transfer.piece(data, start, end)
+        self.budget.spend(end - start)
+        view.leaves.append((Part(path, (), "text/plain", body, entity.depth), ""))
+
+    def _message_views(self, entity: Entity, head: Header, chosen: Media) -> list[View]:
+        views = []
+        bodies = self._bodies(entity, head, chosen)
+        for data, start, end in bodies:
+            window = data[start : min(end, start + 4096)]
+            view = View(("message", len(data), start, end), void=not embedded.starts_as_message(window))
+            view.entities = [Entity(data, start, end, entity.path, entity.level + 1, entity.depth)]
+            views.append(view)
+        if all(view.void for view in views):
+            # No message by its looks: whatever it is, it goes by its names and bytes.
+            for view in views:
+                view.leaves = self._leaf_view(entity, head.body, chosen).leaves
+        return views
+
+    def _leaf_view(self, entity: Entity, body: int, chosen: Media, shown_as: str = "") -> View:
+        content_type = shown_as or chosen.type
+        is_text = content_type.startswith("text/")
+        raw: Buffer = transfer.piece(entity.data, body, entity.end)
+        outputs, differ = transfer.decode(raw, chosen.encoding, is_text, self.budget)
+        path = entity.path or "1"
+        view = View(("leaf", chosen.names, content_key(outputs[0])))
+        view.leaves = [(Part(path, chosen.names, content_type, data, entity.depth), chosen.charset) for data in outputs]
+        view.void = not chosen.names and not any(len(data) for data in outputs)
+        if differ:
+            view.findings.append(
+                Finding(Verdict.AMBIGUOUS, "encoding", f"{chosen.encoding} that readers decode differently", path)
+            )
+        if content_type in _POLICY_TYPES:
+            code, detail = _POLICY_TYPES[content_type]
+            view.findings.append(Finding(Verdict.POLICY, code, detail, path))
+        return view
+
+
+def content_key(data: Buffer) -> tuple[int, int]:
+    """Equal for contents that look the same: line ends, and the blanks around all of it, don't count."""
+    bare = bytes(data).translate(None, b"\r\n\0").strip()
+    return len(bare), hash(bare)
+
+
+def part_key(part: Part) -> tuple[object, ...]:
+    """Equal for parts that a reader can't tell from each other."""
+    return (part.names, content_key(part.data), part.depth)
+
+
+def read_every_way(data: Octets, budget: Budget) -> Walk:
+    """Walk a message, and once more with bare CR for line ends if there are any. Takes LimitReached in."""
+    walk = Walk(budget)
+    try:
+        walk.run(data)
+        if data.find(b"\r") >= 0 and _BARE_CR.search(data):
+            other = Walk(budget)
+            other.run(_ANY_LINE_END.sub(b"\n", data))
+            _merge(walk, other)
+    except LimitReached as limit:
+        walk.findings.append(Finding(Verdict.LIMIT, limit.code, limit.detail))
+    if walk.alternatives:
+        walk.parts = list({part_key(part): part for part in reversed(walk.parts)}.values())[::-1]
+    return walk
+
+
+def _merge(walk: Walk, other: Walk) -> None:
+    known = {part_key(part) for part in walk.parts if part.names or part.data}
+    fresh = {part_key(part): part for part in other.parts if part.names or part.data}
+    if known != set(fresh):
+        walk.findings.append(Finding(Verdict.AMBIGUOUS, "bare-cr", "line ends that some readers don't see"))
+    walk.parts += [part for key, part in fresh.items() if key not in known]
+    walk.findings += [finding for finding in other.findings if finding not in walk.findings]
