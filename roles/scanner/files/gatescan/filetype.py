@@ -14,25 +14,37 @@ HEAD = 1024
 """Bytes looked at from the start."""
 
 EXECUTABLES = frozenset(
-    "exe dos elf macho class dex msi lnk chm hta batch encoded-script registry webquery".split()
+    (
+        *("exe", "dos", "elf", "macho", "class", "dex", "msi", "lnk", "chm"),
+        *("hta", "batch", "encoded-script", "registry", "webquery"),
+    )
 )
 """Kinds that a double-click runs, or that run on a virtual machine which users have."""
 
 UNOPENABLE = frozenset(
-    "arj ace alz egg zoo lrzip rzip lzop zpaq stuffit sqx freearc kgb dmg vhd vhdx vmdk qcow wim udf squashfs cramfs"
-    " xar installshield szdd kwaj disk".split()
+    (
+        *("arj", "ace", "alz", "egg", "zoo", "lrzip", "rzip", "lzop", "zpaq", "stuffit", "sqx", "freearc", "kgb"),
+        *("dmg", "vhd", "vhdx", "vmdk", "qcow", "wim", "udf", "squashfs", "cramfs", "disk"),
+        *("xar", "installshield", "szdd", "kwaj"),
+    )
 )
 """Containers and disk images which neither libarchive (as used here) nor a reader of ours opens."""
 
-ARCHIVES = frozenset(
-    "zip rar 7z gzip bzip2 xz lzma zstd lz4 lzip compress tar cab iso lzh cpio ar deb rpm".split()
-)
-"""Archives and compressed streams that are opened."""
+STREAMS = frozenset(("gzip", "bzip2", "xz", "lzma"))
+"""Compressed streams that the standard library reads."""
 
-DOCUMENTS = frozenset("ole msi pdf rtf tnef onenote office-xml".split())
+BY_LIBARCHIVE = frozenset(
+    ("rar", "7z", "cab", "iso", "lzh", "tar", "cpio", "ar", "deb", "rpm", "zstd", "lz4", "lzip", "compress")
+)
+"""Archives and streams that libarchive reads."""
+
+ARCHIVES = STREAMS | BY_LIBARCHIVE | {"zip"}
+"""Everything that is opened and is no document."""
+
+DOCUMENTS = frozenset(("ole", "msi", "pdf", "rtf", "tnef", "onenote", "office-xml"))
 """Documents that may carry other files or macros."""
 
-IMAGES = frozenset("png jpeg gif bmp webp tiff icon svg".split())
+IMAGES = frozenset(("png", "jpeg", "gif", "bmp", "webp", "tiff", "icon", "svg"))
 
 _PREFIXES: dict[bytes, tuple[tuple[bytes, str], ...]] = {}
 """Magic numbers, keyed by their first two bytes; within a key the longest stands first."""
@@ -133,7 +145,7 @@ _MAIL = re.compile(
     rb"|Content-Type|X-[!-9;-~]{1,60}): ?[^\n]{0,990}\n(?:[!-9;-~]{1,70}:|[ \t])",
     re.IGNORECASE,
 )
-_OFFICE_XML = (b"progid=\"Word.Document\"", b"progid=\"Excel.Sheet\"", b"<pkg:package", b"<w:wordDocument")
+_OFFICE_XML = (b'progid="Word.Document"', b'progid="Excel.Sheet"', b"<pkg:package", b"<w:wordDocument")
 _MSI_CLASSES = (
     bytes.fromhex("84100c0000000000c000000000000046"),  # {000C1084-...}: installer package
     bytes.fromhex("86100c0000000000c000000000000046"),  # {000C1086-...}: installer patch

@@ -113,7 +113,13 @@ def _member(part: Part, budget: Budget, reader: la.Reader, member: la.Member, ki
 def _link(part: Part, budget: Budget, names: tuple[str, ...], link: bytes) -> Part:
     target = link.decode("utf-8", "replace")
     if target.startswith(("/", "\\")) or ".." in target.replace("\\", "/").split("/"):
-        note(part, Verdict.POLICY, "path-traversal", "a link that leads out of the archive", names[0] if names else "")
+        note(
+            part,
+            Verdict.POLICY,
+            "path-traversal",
+            "a link that leads out of the archive",
+            names[0] if names else "",
+        )
     return make(part, budget, names, b"")
 
 
@@ -174,7 +180,12 @@ def stripped(names: tuple[str, ...], suffixes: tuple[str, ...]) -> tuple[str, ..
 def _iso(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The members by each tree of names; what was seen by the same name before is not yielded again."""
     if filetype.has_udf(data):
-        note(part, Verdict.POLICY, "cannot-open", "a disk image with a UDF file system, which nothing here can read")
+        note(
+            part,
+            Verdict.POLICY,
+            "cannot-open",
+            "a disk image with a UDF file system, which nothing here can read",
+        )
     seen: set[tuple[tuple[str, ...], int, int]] = set()
     contents: list[set[tuple[int, int]]] = []
     for reading in _ISO_READINGS:
@@ -187,7 +198,12 @@ def _iso(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
                 yield member
         contents.append(shown)
     if any(shown != contents[0] for shown in contents):
-        note(part, Verdict.AMBIGUOUS, "iso-trees-differ", "a disk image which shows other files to other systems")
+        note(
+            part,
+            Verdict.AMBIGUOUS,
+            "iso-trees-differ",
+            "a disk image which shows other files to other systems",
+        )
 
 
 def _rar(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from gatescan import filetype
 from gatescan.budget import Budget, LimitReached
 from gatescan.model import Part, Verdict
-from gatescan.unpack import zipread
+from gatescan.unpack import packages, zipread
 from gatescan.unpack.common import Unavailable, note, unopenable
 
 Reader = Callable[[Part, bytes, Budget], Iterator[Part]]
@@ -23,7 +23,9 @@ _ARCHIVE_NAME = re.compile(
     r"|xlsx|xlsm|xlsb|pptx|pptm)\s*$",
     re.IGNORECASE,
 )
-_ARCHIVE_TYPE = re.compile(r"application/(?:x-)?(?:zip|rar|7z|gzip|tar|bzip2?|xz|iso9660|vnd\.rar|zip-compressed|arj|ace)")
+_ARCHIVE_TYPE = re.compile(
+    r"application/(?:x-)?(?:zip|rar|7z|gzip|tar|bzip2?|xz|iso9660|vnd\.rar|zip-compressed|arj|ace)"
+)
 _NATURAL = frozenset(("tar", "iso", "cpio", "ole", "msi", "ar", "deb", "rpm", "onenote", "tnef", "mail", "zip", "cab"))
 """Kinds in which an unpacked zip may rightly stand near the end."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
@@ -123,8 +125,52 @@ def _stream(kind: str) -> Reader:
     return read
 
 
+def _ole(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    from gatescan.unpack import ole
+
+    return ole.members(part, data, budget)
+
+
+def _rtf(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    from gatescan.unpack import rtf
+
+    return rtf.members(part, data, budget)
+
+
+def _pdf(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    from gatescan.unpack import pdf
+
+    return pdf.members(part, data, budget)
+
+
+def _tnef(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    from gatescan.unpack import tnef
+
+    return tnef.members(part, data, budget)
+
+
+def _onenote(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    from gatescan.unpack import onenote
+
+    return onenote.members(part, data, budget)
+
+
+def _office_xml(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """An Office document as one XML file: its macro project is in base64 (`ActiveMime` or a compound file)."""
+    if b"QWN0aXZlTWltZQ" in data or b'macrosPresent="yes"' in data or b"vbaProject" in data:
+        note(part, Verdict.POLICY, "macro", "a document with a macro project")
+    yield from ()
+
+
 _READERS: dict[str, Reader] = {
-    "zip": zipread.members,
-    **{k: _archive(k) for k in "7z rar cab lzh iso tar cpio ar deb rpm zstd lz4 lzip compress".split()},
-    **{k: _stream(k) for k in "gzip bzip2 xz lzma".split()},
+    "zip": packages.members,
+    **{k: _archive(k) for k in filetype.BY_LIBARCHIVE},
+    **{k: _stream(k) for k in filetype.STREAMS},
+    "ole": _ole,
+    "msi": _ole,
+    "rtf": _rtf,
+    "pdf": _pdf,
+    "tnef": _tnef,
+    "onenote": _onenote,
+    "office-xml": _office_xml,
 }

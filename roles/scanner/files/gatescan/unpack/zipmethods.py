@@ -66,7 +66,9 @@ def _by_libarchive(method: int, packed: bytes, size: int, budget: Budget) -> tup
     from gatescan.unpack import archive  # rare, and it loads a shared library
 
     header = struct.pack("<4s5H3L2H", b"PK\x03\x04", 63, 0, method, 0, 0, 0, len(packed), size, 1, 0) + b"x"
-    central = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 63, 63, 0, method, 0, 0, 0, len(packed), size, 1, *bytes(4), 0, 0)
+    central = struct.pack(
+        "<4s6H3L5H2L", b"PK\x01\x02", 63, 63, 0, method, 0, 0, 0, len(packed), size, 1, *bytes(4), 0, 0
+    )
     body = header + packed
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(central) + 1, len(body), 0)
     return archive.single(body + central + b"x" + end, budget)

@@ -6,6 +6,7 @@ and the container gets an `ambiguous` finding.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -142,7 +143,7 @@ def _inside(at: int, directory: Directory) -> bool:
 def _check_overlap(part: Part, directory: Directory) -> None:
     """Members that lie over one another (a bomb), and names that come twice: readers show the one or the other."""
     ordered = sorted(directory.entries, key=lambda e: e.offset)
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    for first, second in itertools.pairwise(ordered):
         if first.offset + _LOCAL.size + first.packed > second.offset:
             note(part, Verdict.AMBIGUOUS, "zip-overlap", "members that lie over one another")
             break
@@ -156,7 +157,12 @@ def _readings(part: Part, data: bytes, at: int) -> list[Directory]:
     zip64 = _directory64_at(data, at)
     saturated = _SAT16 in _END.unpack_from(data, at)[3:5] or _SAT32 in _END.unpack_from(data, at)[5:7]
     if zip64 is not None and plain is not None and not saturated and zip64.start != plain.start:
-        note(part, Verdict.AMBIGUOUS, "zip64-mismatch", "the zip64 record and the plain one name different directories")
+        note(
+            part,
+            Verdict.AMBIGUOUS,
+            "zip64-mismatch",
+            "the zip64 record and the plain one name different directories",
+        )
     found = [d for d in ((zip64, plain) if saturated else (plain, zip64)) if d is not None]
     if saturated and zip64 is not None:
         found = [zip64]
@@ -313,7 +319,13 @@ def _readings_of(
         local.packed, local.size = entry.packed, entry.size
     other = _content(part, data, budget, local, names, local.flags)
     if other != content:
-        note(part, Verdict.AMBIGUOUS, "zip-headers-differ", "two headers describe the member differently", names[0])
+        note(
+            part,
+            Verdict.AMBIGUOUS,
+            "zip-headers-differ",
+            "two headers describe the member differently",
+            names[0],
+        )
         yield make(part, budget, names, other or b"", sealed=other is None)
 
 
@@ -328,7 +340,13 @@ def _content(
     if (entry.flags ^ local_flags) & _ENCRYPTED:
         note(part, Verdict.AMBIGUOUS, "zip-headers-differ", "only one header says that it is encrypted", shown)
     if entry.method not in METHODS:
-        note(part, Verdict.POLICY, "cannot-open", f"packed by a method ({entry.method}) nothing here can read", shown)
+        note(
+            part,
+            Verdict.POLICY,
+            "cannot-open",
+            f"packed by a method ({entry.method}) nothing here can read",
+            shown,
+        )
         return None
     if not entry.method:
         return _stored(part, data, budget, entry, shown)
@@ -410,4 +428,3 @@ def _check_tail(part: Part, data: bytes, at: int) -> None:
     tail = data[at + 22 + comment :]
     if len(tail) > _SLACK and tail.strip(b"\x00\r\n \x1a"):
         note(part, Verdict.AMBIGUOUS, "trailing-data", f"{len(tail)} bytes behind the end of the archive")
-

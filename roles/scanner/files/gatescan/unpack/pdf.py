@@ -1,0 +1,176 @@
+"""PDF: embedded files, programs that a click starts, and locks (ISO 32000-1, sections 7.3 to 7.6, 7.11, 12.6).
+
+Nothing is rendered. Objects are found by their marks, not by the cross-reference table, so that what an update hides,
+or what a damaged table loses, is seen too.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+from gatescan.budget import Budget
+from gatescan.model import Part, Verdict
+from gatescan.unpack import common, pdfcrypt
+from gatescan.unpack.common import make, note, too_big, unique
+from gatescan.unpack.pdftext import NAME_STRING, STRING, decode_string
+
+_ESCAPED = re.compile(rb"/[A-Za-z]*(?:#[0-9a-fA-F]{2}[A-Za-z]*)+")
+_TELLING = frozenset(
+    (b"/ObjStm", b"/EmbeddedFile", b"/EmbeddedFiles", b"/EF", b"/Launch", b"/Encrypt", b"/Filespec", b"/UF")
+)
+_OBJECT_STREAM = re.compile(rb"/Type\s*/ObjStm(?![A-Za-z])")
+_EMBEDDED = re.compile(rb"/Type\s*/EmbeddedFile(?![A-Za-z])")
+_LAUNCH = re.compile(rb"/S\s*/Launch(?![A-Za-z])")
+_FILES = re.compile(rb"/EF\s*(?:<<([^>]{0,400})>>|(\d{1,8})\s+\d{1,5}\s+R)")
+_REFERENCE = re.compile(rb"/(?:F|UF|DOS|Mac|Unix)\s*(\d{1,8})\s+\d{1,5}\s+R")
+_OBJECT = re.compile(rb"(?<!\d)(\d{1,8})\s+(\d{1,5})\s+obj(?![A-Za-z])")
+_FILTER = re.compile(rb"/(?:Filter|F)\s*(\[[^\]]{0,200}\]|/[A-Za-z0-9]{1,30})")
+_STREAM = re.compile(rb"stream\r?\n?")
+_NAME_TREE = re.compile(rb"/Names\s*\[")
+_DICTIONARY_MAX = 4000
+_WINDOW = 1500
+_STREAMS_MAX = 2000
+
+
+def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """The embedded files of every revision of the document. Raises LimitReached."""
+    if b"#" in data and any(_plain(found.group()) in _TELLING for found in _ESCAPED.finditer(data)):
+        note(part, Verdict.AMBIGUOUS, "pdf-escaped-name", "a key is spelled so that simple readers overlook it")
+    key = None
+    if b"/Encrypt" in data and (lock := pdfcrypt.find(data)) is not None:
+        key = lock.open()
+        if key is None:
+            note(part, Verdict.ENCRYPTED, "encrypted-pdf", "needs a password")
+            return
+    reader = _Document(part, data, budget, key)
+    texts = [data]
+    if b"/ObjStm" in data:
+        texts += reader.object_streams()
+    if any(b"/Launch" in text and _LAUNCH.search(text) for text in texts):
+        note(part, Verdict.POLICY, "pdf-launch", "a click in it starts a program")
+    if any(b"/EF" in text or b"/EmbeddedFile" in text for text in texts):
+        yield from reader.files(texts)
+
+
+def _plain(name: bytes) -> bytes:
+    return re.sub(rb"#([0-9a-fA-F]{2})", lambda m: binascii.unhexlify(m.group(1)), name)
+
+
+class _Document:
+    """The objects of one document."""
+
+    def __init__(self, part: Part, data: bytes, budget: Budget, key: pdfcrypt.Key | None) -> None:
+        self._part = part
+        self._data = data
+        self._budget = budget
+        self._key = key
+
+    def object_streams(self) -> list[bytes]:
+        """What is written in compressed object streams."""
+        texts: list[bytes] = []
+        for found in _OBJECT_STREAM.finditer(self._data):
+            if len(texts) >= _STREAMS_MAX:
+                break
+            if (text := self._stream_around(found.start())) is not None:
+                texts.append(text)
+        return texts
+
+    def files(self, texts: list[bytes]) -> Iterator[Part]:
+        """The embedded files, by what refers to them and by what they say they are."""
+        wanted, names = self._specifications(texts)
+        places = {found.start() for found in _EMBEDDED.finditer(self._data)}
+        for found in _OBJECT.finditer(self._data):
+            if int(found.group(1)) in wanted:
+                places.add(found.end())
+        seen: set[int] = set()
+        for place in sorted(places):
+            self._budget.tick()
+            start = self._stream_start(place)
+            if start is None or start in seen:
+                continue
+            seen.add(start)
+            content = self._stream_around(place)
+            yield make(self._part, self._budget, names, content or b"", sealed=content is None)
+        if not seen and names:
+            yield make(self._part, self._budget, names, b"", sealed=True)
+
+    def _specifications(self, texts: list[bytes]) -> tuple[set[int], tuple[str, ...]]:
+        """The numbers of the streams that file specifications name, and the names that these give."""
+        wanted: set[int] = set()
+        names: list[str] = []
+        for text in texts:
+            encoded = text is self._data and self._key is not None
+            for found in _FILES.finditer(text):
+                for reference in _REFERENCE.finditer(found.group(1) or b""):
+                    wanted.add(int(reference.group(1)))
+                window = _object_around(text, found.start())
+                if not encoded:
+                    names += (decode_string(string) for string in NAME_STRING.findall(window))
+            for found in _NAME_TREE.finditer(text) if not encoded else ():
+                leaf = text[found.end() : found.end() + _DICTIONARY_MAX].partition(b"]")[0]
+                names += (decode_string(string) for string in STRING.findall(leaf))
+        return wanted, unique(*names)[:200]
+
+    def _stream_start(self, place: int) -> int | None:
+        """Where the stream of the object that `place` lies in begins."""
+        end = self._data.find(b"endobj", place)
+        found = _STREAM.search(self._data, place, end if end >= 0 else len(self._data))
+        return found.end() if found and found.start() - place < _DICTIONARY_MAX else None
+
+    def _stream_around(self, place: int) -> bytes | None:
+        """The decoded stream of the object that `place` lies in; None, with a finding, when it can't be decoded."""
+        start = self._stream_start(place)
+        if start is None:
+            return None
+        head_at = self._data.rfind(b"obj", max(0, place - _DICTIONARY_MAX), place + 3)
+        head = self._data[max(0, head_at) : start]
+        end = self._data.find(b"endstream", start)
+        raw: bytes = self._data[start : end if end >= 0 else len(self._data)]
+        if self._key is not None:
+            numbers = re.search(rb"(\d{1,8})\s+(\d{1,5})\s+$", self._data[max(0, head_at - 20) : head_at])
+            raw = self._key.decrypt(raw, *(int(n) for n in numbers.groups())) if numbers else raw
+        return self._decode(raw, head)
+
+    def _decode(self, raw: bytes, head: bytes) -> bytes | None:
+        found = _FILTER.search(head)
+        filters = re.findall(rb"/([A-Za-z0-9]+)", found.group(1)) if found else []
+        for name in filters:
+            if name in (b"FlateDecode", b"Fl"):
+                raw, _, _ = common.inflate(raw, self._budget, 15)
+            elif name in (b"ASCIIHexDecode", b"AHx"):
+                digits = re.sub(rb"[^0-9A-Fa-f]", b"", raw.partition(b">")[0])
+                raw = binascii.unhexlify(digits + b"0" * (len(digits) % 2))
+            elif name in (b"ASCII85Decode", b"A85"):
+                raw = _ascii85(raw)
+            else:
+                note(
+                    self._part,
+                    Verdict.POLICY,
+                    "cannot-open",
+                    "an embedded file in an encoding that is not read here",
+                )
+                return None
+            if len(raw) > common.MEMBER_MAX:
+                too_big(self._part, "")
+                return None
+        if not filters:
+            self._budget.spend(len(raw))
+        return raw
+
+
+def _ascii85(raw: bytes) -> bytes:
+    text = re.sub(rb"[^!-uz]", b"", raw.partition(b"~")[0])
+    try:
+        return base64.a85decode(text)
+    except ValueError:
+        return b""
+
+
+def _object_around(text: bytes, place: int) -> bytes:
+    """The surroundings of a file specification, not further than its object."""
+    low = max(0, place - _WINDOW)
+    before = text[low:place].rpartition(b"endobj")[2]
+    return before + text[place : place + _WINDOW].partition(b"endobj")[0]

@@ -1,0 +1,116 @@
+"""RTF: embedded objects, read as leniently as Word does, and remote templates.
+
+Malware hides the hexadecimal data of an object behind stray groups, control words, spaces and binary runs; so
+everything that is no hexadecimal digit is dropped. Source: RTF 1.9.1, MS-OLEDS section 2.2.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import struct
+from collections.abc import Iterator
+
+from gatescan.budget import Budget
+from gatescan.model import Part, Verdict
+from gatescan.unpack.common import make, note, unique
+from gatescan.unpack.ole import read_package
+
+_TEMPLATE = re.compile(rb"\\\*\s*\\template\s+([^{}\\]{1,300}|[^{}]{1,600})", re.IGNORECASE)
+_REMOTE = re.compile(rb"(?:https?|ftp|file|mhtml|ms-[a-z-]+):|\\\\\\\\|//", re.IGNORECASE)
+_CONTROL = re.compile(rb"\\(?:'[0-9a-fA-F]{2}|[a-zA-Z]+-?\d* ?|[^a-zA-Z])")
+_NOT_HEX = re.compile(rb"[^0-9a-fA-F]+")
+_BRACES = re.compile(rb"[{}]")
+_BINARY = re.compile(rb"\\bin0*(\d{1,9}) ?")
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OBJECTS_MAX = 500
+
+
+def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """The objects in an RTF document. Raises LimitReached."""
+    for found in _TEMPLATE.finditer(data):
+        if _REMOTE.search(found.group(1)):
+            note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
+    at = data.find(b"\\objdata")
+    count = 0
+    while at >= 0 and count < _OBJECTS_MAX:
+        budget.tick()
+        start = at + len(b"\\objdata")
+        end = _group_end(data, start)
+        for blob in _decoded(data[start:end]):
+            budget.spend(len(blob))
+            yield from _object(part, budget, blob)
+        at = data.find(b"\\objdata", max(start, end))
+        count += 1
+
+
+def _group_end(data: bytes, start: int) -> int:
+    """Where the group that the data stands in is closed; binary runs are skipped."""
+    depth = 0
+    at = start
+    while found := _BRACES.search(data, at):
+        binary = data.rfind(b"\\bin", at, found.start())
+        if binary >= 0 and (run := _BINARY.match(data, binary)) and run.end() + int(run.group(1)) > found.start():
+            at = run.end() + int(run.group(1))
+            continue
+        at = found.end()
+        depth += 1 if found.group() == b"{" else -1
+        if depth < 0:
+            return found.start()
+    return len(data)
+
+
+def _decoded(text: bytes) -> list[bytes]:
+    """The readings of an object's text: as binary run, and as hexadecimal digits without whatever is between."""
+    blobs: list[bytes] = []
+    if run := _BINARY.search(text):
+        blobs.append(text[run.end() : run.end() + int(run.group(1))])
+    digits = _NOT_HEX.sub(b"", _CONTROL.sub(b"", text))
+    odd = len(digits) % 2
+    for reading in (digits[: len(digits) - odd], digits[1 : len(digits) - 1 + odd]):
+        blob = binascii.unhexlify(reading) if len(reading) % 2 == 0 else b""
+        blobs.append(blob)
+        if b"\x02\x00\x00\x00" in blob[:16] or b"\x01\x00\x00\x00" in blob[:16] or _OLE in blob:
+            break
+    return [blob for blob in blobs if blob]
+
+
+def _object(part: Part, budget: Budget, blob: bytes) -> Iterator[Part]:
+    """An OLE 1.0 object: linked, a package, or a compound file of another program."""
+    parsed = _ole1(blob)
+    if parsed is None:
+        at = blob.find(_OLE)
+        if at >= 0:
+            yield make(part, budget, (), blob[at:])
+        elif b"package" in blob[:256].lower() or b"MZ" in blob[:4096]:
+            note(part, Verdict.POLICY, "embedded-package", "a document with a damaged packed file in it")
+        return
+    form, class_name, content = parsed
+    if form == 1 or class_name.lower() == b"ole2link":
+        note(part, Verdict.POLICY, "remote-template", "a document with a linked object")
+    if class_name.lower() == b"package" or class_name.lower() == b"ole10native":
+        package = read_package(content)
+        note(part, Verdict.POLICY, "embedded-package", "a document with a packed file in it")
+        yield make(part, budget, package.names if package else (), package.data if package else content)
+    elif content:
+        yield make(part, budget, unique(class_name.decode("latin-1") if b"." not in class_name else ""), content)
+
+
+def _ole1(blob: bytes) -> tuple[int, bytes, bytes] | None:
+    """Its form (1 linked, 2 embedded), class name and native data."""
+    try:
+        _, form = struct.unpack_from("<LL", blob, 0)
+        if form not in (1, 2):
+            return None
+        at = 8
+        texts = []
+        for _ in range(3):
+            (length,) = struct.unpack_from("<L", blob, at)
+            if length > 4096:
+                return None
+            texts.append(blob[at + 4 : at + 4 + length].rstrip(b"\x00"))
+            at += 4 + length
+        (size,) = struct.unpack_from("<L", blob, at)
+    except struct.error:
+        return None
+    return form, texts[0], blob[at + 4 : at + 4 + size] or blob[at + 4 :]

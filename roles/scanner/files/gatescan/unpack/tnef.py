@@ -1,0 +1,183 @@
+"""TNEF (winmail.dat; MS-OXTNEF): attachments, and the body where it is HTML or compressed RTF.
+
+A reader of our own: small, in memory, without a program that writes the sender's names to disk.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gatescan.budget import Budget
+from gatescan.model import Part
+from gatescan.unpack.common import make, spellings, spend_within, unique, unopenable
+
+_TITLE, _DATA, _RENDERING, _PROPERTIES = 0x8010, 0x800F, 0x9002, 0x9005
+_MESSAGE_PROPERTIES = 0x9003
+_NAME_TAGS = (0x3707, 0x3704, 0x3001)
+_DATA_TAG, _RTF_TAG, _HTML_TAG = 0x3701, 0x1009, 0x1013
+_FIXED = {0x0002: 4, 0x0003: 4, 0x0004: 4, 0x0005: 8, 0x0006: 8, 0x0007: 8, 0x000A: 4, 0x000B: 4, 0x0014: 8}
+_FIXED |= {0x0040: 8, 0x0048: 16}
+_VARIABLE = frozenset((0x000D, 0x001E, 0x001F, 0x0102))
+_VALUES_MAX = 20_000
+_OBJECT_ID = 16
+_RTF_PRIMER = (
+    b"{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \\fdecor "
+    b"MS Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par "
+    b"\\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx"
+)
+
+
+@dataclass(slots=True)
+class _Attachment:
+    names: list[str] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
+
+
+def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """The attachments of every reading; a damaged file yields what came before the damage. Raises LimitReached."""
+    attachments: list[_Attachment] = []
+    bodies: list[bytes] = []
+    whole = _read(data, budget, attachments, bodies)
+    for attachment in attachments:
+        names = unique(*attachment.names)
+        for content in dict.fromkeys(attachment.contents):
+            if spend_within(part, budget, names[0] if names else "", len(content)):
+                yield make(part, budget, names, content)
+        if names and not attachment.contents:
+            yield make(part, budget, names, b"", sealed=True)
+    for body in bodies:
+        budget.spend(len(body))
+        yield make(part, budget, (), body)
+    if not whole:
+        unopenable(part, "a damaged TNEF file")
+
+
+def _read(data: bytes, budget: Budget, attachments: list[_Attachment], bodies: list[bytes]) -> bool:
+    """Walk the attributes; False when they end in the middle of one or are none."""
+    at = 6
+    seen = 0
+    while at + 9 <= len(data):
+        level, tag, _, size = struct.unpack_from("<BHHL", data, at)
+        value = data[at + 9 : at + 9 + size]
+        if level not in (1, 2) or len(value) < size:
+            return False
+        budget.tick()
+        seen += 1
+        at += 9 + size + 2
+        if level == 2:
+            if tag == _RENDERING or not attachments:
+                attachments.append(_Attachment())
+            _attribute(attachments[-1], tag, value)
+        elif tag == _MESSAGE_PROPERTIES:
+            _body(value, budget, bodies)
+    return seen > 0 and not data[at:].strip(b"\x00\r\n")
+
+
+def _attribute(attachment: _Attachment, tag: int, value: bytes) -> None:
+    if tag == _TITLE:
+        attachment.names += spellings(value.rstrip(b"\x00"))
+    elif tag == _DATA:
+        attachment.contents.append(value)
+    elif tag == _PROPERTIES:
+        for name, kind, content in _properties(value):
+            if name in _NAME_TAGS:
+                attachment.names += _text(kind, content)
+            elif name == _DATA_TAG:
+                attachment.contents.append(content[_OBJECT_ID:] if kind == 0x000D else content)
+
+
+def _text(kind: int, content: bytes) -> tuple[str, ...]:
+    if kind == 0x001F:
+        return (content.decode("utf-16-le", "replace").rstrip("\x00"),)
+    return spellings(content.rstrip(b"\x00"))
+
+
+def _body(value: bytes, budget: Budget, bodies: list[bytes]) -> None:
+    for name, _, content in _properties(value):
+        if name == _HTML_TAG:
+            bodies.append(content)
+        elif name == _RTF_TAG and (rtf := expand_rtf(content, budget)):
+            bodies.append(rtf)
+
+
+def _properties(value: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """MAPI properties: identifier, type, bytes. Ends at what it doesn't understand."""
+    try:
+        (count,) = struct.unpack_from("<L", value, 0)
+        at = 4
+        for _ in range(min(count, _VALUES_MAX)):
+            kind, name = struct.unpack_from("<HH", value, at)
+            at += 4
+            if name & 0x8000:
+                at = _skip_name(value, at)
+            many = bool(kind & 0x1000)
+            base = kind & 0x0FFF
+            values = 1
+            if many or base in _VARIABLE:
+                (values,) = struct.unpack_from("<L", value, at)
+                at += 4
+            for _ in range(min(values, _VALUES_MAX)):
+                if base in _VARIABLE:
+                    (size,) = struct.unpack_from("<L", value, at)
+                    at += 4
+                elif base in _FIXED:
+                    size = _FIXED[base]
+                else:
+                    return
+                yield name, base, value[at : at + size]
+                at += size + -size % 4
+    except struct.error:
+        return
+
+
+def _skip_name(value: bytes, at: int) -> int:
+    """A named property has a GUID and a number or a text in front of its value."""
+    (form,) = struct.unpack_from("<L", value, at + 16)
+    at += 20
+    (size,) = struct.unpack_from("<L", value, at)
+    return at + 4 if form == 0 else at + 4 + size + -size % 4
+
+
+def expand_rtf(data: bytes, budget: Budget) -> bytes:
+    """Compressed RTF (MS-OXRTFCP); what was readable when it is damaged. Raises LimitReached."""
+    if len(data) < 16:
+        return b""
+    _, size, mark = struct.unpack_from("<LL4s", data, 0)
+    if mark == b"MELA":
+        return data[16 : 16 + size]
+    if mark != b"LZFu":
+        return b""
+    window = bytearray(_RTF_PRIMER) + bytes(4096 - len(_RTF_PRIMER))
+    write = len(_RTF_PRIMER)
+    out = bytearray()
+    at = 16
+    while at < len(data) and len(out) < size:
+        control = data[at]
+        at += 1
+        before = len(out)
+        for bit in range(8):
+            if not control >> bit & 1:
+                chunk = data[at : at + 1]
+                at += 1
+            else:
+                pair = int.from_bytes(data[at : at + 2], "big")
+                at += 2
+                offset, length = pair >> 4, (pair & 15) + 2
+                if offset == write or at > len(data):
+                    return bytes(out)
+                chunk = b""
+                for step in range(length):
+                    byte = window[(offset + step) % 4096]
+                    window[(write + step) % 4096] = byte
+                    chunk += bytes((byte,))
+                write = (write + length) % 4096
+                out += chunk
+                continue
+            window[write : write + 1] = chunk or b"\x00"
+            write = (write + 1) % 4096
+            out += chunk
+        budget.spend(len(out) - before)
+        budget.tick()
+    return bytes(out[:size])
