@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
 
-from gatescan import __version__, metrics, notify, rules
+from gatescan import __version__, metrics, notify
 from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.journal import Journal
@@ -23,6 +23,7 @@ from gatescan.judge import Engine, MessageReport, judge
 from gatescan.model import Buffer, Finding, Verdict
 from gatescan.policy import TEMPORARY, Decision, decide
 from gatescan.quarantine import Entry, Quarantine, QuarantineFull, new_id
+from gatescan.rules import ABSENT, FileState, RulesError, RuleSet, file_state, is_stale, load
 from gatescan.text import printable
 
 log = logging.getLogger("gatescan")
@@ -58,14 +59,12 @@ class Services:
     quarantine: Quarantine
     counters: metrics.Counters
     engines: Sequence[Engine] = ()
-    rules: rules.RuleSet | None = None
-    _rules_seen: rules.FileState = rules.ABSENT
+    rules: RuleSet | None = None
+    _rules_seen: FileState = ABSENT
     _stale: bool = field(default=False)
 
     @classmethod
-    def open(
-        cls, config: Config, engines: Sequence[Engine] = (), loaded: rules.RuleSet | None = None
-    ) -> Services:
+    def open(cls, config: Config, engines: Sequence[Engine] = (), loaded: RuleSet | None = None) -> Services:
         """Open the logs and counters, and the rules unless `loaded`; OSError if a directory is missing."""
         versions = ", ".join(engine.name for engine in engines) or f"gatescan {__version__}"
         services = cls(
@@ -75,7 +74,7 @@ class Services:
             counters=metrics.Counters(config.journal.counters),
             engines=engines,
             rules=loaded,
-            _rules_seen=loaded.file_state if loaded else rules.ABSENT,
+            _rules_seen=loaded.file_state if loaded else ABSENT,
         )
         services.refresh_rules()
         return services
@@ -83,13 +82,13 @@ class Services:
     def refresh_rules(self) -> None:
         """Load the compiled rules if they changed; what cannot be loaded leaves the old ones in force."""
         path = self.config.rules.compiled
-        seen = rules.file_state(path)
+        seen = file_state(path)
         if seen == self._rules_seen and self.rules is not None:
             return
         try:
-            self.rules = rules.load(path)
+            self.rules = load(path)
             log.info("%d rules from %s", len(self.rules.rules), path)
-        except rules.RulesError as error:
+        except RulesError as error:
             self.counters.add("gatescan_rules_reload_failures_total")
             consequence = "the old rules stay in force" if self.rules else "every message gets 4xx"
             log.error("%s; %s", error, consequence)
@@ -99,7 +98,7 @@ class Services:
         """Write the metrics file if nobody has for a while, and say when the rules are stale."""
         if not metrics.due(self.config):
             return
-        stale = self.rules is None or rules.is_stale(self.rules)
+        stale = self.rules is None or is_stale(self.rules)
         if stale and not self._stale and self.rules is not None:
             log.warning("%s was edited; run `gatescan rules build`", self.rules.source)
         self._stale = stale
@@ -124,10 +123,10 @@ class Handler:
         self.config = config
         self.engines = engines
         self._services: Services | None = None
-        self._loaded: rules.RuleSet | None = None
+        self._loaded: RuleSet | None = None
         try:
-            self._loaded = rules.load(config.rules.compiled)
-        except rules.RulesError as error:
+            self._loaded = load(config.rules.compiled)
+        except RulesError as error:
             log.error("%s; until then every message gets 4xx", error)
 
     def __call__(self, message: Buffer, context: Context, ids: Ids) -> Outcome:
@@ -136,7 +135,7 @@ class Handler:
         return handle(self._services, message, context, ids)
 
 
-def gauges(loaded: rules.RuleSet | None, stale: bool, quarantine: Quarantine) -> metrics.Gauges:
+def gauges(loaded: RuleSet | None, stale: bool, quarantine: Quarantine) -> metrics.Gauges:
     """What is measured at the moment of a publication."""
     count, total = quarantine.totals()
     if loaded is None:

@@ -93,7 +93,7 @@ class Journal:
         """Write down what was done with one message; `held` is its id in quarantine, `pid` qmail's qp."""
         now = time.time()
         findings = report.findings
-        line = {
+        line: dict[str, object] = {
             "time": round(now, 3),
             "verdict": report.verdict.value,
             "action": decision.action,

@@ -9,20 +9,22 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gatescan import filetype, mime, names, unpack
 from gatescan.budget import Budget, LimitReached
 from gatescan.config import Config
 from gatescan.context import Context
+from gatescan.mime.embedded import is_message
 from gatescan.model import Buffer, Finding, Part, Report, Verdict
 from gatescan.rules import Rule, RuleSet
 from gatescan.text import printable
+from gatescan.words import decode_words
 
 log = logging.getLogger("gatescan.judge")
 
-_FOLD = re.compile(r"[\r\n]+[ \t]*")
+_LINE_END = re.compile(r"[\r\n]+[ \t]*")
 _CLSID = re.compile(r"\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}", re.IGNORECASE)
 _DOUBLE = re.compile(r"\.[a-z][a-z0-9]{1,3}\s*\.[a-z][a-z0-9]{1,3}\s*$", re.IGNORECASE)
 _SENSITIVE = frozenset({"personal", "private", "company-confidential"})
@@ -87,12 +89,15 @@ class _Walk:
         self.budget = budget
         self.keep_data = keep_data
         self.report = MessageReport(size=len(data))
+        # Parts that the MIME layer has looked into; kept by it, so that their ids stay theirs.
+        self._parsed: dict[int, Part] = {}
 
     def run(self) -> None:
         try:
             parsed = mime.parse(self.data, self.budget)
             self._read_headers(parsed)
             self.report.findings.extend(parsed.findings)
+            self._parsed = {id(part): part for part in parsed.parts}
             self._open_all(parsed.parts)
             self._virtual_headers(parsed)
         except LimitReached as limit:
@@ -129,7 +134,28 @@ class _Walk:
     def _opened(self, part: Part) -> list[tuple[Part, Iterator[Part]]]:
         if part.sealed or not len(part.data):
             return []
-        return [(part, iter(unpack.members(part, self.budget)))]
+        return [(part, self._members(part))]
+
+    def _members(self, part: Part) -> Iterator[Part]:
+        """What is packed in a part, one level down, by its bytes and by what text can carry."""
+        yield from unpack.members(part, self.budget)
+        if id(part) in self._parsed:
+            return
+        # What came out of an archive, the MIME layer has not seen.
+        if part.content_type == "message/rfc822" or is_message(bytes(part.data[:4096]), part.names):
+            yield from self._inner_message(part)
+        else:
+            yield from mime.members(part, self.budget)
+
+    def _inner_message(self, part: Part) -> Iterator[Part]:
+        """The parts of a message that lay in an archive."""
+        parsed = mime.parse(part.data, self.budget)
+        part.findings += [replace(f, part=f"{part.path}/{f.part}") for f in parsed.findings]
+        for inner in parsed.parts:
+            inner.path = f"{part.path}/{inner.path}"
+            inner.depth += part.depth + 1
+            self._parsed[id(inner)] = inner
+            yield inner
 
     def _abandon(self, open_parts: list[tuple[Part, Iterator[Part]]]) -> None:
         while open_parts:
@@ -160,6 +186,9 @@ class _Walk:
 
     def _test_names(self, part: Part, size: int) -> None:
         rules, context = self.rules, self.context
+        if id(part) not in self._parsed:
+            for name in part.names:
+                self.report.findings += names.anomalies(name, part.path)
         seen: set[int] = set()
         for name in names.variants(part.names):
             if (rule := rules.match_name(name, size, context)) and rule.line not in seen:
@@ -216,15 +245,15 @@ class _Walk:
 
 
 def header_texts(value: bytes) -> list[str]:
-    """A header's text as rules see it: unfolded, as it came and, if it has encoded words, decoded too."""
+    """A header's text as rules see it: on one line, as it came and, if it has encoded words, decoded too."""
     try:
         raw = value.decode("utf-8")
     except UnicodeDecodeError:
         raw = value.decode("latin-1")
-    raw = _FOLD.sub(" ", raw).strip()
+    raw = _LINE_END.sub(" ", raw).strip()
     if "=?" not in raw:
         return [raw]
-    decoded = _FOLD.sub(" ", names.decode_words(raw)).strip()
+    decoded = _LINE_END.sub(" ", decode_words(value)).strip()
     return [raw] if decoded == raw else [raw, decoded]
 
 

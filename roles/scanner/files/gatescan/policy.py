@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from gatescan.config import ACTIONS, DEFAULT_ACTIONS, Config
 from gatescan.context import Context, covers
+from gatescan.mime import END_TO_END
 from gatescan.model import Finding, Report, Verdict
 from gatescan.text import printable
-
-END_TO_END = frozenset({"encrypted-mail", "smime-encrypted", "pgp-encrypted"})
-"""Codes of findings of mail that its sender sealed for its recipient, as against a password on an archive."""
 
 PERMANENT = 31
 TEMPORARY = 71

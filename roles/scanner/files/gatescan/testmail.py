@@ -160,8 +160,9 @@ def _fate(
     kinds: set[Need],
 ) -> Fate:
     if line is None:
-        detail = f"it was taken, but {config.journal.json_log} says nothing of it: is QMAILQUEUE
-        {route.queue}?" return Fate(mail.name, "unknown", False, detail)
+        journal = config.journal.json_log
+        detail = f"it was taken, but {journal} does not have it: is QMAILQUEUE {route.queue}?"
+        return Fate(mail.name, "unknown", False, detail)
     action = str(line["action"])
     missing = bool(mail.needs) and mail.needs not in kinds
     if held := line.get("held"):
@@ -196,7 +197,7 @@ class _JournalTail:
 
     def __enter__(self) -> _JournalTail:
         if self.path.exists():
-            self._file = open(self.path, "rb")  # noqa: SIM115 (closed by __exit__)
+            self._file = open(self.path, "rb")
             self._file.seek(0, os.SEEK_END)
         return self
 
