@@ -1,0 +1,221 @@
+#!/usr/bin/python
+"""Host keys and moduli that are strong enough, without changing a key that already is."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sshd_host_keys
+short_description: See to strong host keys and moduli for sshd
+description:
+  - Keeps the host's ed25519 key, and makes one if there is none. Keeps an RSA key of at least C(rsa_bits); if it
+    is shorter, a longer one is made beside it under a name of its own, so that nothing changes until sshd's
+    configuration names it.
+  - Drops groups shorter than C(moduli_bits) from the moduli file.
+  - Refuses to go on if the user who is logged in has no authorized key, as the role ends logins by password.
+options:
+  directory:
+    description: Where host keys and moduli are.
+    type: path
+    default: /etc/ssh
+  rsa_bits:
+    description: The least length of the RSA key.
+    type: int
+    default: 4096
+  moduli_bits:
+    description: The least length of a Diffie-Hellman group.
+    type: int
+    default: 3072
+  login:
+    description: The user who is logged in. By default the one who became root, else who runs the module.
+    type: str
+    default: ""
+  require_key:
+    description: Whether that user must have an authorized key.
+    type: bool
+    default: true
+  authorized_keys_files:
+    description: Files with authorized keys, as in sshd_config (C(%h), C(%u) and C(%%) are known).
+    type: list
+    elements: str
+    default: [.ssh/authorized_keys]
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: See to the host keys
+  sshd_host_keys:
+    rsa_bits: 4096
+  register: keys
+"""
+
+RETURN = r"""
+host_keys:
+  description: Paths of the private keys that sshd shall use, the preferred first.
+  type: list
+  elements: str
+  returned: success
+openssh_major:
+  description: Major version of OpenSSH on the host, 0 if it is not installed yet (check mode).
+  type: int
+  returned: success
+"""
+
+import os
+import pwd
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.converters import to_native
+
+KEYGEN_SECONDS = 120
+
+
+class HostKeyError(Exception):
+    """Something that stops the role; the message is for the administrator."""
+
+
+def key_bits(path):
+    """Return the length of a key pair's key, 0 if there is none that can be read."""
+    if not path.exists():
+        return 0
+    done = subprocess.run(["ssh-keygen", "-l", "-f", str(path)], capture_output=True, text=True, check=False)
+    first = done.stdout.split(" ", 1)[0]
+    return int(first) if done.returncode == 0 and first.isdigit() else 0
+
+
+def make_key(path, options):
+    """Make a key pair without a passphrase."""
+    command = ["ssh-keygen", "-q", "-N", "", "-C", f"root@{os.uname().nodename}", "-f", str(path), *options]
+    done = subprocess.run(
+        command, input="y\n", capture_output=True, text=True, timeout=KEYGEN_SECONDS, check=False
+    )
+    if done.returncode:
+        raise HostKeyError(f"{path}: ssh-keygen ended with {done.returncode}: {done.stderr.strip()}")
+
+
+def wanted_keys(directory, rsa_bits):
+    """Return (path, key type and length) of the keys that shall be there, the preferred first."""
+    stock = directory / "ssh_host_rsa_key"
+    rsa = stock if key_bits(stock) >= rsa_bits else directory / f"ssh_host_rsa{rsa_bits}_key"
+    return [
+        (directory / "ssh_host_ed25519_key", ["-t", "ed25519"], 256),
+        (rsa, ["-t", "rsa", "-b", str(rsa_bits)], rsa_bits),
+    ]
+
+
+def strong_groups(text, least):
+    """Return the moduli file's lines without short groups. Its sizes are the length less one."""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        fields = line.split()
+        if line.startswith("#") or len(fields) < 7 or int(fields[4]) >= least - 1:
+            kept.append(line)
+    return "".join(kept)
+
+
+def replace(path, content):
+    """Rewrite a file in one step, with the mode and owner it has."""
+    status = path.stat()
+    descriptor, temporary = tempfile.mkstemp(prefix=".moduli.", dir=path.parent)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(content)
+        os.fchmod(handle.fileno(), status.st_mode & 0o7777)
+        os.fchown(handle.fileno(), status.st_uid, status.st_gid)
+        os.fsync(handle.fileno())
+    os.rename(temporary, path)
+
+
+def has_authorized_key(user, patterns):
+    """Whether one of the user's files has a line that is a key."""
+    for pattern in patterns:
+        name = re.sub("%[hu%]", lambda m: {"%h": user.pw_dir, "%u": user.pw_name, "%%": "%"}[m[0]], pattern)
+        path = Path(user.pw_dir, name)
+        if path.is_file() and re.search(
+            r"^[^#\n]*\b(ssh|ecdsa|sk)-\S+ AAAA", path.read_text(errors="replace"), re.M
+        ):
+            return True
+    return False
+
+
+def check_login(params):
+    """Refuse to go on if the administrator could not log in again."""
+    name = params["login"] or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise HostKeyError(f"the user {name}, who is logged in, is not known on the host") from None
+    if not has_authorized_key(user, params["authorized_keys_files"]):
+        files = ", ".join(params["authorized_keys_files"])
+        raise HostKeyError(
+            f"{name} has no authorized key ({files} below {user.pw_dir}): logins by password end with this "
+            "role, so nobody could log in again. Nothing was changed."
+        )
+
+
+def openssh_major():
+    """Return the major version of OpenSSH, 0 if it is not installed."""
+    try:
+        done = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return 0
+    found = re.search(r"OpenSSH_(\d+)", done.stderr + done.stdout)
+    return int(found[1]) if found else 0
+
+
+def run(module):
+    """Look, refuse, then change what is too weak."""
+    params = module.params
+    directory = Path(params["directory"])
+    if params["require_key"]:
+        check_login(params)
+    wanted = wanted_keys(directory, params["rsa_bits"])
+    missing = [(path, options) for path, options, bits in wanted if key_bits(path) < bits]
+    moduli = directory / "moduli"
+    before = moduli.read_text() if moduli.exists() else ""
+    after = strong_groups(before, params["moduli_bits"])
+    if not module.check_mode:
+        for path, options in missing:
+            make_key(path, options)
+        if after != before:
+            replace(moduli, after)
+    diff = [
+        {"before": "", "after": f"a new {' '.join(options)} key at {path}\n"} for path, options in missing
+    ]
+    if after != before:
+        counts = [f"{len(text.splitlines())} lines in {moduli}\n" for text in (before, after)]
+        diff.append({"before": counts[0], "after": counts[1]})
+    return {
+        "changed": bool(missing) or after != before,
+        "diff": diff,
+        "host_keys": [str(path) for path, _, _ in wanted],
+        "openssh_major": openssh_major(),
+    }
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "default": "/etc/ssh"},
+            "rsa_bits": {"type": "int", "default": 4096},
+            "moduli_bits": {"type": "int", "default": 3072},
+            "login": {"type": "str", "default": ""},
+            "require_key": {"type": "bool", "default": True, "no_log": False},
+            "authorized_keys_files": {"type": "list", "elements": "str", "default": [".ssh/authorized_keys"]},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except (HostKeyError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+        module.fail_json(msg=to_native(error))
+
+
+if __name__ == "__main__":
+    main()
