@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[3]
 SCANNER_FILES = REPOSITORY / "roles/scanner/files"
 CLIENT_SOURCE = SCANNER_FILES / "client/gatescan-queue.c"
 STUB_DAEMON = Path(__file__).with_name("stub_daemon.py")
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds after which a condition that never comes true fails a test."""
 
 RECORDER = """\
@@ -221,7 +221,12 @@ class Daemon:
         """SIGTERM, and wait; its exit status."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
-        status = self.process.wait(PATIENCE)
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            for pid in (self.process.pid, *self.children()):
+                os.kill(pid, signal.SIGKILL)
+            raise
         self._reader.join(PATIENCE)
         return status
 

@@ -2,7 +2,7 @@
 
     pass            PASS, with a header that tells what the worker knew    hold           HELD
     code N TEXT     that exit code and text                                raise          an exception
-    wait FIFO       pass, once somebody opens the fifo for writing         kill N         a signal to itself
+    wait FIFO       pass, once somebody writes to the fifo                 kill N         a signal to itself
     stuck           never comes back                                       grow N         allocates N bytes
 """
 
@@ -42,6 +42,7 @@ def handler_of(config: Config) -> Handler:
         if word == "raise":
             raise RuntimeError(rest)
         if word == "wait":
+            Path(rest + ".begun").touch()
             Path(rest).read_bytes()
         if word == "kill":
             os.kill(os.getpid(), int(rest))

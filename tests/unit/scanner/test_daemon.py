@@ -43,26 +43,8 @@ def occupied(gateway: Gateway, gate: Path) -> rig.Call:
     """A message that keeps a worker until somebody writes to `gate`; returns once the worker has begun."""
     call = gateway.call()
     call.write(b"wait %s" % os.fsencode(gate) + BODY, ENVELOPE)
+    wait_until(Path(f"{gate}.begun").exists, "a worker has begun")
     return call
-
-
-def reader_waits(gate: Path) -> bool:
-    """Does a worker have the fifo open, or try to?"""
-    try:
-        os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
-
-
-def begun(gateway: Gateway, daemon: rig.Daemon, count: int = 1) -> None:
-    """Wait until so many workers of a daemon sleep in the opening of a fifo."""
-
-    def waiting() -> int:
-        places = (Path(f"/proc/{pid}/wchan") for pid in daemon.children())
-        return sum("fifo" in path.read_text() or "pipe" in path.read_text() for path in places)
-
-    wait_until(lambda: waiting() >= count, f"{count} workers wait for a fifo")
 
 
 def test_a_message_is_judged_and_passed_on(gateway: Gateway) -> None:
@@ -93,7 +75,6 @@ def test_a_message_that_kills_its_worker(gateway: Gateway) -> None:
     gate = fifo(gateway.root)
     with gateway.daemon() as daemon:
         beside = occupied(gateway, gate)
-        begun(gateway, daemon)
         assert gateway.send(b"kill 9" + BODY).status == 71
         assert gateway.send(b"kill 11" + BODY).status == 71
         daemon.wait_for("ended by signal 11")
@@ -130,18 +111,17 @@ def test_a_message_that_wants_too_much_memory(gateway: Gateway) -> None:
 def test_full(gateway: Gateway) -> None:
     """All workers busy and as many waiting as may: the next client is refused at once, none of the others."""
     gateway.config["daemon"] |= {"workers": 1, "backlog": 1}
-    gates = [fifo(gateway.root)]
-    with gateway.daemon() as daemon:
-        busy = [occupied(gateway, gates[0])]
-        begun(gateway, daemon)
+    gate = fifo(gateway.root)
+    with gateway.daemon():
+        busy = occupied(gateway, gate)
         waiting = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
         for connection in waiting:
             connection.connect(str(gateway.socket))
         assert gateway.send(b"pass" + BODY).status == 71
         for connection in waiting:
             connection.close()
-        gates[0].write_text("go")
-        assert busy[0].finish().status == 0
+        gate.write_text("go")
+        assert busy.finish().status == 0
         wait_until(lambda: gateway.send(b"pass" + BODY).status == 0, "room again")
 
 
@@ -157,15 +137,14 @@ def test_sigterm_finishes_what_was_begun(gateway: Gateway) -> None:
     gate = fifo(gateway.root)
     gateway.config["daemon"] |= {"workers": 1}
     with gateway.daemon() as daemon:
-        begun_message = occupied(gateway, gate)
-        begun(gateway, daemon)
+        present = occupied(gateway, gate)
         waiting = gateway.call()
         waiting.write(b"pass" + BODY, ENVELOPE)
         daemon.signal(signal.SIGTERM)
         assert waiting.finish().status == 71  # at once, not when the worker is free
         assert gateway.send(b"pass" + BODY).status == 71
         gate.write_text("go")
-        assert begun_message.finish().status == 0
+        assert present.finish().status == 0
         assert daemon.end() == 0
 
 
@@ -174,8 +153,7 @@ def test_the_master_is_killed(gateway: Gateway) -> None:
     gate = fifo(gateway.root)
     gateway.config["daemon"] |= {"workers": 2}
     with gateway.daemon() as daemon:
-        begun_message = occupied(gateway, gate)
-        begun(gateway, daemon)
+        present = occupied(gateway, gate)
         workers = daemon.children()
         daemon.signal(signal.SIGKILL)
         wait_until(lambda: sum(alive(pid) for pid in workers) == 1, "the idle worker ends")
@@ -183,7 +161,7 @@ def test_the_master_is_killed(gateway: Gateway) -> None:
         with gateway.daemon():  # the supervisor starts the next one while the old worker is still busy
             assert gateway.send(b"pass" + BODY).status == 0
             gate.write_text("go")
-            assert begun_message.finish().status == 0
+            assert present.finish().status == 0
             wait_until(lambda: not any(alive(pid) for pid in workers), "the last worker ends")
             assert gateway.send(b"pass" + BODY).status == 0
 
@@ -213,7 +191,6 @@ def test_reload_takes_the_new_configuration_and_refuses_nobody(gateway: Gateway)
     with gateway.daemon() as daemon:
         master = daemon.process.pid
         old = occupied(gateway, gate)
-        begun(gateway, daemon)
         inode = gateway.socket.stat().st_ino
         gateway.config |= {"hostname": "new.example.org"}
         gateway.config["daemon"] |= {"workers": 3}
