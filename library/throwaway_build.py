@@ -143,7 +143,7 @@ class Runner:
                 os.chroot(root)
             os.chdir(cwd)
             if isinstance(user, int):
-                os.setgroups([])
+                os.setgroups([user])  # qmail's Makefile wants to see one.
                 os.setgid(user)
                 os.setuid(user)
 
