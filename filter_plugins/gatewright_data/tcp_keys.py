@@ -118,7 +118,7 @@ def _ambiguity(network: ipaddress.IPv6Network, key: str, piece: Groups, region: 
     exact = _as_network(piece[: piece.index(0) + 1])
     return (
         f"tcpserver compares IPv6 addresses as text, and there {network} looks like {_as_network(region)}: addresses of "
-        f"both begin with {key!r}; list {exact}, which is unambiguous, or single addresses"
+        f"both begin with {key!r}; list single addresses or, if all of it may be meant, {exact}"
     )
 
 
