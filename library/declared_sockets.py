@@ -10,6 +10,8 @@ description:
   - Lists every listening TCP socket and every bound UDP socket with the program that owns it.
   - Fails, naming it, on one that no declaration covers, and on a declared one that is missing. Changes nothing.
   - In check mode it only reports, as the tasks that would bring the host about did not run.
+  - Where root may not look into the processes of other users (a container without CAP_SYS_PTRACE), a socket's owner is shown
+    as C(hidden), and the declared owner counts when a program of that name runs and may not be looked into.
 options:
   declared:
     description: Mappings with C(proto) (tcp or udp), C(port), C(owner) (program) and optionally C(address).
@@ -49,9 +51,11 @@ missing:
 """
 
 import re
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+HIDDEN = "hidden"
 OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
 
 
@@ -63,18 +67,31 @@ def listening(module):
         fields = line.split(None, 6)
         address, port = fields[4].rsplit(":", 1)
         owner = OWNER.search(line)
-        name = owner.group(1) if owner else "kernel"
+        name = owner.group(1) if owner else HIDDEN
         found.append((fields[0], address.strip("[]").split("%")[0], int(port), name))
     return sorted(set(found))
 
 
-def covers(declaration, socket):
+def hidden_programs():
+    """Return the names of the programs whose descriptors root may not list here."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            next((process / "fd").iterdir(), None)
+        except PermissionError:
+            found.add((process / "comm").read_text().strip())
+        except OSError:
+            continue
+    return found
+
+
+def covers(declaration, socket, hidden):
     """Whether a declaration covers a socket."""
     proto, address, port, owner = socket
     return (
         declaration["proto"] == proto
         and int(declaration["port"]) == port
-        and declaration["owner"] == owner
+        and (declaration["owner"] == owner or (owner == HIDDEN and declaration["owner"] in hidden))
         and declaration.get("address", address) == address
     )
 
@@ -90,9 +107,9 @@ def main():
         argument_spec={"declared": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True
     )
     declared = module.params["declared"]
-    sockets = listening(module)
-    undeclared = [" ".join(map(str, item)) for item in sockets if not any(covers(one, item) for one in declared)]
-    missing = [show(one) for one in declared if not any(covers(one, item) for item in sockets)]
+    sockets, hidden = listening(module), hidden_programs()
+    undeclared = [" ".join(map(str, item)) for item in sockets if not any(covers(one, item, hidden) for one in declared)]
+    missing = [show(one) for one in declared if not any(covers(one, item, hidden) for item in sockets)]
     result = {
         "changed": False,
         "sockets": [" ".join(map(str, item)) for item in sockets],
@@ -100,8 +117,10 @@ def main():
         "missing": missing,
     }
     if (undeclared or missing) and not module.check_mode:
-        words = [f"not declared: {item}" for item in undeclared] + [f"declared, but not there: {item}" for item in missing]
-        module.fail_json(msg="listening sockets differ from the declared ones (proto address port owner): " + "; ".join(words), **result)
+        words = [f"not declared: {item}" for item in undeclared]
+        words += [f"declared, but not there: {item}" for item in missing]
+        reason = "listening sockets differ from the declared ones (proto address port owner): "
+        module.fail_json(msg=reason + "; ".join(words), **result)
     module.exit_json(**result)
 
 

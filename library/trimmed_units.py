@@ -69,6 +69,9 @@ def trim(module, pending, found):
     running = [unit for unit in pending if found[unit]["ActiveState"] in RUNNING]
     for services in (False, True):
         stop = [unit for unit in running if unit.endswith(".service") is services]
+        if stop and services:
+            # an init script may not find its own daemon (in a container without the right to trace it)
+            module.run_command(["systemctl", "kill", "--", *stop])
         if stop:
             module.run_command(["systemctl", "stop", "--", *stop], check_rc=True)
     known = [unit for unit in pending if found[unit]["LoadState"] not in ("not-found", "masked")]

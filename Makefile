@@ -1,0 +1,70 @@
+# Gatewright: `make demo` shows it, `make test` proves it; `make help` lists the rest.
+SHELL := /bin/bash
+VENV := .cache/venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR):$(CURDIR)/roles/scanner/files
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+HOST ?= gw1
+PYTEST := pytest -q -p no:cacheprovider
+
+.PHONY: help setup demo test check lint unit molecule lab lab-down lab-shell lab-status lock docs bench-provision bench-scanner clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+setup: $(VENV)/.ready ## packages by apt and a virtual environment, on a fresh Debian machine as root
+
+$(VENV)/.ready: requirements/dev.txt requirements/apt.txt requirements/setup.sh
+	requirements/setup.sh $(VENV)
+
+demo: setup ## build a gateway in the lab, send real mail through it, and show what happened
+	python -m lab.demo
+
+test: setup lint ## everything: lint, unit tests, molecule's scenarios (about 45 minutes on 2 cores)
+	$(PYTEST) tests/unit tests/molecule
+
+check: setup lint ## the fast loop: lint and unit tests
+	$(PYTEST) -m 'not slow' tests/unit
+
+lint: setup ## ruff, mypy, yamllint, ansible-lint, shellcheck, and that generated docs are fresh
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline --strict -q
+	shellcheck $$(git ls-files | grep -E '\.sh$$|/sbin/|files/usr/local/lib/')
+	python -m docs.generate --check
+
+unit: setup ## unit tests only
+	$(PYTEST) tests/unit
+
+molecule: setup ## molecule's scenarios only
+	$(PYTEST) tests/molecule
+
+lab: setup ## start the lab: two gateways, an office, the outside, and a name server
+	python -m lab up
+
+lab-down: setup ## remove the lab's hosts and network
+	python -m lab down
+
+lab-shell: setup ## a shell inside a lab host: make lab-shell HOST=gw1
+	python -m lab shell $(HOST)
+
+lab-status: setup ## the lab's hosts and addresses
+	python -m lab status
+
+docs: setup ## write the generated documentation again
+	python -m docs.generate
+
+bench-provision: setup ## what a first run, a no-change run and a new relay IP cost, beside a hand-written script
+	python -m bench.provision
+
+bench-scanner: setup ## what the scanner costs, beside bare qmail and other scanners
+	python -m bench.scanner
+
+lock: setup ## lock the Python packages again: versions and hashes, without addresses
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  --python-version 3.11 requirements/dev.in -o requirements/dev.txt
+
+clean: ## remove what setup and the lab keep in this checkout
+	rm -rf .cache
