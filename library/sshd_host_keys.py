@@ -7,9 +7,9 @@ DOCUMENTATION = r"""
 module: sshd_host_keys
 short_description: See to strong host keys and moduli for sshd
 description:
-  - Keeps the host's ed25519 key, and makes one if there is none. Keeps an RSA key of at least C(rsa_bits); if it
-    is shorter, a longer one is made beside it under a name of its own, so that nothing changes until sshd's
-    configuration names it.
+  - Keeps the host's ed25519 key, and makes one if there is none. Keeps an RSA key of at least C(rsa_bits); if
+    it is shorter, a longer one is made beside it under a name of its own, so that nothing changes until
+    sshd's configuration names it.
   - Drops groups shorter than C(moduli_bits) from the moduli file.
   - Refuses to go on if the user who is logged in has no authorized key, as the role ends logins by password.
 options:

@@ -1,0 +1,166 @@
+"""guarded_files on the controller: a change is confirmed over a connection that is new, or not at all."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+
+SOURCE = Path(__file__).parents[3] / "action_plugins" / "guarded_files.py"
+SPEC = importlib.util.spec_from_file_location("gatewright_action_guarded_files", SOURCE)
+assert SPEC and SPEC.loader
+action = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(action)
+
+
+class Host:
+    """A host with its rollback, and the network that leads to it. Time passes only when something waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.port: int | None = 40000  # the source port of the connection; None: not by ssh
+        self.reset_works = True
+        self.cut_after_apply = False
+        self.apply_code = 0
+        self.applied_at: float | None = None
+        self.window = 60
+        self.state = "idle"  # idle, armed, confirmed, restored
+        self.steps: list[str] = []
+        self.connected_at = 0.0
+        self.confirmed_over: float | None = None
+        self.ansible_name = "ssh"
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def get_option(self, name: str) -> str:
+        raise KeyError(name)
+
+    def reset(self) -> None:
+        if self.reset_works and self.port is not None:
+            self.port += 1
+            self.connected_at = self.now
+
+    def reach(self) -> None:
+        """Fail as a connection does through a ruleset that drops it."""
+        armed_until = (self.applied_at or 0) + self.window
+        if self.state == "armed" and self.now >= armed_until:
+            self.state = "restored"
+        in_force = self.applied_at is not None and self.now >= self.applied_at
+        if self.cut_after_apply and self.state == "armed" and in_force:
+            self.now += 10
+            raise AnsibleConnectionFailure("Connection timed out")
+
+    def run(self, step: str) -> dict[str, Any]:
+        self.reach()
+        self.now += 0.3
+        self.steps.append(step)
+        if step == "compare":
+            return {"changed": True, "changed_paths": ["/etc/x"]}
+        if step == "apply":
+            self.state, self.applied_at = "armed", self.now + 1
+            return {"changed": True, "token": "t"}
+        if step == "confirm":
+            self.state, self.confirmed_over = "confirmed", self.connected_at
+            return {"confirmed": True}
+        if step == "restore" and self.state == "armed":
+            self.state = "restored"
+        done = self.applied_at is not None and self.now >= self.applied_at
+        return {
+            "armed": self.state == "armed",
+            "applied": self.apply_code if done else None,
+            "output": "no such table" if self.apply_code else "",
+            "restored": "2026-01-01T00:00:00Z" if self.state == "restored" else "",
+        }
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """The host behind the action plugin."""
+    made = Host()
+    clock = SimpleNamespace(monotonic=lambda: made.now, sleep=made.sleep)
+    monkeypatch.setattr(action, "time", clock)
+    monkeypatch.setattr(action.ActionBase, "run", lambda *_: {})
+    yield made
+
+
+def run(host: Host, check: bool = False) -> dict[str, Any]:
+    """Run the action plugin against the host."""
+    plugin = object.__new__(action.ActionModule)
+    plugin._task = SimpleNamespace(args={"name": "firewall", "window": host.window}, check_mode=check)
+    plugin._connection = host
+    plugin._execute_module = lambda _name, arguments, task_vars: host.run(arguments["step"])
+
+    def origin(_command: str, sudoable: bool) -> dict[str, str]:
+        host.reach()
+        return {"stdout": "" if host.port is None else f"192.0.2.1 {host.port} 192.0.2.2 22"}
+
+    plugin._low_level_execute_command = origin
+    result: dict[str, Any] = plugin.run(None, {})
+    return result
+
+
+def test_a_good_change_is_confirmed_over_a_connection_made_after_it_came_into_force(host: Host) -> None:
+    result = run(host)
+    assert not result.get("failed")
+    assert result["proof"] == "a new connection from 192.0.2.1 works"
+    assert host.state == "confirmed"
+    assert host.confirmed_over is not None and host.applied_at is not None
+    assert host.confirmed_over >= host.applied_at
+
+
+def test_a_change_that_cuts_new_connections_fails_and_says_that_the_host_is_back(host: Host) -> None:
+    host.cut_after_apply = True
+    result = run(host)
+    assert result["failed"] is True and result["rolled_back"] is True
+    assert "new connection failed" in result["msg"] and "answers again" in result["msg"]
+    assert host.state == "restored"
+    assert "confirm" not in host.steps
+
+
+def test_a_connection_that_stays_open_proves_nothing(host: Host) -> None:
+    host.reset_works = False
+    result = run(host)
+    assert result["failed"] is True and "kept the old connection" in result["msg"]
+    assert host.state == "restored"
+
+
+def test_a_change_that_cannot_be_brought_into_force_is_rolled_back_at_once(host: Host) -> None:
+    host.apply_code = 1
+    result = run(host)
+    assert result["failed"] is True and "no such table" in result["msg"]
+    assert host.state == "restored" and host.now < host.window
+
+
+def test_a_connection_that_is_not_ssh_skips_the_proof_and_names_the_reason(host: Host) -> None:
+    host.port, host.ansible_name = None, "podman"
+    result = run(host)
+    assert result["proof"] == "skipped: connection plugin podman does not come in over ssh"
+    assert host.state == "confirmed"
+
+
+def test_a_host_that_never_answers_again_ends_the_task_within_bounds(host: Host) -> None:
+    host.cut_after_apply, host.window = True, 10**9
+    host_limit = 30
+    plugin_window = {"name": "firewall", "window": host_limit}
+    plugin = object.__new__(action.ActionModule)
+    plugin._task = SimpleNamespace(args=plugin_window, check_mode=False)
+    plugin._connection = host
+    plugin._execute_module = lambda _name, arguments, task_vars: host.run(arguments["step"])
+    plugin._low_level_execute_command = lambda *_args, **_more: {
+        "stdout": f"192.0.2.1 {host.port} 192.0.2.2 22"
+    }
+    result = plugin.run(None, {})
+    assert result["failed"] is True and result["rolled_back"] is False
+    assert "console" in result["msg"]
+    assert host.now < 2 * host_limit + action.GRACE + 30
+
+
+def test_check_mode_asks_once_and_changes_nothing(host: Host) -> None:
+    assert run(host, check=True)["changed"] is True
+    assert host.steps == ["compare"]
