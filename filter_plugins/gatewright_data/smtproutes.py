@@ -1,0 +1,226 @@
+"""qmail's control files of routing from the inventory: smtproutes, rcpthosts, morercpthosts, badmailfrom, databytes."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gatewright_data.domains import parse_domain, parse_port, parse_relay_host, parse_sender
+from gatewright_data.problems import Problems, as_list, check_keys, entry_name, kind_of
+
+ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES = (
+    "smtproutes_routes",
+    "smtproutes_default_route",
+    "smtproutes_extra_rcpthosts",
+    "smtproutes_badmailfrom",
+    "smtproutes_databytes",
+)
+# qmail-smtpd reads rcpthosts whole for every session, so its manual keeps it at about this many; a cdb takes the rest.
+MOST_RCPTHOSTS = 50
+SMTP_PORT = 25
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where mail for a domain goes. domain: empty for the default route."""
+
+    domain: str
+    host: str
+    port: int
+    subdomains: bool
+    where: str
+
+    @property
+    def names(self) -> list[str]:
+        """The names under which qmail must know the domain."""
+        return [self.domain, f".{self.domain}"] if self.subdomains else [self.domain]
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of smtproutes."""
+        port = "" if self.port == SMTP_PORT else f":{self.port}"
+        return [f"{name}:{self.host}{port}" for name in self.names]
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The whole of a gateway's routing, checked."""
+
+    routes: tuple[Route, ...]
+    default: Route | None
+    rcpthosts: tuple[str, ...]
+    bad_senders: tuple[str, ...]
+    databytes: int
+
+    def route_for(self, domain: str) -> Route | None:
+        """The route that qmail-remote takes for a domain: its own, else that of the nearest parent, else the default."""
+        exact = {route.domain: route for route in self.routes}
+        if domain in exact:
+            return exact[domain]
+        labels = domain.split(".")
+        for parent in (".".join(labels[index:]) for index in range(1, len(labels))):
+            if parent in exact and exact[parent].subdomains:
+                return exact[parent]
+        return self.default
+
+
+def read_routing(
+    routes: object,
+    default_route: object = None,
+    extra_rcpthosts: object = None,
+    badmailfrom: object = None,
+    databytes: object = 0,
+    own_names: Iterable[str] = (),
+) -> Routing:
+    """Read the variables. own_names: the gateway's own names and addresses, to which no route may lead.
+
+    Raises InventoryError with every problem.
+    """
+    problems = Problems()
+    own = {name.lower().strip("[]") for name in own_names}
+    found = [
+        _read_route(problems, entry_name(ROUTES, index, _shown(item)), item, own)
+        for index, item in enumerate(as_list(problems, ROUTES, routes))
+    ]
+    good = [route for route in found if route]
+    _check_twice(problems, good)
+    default = _read_route(problems, DEFAULT, default_route, own, default=True) if default_route else None
+    extra = _read_items(problems, EXTRA, extra_rcpthosts, _parse_rcpthost)
+    senders = _read_items(problems, BAD_SENDERS, badmailfrom, parse_sender)
+    if isinstance(databytes, bool) or not isinstance(databytes, int) or databytes < 0:
+        problems.add(DATABYTES, f"must be a number of bytes (0: no limit), not {databytes!r}")
+        databytes = 0
+    problems.raise_if_any()
+    names = dict.fromkeys([name for route in good for name in route.names] + extra)
+    return Routing(tuple(good), default, tuple(names), tuple(senders), databytes)
+
+
+def smtproutes_control(
+    routes: object,
+    default_route: object = None,
+    extra_rcpthosts: object = None,
+    badmailfrom: object = None,
+    databytes: object = 0,
+) -> dict[str, str]:
+    """Qmail's control files, name to content. A file that would say nothing is left out, but for rcpthosts.
+
+    Without rcpthosts qmail-smtpd takes mail for everyone, so it is always there, even empty.
+    """
+    routing = read_routing(routes, default_route, extra_rcpthosts, badmailfrom, databytes)
+    everywhere = [routing.default] if routing.default else []
+    files = {
+        "smtproutes": [line for route in (*routing.routes, *everywhere) for line in route.lines],
+        "morercpthosts": list(routing.rcpthosts[MOST_RCPTHOSTS:]),
+        "badmailfrom": list(routing.bad_senders),
+        "databytes": [str(routing.databytes)] if routing.databytes else [],
+    }
+    control = {name: _text(lines) for name, lines in files.items() if lines}
+    return {"rcpthosts": _text(routing.rcpthosts[:MOST_RCPTHOSTS]), **control}
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _shown(item: object) -> object:
+    return item.get("domain", item) if isinstance(item, dict) else item
+
+
+def _read_route(problems: Problems, where: str, item: object, own: set[str], default: bool = False) -> Route | None:
+    needed = ("host",) if default else ("domain", "host")
+    if not isinstance(item, dict):
+        problems.add(where, f"must be a mapping with {' and '.join(needed)}, not {kind_of(item)}")
+        return None
+    check_keys(problems, where, item, {*needed, "port"} if default else {*needed, "port", "subdomains"})
+    missing = [key for key in needed if item.get(key) is None]
+    if missing:
+        problems.add(where, f"needs {' and '.join(missing)}")
+    subdomains = item.get("subdomains", False)
+    if not isinstance(subdomains, bool):
+        problems.add(where, f"subdomains must be true or false, not {subdomains!r}")
+        return None
+    domain = "" if default else _read(problems, where, parse_domain, item.get("domain"))
+    host = _read(problems, where, parse_relay_host, item.get("host"))
+    port = _read(problems, where, parse_port, item.get("port", SMTP_PORT))
+    if host and _is_own(host, own):
+        problems.add(where, f"host {item['host']!r} is this gateway itself: mail would go round for ever")
+    if domain is None or host is None or port is None:
+        return None
+    return Route(domain, host, port, subdomains, where)
+
+
+def _read(problems: Problems, where: str, parse: Callable[[object], T], value: object) -> T | None:
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except ValueError as error:
+        problems.add(where, str(error))
+        return None
+
+
+def _is_own(host: str, own: set[str]) -> bool:
+    text = host.strip("[]")
+    if text == "localhost" or text in own:
+        return True
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _check_twice(problems: Problems, routes: list[Route]) -> None:
+    first: dict[str, Route] = {}
+    for route in routes:
+        earlier = first.setdefault(route.domain, route)
+        if earlier is not route:
+            same = (earlier.host, earlier.port) == (route.host, route.port)
+            problems.add(route.where, f"is a duplicate of {earlier.where}{'' if same else ', with another host'}")
+
+
+def _parse_rcpthost(value: object) -> str:
+    """A domain, or `.domain` for all below it, as rcpthosts takes it."""
+    if isinstance(value, str) and value.startswith("."):
+        return "." + parse_domain(value[1:])
+    return parse_domain(value)
+
+
+def _read_items(problems: Problems, variable: str, value: object, parse: Callable[[object], str]) -> list[str]:
+    found: dict[str, str] = {}
+    for index, item in enumerate(as_list(problems, variable, value)):
+        where = entry_name(variable, index, item)
+        text = _read(problems, where, parse, item if item is not None else "")
+        if text is None:
+            continue
+        if text in found:
+            problems.add(where, f"is a duplicate of {found[text]}")
+        found.setdefault(text, where)
+    return list(found)
+
+
+def find_loops(routings: dict[str, Routing], names: dict[str, set[str]]) -> dict[str, list[str]]:
+    """Routes that lead round among gateways.
+
+    routings: by gateway. names: each gateway's own names and addresses. Returns, by the gateway at which
+    the walk began, a sentence for each such route.
+    """
+    owner = {name.strip("[]"): gateway for gateway, own in names.items() for name in own}
+    found: dict[str, list[str]] = {}
+    for gateway, routing in routings.items():
+        for route in (*routing.routes, *([routing.default] if routing.default else [])):
+            way = [gateway]
+            step: Route | None = route
+            while step and (following := owner.get(step.host.strip("[]"))):
+                way.append(following)
+                if way.count(following) > 1 or following not in routings:
+                    break
+                # A default route stands for a domain that nobody names.
+                step = routings[following].route_for(route.domain)
+            if way.count(way[-1]) > 1 and len(way) > 2:
+                found.setdefault(gateway, []).append(f"{route.where}: mail would go round for ever: {' -> '.join(way)}")
+    return found
