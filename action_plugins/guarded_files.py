@@ -66,7 +66,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
 
     def _prove(self, token: str, origin: str, deadline: float) -> dict[str, Any]:
         """Connect anew until the change is in force and a connection made after that works; then confirm."""
-        in_force, reason = False, "no attempt was possible"
+        in_force, reason, cut = False, "no attempt was possible", ""
         while time.monotonic() < deadline:
             try:
                 if origin:
@@ -78,8 +78,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
                 # Only a connection that was made after the change had come into force counts.
                 status = self._step("confirm" if in_force else "status", token)
             except AnsibleConnectionFailure as error:
-                reason = f"a new connection failed: {error.message}"
-                display.vv(f"guarded_files {self._name}: {reason}")
+                cut = f"a new connection failed: {str(error.message).strip()}"
+                display.vv(f"guarded_files {self._name}: {cut}")
                 time.sleep(PAUSE)
                 continue
             if status.get("confirmed"):
@@ -88,12 +88,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
                 reason = str(status.get("msg", "the host has already rolled back"))
                 break
             if status.get("applied"):
-                reason = f"the change could not be brought into force: {status.get('output')}"
+                cut, reason = "", f"the change could not be brought into force: {status.get('output')}"
                 break
             in_force = status.get("applied") is not None
             if not in_force:
                 time.sleep(PAUSE)
-        return self._failure(token, reason)
+        return self._failure(token, cut or reason)
 
     def _proof(self, origin: str) -> str:
         """Say what was proved, or why there is nothing to prove here."""
