@@ -92,7 +92,7 @@ def instructions(dash: bytes, extension: bytes, default: bytes) -> list[bytes]:
 
 def read_message(delivered_to: bytes) -> bytes:
     """The message; refuses one that has been here before."""
-    with open(0, "rb") as file:
+    with open(0, "rb", closefd=False) as file:
         message = file.read()
     header = b"\n" + message.partition(b"\n\n")[0].lower() + b"\n"
     if b"\n" + delivered_to.lower() in header:

@@ -138,7 +138,7 @@ class Talk:
 def send_body(talk: Talk) -> None:
     """Send the message with CRLF, dots doubled, and the lone dot."""
     batch = bytearray()
-    with open(0, "rb") as file:
+    with open(0, "rb", closefd=False) as file:
         for line in file:
             batch += (b"." if line.startswith(b".") else b"") + line.removesuffix(b"\n") + b"\r\n"
             if len(batch) > 65536:

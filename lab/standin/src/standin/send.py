@@ -134,8 +134,7 @@ class Sender:
 
     def clean(self, verb: str, number: int) -> bool:
         """Let qmail-clean remove a message's files."""
-        os.write(5, b"%s/%d\0" % (verb.encode(), number))
-        answer = os.read(6, 1)
+        answer = os.read(6, 1) if write_all(5, b"%s/%d\0" % (verb.encode(), number)) else b""
         if not answer:
             raise Lost
         return answer == b"+"
