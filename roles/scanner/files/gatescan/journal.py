@@ -32,6 +32,8 @@ FINDINGS_BOUND = 20
 RECIPIENTS_BOUND = 100
 """Findings and recipients that one JSON line names; their full number stands beside them."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class LogFile:
     """A file that lines are appended to, with one system call each."""
@@ -115,14 +117,14 @@ class Journal:
             line["findings_total"] = len(findings)
         if held:
             line["held"] = held
-        self._messages.write(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+        self._messages.write(_encode(line).encode("ascii") + b"\n")
         if decision.finding is not None:
             self._quarantine.write(self._old_line(report, decision.finding, context, now))
 
     def event(self, what: str, **fields: object) -> None:
         """Write down something that is no message's judgement, such as a release."""
         line = {"time": round(time.time(), 3), "event": what, **fields}
-        self._messages.write(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+        self._messages.write(_encode(line).encode("ascii") + b"\n")
 
     def _old_line(self, report: MessageReport, finding: Finding, context: Context, now: float) -> bytes:
         fields = (

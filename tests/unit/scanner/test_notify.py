@@ -1,0 +1,165 @@
+"""Who hears of a stopped message, how often, and who never does."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+from email.message import EmailMessage
+from pathlib import Path
+
+import desk
+import pytest
+from gatescan import handle, nextqueue, notify
+from gatescan.context import Context
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> desk.Desk:
+    return desk.make(tmp_path)
+
+
+def stop(gate: desk.Desk, message: bytes = desk.EXE, context: Context = desk.INBOUND) -> None:
+    services = gate.services()
+    outcome = handle.handle(services, message, context, desk.Ids())
+    services.close()
+    assert (outcome.code, outcome.headers_to_add) == (0, b""), "the message was not held"
+
+
+def sent(gate: desk.Desk) -> dict[str, EmailMessage]:
+    """The notices in the queue by their recipient; each has one, and no sender."""
+    found = {}
+    for message, envelope in gate.queued():
+        fields = envelope.split(b"\0")
+        assert fields[0] == b"F" and len(fields) == 4, "not an empty sender and one recipient"
+        found[fields[1][1:].decode()] = email.message_from_bytes(message, policy=email.policy.default)
+    return found
+
+
+def test_administrator_and_recipient_hear_of_a_policy_block(gate: desk.Desk) -> None:
+    stop(gate)
+    assert notify.run(gate.config, NOW) == 2
+    notices = sent(gate)
+    assert set(notices) == {"admin@example.org", "bob@example.org"}
+    for notice in notices.values():
+        assert notice["Auto-Submitted"] == "auto-generated"
+        assert notice["Date"] and notice["Message-ID"]
+        (held,) = gate.quarantine().entries()
+        assert held.id in notice.get_content() and "report.exe" in notice.get_content()
+
+
+def test_a_virus_is_for_the_administrator_only(gate: desk.Desk) -> None:
+    stop(gate, desk.plain("Pickles for Breakfast"))
+    notify.run(gate.config, NOW)
+    assert set(sent(gate)) == {"admin@example.org"}
+
+
+def test_a_bcc_stays_secret(gate: desk.Desk) -> None:
+    stop(gate, context=Context("ann@example.net", ("bob@example.org", "secret@example.org"), "192.0.2.1"))
+    notify.run(gate.config, NOW)
+    notices = sent(gate)
+    assert "secret@" not in notices["bob@example.org"].as_string()
+    assert "secret@" not in notices["admin@example.org"].as_string()
+    assert "bob@" not in notices["secret@example.org"].as_string()
+
+
+@pytest.mark.parametrize(
+    ("message", "context"),
+    [
+        (desk.EXE, Context("", ("bob@example.org",), "192.0.2.1")),
+        (desk.attached("a.exe", b"x", extra="Precedence: bulk\n"), desk.INBOUND),
+        (desk.attached("a.exe", b"x", extra="Precedence: list\n"), desk.INBOUND),
+        (desk.attached("a.exe", b"x", extra="List-Id: <list.example.net>\n"), desk.INBOUND),
+        (desk.attached("a.exe", b"x", extra="Auto-Submitted: auto-replied\n"), desk.INBOUND),
+        (desk.attached("a.exe", b"x", extra="Auto-Submitted: auto-generated\n"), desk.INBOUND),
+    ],
+    ids=["bounce", "bulk", "list", "list-id", "auto-reply", "own notice"],
+)
+def test_nobody_hears_of_bounces_lists_and_notices(gate: desk.Desk, message: bytes, context: Context) -> None:
+    stop(gate, message, context)
+    assert notify.run(gate.config, NOW) == 0
+    assert sent(gate) == {}
+
+
+def test_auto_submitted_no_is_a_person(gate: desk.Desk) -> None:
+    stop(gate, desk.attached("a.exe", b"x", extra="Auto-Submitted: no\n"))
+    assert notify.run(gate.config, NOW) == 2
+
+
+def test_neither_the_sender_nor_strangers_hear(gate: desk.Desk) -> None:
+    stop(gate, context=Context("bob@example.org", ("ann@elsewhere.example",), "192.0.2.1", relayclient=True))
+    notify.run(gate.config, NOW)
+    assert set(sent(gate)) == {"admin@example.org"}
+
+
+def test_many_blocks_are_one_digest(gate: desk.Desk) -> None:
+    for _ in range(3):
+        stop(gate)
+    assert notify.run(gate.config, NOW) == 2
+    for _ in range(4):
+        stop(gate)
+    window = gate.config.notices.digest_minutes * 60
+    assert notify.run(gate.config, NOW + window - 1) == 0
+    assert notify.run(gate.config, NOW + window) == 2
+    digests = [message for message, envelope in gate.queued() if b"admin@" in envelope]
+    assert sorted(message.count(b"Reason:") for message in digests) == [3, 4]
+    assert notify.run(gate.config, NOW + 9 * window) == 0
+    assert list(gate.config.notices_spool.glob("[0-9]*")) == []
+
+
+def test_a_digest_lists_no_more_than_its_bound(gate: desk.Desk) -> None:
+    event = notify.Event(NOW, "id", "policy", "why", "from", "subject", "inbound", "quarantine", admin=True)
+    mail = notify.compose(gate.config, "admin@example.org", [event] * (notify.LINES_BOUND + 7), NOW, admin=True)
+    assert mail.count(b"Reason:") == notify.LINES_BOUND and b"and 7 more" in mail
+    assert f"{notify.LINES_BOUND + 7} messages".encode() in mail
+
+
+def test_the_spool_is_bounded(gate: desk.Desk) -> None:
+    gate.change(notices={"max_pending": 2})
+    for _ in range(4):
+        stop(gate)
+    assert len(list(gate.config.notices_spool.glob("[0-9]*"))) == 2
+    assert len(gate.quarantine().entries()) == 4
+
+
+def test_what_the_queue_refuses_is_sent_later_and_only_to_those_who_have_not_heard(gate: desk.Desk) -> None:
+    stop(gate)
+    gate.queue_says(53)
+    with pytest.raises(nextqueue.QueueError):
+        notify.run(gate.config, NOW)
+    gate.queue_says(0)
+    assert notify.run(gate.config, NOW) == 2
+    assert notify.run(gate.config, NOW + 1e6) == 0
+
+
+def test_a_hostile_subject_adds_no_header(gate: desk.Desk) -> None:
+    evil = "=?utf-8?q?x=0ABcc:_victim=40example.org=0A=0Abody=E2=80=AE?="
+    stop(gate, desk.attached("a.exe", b"x", subject=evil))
+    notify.run(gate.config, NOW)
+    for message, _ in gate.queued():
+        assert b"\nBcc:" not in message and "\u202e".encode() not in message
+
+
+def test_templates_can_be_replaced(gate: desk.Desk) -> None:
+    templates = gate.root / "templates"
+    templates.mkdir()
+    (templates / "notice-recipient.txt").write_text("Subject: Halt bei $hostname\n\nNachricht:\n$list\n")
+    stop(gate)
+    notify.run(gate.config, NOW)
+    notice = sent(gate)["bob@example.org"]
+    assert notice["Subject"] == "Halt bei gw.example.org" and "Nachricht:" in notice.get_content()
+
+
+def test_notices_can_be_switched_off(gate: desk.Desk) -> None:
+    gate.change(notices={"enabled": False})
+    stop(gate)
+    assert notify.run(gate.config, NOW) == 0
+
+
+def test_a_damaged_event_does_not_stop_the_others(gate: desk.Desk) -> None:
+    (gate.config.notices_spool / "1.0-1-ab.json").write_text("{half")
+    (gate.config.notices_spool / "1.0-1-ac.json").write_text(json.dumps({"unknown": 1}))
+    stop(gate)
+    assert notify.run(gate.config, NOW) == 2
