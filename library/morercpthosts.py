@@ -35,7 +35,7 @@ EXAMPLES = r"""
     domains: [example.org]
 """
 
-RETURN = r"""# """
+RETURN = ""
 
 import os
 import struct

@@ -1,0 +1,102 @@
+"""Action: refuse a wrong inventory before anything changes.
+
+It reads the inventory's variables of each host and the roles' specifications, on the controller alone: no connection
+is made. Every problem is told, each with the variable, the entry and what is wrong.
+
+Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+PROJECT = Path(__file__).resolve().parents[1]
+# The package lives with the filters, which share it.
+sys.path[:0] = [folder for folder in (str(PROJECT / "filter_plugins"),) if folder not in sys.path]
+
+from gatewright_data.inventory import Host, Role, check_host, owner_of  # noqa: E402  (needs the line above)
+
+# A default play knows these of every host; nobody writes them.
+MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
+
+
+def validate(options: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """What Ansible's own validation says."""
+    return list(ArgumentSpecValidator(dict(options)).validate(dict(values)).error_messages)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Checks one host's inventory."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with all problems, or say how many variables were looked at."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        facts = task_vars or {}
+        roles = self._roles(Path(self._task.args.get("roles_path", PROJECT / "roles")))
+        name = facts["inventory_hostname"]
+        group = facts["groups"].get(self._task.args.get("group", "gateways"), [])
+        host = self._host(facts["hostvars"], name, roles)
+        gateways = {other: self._host(facts["hostvars"], other, roles) for other in group}
+        problems = check_host(host, gateways, roles, validate)
+        if problems:
+            message = "\n".join(f"  - {problem}" for problem in problems)
+            return result | {
+                "failed": True,
+                "problems": problems,
+                "msg": f"The inventory of {name} is wrong, and nothing was changed:\n{message}",
+            }
+        return result | {"changed": False, "msg": f"{len(host.values)} variables are in order"}
+
+    def _roles(self, folder: Path) -> dict[str, Role]:
+        roles = {}
+        for path in sorted(item for item in folder.iterdir() if item.is_dir()):
+            specs = self._read(path / "meta" / "argument_specs.yml").get("argument_specs") or {}
+            options: dict[str, Any] = {}
+            for entry_point in specs.values():
+                options = {**(entry_point.get("options") or {}), **options}
+            if "main" in specs:
+                options |= specs["main"].get("options") or {}
+            roles[path.name] = Role(path.name, options, self._read(path / "defaults" / "main.yml"))
+        return roles
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        return (self._loader.load_from_file(str(path)) or {}) if path.exists() else {}
+
+    def _host(self, hostvars: Mapping[str, Any], name: str, roles: Mapping[str, Role]) -> Host:
+        """A host's variables, templated. What needs facts is left to the roles, which check it once more."""
+        variables = hostvars[name]
+        raw = hostvars.raw_get(name)  # type: ignore[attr-defined]
+        values: dict[str, Any] = {}
+        unreadable: dict[str, str] = {}
+        for variable in raw:
+            if variable in MAGIC or variable.startswith("ansible_") and variable != "ansible_host":
+                continue
+            ours = owner_of(variable, roles) is not None or variable == "ansible_host"
+            if not ours:
+                values[variable] = None  # its name alone is looked at
+                continue
+            if "ansible_facts" in str(raw[variable]):
+                continue
+            try:
+                values[variable] = plain(variables[variable])
+            except Exception as error:  # whatever templating raises, it is the entry's fault and must be named
+                unreadable[variable] = str(error).split("\n")[0]
+        return Host(name, values, unreadable)
+
+
+def plain(value: Any) -> Any:
+    """A templated value as plain lists and mappings."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,262 @@
+"""A whole host's inventory, checked before anything is done: names, types, contents, and what must fit together."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gatewright_data.addresses import parse_network
+from gatewright_data.domains import parse_domain, parse_port
+from gatewright_data.problems import InventoryError, Problems, as_list, entry_name, kind_of, suggest
+from gatewright_data.smtproutes import Routing, find_loops, read_routing
+from gatewright_data.tcp_smtp import tcp_smtp
+
+# (options of one specification, value) -> Ansible's own complaints.
+Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]
+
+# Checked in depth below, so that a mistake is told once and in the field's words.
+DEEP = {
+    "tcp_smtp_relay_clients", "tcp_smtp_deny", "tcp_smtp_networks", "tcp_smtp_default_env",
+    "smtproutes_routes", "smtproutes_default_route", "smtproutes_extra_rcpthosts", "smtproutes_badmailfrom",
+    "smtproutes_databytes",
+}  # fmt: skip
+_NETWORK_LISTS = ("firewall_admin_networks", "firewall_exempt_networks", "firewall_package_networks")
+_ADDRESS_LISTS = ("dnscache_root_servers",)
+_OPENINGS = ("firewall_inbound", "firewall_outbound")
+_STRICT_TYPES: dict[str, tuple[type, ...]] = {"list": (list, tuple), "dict": (dict,), "bool": (bool,)}
+# How near a name must be to one of ours to be a slip of the pen although no role's name begins it.
+_SLIP = 0.92
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role's input: options of its specification and its defaults."""
+
+    name: str
+    options: Mapping[str, Mapping[str, Any]]
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the inventory says of one host. unreadable: variables that could not be templated, and why."""
+
+    name: str
+    values: Mapping[str, Any]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+def owner_of(name: str, roles: Mapping[str, Role]) -> Role | None:
+    """The role whose name begins a variable's, the longest of several; `_role_x` is private to it too."""
+    text = name.removeprefix("_")
+    fitting = [role for role in roles if text.startswith(f"{role}_")]
+    return roles[max(fitting, key=len)] if fitting else None
+
+
+def check_host(
+    host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Role], validate: Validate
+) -> list[str]:
+    """All that is wrong in the inventory of one host, a sentence each."""
+    problems = Problems()
+    for name, why in sorted(host.unreadable.items()):
+        problems.add(name, f"cannot be read: {why}")
+    _check_names(problems, host, roles)
+    _check_types(problems, host, roles, validate)
+    value_of = _values(host, roles)
+    _collect(problems, lambda: _tcp_smtp(value_of))
+    _collect(problems, lambda: _routing(host, roles))
+    _check_loops(problems, host, gateways, roles)
+    _check_networks(problems, host)
+    _check_openings(problems, host)
+    _check_fit(problems, host, value_of)
+    return list(dict.fromkeys(problems.found))
+
+
+def _collect(problems: Problems, build: Callable[[], object]) -> None:
+    try:
+        build()
+    except InventoryError as error:
+        problems.found += error.problems
+
+
+def _values(host: Host, roles: Mapping[str, Role]) -> Callable[[str], Any]:
+    """The value that a role will see: the inventory's, else a default that is no template."""
+
+    def value_of(name: str) -> Any:
+        if name in host.values:
+            return host.values[name]
+        role = owner_of(name, roles)
+        default = role.defaults.get(name) if role else None
+        return None if "{{" in str(default) else default
+
+    return value_of
+
+
+# Names and types
+
+
+def _check_names(problems: Problems, host: Host, roles: Mapping[str, Role]) -> None:
+    public = [name for role in roles.values() for name in (*role.options, *role.defaults) if "__" not in name]
+    for name in sorted({*host.values, *host.unreadable}):
+        role = owner_of(name, roles)
+        if role is None:
+            nearest = suggest(name, public, _SLIP)
+            if nearest:
+                problems.add(name, f"is no variable of any role{nearest}")
+        elif name.startswith((f"{role.name}__", "_")):
+            problems.add(name, f"is what role {role.name} says to others, not an input")
+        elif name not in role.options and name not in role.defaults:
+            own = [known for known in (*role.options, *role.defaults) if "__" not in known]
+            problems.add(name, f"is no variable of role {role.name}{suggest(name, own)}")
+
+
+def _check_types(problems: Problems, host: Host, roles: Mapping[str, Role], validate: Validate) -> None:
+    for role in roles.values():
+        for name, option in role.options.items():
+            if name not in host.values:
+                if option.get("required") and "__" not in name and name not in host.unreadable:
+                    problems.add(name, f"is required (role {role.name}): {_sentence(option)}")
+                continue
+            value = host.values[name]
+            if "__" in name or name in DEEP:
+                continue
+            wanted = str(option.get("type", "str"))
+            if not isinstance(value, _STRICT_TYPES.get(wanted, (object,))):
+                article = {"list": "a list", "dict": "a mapping", "bool": "true or false"}[wanted]
+                problems.add(name, f"must be {article}, not {kind_of(value)}")
+                continue
+            if wanted == "int" and (isinstance(value, bool) or (isinstance(value, int) and value < 0)):
+                problems.add(name, f"must be a number from 0 on, not {value!r}")
+                continue
+            for complaint in validate({name: option}, {name: value}):
+                problems.add(name, _plain(complaint))
+
+
+def _sentence(option: Mapping[str, Any]) -> str:
+    text = option.get("description", "")
+    return str(text[0] if isinstance(text, list) and text else text)
+
+
+def _plain(complaint: str) -> str:
+    """Ansible's complaint without the types of Python."""
+    for word, plain in (("<class 'str'>", "string"), ("<class 'int'>", "number"), ("<class 'list'>", "list")):
+        complaint = complaint.replace(word, plain)
+    return complaint.replace("<class 'dict'>", "mapping")
+
+
+# Contents
+
+
+def _tcp_smtp(value_of: Callable[[str], Any]) -> None:
+    names = ("tcp_smtp_relay_clients", "tcp_smtp_deny", "tcp_smtp_networks", "tcp_smtp_default_env")
+    tcp_smtp(*(value_of(name) for name in names), ipv6=value_of("ucspi_tcp_install_method") != "source")
+
+
+def _own_names(host: Host) -> set[str]:
+    names = (host.name, host.values.get("ansible_host"), host.values.get("qmail_me"))
+    return {str(name).lower() for name in names if name}
+
+
+def _routing(host: Host, roles: Mapping[str, Role]) -> Routing:
+    value_of = _values(host, roles)
+    return read_routing(
+        value_of("smtproutes_routes"),
+        value_of("smtproutes_default_route"),
+        value_of("smtproutes_extra_rcpthosts"),
+        value_of("smtproutes_badmailfrom"),
+        value_of("smtproutes_databytes") or 0,
+        own_names=_own_names(host),
+    )
+
+
+def _check_loops(problems: Problems, host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Role]) -> None:
+    """Routes that lead round among the gateways; one whose own routing is wrong is told of there."""
+    routings: dict[str, Routing] = {}
+    for gateway in {**gateways, host.name: host}.values():
+        try:
+            routings[gateway.name] = _routing(gateway, roles)
+        except InventoryError:
+            continue
+    names = {name: _own_names(gateway) for name, gateway in gateways.items()}
+    problems.found += find_loops(routings, names).get(host.name, [])
+
+
+def _check_networks(problems: Problems, host: Host) -> None:
+    for variable in _NETWORK_LISTS:
+        _check_network_list(problems, variable, host.values.get(variable))
+    for variable in _ADDRESS_LISTS:
+        value = host.values.get(variable)
+        for index, item in enumerate(value if isinstance(value, list) else []):
+            try:
+                ipaddress.ip_address(item)
+            except ValueError:
+                problems.add(entry_name(variable, index, item), "is not an address")
+
+
+def _check_network_list(problems: Problems, variable: str, value: object) -> None:
+    seen: dict[object, str] = {}
+    for index, item in enumerate(value if isinstance(value, list) else []):
+        where = entry_name(variable, index, item)
+        try:
+            network = parse_network(item)
+        except ValueError as error:
+            problems.add(where, str(error))
+            continue
+        if seen.setdefault(network, where) != where:
+            problems.add(where, f"is a duplicate of {seen[network]}")
+
+
+def _check_openings(problems: Problems, host: Host) -> None:
+    for variable in _OPENINGS:
+        value = host.values.get(variable)
+        for index, item in enumerate(value if isinstance(value, list) else []):
+            if not isinstance(item, dict):
+                continue
+            where = entry_name(variable, index, item.get("comment") or item.get("port") or item.get("ports"))
+            _check_network_list(problems, f"{where}: networks", item.get("networks"))
+            ports = [item["port"]] if "port" in item else []
+            for port in [*ports, *(as_list(problems, f"{where}: ports", item.get("ports")))]:
+                _check_port_range(problems, where, port)
+            if "port" not in item and "ports" not in item:
+                problems.add(where, "needs port or ports")
+
+
+def _check_port_range(problems: Problems, where: str, value: object) -> None:
+    ends = [int(part) if part.isdecimal() else part for part in str(value).split("-", 1)]
+    try:
+        numbers = [parse_port(end) for end in ends]
+    except ValueError as error:
+        problems.add(where, str(error))
+        return
+    if numbers != sorted(numbers):
+        problems.add(where, f"the range of ports {value} ends before it begins")
+
+
+# What must fit together
+
+
+def _check_fit(problems: Problems, host: Host, value_of: Callable[[str], Any]) -> None:
+    if value_of("qmail_release") == "standin" and "standin-1.0" not in (value_of("source_build_pins_extra") or {}):
+        problems.add("qmail_release", "standin is the lab's test program, no mail server; choose notqmail, netqmail or qmail")
+    if value_of("ucspi_tcp_install_method") == "source" and ":" in str(value_of("qmail_smtpd_address") or ""):
+        problems.add("qmail_smtpd_address", "the original tcpserver (ucspi_tcp_install_method: source) knows IPv4 only")
+    name = host.values.get("qmail_me")
+    if name is not None:
+        try:
+            parse_domain(name)
+        except ValueError as error:
+            problems.add("qmail_me", str(error))
+    for variable in ("qmail_users", "qmail_groups"):
+        _check_ids(problems, variable, host.values.get(variable))
+
+
+def _check_ids(problems: Problems, variable: str, value: object) -> None:
+    """Ids of users or groups: numbers of their own, above root's."""
+    holders: dict[object, str] = {}
+    for name, number in value.items() if isinstance(value, dict) else ():
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 2**32 - 1:
+            problems.add(f"{variable}.{name}", f"must be a number above 0, not {number!r}")
+        elif holders.setdefault(number, name) != name:
+            problems.add(f"{variable}.{name}", f"{number} is {holders[number]}'s already")
