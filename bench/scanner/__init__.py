@@ -1,0 +1,1 @@
+"""What the scanner costs, beside bare qmail and beside other scanners. Run `python3 -m bench.scanner`."""

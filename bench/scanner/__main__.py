@@ -1,0 +1,206 @@
+"""What accepting a message costs, beside bare qmail: CPU time, messages a second, latency, memory.
+
+    python3 -m bench.scanner [--rounds N] [--messages N] [--only NAME...] [--no-curve] [--json FILE]
+
+Needs root (users, control groups), a C compiler, tcpserver, and the qmail archive in $GATEWRIGHT_ARTIFACTS. All
+traffic stays on the loopback address. Every run of a variant comes right after one of bare qmail and is compared
+with that one: the ratios hold on a busy machine too, the absolute figures only for the moment. CPU time is that
+of all processes on the accepting side, the scanner's daemon included, the sender's not; mail is left in the queue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.scanner import corpus, variants
+from bench.scanner.load import send_all
+from bench.scanner.qmail import Qmail
+from bench.scanner.variants import Variant
+from bench.scanner.waiting import wait_until
+
+SESSIONS = 20
+SLOW = {"amavisd-new": 8, "rspamd": 2}
+"""These get a part of the messages, or a run would take minutes."""
+CURVE = (1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000, 16_000_000, 50_000_000)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: CPU milliseconds a message, accepted messages a second, milliseconds of a session."""
+
+    cpu: float
+    rate: float
+    p50: float
+    p99: float
+
+
+def measure(qmail: Qmail, variant: Variant, messages: Sequence[bytes], sessions: int = SESSIONS) -> Run:
+    """Send the messages to a variant; all must end up in the queue."""
+    qmail.empty_queue()
+    resting = len(variant.front.processes)
+    before = variant.cpu
+    load = send_all(variant.port, messages, sessions)
+    wait_until(lambda: len(variant.front.processes) <= resting, "the end of the sessions")
+    used = variant.cpu - before
+    if load.refused or qmail.queued != len(messages):
+        raise SystemExit(f"bench: {variant.name}: {load.refused} of {len(messages)} refused, {qmail.queued} queued")
+    return Run(used / load.accepted * 1e3, load.rate, load.percentile(50) * 1e3, load.percentile(99) * 1e3)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant's figures over all rounds; the ratios are those of the pairs."""
+
+    name: str
+    pairs: int
+    cpu: float
+    cpu_ratio: float
+    cpu_least: float
+    cpu_greatest: float
+    rate: float
+    rate_ratio: float
+    p50: float
+    p99: float
+    p99_times: float
+
+
+def compare(
+    qmail: Qmail, bare: Variant, others: Sequence[Variant], messages: Sequence[bytes], rounds: int
+) -> Iterator[Row]:
+    """Measure each variant `rounds` times, right after bare qmail."""
+    pairs: dict[str, list[tuple[Run, Run]]] = {variant.name: [] for variant in others}
+    for _ in range(rounds):
+        for variant in others:
+            part = messages[: max(SESSIONS, len(messages) // SLOW.get(variant.name, 1))]
+            first = measure(qmail, bare, part)
+            pairs[variant.name].append((first, measure(qmail, variant, part)))
+    base = [first for runs in pairs.values() for first, _ in runs]
+    yield _row("bare qmail", [(run, run) for run in base])
+    for name, runs in pairs.items():
+        yield _row(name, runs)
+
+
+def _row(name: str, pairs: Sequence[tuple[Run, Run]]) -> Row:
+    ratios = [bare.cpu / run.cpu for bare, run in pairs]
+    middle = statistics.median
+    return Row(
+        name,
+        len(pairs),
+        middle(run.cpu for _, run in pairs),
+        middle(ratios),
+        min(ratios),
+        max(ratios),
+        middle(run.rate for _, run in pairs),
+        middle(run.rate / bare.rate for bare, run in pairs),
+        middle(run.p50 for _, run in pairs),
+        middle(run.p99 for _, run in pairs),
+        middle(run.p99 / bare.p99 for bare, run in pairs),
+    )
+
+
+def print_rows(title: str, rows: Sequence[Row]) -> None:
+    """The table of one corpus."""
+    print(f"\n{title}")
+    print(
+        f"{'':14} {'pairs':>5} {'CPU ms':>7} {'CPU ratio to bare':>22} {'msg/s':>7} {'ratio':>6}"
+        f" {'p50 ms':>7} {'p99 ms':>7} {'p99 times bare':>15}"
+    )
+    for row in rows:
+        spread = f"{row.cpu_ratio:.2f} [{row.cpu_least:.2f}-{row.cpu_greatest:.2f}]"
+        print(
+            f"{row.name:14} {row.pairs:5} {row.cpu:7.2f} {spread:>22} {row.rate:7.0f} {row.rate_ratio:6.2f}"
+            f" {row.p50:7.0f} {row.p99:7.0f} {row.p99_times:15.2f}",
+            flush=True,
+        )
+
+
+def curve(qmail: Qmail, bare: Variant, variant: Variant) -> list[dict[str, float]]:
+    """CPU time a message by size, and what the scanner adds, a megabyte."""
+    print(f"\nCost by size (CPU ms a message): bare qmail, {variant.name}, what it adds, and that a megabyte")
+    rows = []
+    for size in CURVE:
+        messages = corpus.of_size(size, max(3, min(100, 20_000_000 // size)))
+        sessions = 20 if size < 1_000_000 else 2
+        cheap, full = measure(qmail, bare, messages, sessions).cpu, measure(qmail, variant, messages, sessions).cpu
+        rows.append({"size": size, "bare": cheap, "scanner": full})
+        print(f"{size:>11,} {cheap:9.2f} {full:9.2f} {full - cheap:9.2f} {(full - cheap) / size * 1e6:9.2f}", flush=True)
+    return rows
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    assert __doc__
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench.scanner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs for each variant and corpus")
+    parser.add_argument("--messages", type=int, default=400, help="messages a run")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="variants, by the beginning of their names")
+    parser.add_argument("--no-curve", action="store_true", help="leave out the cost by size")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    chosen = options()
+    if os.geteuid() != 0:
+        raise SystemExit("bench: needs root, for users and control groups")
+    results: dict[str, object] = {}
+    with ExitStack() as cleanup:
+        qmail = cleanup.enter_context(Qmail())
+        running = list(start_all(qmail, chosen.only, cleanup))
+        bare, others = running[0], running[1:]
+        print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {SESSIONS} sessions; notqmail 1.09")
+        for title, messages in corpora(chosen.messages):
+            rows = list(compare(qmail, bare, others, messages, chosen.rounds))
+            print_rows(title, rows)
+            results[title] = [asdict(row) for row in rows]
+        print("\nMemory of the daemon after all this, shared pages counted once (PSS)")
+        for variant in others:
+            if variant.service.processes:
+                count, size = len(variant.service.processes), variant.service.memory
+                results[f"memory of {variant.name}"] = size
+                print(f"{variant.name:14} {size / 1e6:6.0f} MB in {count} processes")
+        ours = next((variant for variant in others if variant.name == "Gatewright"), None)
+        if ours and not chosen.no_curve:
+            results["curve"] = curve(qmail, bare, ours)
+            print(f"memory of Gatewright's daemon after that: {ours.service.memory / 1e6:.0f} MB")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(results, indent=1))
+
+
+def start_all(qmail: Qmail, only: Sequence[str] | None, cleanup: ExitStack) -> Iterator[Variant]:
+    """Bare qmail first, then the others that are wanted and installed."""
+    for number, kind in enumerate(variants.KINDS):
+        wanted = not only or number == 0 or any(kind.name.lower().startswith(name.lower()) for name in only)
+        if not wanted:
+            continue
+        try:
+            variant = variants.start(qmail, kind, number)
+        except variants.Missing as missing:
+            print(f"{kind.name}: left out, {missing}", file=sys.stderr)
+            continue
+        cleanup.callback(variant.end)
+        yield variant
+
+
+def corpora(count: int) -> Iterator[tuple[str, list[bytes]]]:
+    """The three sets of messages."""
+    mixed = corpus.mixed(count)
+    mean = sum(map(len, mixed)) / len(mixed)
+    yield f"Mixed corpus: {count} messages, mean {mean / 1000:.1f} KB", mixed
+    yield "4 KB messages", corpus.of_size(4_096, count)
+    yield "100 KB messages", corpus.of_size(102_400, count // 2)
+
+
+if __name__ == "__main__":
+    main()
