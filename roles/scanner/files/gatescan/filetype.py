@@ -139,7 +139,7 @@ for _magic, _name in sorted(_MAGIC, key=lambda m: -len(m[0])):
 
 _LZH = re.compile(rb"-(?:lh[0-9a-ex]|lz[2-8s]|pm[0-2s])-")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|script|meta|table|div|p|iframe)\b", re.IGNORECASE)
+_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|script|meta|table|div|p|iframe)(?=[\s>/])", re.IGNORECASE)
 _MAIL = re.compile(
     rb"(?:From [^\n]{0,200}\n)?(?:Received|Return-Path|Delivered-To|Message-ID|MIME-Version|Subject|From|To|Date"
     rb"|Content-Type|X-[!-9;-~]{1,60}): ?[^\n]{0,990}\n(?:[!-9;-~]{1,70}:|[ \t])",

@@ -7,6 +7,7 @@ because they do where the archive is unpacked.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 
 from gatescan import filetype
@@ -38,7 +39,6 @@ _ISO_READINGS = ("", "!joliet", "!rockridge", "!joliet,!rockridge")
 """An ISO image may carry up to three trees of names; systems differ in which one they show."""
 
 _SUFFIXES = {"zstd": (".zst", ".tzst"), "lz4": (".lz4",), "lzip": (".lz", ".tlz"), "compress": (".z", ".taz")}
-_MISSING_MAX = 200
 
 
 def members(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
@@ -214,16 +214,29 @@ def _rar(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     if listing.sealed:
         note(part, Verdict.ENCRYPTED, "encrypted-rar", "even the list of names needs a password")
         return
-    seen: set[str] = set()
+    locked = {_slashed(entry.raw) for entry in listing.entries if entry.encrypted}
+    seen: Counter[bytes] = Counter()
     for member in _walk(part, data, budget, "rar"):
-        seen.update(name.replace("\\", "/") for name in member.names)
-        yield member
-    for entry in listing.entries[:_MISSING_MAX]:
-        names = spellings(entry.raw)
-        if not names or any(name.replace("\\", "/") in seen for name in names) or entry.directory:
+        member_names = {_slashed(name.encode("utf-8", "replace")) for name in member.names}
+        if member_names & locked:
+            # libarchive may hand out what it can't decrypt; our list adds the member as sealed.
             continue
+        seen.update(member_names)
+        yield member
+    for entry in listing.entries:
+        raw = _slashed(entry.raw)
+        seen[raw] -= 1
+        if entry.directory or seen[raw] >= 0:
+            continue
+        # Also the second of two members of one name, which libarchive takes for the next volume's share.
+        names = spellings(entry.raw)
+        shown = names[0] if names else ""
         if entry.encrypted:
-            note(part, Verdict.ENCRYPTED, "encrypted-rar", "needs a password", names[0])
+            note(part, Verdict.ENCRYPTED, "encrypted-rar", "needs a password", shown)
         else:
-            note(part, Verdict.POLICY, "unopenable", "a member which can't be read", names[0])
+            note(part, Verdict.POLICY, "unopenable", "a member which can't be read", shown)
         yield make(part, budget, names, b"", sealed=True)
+
+
+def _slashed(raw: bytes) -> bytes:
+    return raw.replace(b"\\", b"/")

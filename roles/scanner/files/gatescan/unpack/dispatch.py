@@ -26,8 +26,8 @@ _ARCHIVE_NAME = re.compile(
 _ARCHIVE_TYPE = re.compile(
     r"application/(?:x-)?(?:zip|rar|7z|gzip|tar|bzip2?|xz|iso9660|vnd\.rar|zip-compressed|arj|ace)"
 )
-_NATURAL = frozenset(("tar", "iso", "cpio", "ole", "msi", "ar", "deb", "rpm", "onenote", "tnef", "mail", "zip", "cab"))
-"""Kinds in which an unpacked zip may rightly stand near the end."""
+_CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail"}) - {"pdf"}
+"""Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, without a word."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
 
@@ -48,7 +48,7 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
             note(part, Verdict.POLICY, "cannot-open", f"a container ({kind}) that nothing here can open")
         elif kind == "data":
             _unknown(part)
-        if kind not in _NATURAL:
+        if kind != "zip":
             yield from _second_face(part, budget, kind)
     except (LimitReached, Unavailable, GeneratorExit):
         raise
@@ -72,13 +72,23 @@ def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
     """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector."""
     data = part.data
     if len(data) > 22 and zipread.find_end(data) >= 0:
-        _say_face(part, kind, "zip")
-        yield from zipread.members(part, bytes(data), budget)
+        yield from _face(part, budget, kind, "zip")
     elif kind in _PROGRAMS:
         yield from _self_extracting(part, bytes(data), budget)
-    if kind != "udf" and filetype.is_iso(data):
-        _say_face(part, kind, "iso")
-        yield from _archive("iso")(part, bytes(data), budget)
+    if kind not in ("udf", "iso") and filetype.is_iso(data):
+        yield from _face(part, budget, kind, "iso")
+
+
+def _face(part: Part, budget: Budget, kind: str, other: str) -> Iterator[Part]:
+    """Open the part as another kind. Where that fails nobody sees anything, so it is no reason of its own."""
+    if kind not in _CARRIERS:
+        _say_face(part, kind, other)
+    trial = Part(part.path, part.names, "", b"", part.depth)
+    try:
+        yield from _READERS[other](trial, bytes(part.data), budget)
+    finally:
+        dropped = Verdict.AMBIGUOUS if kind in _CARRIERS else None
+        part.findings += (f for f in trial.findings if f.code != "unopenable" and f.verdict is not dropped)
 
 
 def _say_face(part: Part, kind: str, other: str) -> None:

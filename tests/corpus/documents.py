@@ -1,0 +1,283 @@
+"""Writers of document formats for the corpus: OLE2, OOXML, OpenDocument, RTF, PDF, TNEF, OneNote, Outlook messages."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import uuid
+import zlib
+from collections.abc import Mapping, Sequence
+
+from tests.corpus.packers import File, ZipMember, zip_bytes
+
+_FREE, _END, _FAT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
+MSI_CLASS = uuid.UUID("000c1084-0000-0000-c000-000000000046").bytes_le
+
+
+def ole_bytes(streams: Mapping[str, bytes], class_id: bytes = bytes(16)) -> bytes:
+    """A compound file; keys are paths with `/` between storages. Streams are padded to 4096 bytes."""
+    nodes: list[tuple[str, int, bytes, list[int]]] = [("Root Entry", 5, b"", [])]
+    places: dict[str, int] = {"": 0}
+    for path, data in streams.items():
+        *folders, name = path.split("/")
+        parent = ""
+        for folder in folders:
+            where = f"{parent}/{folder}"
+            if where not in places:
+                places[where] = len(nodes)
+                nodes[places[parent]][3].append(len(nodes))
+                nodes.append((folder, 1, b"", []))
+            parent = where
+        nodes[places[parent]][3].append(len(nodes))
+        nodes.append((name, 2, data.ljust(4096, b"\x00"), []))
+    directory_sectors = -(-len(nodes) // 4)
+    chains: list[int] = []
+    starts: list[int] = []
+    content = b""
+    place = 1 + directory_sectors
+    for _, _, data, _ in nodes:
+        count = -(-len(data) // 512)
+        starts.append(place if count else _END)
+        chains += [*range(place + 1, place + count), _END][: count or 0]
+        content += data.ljust(count * 512, b"\x00")
+        place += count
+    fat = [_FAT, *range(2, 1 + directory_sectors), _END, *chains]
+    if len(fat) > 128:
+        raise ValueError("too much for one FAT sector")
+    siblings: dict[int, int] = {}
+    for _, _, _, children in nodes:
+        siblings |= dict(zip(children, children[1:], strict=False))
+    directory = b"".join(
+        _ole_entry(node, starts[i], siblings.get(i, _FREE), class_id if not i else bytes(16))
+        for i, node in enumerate(nodes)
+    )
+    header = struct.pack("<8s16sHHHHH6sLLLLLLLLLL", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"", 62, 3, 0xFFFE, 9, 6, b"",
+                         0, 1, 1, 0, 4096, _END, 0, _END, 0, 0)  # fmt: skip
+    table = struct.pack(f"<{len(fat)}L", *fat).ljust(512, b"\xff")
+    return header.ljust(512, b"\xff") + table + directory.ljust(directory_sectors * 512, b"\x00") + content
+
+
+def _ole_entry(node: tuple[str, int, bytes, list[int]], start: int, right: int, class_id: bytes) -> bytes:
+    name, kind, data, children = node
+    raw = name.encode("utf-16-le")
+    child = children[0] if children else _FREE
+    return struct.pack(
+        "<64sHBBLLL16sL8s8sLQ", raw, len(raw) + 2, kind, 1, _FREE, right, child, class_id, 0, b"", b"", start, len(data)
+    )
+
+
+def ole_package(name: str, data: bytes) -> bytes:
+    """An Ole10Native stream with a packed file."""
+    raw = name.encode("latin-1", "replace") + b"\x00"
+    path = b"C:\\Temp\\" + raw
+    body = b"\x02\x00" + raw + path + b"\x00\x00\x03\x00" + struct.pack("<L", len(path)) + path
+    body += struct.pack("<L", len(data)) + data
+    return struct.pack("<L", len(body)) + body
+
+
+def xls_workbook(macro_sheet: bool = False, locked: bool = False) -> bytes:
+    """The records that begin a Workbook stream."""
+
+    def record(kind: int, body: bytes) -> bytes:
+        return struct.pack("<HH", kind, len(body)) + body
+
+    out = record(0x809, struct.pack("<HHHHLL", 0x600, 5, 0, 0, 0, 0))
+    if locked:
+        out += record(0x2F, struct.pack("<HHH", 1, 1, 1) + bytes(48))
+    out += record(0x85, struct.pack("<LBBBB", 100, 0, 1 if macro_sheet else 0, 6, 0) + b"Sheet1")
+    return out + record(0x0A, b"")
+
+
+def word_stream(locked: bool = False) -> bytes:
+    return struct.pack("<HHHHHH", 0xA5EC, 0xC1, 0, 0x409, 0, 0x0100 if locked else 0) + bytes(1024)
+
+
+def msg_bytes(files: Sequence[File]) -> bytes:
+    """An Outlook message with attachments."""
+    streams = {"__properties_version1.0": bytes(64), "__substg1.0_0037001F": "the papers".encode("utf-16-le")}
+    for number, (name, data) in enumerate(files):
+        folder = f"__attach_version1.0_#{number:08X}"
+        streams[f"{folder}/__substg1.0_3707001F"] = name.encode("utf-16-le")
+        streams[f"{folder}/__substg1.0_37010102"] = data
+    return ole_bytes(streams)
+
+
+_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006/"
+
+
+def ooxml_bytes(
+    extra: Sequence[File] = (), relations: Sequence[tuple[str, str]] = (), types: str = "", folder: str = "word"
+) -> bytes:
+    """A small OOXML file. relations: (type, external target) pairs of the main part."""
+    content_types = (
+        f'<?xml version="1.0"?><Types xmlns="{_PACKAGE}content-types"><Default Extension="xml" '
+        f'ContentType="application/xml"/>{types}</Types>'
+    )
+    main = "document.xml" if folder == "word" else "workbook.xml"
+    links = "".join(
+        f'<Relationship Id="rId{i}" Type="{_RELATIONS}{kind}" Target="{target}" TargetMode="External"/>'
+        for i, (kind, target) in enumerate(relations)
+    )
+    members = [
+        ("[Content_Types].xml", content_types.encode()),
+        ("_rels/.rels", f'<Relationships xmlns="{_PACKAGE}relationships"/>'.encode()),
+        (f"{folder}/{main}", b"<?xml version='1.0'?><w:document xmlns:w='x'><w:body/></w:document>"),
+        (
+            f"{folder}/_rels/{main}.rels",
+            f'<Relationships xmlns="{_PACKAGE}relationships">{links}</Relationships>'.encode(),
+        ),
+        ("docProps/app.xml", b"<Properties/>"),
+    ]
+    return zip_bytes([*members, *extra])
+
+
+def odf_bytes(macro: bool = False, locked: bool = False) -> bytes:
+    """A small OpenDocument text."""
+    kind = "application/vnd.oasis.opendocument.text"
+    lock = '<manifest:encryption-data manifest:checksum="x"/>' if locked else ""
+    entries = f'<manifest:file-entry manifest:full-path="/" manifest:media-type="{kind}"/>'
+    entries += f'<manifest:file-entry manifest:full-path="content.xml">{lock}</manifest:file-entry>'
+    if macro:
+        entries += '<manifest:file-entry manifest:full-path="Basic/Standard/Module1.xml"/>'
+    members: list[ZipMember | File] = [
+        ZipMember(b"mimetype", kind.encode(), method=0),
+        ("content.xml", b"<office:document-content/>"),
+        ("META-INF/manifest.xml", f"<manifest:manifest>{entries}</manifest:manifest>".encode()),
+    ]
+    return zip_bytes([*members, *([("Basic/Standard/Module1.xml", b"<script:module/>")] if macro else [])])
+
+
+def rtf_bytes(objects: Sequence[bytes] = (), before: str = "", noise: bytes = b"") -> bytes:
+    """An RTF document with OLE 1.0 objects; `noise` goes between the digits."""
+    body = b"".join(
+        b"{\\object\\objemb{\\*\\objclass X}{\\*\\objdata " + noise.join(_pairs(item.hex().encode())) + b"}}"
+        for item in objects
+    )
+    return b"{\\rtf1\\ansi " + before.encode() + b"Good morning.\\par " + body + b"}"
+
+
+def _pairs(digits: bytes) -> list[bytes]:
+    return [digits[i : i + 64] for i in range(0, len(digits), 64)]
+
+
+def ole1_object(class_name: str, data: bytes, form: int = 2) -> bytes:
+    def text(value: bytes) -> bytes:
+        return struct.pack("<L", len(value) + 1) + value + b"\x00" if value else bytes(4)
+
+    return (
+        struct.pack("<LL", 0x501, form)
+        + text(class_name.encode())
+        + text(b"") * 2
+        + struct.pack("<L", len(data))
+        + data
+    )
+
+
+def pdf_bytes(
+    files: Sequence[File] = (),
+    launch: bool = False,
+    compressed: bool = False,
+    plain_streams: bool = False,
+    key: str = "",
+) -> bytes:
+    """A PDF. compressed: everything but streams stands in an object stream; key: how `/EF` is spelled."""
+    ef = key or "/EF"
+    objects = {1: b"<< /Type /Catalog /Pages 2 0 R", 2: b"<< /Type /Pages /Kids [] /Count 0 >>"}
+    streams: dict[int, bytes] = {}
+    names = []
+    for number, (name, data) in enumerate(files):
+        spec, content = 10 + 2 * number, 11 + 2 * number
+        objects[spec] = f"<< /Type /Filespec /F ({name}) /UF ({name}) {ef} << /F {content} 0 R >> >>".encode(
+            "latin-1", "replace"
+        )
+        body = data if plain_streams else zlib.compress(data)
+        coding = b"" if plain_streams else b" /Filter /FlateDecode"
+        streams[content] = b"<< /Length %d%s >>\nstream\n" % (len(body), coding) + body + b"\nendstream"
+        names.append(f"({name}) {spec} 0 R")
+    if names:
+        objects[1] += f" /Names << /EmbeddedFiles << /Names [{' '.join(names)}] >> >>".encode("latin-1", "replace")
+    if launch:
+        objects[1] += b" /OpenAction << /S /Launch /F (cmd.exe) >>"
+    objects[1] += b" >>"
+    if compressed:
+        numbers = b" ".join(b"%d 0" % n for n in objects)
+        body = zlib.compress(numbers + b"\n" + b"\n".join(objects.values()))
+        head = b"<< /Type /ObjStm /N %d /First %d /Filter /FlateDecode /Length %d >>"
+        streams[90] = head % (len(objects), len(numbers) + 1, len(body)) + b"\nstream\n" + body + b"\nendstream"
+        objects = {}
+    out = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
+    for number, body in {**objects, **streams}.items():
+        out += b"%d 0 obj\n" % number + body + b"\nendobj\n"
+    return out + b"trailer << /Root 1 0 R >>\n%%EOF\n"
+
+
+def locked_pdf(user_password: bytes = b"") -> bytes:
+    """A PDF under the standard handler, revision 3, RC4 128; with an empty password everybody may open it."""
+    pad = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
+    owner, identifier, permissions = bytes(range(32)), b"0123456789abcdef", -44
+    key = hashlib.md5(
+        (user_password + pad)[:32] + owner + (permissions & 0xFFFFFFFF).to_bytes(4, "little") + identifier
+    ).digest()
+    for _ in range(50):
+        key = hashlib.md5(key).digest()
+    check = hashlib.md5(pad + identifier).digest()
+    for step in range(20):
+        check = rc4(bytes(byte ^ step for byte in key), check)
+    lock = f"<< /Filter /Standard /V 2 /R 3 /Length 128 /P {permissions} /O <{owner.hex()}> /U <{check.hex()}{'00' * 16}> >>"
+    out = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n2 0 obj\n<< /Type /Pages /Kids [] /Count 0 >>\nendobj\n"
+    out += b"3 0 obj\n" + lock.encode() + b"\nendobj\n"
+    return (
+        out
+        + f"trailer << /Root 1 0 R /Encrypt 3 0 R /ID [<{identifier.hex()}> <{identifier.hex()}>] >>\n%%EOF\n".encode()
+    )
+
+
+def rc4(key: bytes, data: bytes) -> bytes:
+    state = list(range(256))
+    j = 0
+    for i in range(256):
+        j = (j + state[i] + key[i % len(key)]) % 256
+        state[i], state[j] = state[j], state[i]
+    out = []
+    i = j = 0
+    for byte in data:
+        i = (i + 1) % 256
+        j = (j + state[i]) % 256
+        state[i], state[j] = state[j], state[i]
+        out.append(byte ^ state[(state[i] + state[j]) % 256])
+    return bytes(out)
+
+
+def tnef_bytes(files: Sequence[File], html: bytes = b"", by_property: bool = False) -> bytes:
+    """A winmail.dat; by_property: name and data stand in MAPI properties, not in attributes of their own."""
+    out = struct.pack("<LH", 0x223E9F78, 1) + _tnef(1, 0x00089006, struct.pack("<L", 0x10000))
+    if html:
+        out += _tnef(1, 0x00069003, _mapi([(0x0102, 0x1013, html)]))
+    for name, data in files:
+        out += _tnef(2, 0x00069002, bytes(14))
+        if by_property:
+            values = [(0x001F, 0x3707, f"{name}\x00".encode("utf-16-le")), (0x0102, 0x3701, data)]
+            out += _tnef(2, 0x00069005, _mapi(values))
+        else:
+            out += _tnef(2, 0x00018010, name.encode("cp1252", "replace") + b"\x00") + _tnef(2, 0x0006800F, data)
+    return out
+
+
+def _tnef(level: int, attribute: int, value: bytes) -> bytes:
+    return struct.pack("<BLL", level, attribute, len(value)) + value + struct.pack("<H", sum(value) & 0xFFFF)
+
+
+def _mapi(values: Sequence[tuple[int, int, bytes]]) -> bytes:
+    out = struct.pack("<L", len(values))
+    for kind, tag, value in values:
+        out += struct.pack("<HHLL", kind, tag, 1, len(value)) + value + bytes(-len(value) % 4)
+    return out
+
+
+def onenote_bytes(files: Sequence[File]) -> bytes:
+    out = bytes.fromhex("e4525c7b8cd8a74daeb15378d02996d3") + bytes(1008)
+    for name, data in files:
+        out += f"{name}\x00".encode("utf-16-le") + bytes(16)
+        out += bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac") + struct.pack("<QLQ", len(data), 0, 0) + data
+    return out + bytes(64)
