@@ -7,6 +7,7 @@ import socket
 import struct
 
 A, CNAME, MX = 1, 5, 15
+PORT = 53
 TIMEOUTS = (2, 4, 8)
 NAME_ERROR = 3
 
@@ -52,7 +53,7 @@ def ask_udp(server: str, question: bytes, timeout: int) -> bytes:
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as talk:
         talk.settimeout(timeout)
-        talk.connect((server, 53))
+        talk.connect((server, PORT))
         talk.send(question)
         while True:
             answer = talk.recv(4096)
@@ -62,7 +63,7 @@ def ask_udp(server: str, question: bytes, timeout: int) -> bytes:
 
 def ask_tcp(server: str, question: bytes, timeout: int) -> bytes:
     """One question by TCP; raises OSError when no answer comes in time."""
-    with socket.create_connection((server, 53), timeout) as talk, talk.makefile("rwb") as stream:
+    with socket.create_connection((server, PORT), timeout) as talk, talk.makefile("rwb") as stream:
         stream.write(struct.pack(">H", len(question)) + question)
         stream.flush()
         return stream.read(struct.unpack(">H", stream.read(2).ljust(2, b"\0"))[0])
