@@ -30,6 +30,8 @@ from gatescan.text import printable
 SHARE = Path(__file__).parent / "share"
 LINES_BOUND = 200
 """Messages that one notice lists; their full number stands above them."""
+RECIPIENTS_BOUND = 100
+"""Local recipients of one message that hear of it; a mail to thousands must not become thousands of mails."""
 EVENTS_BOUND = 20_000
 """Events that one run takes on, so that its memory is bounded; the next run takes the rest."""
 _STATE = "sent.json"
@@ -60,7 +62,8 @@ def addressees(config: Config, verdict: str, recipients: Iterable[str]) -> tuple
     notices = config.notices
     local: tuple[str, ...] = ()
     if verdict in notices.recipient_verdicts:
-        local = tuple(dict.fromkeys(address for address in recipients if is_local(config, address)))
+        known = dict.fromkeys(address for address in recipients if is_local(config, address))
+        local = tuple(known)[:RECIPIENTS_BOUND]
     return bool(notices.admin) and verdict in notices.admin_verdicts, local
 
 
