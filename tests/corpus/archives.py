@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 from gatescan.model import Verdict
+
 from tests.corpus import documents as doc
 from tests.corpus import packers as pack
 from tests.corpus.case import EXE, HARMLESS, Case, attached
@@ -504,7 +505,10 @@ def _harmless() -> Iterator[Case]:
         yield _case(0, f"harmless/{suffix}/zip-in", f"papers.{suffix}", packer([("inner.zip", inner)]), HARMLESS, kind)
     stored_zip = ZipMember(b"inner.zip", pack.zip_bytes([PAPER]), method=0)
     streamed = ZipMember(b"a.txt", PAPER[1], flags=0x0008)
-    word = doc.word_stream()
+    word, web = doc.word_stream(), "https://example.org"
+    book = doc.ole_bytes({"Workbook": doc.xls_workbook()})
+    sheets = "file:///D:\\figures\\2025.xlsx"
+    invoice = b"<?xml version='1.0'?><invoice/>"
     normal = "file:///C:\\Users\\ann\\AppData\\Roaming\\Microsoft\\Templates\\Normal.dotm"
     for name, data in (
         ("stored-zip-in.zip", pack.zip_bytes([stored_zip, logo])),
@@ -525,18 +529,18 @@ def _harmless() -> Iterator[Case]:
         ("plain.docx", doc.ooxml_bytes()),
         ("plain.xlsx", doc.ooxml_bytes(folder="xl")),
         ("normal-template.docx", doc.ooxml_bytes(relations=[("attachedTemplate", normal)])),
-        ("links.docx", doc.ooxml_bytes(relations=[("hyperlink", "https://example.org"), ("image", "https://example.org/a.png")])),
-        ("linked-book.xlsx", doc.ooxml_bytes(relations=[("externalLinkPath", "file:///D:\\figures\\2025.xlsx")], folder="xl")),
+        ("links.docx", doc.ooxml_bytes(relations=[("hyperlink", web), ("image", f"{web}/a.png")])),
+        ("linked-book.xlsx", doc.ooxml_bytes(relations=[("externalLinkPath", sheets)], folder="xl")),
         ("embedded.docx", doc.ooxml_bytes([("word/embeddings/sheet1.xlsx", doc.ooxml_bytes(folder="xl"))])),
         ("picture.docx", doc.ooxml_bytes([("word/media/image1.png", PNG)])),
         ("plain.odt", doc.odf_bytes()),
         ("plain.rtf", doc.rtf_bytes()),
-        ("sheet-object.rtf", doc.rtf_bytes([doc.ole1_object("Excel.Sheet.8", doc.ole_bytes({"Workbook": doc.xls_workbook()}))])),
+        ("sheet-object.rtf", doc.rtf_bytes([doc.ole1_object("Excel.Sheet.8", book)])),
         ("local-template.rtf", doc.rtf_bytes(before="{\\*\\template Normal.dotm}")),
         ("plain.pdf", doc.pdf_bytes()),
         ("compressed.pdf", doc.pdf_bytes(compressed=True)),
-        ("invoice.pdf", doc.pdf_bytes([("factur-x.xml", b"<?xml version='1.0'?><invoice/>")])),
-        ("invoice-compressed.pdf", doc.pdf_bytes([("zugferd-invoice.xml", b"<?xml version='1.0'?><invoice/>")], compressed=True)),
+        ("invoice.pdf", doc.pdf_bytes([("factur-x.xml", invoice)])),
+        ("invoice-compressed.pdf", doc.pdf_bytes([("zugferd-invoice.xml", invoice)], compressed=True)),
         ("print-only.pdf", doc.locked_pdf()),
         ("winmail.dat", doc.tnef_bytes([])),
         ("body-winmail.dat", doc.tnef_bytes([], html=b"<html><body>Good morning</body></html>")),

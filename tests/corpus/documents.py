@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 import uuid
 import zlib
@@ -46,7 +47,7 @@ def ole_bytes(streams: Mapping[str, bytes], class_id: bytes = bytes(16)) -> byte
         raise ValueError("too much for one FAT sector")
     siblings: dict[int, int] = {}
     for _, _, _, children in nodes:
-        siblings |= dict(zip(children, children[1:], strict=False))
+        siblings |= dict(itertools.pairwise(children))
     directory = b"".join(
         _ole_entry(node, starts[i], siblings.get(i, _FREE), class_id if not i else bytes(16))
         for i, node in enumerate(nodes)
@@ -224,8 +225,10 @@ def locked_pdf(user_password: bytes = b"") -> bytes:
     check = hashlib.md5(pad + identifier).digest()
     for step in range(20):
         check = rc4(bytes(byte ^ step for byte in key), check)
-    lock = f"<< /Filter /Standard /V 2 /R 3 /Length 128 /P {permissions} /O <{owner.hex()}> /U <{check.hex()}{'00' * 16}> >>"
-    out = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n2 0 obj\n<< /Type /Pages /Kids [] /Count 0 >>\nendobj\n"
+    user = check.hex() + "00" * 16
+    lock = f"<< /Filter /Standard /V 2 /R 3 /Length 128 /P {permissions} /O <{owner.hex()}> /U <{user}> >>"
+    out = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n"
+    out += b"2 0 obj\n<< /Type /Pages /Kids [] /Count 0 >>\nendobj\n"
     out += b"3 0 obj\n" + lock.encode() + b"\nendobj\n"
     return (
         out

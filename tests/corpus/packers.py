@@ -94,7 +94,7 @@ def _zip_headers(member: ZipMember, offset: int) -> tuple[bytes, bytes]:
 def overlapping_zip(data: bytes, copies: int) -> bytes:
     """Many directory entries for one and the same packed data."""
     one = ZipMember(b"a.txt", data)
-    local, listed = _zip_headers(one, 0)
+    local, _ = _zip_headers(one, 0)
     out = local + one.body()
     central = b"".join(_zip_headers(replace(one, name=b"%05d" % i), 0)[1] for i in range(copies))
     return out + central + end_record(copies, len(central), len(out))

@@ -27,7 +27,7 @@ _ARCHIVE_TYPE = re.compile(
     r"application/(?:x-)?(?:zip|rar|7z|gzip|tar|bzip2?|xz|iso9660|vnd\.rar|zip-compressed|arj|ace)"
 )
 _CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail"}) - {"pdf"}
-"""Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, without a word."""
+"""Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, silently."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
 
