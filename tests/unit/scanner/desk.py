@@ -124,7 +124,6 @@ def make(root: Path) -> Desk:
     return desk
 
 
-
 def plain(subject: str = "hello", extra: str = "", body: str = "Good day.\n") -> bytes:
     """A harmless message of one part."""
     return (HEADER.format(subject=subject) + extra + "\n" + body).encode()
@@ -132,7 +131,6 @@ def plain(subject: str = "hello", extra: str = "", body: str = "Good day.\n") ->
 
 def attached(name: str, data: bytes, subject: str = "hello", extra: str = "") -> bytes:
     """A message with a text and one file."""
-
 
     body = base64.encodebytes(data).decode("ascii")
     return (

@@ -161,9 +161,7 @@ def test_a_failure_in_one_part_does_not_hide_another(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("code", ["bytes", "parts", "depth", "time"])
-def test_a_limit_is_a_verdict_and_the_other_names_are_still_tested(
-    monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
+def test_a_limit_is_a_verdict_and_the_other_names_are_still_tested(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     def reach(part: Part, budget: Budget) -> Iterator[Part]:
         if not part.names:
             raise LimitReached(code, "enough")

@@ -271,9 +271,7 @@ def _tell(
     services.counters.add("gatescan_notices_spooled_total" if spooled else "gatescan_notices_dropped_total")
 
 
-def trace_headers(
-    config: Config, report: MessageReport, decision: Decision, context: Context, seconds: float
-) -> bytes:
+def trace_headers(config: Config, report: MessageReport, decision: Decision, context: Context, seconds: float) -> bytes:
     """The lines that go in front of a delivered message; they name no recipient."""
     relay = "1" if context.relayclient else "0"
     peer = context.remote_ip or "local"

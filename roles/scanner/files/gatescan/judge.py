@@ -80,9 +80,7 @@ def judge(
 class _Walk:
     """One pass over a message's parts and everything that is packed in them."""
 
-    def __init__(
-        self, data: Buffer, context: Context, rules: RuleSet, budget: Budget, keep_data: bool
-    ) -> None:
+    def __init__(self, data: Buffer, context: Context, rules: RuleSet, budget: Budget, keep_data: bool) -> None:
         self.data = data
         self.context = context
         self.rules = rules

@@ -40,9 +40,7 @@ def _raw(address: str) -> bytes:
     return address.encode("utf-8", "surrogateescape")
 
 
-def submit(
-    config: Config, message: IO[bytes], sender: str, recipients: Iterable[str], received: str = ""
-) -> None:
+def submit(config: Config, message: IO[bytes], sender: str, recipients: Iterable[str], received: str = "") -> None:
     """Queue the rest of `message`; QueueError unless the program said 0. `received` makes a trace line."""
     listed = tuple(recipients)
     if not listed:

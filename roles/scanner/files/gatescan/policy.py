@@ -76,17 +76,13 @@ def action_for(verdict: str, context: Context, config: Config) -> str:
     if not actions.domains:
         return general
     domains = context.recipient_domains or {""}
-    return max(
-        (_domain_action(verdict, domain, config, general) for domain in domains), key=_STRICTNESS.__getitem__
-    )
+    return max((_domain_action(verdict, domain, config, general) for domain in domains), key=_STRICTNESS.__getitem__)
 
 
 def _domain_action(verdict: str, domain: str, config: Config, general: str) -> str:
     """The action of the longest pattern that covers the domain, else the general one."""
     fitting = [
-        pattern
-        for pattern, table in config.actions.domains.items()
-        if covers(pattern, domain) and verdict in table
+        pattern for pattern, table in config.actions.domains.items() if covers(pattern, domain) and verdict in table
     ]
     return config.actions.domains[max(fitting, key=len)][verdict] if fitting else general
 
@@ -111,9 +107,7 @@ def _stop(action: str, finding: Finding, config: Config) -> Decision:
             _text("Z", "message could not be checked, try again later", config),
             finding,
         )
-    return Decision(
-        action, keep, PERMANENT, _text("D", f"message refused: {_reason(finding)}", config), finding
-    )
+    return Decision(action, keep, PERMANENT, _text("D", f"message refused: {_reason(finding)}", config), finding)
 
 
 def _reason(finding: Finding) -> str:

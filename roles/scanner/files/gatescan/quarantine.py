@@ -151,9 +151,7 @@ class Quarantine:
         found = {
             name: (path, state)
             for path, state in self._files()
-            if (name := path.name.partition(":")[0]) == wanted
-            or name.startswith(wanted)
-            or name.endswith(wanted)
+            if (name := path.name.partition(":")[0]) == wanted or name.startswith(wanted) or name.endswith(wanted)
         }
         if wanted in found:
             found = {wanted: found[wanted]}

@@ -239,9 +239,7 @@ def _parse_size(cell: _Cell) -> int:
     found = _SIZE.fullmatch(cell.text)
     if found is None:
         if re.match(r"(virus|policy)-", cell.text, re.IGNORECASE):
-            raise _LineError(
-                cell.column, f"a header rule says Virus-Name: or Policy-Name:, not {cell.text!r}"
-            )
+            raise _LineError(cell.column, f"a header rule says Virus-Name: or Policy-Name:, not {cell.text!r}")
         raise _LineError(cell.column, f"not a size (such as 69, 0 or SIZE=-1) or Virus-Header: {cell.text!r}")
     return max(ANY_SIZE, int(found[1]))
 
@@ -345,8 +343,7 @@ def _from_json(data: dict[str, object]) -> RuleSet:
     if not isinstance(listed, list):
         raise TypeError("rules is not a list")
     rules = tuple(
-        Rule(**{**entry, "verdict": Verdict(entry["verdict"]), "domains": tuple(entry["domains"])})
-        for entry in listed
+        Rule(**{**entry, "verdict": Verdict(entry["verdict"]), "domains": tuple(entry["domains"])}) for entry in listed
     )
     return RuleSet(rules=rules, **values)  # type: ignore[arg-type]
 

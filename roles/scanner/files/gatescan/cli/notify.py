@@ -21,9 +21,7 @@ supervise with --loop, or by a timer without."""
 def run(words: list[str]) -> int:
     """Send once, or again and again."""
     made = parser("notify", DESCRIPTION, EPILOG)
-    made.add_argument(
-        "--loop", type=float, metavar="SECONDS", help="look again after so many seconds, for ever"
-    )
+    made.add_argument("--loop", type=float, metavar="SECONDS", help="look again after so many seconds, for ever")
     options = made.parse_args(words)
     config = config_or_defaults(options.config)
     while True:

@@ -46,9 +46,7 @@ def run(words: list[str]) -> int:
     test.add_argument("messages", nargs="+", metavar="MESSAGE")
     listing = verbs.add_parser("list", help="print the rules in force")
     for verb in (build, test):
-        verb.add_argument(
-            "--rules", type=Path, dest="source", metavar="FILE", help="the text (default: configuration)"
-        )
+        verb.add_argument("--rules", type=Path, dest="source", metavar="FILE", help="the text (default: configuration)")
     for verb in (test, listing):
         add_json(verb)
     for verb in (build, test, listing):
