@@ -75,7 +75,12 @@ def anomalies(name: str, part: str = "") -> tuple[Finding, ...]:
     """
     if len(name) <= 100 and _PLAIN.fullmatch(name) and name[0] not in "-cCpPaAnNlL" and "   " not in name:
         return ()
-    return tuple(Finding(verdict, code, f"{why}: {printable(name)}", part) for verdict, code, why in _anomalies(name))
+    found = {
+        code: (verdict, why) for decoded in _decodings(_bounded(name)) for verdict, code, why in _anomalies(decoded)
+    }
+    if len(name) > MAX_LENGTH:
+        found["name-too-long"] = (Verdict.POLICY, f"a name of {len(name)} characters")
+    return tuple(Finding(verdict, code, f"{why}: {printable(name)}", part) for code, (verdict, why) in found.items())
 
 
 def printable(text: str, limit: int = 120) -> str:
@@ -85,9 +90,6 @@ def printable(text: str, limit: int = 120) -> str:
 
 
 def _anomalies(name: str) -> Iterable[tuple[Verdict, str, str]]:
-    if len(name) > MAX_LENGTH:
-        yield Verdict.POLICY, "name-too-long", f"a name of {len(name)} characters"
-        name = name[:_MAX_LOOKED_AT]
     if _CLSID.search(name):
         yield Verdict.POLICY, "name-clsid", "a class identifier in place of the extension"
     if _PADDED.search(name):
@@ -108,13 +110,16 @@ def _anomalies(name: str) -> Iterable[tuple[Verdict, str, str]]:
 def _variants(name: str) -> tuple[str, ...]:
     if _PLAIN.fullmatch(name) and len(name) <= MAX_LENGTH:
         return (name.strip().lower(),)
-    if len(name) > 2 * _MAX_LOOKED_AT:
-        name = name[:_MAX_LOOKED_AT] + name[-_MAX_LOOKED_AT:]
     found: dict[str, None] = {}
-    for decoded in _decodings(name):
+    for decoded in _decodings(_bounded(name)):
         for cut in _cuts(decoded):
             found.setdefault(cut)
     return tuple(found)
+
+
+def _bounded(name: str) -> str:
+    """Both ends of a name that is far too long."""
+    return name if len(name) <= 2 * _MAX_LOOKED_AT else name[:_MAX_LOOKED_AT] + name[-_MAX_LOOKED_AT:]
 
 
 def _decodings(name: str) -> Iterable[str]:

@@ -22,6 +22,9 @@ from gatescan.words import decode_words
 MAX_READINGS = 16
 """Of one header. More candidates than that are no accident; `too-many-readings` says so."""
 
+MAX_NAMES = 64
+"""Of one part, over all readings of its header."""
+
 _COMMENT = re.compile(rb"\([^()]*+\)?")
 _SAME_EXTENSION = {"jpeg": "jpg", "jpe": "jpg", "tiff": "tif", "htm": "html", "mpeg": "mpg", "text": "txt"}
 # Only well-known extensions are compared: `Dr.Smith` and `No.5` have none.
@@ -133,6 +136,9 @@ def _every_reading(types: list[bytes], dispositions: list[bytes], encodings: lis
     oddities = []
     if _names_differ(every, merged):
         oddities.append(("names-differ", _listed(found)))
+    if len(found) > MAX_NAMES:
+        oddities.append(("too-many-names", f"a part with {len(found)} names"))
+        found = found[:MAX_NAMES]
     heads: dict[tuple[str, bytes | None], Structured] = {}
     for content in contents:
         boundaries = _boundaries(content)

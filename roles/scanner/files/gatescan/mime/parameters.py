@@ -30,6 +30,8 @@ _QUOTES_UNKNOWN = re.compile(_ATTRIBUTE + rb'"?([^;"]*+)', re.DOTALL)
 # An unquoted value that goes on: `a@b.com; papers.zip` is one name, as what follows is no parameter.
 _UNQUOTED_TO_END = re.compile(_ATTRIBUTE + rb"([^\"\s;][^;]*+(?:;(?![ \t]*[\w*-]+[ \t]*=)[^;]*+)*+)", re.DOTALL)
 _TYPE = re.compile(rb"([A-Za-z0-9!#$&^_.+-]+)[ \t]*(?:/[ \t]*([A-Za-z0-9!#$&^_.+-]+))?")
+_ADDRESS = re.compile(rb"[^@\s\"]+@[^@\s\"]+\.com", re.IGNORECASE)
+_FOLD_AND_BLANKS = re.compile(rb"(?<![ \t\r])[ \t\r]*+\n[ \t]++")
 _SECTION = re.compile(rb"([^*]+)\*(?:([0-9]{1,9})(\*?))?\Z")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _LEXEME = re.compile(rb'\\.|"(?:[^"\\]|\\.)*+"|[()]', re.DOTALL)
@@ -60,11 +62,15 @@ NOTHING = Structured((), (), False)
 @lru_cache(maxsize=512)
 def parse(value: bytes) -> Structured:
     """A structured field from its value as found, folds and all (at most MAX_FIELD_BYTES of it)."""
-    flat = unfold(value)
-    ordinary = _ordinary(flat)
+    ordinary = None if _folded_in_quotes(value) else _ordinary(unfold(value))
     if ordinary is not None:
         return ordinary
     return _every_reading(value[:MAX_FIELD_BYTES])
+
+
+def _folded_in_quotes(value: bytes) -> bool:
+    """Whether a fold stands in a quoted string: some clients keep its blank, some don't."""
+    return b"\n" in value and any(b"\n" in quoted for quoted in value.split(b'"')[1::2])
 
 
 def _ordinary(flat: bytes) -> Structured | None:
@@ -97,11 +103,16 @@ def _every_reading(value: bytes) -> Structured:
         first.setdefault(name, set()).add(content)
         found[name, content] = None
     texts = dict.fromkeys((plain, flat, unfold(value.replace(b"\0", b"")), value.partition(b"\0")[0]))
-    for reading in (*texts, re.sub(rb"\s*\r*\n[ \t]+", b"", value)):
+    for reading in (*texts, _FOLD_AND_BLANKS.sub(b"", value)):
         for pattern in (_QUOTES_KEPT_PLAIN, _QUOTES_UNKNOWN, _UNQUOTED_TO_END):
             for match in pattern.finditer(reading):
                 content = match[match.lastindex or 1]
                 found[match[1].lower(), content.strip()] = None
+    for name, content in list(found):
+        # A client that reads on to `; papers.zip` has a name; the address before it alone is none.
+        address, semicolon, _ = content.partition(b";")
+        if semicolon and _ADDRESS.fullmatch(address):
+            found.pop((name, address), None)
     values = dict.fromkeys(v for t in texts if (v := _type(t)))
     repeated = frozenset(name for name, contents in first.items() if len(contents) > 1)
     return Structured(tuple(values), tuple(found), True, repeated)

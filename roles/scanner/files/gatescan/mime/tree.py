@@ -17,7 +17,7 @@ from gatescan.mime.media import Media
 from gatescan.model import Buffer, Finding, Part, Verdict
 from gatescan.names import anomalies
 
-MAX_ALTERNATIVES = 48
+MAX_ALTERNATIVES = 200
 """Readings of one message beyond the first of each entity."""
 
 _SHORT_PREAMBLE = 256
@@ -45,13 +45,24 @@ class Entity:
 
 @dataclass(slots=True)
 class View:
-    """What one reading of an entity shows. shape: equal for readings that show the same. void: nothing."""
+    """What one reading of an entity shows. shape: equal for readings that show the same. void: nothing.
+
+    quiet: worth following, but a difference that honest mail shows too.
+    """
 
     shape: tuple[object, ...]
     entities: list[Entity] = field(default_factory=list)
     leaves: list[tuple[Part, str]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     void: bool = False
+    quiet: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is nothing but a text without a name."""
+        return self.shape[0] == "leaf" and all(
+            not part.names and part.content_type.startswith("text/") for part, _ in self.leaves
+        )
 
 
 class Walk:
@@ -87,36 +98,37 @@ class Walk:
             self.findings.append(Finding(Verdict.LIMIT, "field-size", "a MIME field that is huge", path))
         for code, detail in reading.oddities:
             self.findings.append(Finding(Verdict.AMBIGUOUS, code, detail, path))
-        pairs = [(head, m) for m in reading.media]
+        views = [view for chosen in reading.media for view in self._views(entity, head, chosen)]
         if head.odd:
-            for other in header.other_readings(entity.data, head, entity.start, entity.end):
-                pairs += [(other, m) for m in media.read(other, entity.default_type).media]
-        views = [view for head, chosen in pairs for view in self._views(entity, head, chosen)]
-        if len(views) == 1:
-            return self._follow(views[0], entity)
-        return self._follow_all(views, entity)
+            views += self._other_headers(entity, head, views)
+        return self._follow(views[0], entity) if len(views) == 1 else self._follow_all(views, entity)
+
+    def _other_headers(self, entity: Entity, head: Header, usual: list[View]) -> list[View]:
+        """The views of clients that see another header than most do."""
+        others = [
+            view
+            for other in header.other_readings(entity.data, head, entity.start, entity.end)
+            for chosen in media.read(other, entity.default_type).media
+            for view in self._views(entity, other, chosen)
+        ]
+        if all(view.is_text for view in usual):
+            # A text with more or fewer header lines on top of it is still that text.
+            for view in others:
+                view.quiet = view.is_text
+        return others
 
     def _follow_all(self, views: list[View], entity: Entity) -> list[Entity]:
         """Follow every view that differs from the others, within the message's bound."""
+        self.alternatives += len(views) - 1
+        if self.alternatives > MAX_ALTERNATIVES:
+            raise LimitReached("readings", f"more than {MAX_ALTERNATIVES} readings beyond the first")
         telling = {view.shape: view for view in reversed(views) if not view.void}
         if not telling:
             return self._follow(views[0], entity)
         chosen = list(reversed(telling.values()))
-        if len(chosen) > 1:
-            self.findings.append(
-                Finding(
-                    Verdict.AMBIGUOUS,
-                    "readings-differ",
-                    f"{len(chosen)} readings of a part",
-                    entity.path or "1",
-                )
-            )
-        self.alternatives += len(chosen) - 1
-        if self.alternatives > MAX_ALTERNATIVES:
-            self.findings.append(
-                Finding(Verdict.LIMIT, "readings", f"more than {MAX_ALTERNATIVES} readings", entity.path or "1")
-            )
-            chosen = chosen[:1]
+        if sum(not view.quiet for view in chosen) > 1:
+            detail = f"{len(chosen)} readings that show different things"
+            self.findings.append(Finding(Verdict.AMBIGUOUS, "readings-differ", detail, entity.path or "1"))
         inner = [e for view in chosen for e in self._follow(view, entity)]
         return [e for e in inner if self._is_new(e)]
 
@@ -187,31 +199,35 @@ class Walk:
             body = transfer.piece(entity.data, head.body, entity.end)
             decoded, _ = transfer.decode(body, chosen.encoding, True, self.budget)
             # The line end before the first boundary line is the header's.
-            bodies += [(b"\n" + data, 1, len(data) + 1) for data in map(bytes, decoded)]
+            bodies.append((b"\n" + bytes(decoded[0]), 1, len(decoded[0]) + 1))
         return bodies
 
     def _multipart_views(self, entity: Entity, head: Header, chosen: Media) -> list[View]:
+        bodies = self._bodies(entity, head, chosen)
         views = []
-        for body in self._bodies(entity, head, chosen):
-            boundary = chosen.boundary
-            if boundary is not None:
-                views.append(self._split_view(entity, body, chosen))
-            if boundary is None or views[-1].void:
-                guessed = multipart.guess(*body)
-                if guessed:
-                    views.append(self._split_view(entity, body, media.with_boundary(chosen, guessed)))
-                    if not views[-1].void:
-                        views[-1].findings.append(
-                            Finding(
-                                Verdict.AMBIGUOUS,
-                                "boundary-missing",
-                                "parts without a boundary that is declared",
-                            )
-                        )
-            elif boundary:
-                views += self._by_prefix(entity, body, chosen)
+        if chosen.boundary is not None:
+            views = [self._split_view(entity, body, chosen) for body in bodies]
+            if chosen.encoding == "quoted-printable" and not views[0].void:
+                # Careless programs write that over parts that aren't encoded as a whole: no client minds.
+                views[1].quiet = True
+            if chosen.boundary:
+                views += [view for body in bodies for view in self._by_prefix(entity, body, chosen)]
+        if all(view.void for view in views):
+            views += self._guessed(entity, bodies, chosen)
         if all(view.void for view in views):
             return [self._leaf_view(entity, head.body, chosen, "text/plain")]
+        return views
+
+    def _guessed(self, entity: Entity, bodies: list[tuple[Octets, int, int]], chosen: Media) -> list[View]:
+        """The reading of clients that make up the boundary that is missing or wrong."""
+        views = []
+        for body in bodies:
+            boundary = multipart.guess(*body)
+            if boundary:
+                view = self._split_view(entity, body, media.with_boundary(chosen, boundary))
+                detail = "parts without a boundary that is declared"
+                view.findings.append(Finding(Verdict.AMBIGUOUS, "boundary-missing", detail, entity.path or "1"))
+                views.append(view)
         return views
 
     def _by_prefix(self, entity: Entity, body: tuple[Octets, int, int], chosen: Media) -> list[View]:
