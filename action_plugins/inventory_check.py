@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 # The package lives with the filters, which share it.
 sys.path[:0] = [folder for folder in (str(PROJECT / "filter_plugins"),) if folder not in sys.path]
 
-from gatewright_data.inventory import Host, Role, check_host, owner_of  # noqa: E402  (needs the line above)
+from gatewright_data.inventory import Host, Role, check_host, owner_of  # needs the line above
 
 # A default play knows these of every host; nobody writes them.
 MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
@@ -78,7 +78,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         values: dict[str, Any] = {}
         unreadable: dict[str, str] = {}
         for variable in raw:
-            if variable in MAGIC or variable.startswith("ansible_") and variable != "ansible_host":
+            if variable in MAGIC or (variable.startswith("ansible_") and variable != "ansible_host"):
                 continue
             ours = owner_of(variable, roles) is not None or variable == "ansible_host"
             if not ours:

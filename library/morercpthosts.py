@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: morercpthosts
 short_description: Keep morercpthosts.cdb in step with morercpthosts
 description:
-  - qmail-smtpd reads C(morercpthosts.cdb), whatever C(morercpthosts) says. This module looks into the compiled file, runs
-    C(qmail-newmrh) when it does not hold exactly the domains, and removes it when there are none.
+  - qmail-smtpd reads C(morercpthosts.cdb), whatever C(morercpthosts) says. This module looks into the compiled file,
+    runs C(qmail-newmrh) when it does not hold exactly the domains, and removes it when there are none.
 options:
   control:
     description: qmail's control directory.
@@ -102,9 +102,7 @@ def main():
         os.unlink(compiled)
         module.exit_json(changed=True, diff=diff)
     try:
-        run = subprocess.run(
-            [module.params["qmail_newmrh"]], capture_output=True, timeout=PROGRAM_SECONDS, check=False
-        )
+        run = subprocess.run([module.params["qmail_newmrh"]], capture_output=True, timeout=PROGRAM_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=f"qmail-newmrh: {error}")
     if run.returncode:

@@ -160,7 +160,9 @@ def prove(tcprulescheck, compiled, proofs):
                 f"but rule {rule} says {words(deny, env)}"
             )
     if failed:
-        raise RulesError("the compiled rules are not what the inventory says, nothing was changed: " + "; ".join(failed))
+        raise RulesError(
+            "nothing was changed, since the compiled rules are not what they must be: " + "; ".join(failed)
+        )
 
 
 def put(directory, name, data, target):
@@ -190,7 +192,7 @@ def apply(module):
     result["diff"] |= {"before": (old_text or b"").decode(errors="replace"), "after": content}
     tcprules, tcprulescheck = find_program(module, "tcprules"), find_program(module, "tcprulescheck")
     if not (tcprules and tcprulescheck):
-        return result | {"changed": True, "msg": "ucspi-tcp is not installed yet: would compile and prove the rules then"}
+        return result | {"changed": True, "msg": "ucspi-tcp is not installed yet: nothing to prove the rules with"}
     # A check run must not touch the directory of the rules; a real one must be able to rename within it.
     directory = tempfile.mkdtemp(prefix=".tcp_rules.", dir=None if module.check_mode else os.path.dirname(path))
     try:

@@ -39,7 +39,7 @@ def parse_network(value: object) -> Network:
 
 def _why_not(text: str) -> str:
     """Why `text` is no network, with the network that was probably meant."""
-    address, slash, length = text.partition("/")
+    address, _slash, length = text.partition("/")
     try:
         meant = ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -55,9 +55,7 @@ def owner_of(name: str, roles: Mapping[str, Role]) -> Role | None:
     return roles[max(fitting, key=len)] if fitting else None
 
 
-def check_host(
-    host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Role], validate: Validate
-) -> list[str]:
+def check_host(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Role], validate: Validate) -> list[str]:
     """All that is wrong in the inventory of one host, a sentence each."""
     problems = Problems()
     for name, why in sorted(host.unreadable.items()):
@@ -180,7 +178,7 @@ def _check_loops(problems: Problems, host: Host, gateways: Mapping[str, Host], r
         except InventoryError:
             continue
     names = {name: _own_names(gateway) for name, gateway in gateways.items()}
-    problems.found += find_loops(routings, names).get(host.name, [])
+    problems.found += find_loops(host.name, routings, names)
 
 
 def _check_networks(problems: Problems, host: Host) -> None:
@@ -239,7 +237,9 @@ def _check_port_range(problems: Problems, where: str, value: object) -> None:
 
 def _check_fit(problems: Problems, host: Host, value_of: Callable[[str], Any]) -> None:
     if value_of("qmail_release") == "standin" and "standin-1.0" not in (value_of("source_build_pins_extra") or {}):
-        problems.add("qmail_release", "standin is the lab's test program, no mail server; choose notqmail, netqmail or qmail")
+        problems.add(
+            "qmail_release", "standin is the lab's test program, no mail server; choose notqmail, netqmail or qmail"
+        )
     if value_of("ucspi_tcp_install_method") == "source" and ":" in str(value_of("qmail_smtpd_address") or ""):
         problems.add("qmail_smtpd_address", "the original tcpserver (ucspi_tcp_install_method: source) knows IPv4 only")
     name = host.values.get("qmail_me")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -56,8 +56,13 @@ class Routing:
     bad_senders: tuple[str, ...]
     databytes: int
 
+    @property
+    def all_routes(self) -> tuple[Route, ...]:
+        """The routes, the default one last."""
+        return (*self.routes, self.default) if self.default else self.routes
+
     def route_for(self, domain: str) -> Route | None:
-        """The route that qmail-remote takes for a domain: its own, else that of the nearest parent, else the default."""
+        """The route that qmail-remote takes for a domain: its own, else the nearest parent's, else the default."""
         exact = {route.domain: route for route in self.routes}
         if domain in exact:
             return exact[domain]
@@ -111,9 +116,8 @@ def smtproutes_control(
     Without rcpthosts qmail-smtpd takes mail for everyone, so it is always there, even empty.
     """
     routing = read_routing(routes, default_route, extra_rcpthosts, badmailfrom, databytes)
-    everywhere = [routing.default] if routing.default else []
     files = {
-        "smtproutes": [line for route in (*routing.routes, *everywhere) for line in route.lines],
+        "smtproutes": [line for route in routing.all_routes for line in route.lines],
         "morercpthosts": list(routing.rcpthosts[MOST_RCPTHOSTS:]),
         "badmailfrom": list(routing.bad_senders),
         "databytes": [str(routing.databytes)] if routing.databytes else [],
@@ -203,24 +207,26 @@ def _read_items(problems: Problems, variable: str, value: object, parse: Callabl
     return list(found)
 
 
-def find_loops(routings: dict[str, Routing], names: dict[str, set[str]]) -> dict[str, list[str]]:
-    """Routes that lead round among gateways.
+def find_loops(start: str, routings: Mapping[str, Routing], names: Mapping[str, set[str]]) -> list[str]:
+    """Routes of the gateway `start` that lead round among gateways, a sentence each.
 
-    routings: by gateway. names: each gateway's own names and addresses. Returns, by the gateway at which
-    the walk began, a sentence for each such route.
+    routings: by gateway. names: each gateway's own names and addresses.
     """
     owner = {name.strip("[]"): gateway for gateway, own in names.items() for name in own}
-    found: dict[str, list[str]] = {}
-    for gateway, routing in routings.items():
-        for route in (*routing.routes, *([routing.default] if routing.default else [])):
-            way = [gateway]
-            step: Route | None = route
-            while step and (following := owner.get(step.host.strip("[]"))):
-                way.append(following)
-                if way.count(following) > 1 or following not in routings:
-                    break
-                # A default route stands for a domain that nobody names.
-                step = routings[following].route_for(route.domain)
-            if way.count(way[-1]) > 1 and len(way) > 2:
-                found.setdefault(gateway, []).append(f"{route.where}: mail would go round for ever: {' -> '.join(way)}")
-    return found
+    if start not in routings or not any(route.host.strip("[]") in owner for route in routings[start].all_routes):
+        return []
+    # The empty domain stands for one that no route names.
+    domains = dict.fromkeys(["", *(route.domain for routing in routings.values() for route in routing.routes)])
+    found: dict[str, str] = {}
+    for domain in domains:
+        first = step = routings[start].route_for(domain)
+        way = [start]
+        while step and (following := owner.get(step.host.strip("[]"))):
+            way.append(following)
+            if way.count(following) > 1 or following not in routings:
+                break
+            step = routings[following].route_for(domain)
+        if first and way.count(way[-1]) > 1:
+            mail = f"mail for {domain}" if domain else "mail"
+            found.setdefault(first.where, f"{first.where}: {mail} would go round for ever: {' -> '.join(way)}")
+    return list(found.values())

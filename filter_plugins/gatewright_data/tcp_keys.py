@@ -117,8 +117,8 @@ def _piece_keys(policy: Policy, network: ipaddress.IPv6Network, piece: Groups) -
 def _ambiguity(network: ipaddress.IPv6Network, key: str, piece: Groups, region: Groups) -> str:
     exact = _as_network(piece[: piece.index(0) + 1])
     return (
-        f"tcpserver compares IPv6 addresses as text, and there {network} looks like {_as_network(region)}: addresses of "
-        f"both begin with {key!r}; list single addresses or, if all of it may be meant, {exact}"
+        f"tcpserver compares IPv6 addresses as text, and there {network} looks like {_as_network(region)}: addresses "
+        f"of both begin with {key!r}; list single addresses or, if all of it may be meant, {exact}"
     )
 
 

@@ -184,9 +184,9 @@ def _read_entry(problems: Problems, variable: str, access: str | None, index: in
 
 def _check_reach(problems: Problems, where: str, access: str | None, network: Network) -> None:
     """Refuse what would make an open relay or cut the gateway off from itself."""
-    if access == "relay" and network.prefixlen < _WIDEST_RELAY[network.version]:
-        if not any(network.version == 6 and network.subnet_of(local) for local in _LOCAL_V6):  # type: ignore[arg-type]
-            problems.add(where, f"would let {network.num_addresses} addresses relay: that is an open relay")
+    private = isinstance(network, ipaddress.IPv6Network) and any(network.subnet_of(local) for local in _LOCAL_V6)
+    if access == "relay" and network.prefixlen < _WIDEST_RELAY[network.version] and not private:
+        problems.add(where, f"would let {network.num_addresses} addresses relay: that is an open relay")
     if access == "deny":
         for loopback in _LOOPBACK:
             if network.version == loopback.version and network.subnet_of(loopback):  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import TypedDict
 from gatewright_data.addresses import Address, Network, tcpserver_text
 from gatewright_data.problems import Problems
 from gatewright_data.tcp_keys import NotExact, ipv4_keys, is_anycast, keys_of
-from gatewright_data.tcp_policy import CLIENTS, DENY, NETWORKS, Decision, Entry, Policy, read_policy
+from gatewright_data.tcp_policy import CLIENTS, DENY, NETWORKS, Entry, Policy, read_policy
 
 HEADER = "# Managed by Gatewright: change the inventory, not this file.\n"
 _TITLES = {CLIENTS: "may relay", NETWORKS: "environment", DENY: "denied"}

@@ -1,0 +1,112 @@
+"""Every wrong inventory is refused by the real site.yml, by name, before any host is connected to."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+WRONG: list[dict[str, Any]] = yaml.safe_load((HERE / "wrong.yml").read_text())
+GOOD: list[dict[str, Any]] = yaml.safe_load((HERE / "good.yml").read_text())
+FATAL = re.compile(r"^fatal: \[(?P<host>[^]]+)\]: FAILED! => (?P<result>\{.*\})$", re.MULTILINE)
+
+
+def host_of(case: dict[str, Any]) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", case["name"].lower()).strip("-")
+
+
+class Run:
+    """One run of ansible-playbook. An ssh that leaves a trace stands in for the real one."""
+
+    def __init__(self, folder: Path, cases: list[dict[str, Any]], playbook: Path, *options: str) -> None:
+        program = Path(sys.executable).with_name("ansible-playbook")
+        found = str(program) if program.exists() else shutil.which("ansible-playbook")
+        if found is None:
+            pytest.skip("ansible-playbook is not installed here")
+        # 192.0.2.0/24 is documentation's: no host can answer.
+        hosts = {
+            host_of(case): {"ansible_host": f"192.0.2.{number % 90 + 1}", **case["vars"]}
+            for number, case in enumerate(cases)
+        }
+        inventory = folder / "hosts.yml"
+        inventory.write_text(yaml.safe_dump({"all": {"children": {"gateways": {"hosts": hosts}}}}))
+        self.connected = folder / "connected"
+        ssh = folder / "ssh"
+        ssh.write_text(f'#!/bin/sh\necho "$@" >> {self.connected}\nexit 255\n')
+        ssh.chmod(0o755)
+        settings = {
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            "ANSIBLE_SSH_EXECUTABLE": str(ssh),
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_HOME": str(folder / "home"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        done = subprocess.run(
+            [found, "-i", inventory, playbook, *options],
+            env={**os.environ, **settings}, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        self.code = done.returncode
+        self.output = done.stdout + done.stderr
+        self.problems: dict[str, list[str]] = {
+            match["host"]: json.loads(match["result"]).get("problems", []) for match in FATAL.finditer(done.stdout)
+        }
+
+
+@functools.cache
+def preflight_alone(folder: Path) -> Path:
+    playbook = folder / "preflight.yml"
+    tasks = PROJECT / "playbooks" / "tasks" / "preflight.yml"
+    play = {"name": "Check", "hosts": "gateways", "gather_facts": False, "tasks": [{"import_tasks": str(tasks)}]}
+    playbook.write_text(yaml.safe_dump([play]))
+    return playbook
+
+
+@pytest.fixture(scope="module")
+def site_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """All wrong inventories in one run of the whole site."""
+    return Run(tmp_path_factory.mktemp("site"), WRONG, PROJECT / "playbooks" / "site.yml")
+
+
+@pytest.mark.parametrize("case", WRONG, ids=host_of)
+def test_a_wrong_inventory_is_refused_with_these_words(site_run: Run, case: dict[str, Any]) -> None:
+    problems = site_run.problems.get(host_of(case), [])
+    for word in case["words"]:
+        assert any(word in problem for problem in problems), (word, problems, site_run.output[-2000:])
+
+
+def test_nothing_was_connected_to(site_run: Run) -> None:
+    assert site_run.code != 0
+    assert not site_run.connected.exists(), site_run.connected.read_text()
+    assert "Make gateways of plain Debian hosts" not in site_run.output
+    assert "unreachable=1" not in site_run.output
+
+
+@pytest.mark.parametrize("options", [("--check", "--diff"), ("--tags", "tcp_smtp"), ("--limit", "empty,host-bits")])
+def test_one_wrong_host_stops_all_however_the_run_is_called(tmp_path: Path, options: tuple[str, ...]) -> None:
+    run = Run(tmp_path, [GOOD[0], WRONG[0]], PROJECT / "playbooks" / "site.yml", *options)
+    assert run.code != 0
+    assert list(run.problems) == ["host-bits"]
+    assert not run.connected.exists()
+
+
+def test_right_inventories_are_accepted_without_a_connection(tmp_path: Path) -> None:
+    run = Run(tmp_path, GOOD, preflight_alone(tmp_path))
+    assert run.problems == {}
+    assert run.code == 0, run.output
+    assert not run.connected.exists()
+
+
+def test_a_variable_on_the_command_line_is_checked_too(tmp_path: Path) -> None:
+    run = Run(tmp_path, GOOD[:1], preflight_alone(tmp_path), "-e", "tcp_smtp_deni=x")
+    assert "tcp_smtp_deni" in run.problems["empty"][0]
