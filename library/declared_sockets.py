@@ -77,7 +77,8 @@ def hidden_programs():
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            next((process / "fd").iterdir(), None)
+            for descriptor in (process / "fd").iterdir():
+                descriptor.readlink()
         except PermissionError:
             found.add((process / "comm").read_text().strip())
         except OSError:

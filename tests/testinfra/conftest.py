@@ -1,0 +1,33 @@
+"""Fixtures over the lab that molecule's scenario made. GATEWRIGHT_GATEWAYS names its gateways."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lab_hosts import Gateway, Peer, lab_host  # noqa: E402  # the path above makes it importable
+
+GATEWAYS = os.environ.get("GATEWRIGHT_GATEWAYS", "gw1,gw2").split(",")
+
+
+@pytest.fixture(scope="session", params=GATEWAYS)
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    """Each gateway of the scenario in turn."""
+    return Gateway(lab_host(request.param))
+
+
+@pytest.fixture(scope="session")
+def office() -> Peer:
+    """The company's internal mail server."""
+    return Peer(lab_host("office"))
+
+
+@pytest.fixture(scope="session")
+def outside() -> Peer:
+    """A mail server on the internet's side."""
+    return Peer(lab_host("outside"))

@@ -1,0 +1,34 @@
+"""Runs on a peer, fed through standard input: one SMTP conversation, told as JSON. Standard library only."""
+
+import json
+import smtplib
+import sys
+
+
+def converse(order):
+    """Send one message as `order` says; return the server's last reply and the stage that it was given at."""
+    source = (order["source"], 0) if order.get("source") else None
+    stage = "connect"
+    try:
+        with smtplib.SMTP(timeout=order.get("timeout", 60), source_address=source) as client:
+            code, text = client.connect(order["server"], 25)
+            if code != 220:
+                return {"stage": stage, "code": code, "text": text.decode(errors="replace")}
+            stage = "helo"
+            client.ehlo(order.get("helo", "probe.test"))
+            steps = [("mail", lambda: client.mail(order["sender"]))]
+            steps += [("rcpt", lambda to=to: client.rcpt(to)) for to in order["recipients"]]
+            if order.get("message") is not None:
+                steps.append(("data", lambda: client.data(order["message"].encode("utf-8", "surrogateescape"))))
+            for stage, step in steps:
+                code, text = step()
+                if code >= 400:
+                    return {"stage": stage, "code": code, "text": text.decode(errors="replace")}
+            return {"stage": stage, "code": code, "text": text.decode(errors="replace")}
+    except smtplib.SMTPResponseException as error:
+        return {"stage": stage, "code": error.smtp_code, "text": str(error.smtp_error)}
+    except (OSError, smtplib.SMTPException) as error:
+        return {"stage": stage, "code": 0, "text": f"{type(error).__name__}: {error}"}
+
+
+print(json.dumps([converse(order) for order in json.loads(sys.argv[1])]))

@@ -1,0 +1,41 @@
+"""Two doors: what another host can reach, and what listens on the host itself."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from lab_hosts import Gateway, Peer
+
+USUAL_UDP = "53,67,68,69,111,123,137,138,161,500,514,520,631,1434,1900,2049,4500,5353"
+
+
+def scan(peer: Peer, *options: str) -> dict[int, str]:
+    """Return port -> state as nmap sees it from another host, for ports that are not simply filtered."""
+    report = ElementTree.fromstring(peer.run("nmap", "-Pn", "-n", "-oX", "-", *options))
+    assert report.find("./runstats/hosts").get("up") == "1"  # type: ignore[union-attr]
+    return {
+        int(port.get("portid", "0")): port.find("state").get("state", "")  # type: ignore[union-attr]
+        for port in report.findall("./host/ports/port")
+        if port.find("state").get("state") != "filtered"  # type: ignore[union-attr]
+    }
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_only_ssh_and_smtp_answer(gateway: Gateway, outside: Peer, family: int) -> None:
+    target = ["-6", gateway.ipv6] if family == 6 else [gateway.ipv4]
+    found = scan(outside, "-sS", "-p-", "-T4", "--min-rate", "4000", "--max-retries", "2", *target)
+    assert found == {22: "open", 25: "open"}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_no_udp_port_answers(gateway: Gateway, outside: Peer, family: int) -> None:
+    target = ["-6", gateway.ipv6] if family == 6 else [gateway.ipv4]
+    found = scan(outside, "-sU", "-p", USUAL_UDP, "--max-retries", "1", *target)
+    assert set(found.values()) <= {"open|filtered"}
+
+
+def test_the_hosts_own_sockets_are_the_declared_ones(gateway: Gateway) -> None:
+    lines = gateway.run("ss", "-H", "-l", "-n", "-t", "-u").splitlines()
+    found = {(fields[0], fields[4].replace("[::]", "*").replace("0.0.0.0", "*")) for fields in map(str.split, lines)}
+    assert found == {("tcp", "*:22"), ("tcp", "*:25"), ("tcp", "127.0.0.1:53"), ("udp", "127.0.0.1:53")}
