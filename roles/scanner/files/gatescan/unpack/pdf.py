@@ -15,7 +15,7 @@ from gatescan.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import common, pdfcrypt
 from gatescan.unpack.common import make, note, too_big, unique
-from gatescan.unpack.pdftext import NAME_STRING, STRING, decode_string
+from gatescan.unpack.pdftext import NAME_STRING, STRING, decode_string, raw_string
 
 _ESCAPED = re.compile(rb"/[A-Za-z]*(?:#[0-9a-fA-F]{2}[A-Za-z]*)+")
 _TELLING = frozenset(
@@ -102,17 +102,28 @@ class _Document:
         wanted: set[int] = set()
         names: list[str] = []
         for text in texts:
-            encoded = text is self._data and self._key is not None
+            locked = self._key is not None and text is self._data
             for found in _FILES.finditer(text):
                 for reference in _REFERENCE.finditer(found.group(1) or b""):
                     wanted.add(int(reference.group(1)))
                 window = _object_around(text, found.start())
-                if not encoded:
-                    names += (decode_string(string) for string in NAME_STRING.findall(window))
-            for found in _NAME_TREE.finditer(text) if not encoded else ():
+                names += self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
+            for found in _NAME_TREE.finditer(text):
                 leaf = text[found.end() : found.end() + _DICTIONARY_MAX].partition(b"]")[0]
-                names += (decode_string(string) for string in STRING.findall(leaf))
+                names += self._strings(STRING.findall(leaf), found.start() if locked else -1)
         return wanted, unique(*names)[:200]
+
+    def _strings(self, tokens: list[bytes], place: int) -> list[str]:
+        """Strings as text; those at a `place` in an encrypted document are decrypted first."""
+        raws = [raw_string(token) for token in tokens]
+        if place >= 0 and self._key is not None:
+            head = self._data[max(0, place - _DICTIONARY_MAX) : place]
+            objects = _OBJECT.findall(head)
+            if not objects:
+                return []
+            number, generation = (int(n) for n in objects[-1])
+            raws = [self._key.decrypt_string(raw, number, generation) for raw in raws]
+        return [decode_string(raw) for raw in raws]
 
     def _stream_start(self, place: int) -> int | None:
         """Where the stream of the object that `place` lies in begins."""

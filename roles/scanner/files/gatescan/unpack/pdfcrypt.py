@@ -44,6 +44,12 @@ class Key:
             return aes_cbc(key, data[:16], data[16 : len(data) // 16 * 16], False)
         return rc4(key, data[:_RC4_MAX])
 
+    def decrypt_string(self, data: bytes, number: int, generation: int) -> bytes:
+        """A string in the object of that number, without AES's padding."""
+        plain = self.decrypt(data, number, generation)
+        padding = plain[-1] if plain and self.method.startswith("AES") else 0
+        return plain[:-padding] if 0 < padding <= 16 else plain
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:

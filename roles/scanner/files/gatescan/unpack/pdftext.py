@@ -29,8 +29,8 @@ def _unescape(found: re.Match[bytes]) -> bytes:
     return b"" if line_end is not None else _LETTERS.get(letter, letter)
 
 
-def decode_string(token: bytes) -> str:
-    raw = raw_string(token)
+def decode_string(raw: bytes) -> str:
+    """A text string's bytes as text."""
     if raw[:2] == b"\xfe\xff":
         return raw[2:].decode("utf-16-be", "replace")
     if raw[:2] == b"\xff\xfe":
