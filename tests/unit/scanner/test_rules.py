@@ -191,3 +191,14 @@ def test_any_regex_compiles_or_is_a_placed_mistake(kind: str, regex: str) -> Non
     except rules.RulesError:
         return
     list(known.match_header("subject", "some text", ANY))
+
+
+def test_the_daemon_can_read_what_root_built_with_a_narrow_umask(tmp_path: Path) -> None:
+    source, compiled = tmp_path / "rules.txt", tmp_path / "rules.json"
+    source.write_text(".exe\t0\tprogram\n")
+    before = os.umask(0o077)
+    try:
+        rules.build(source, compiled)
+    finally:
+        os.umask(before)
+    assert compiled.stat().st_mode & 0o777 == 0o644

@@ -64,6 +64,7 @@ class RulesConfig:
 
     source: Path = Path("/etc/gatescan/quarantine-attachments.txt")
     compiled: Path = Path("/var/lib/gatescan/rules.json")
+    """Its directory is root's: a worker that a message took over must not write the rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,9 @@ class JournalConfig:
 
     quarantine_log: Path = Path("/var/log/gatescan/quarantine.log")
     json_log: Path = Path("/var/log/gatescan/messages.jsonl")
-    metrics: Path = Path("/var/lib/gatescan/gatescan.prom")
-    counters: Path = Path("/var/lib/gatescan/counters")
+    metrics: Path = Path("/var/lib/gatescan/metrics/gatescan.prom")
+    """Prometheus' text format; its directory is the daemon's to write."""
+    counters: Path = Path("/var/lib/gatescan/metrics")
     """Directory of the workers' counter files."""
 
 

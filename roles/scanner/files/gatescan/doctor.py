@@ -106,7 +106,7 @@ def _quarantine(config: Config) -> Iterator[Check]:
     free = disk.f_bavail * disk.f_frsize
     if free <= settings.min_free_bytes:
         yield Check("broken", f"quarantine: {free} bytes free", "make room: what should be held gets 4xx")
-    count, total = Quarantine(settings).totals()
+    count, total = Quarantine(settings).measure()
     full = max(count / max(1, settings.max_messages), total / max(1, settings.max_bytes))
     if full >= 1:
         advice = "delete or expire some, or raise quarantine.max_...; what should be held gets 4xx"

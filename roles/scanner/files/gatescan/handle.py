@@ -95,7 +95,7 @@ class Services:
         self._rules_seen = seen
 
     def publish_metrics(self) -> None:
-        """Write the metrics file if nobody has for a while, and say when the rules are stale."""
+        """Write the metrics file if it is due, and say once when the rules have become stale."""
         if not metrics.due(self.config):
             return
         stale = self.rules is None or is_stale(self.rules)
@@ -133,6 +133,23 @@ class Handler:
         if self._services is None:
             self._services = Services.open(self.config, self.engines, self._loaded)
         return handle(self._services, message, context, ids)
+
+
+def tick(config: Config) -> None:
+    """Write the metrics file if no worker has for a while; for the daemon's master, about once a second.
+
+    Without it the figures of the last messages before a pause would wait for the next message.
+    """
+    if not metrics.due(config):
+        return
+    try:
+        loaded: RuleSet | None = load(config.rules.compiled)
+    except RulesError:
+        loaded = None
+    quarantine = Quarantine(config.quarantine)
+    with contextlib.suppress(OSError):
+        metrics.publish(config, gauges(loaded, loaded is None or is_stale(loaded), quarantine))
+    quarantine.close()  # an open index must not be taken through a fork
 
 
 def gauges(loaded: RuleSet | None, stale: bool, quarantine: Quarantine) -> metrics.Gauges:

@@ -15,7 +15,8 @@ as `@example.org` (`@.example.org` for all below it); several are separated by s
 (and TCPREMOTEIP), ZIPPASSWORDPROTECTED, ISSENSITIVEANDNOCRYPTO, CRYPTODETAILS, FILELENGTHTOOLONG,
 FILEDOUBLEBARRELED, FILECLSID; judge.py says what text each of them has.
 
-Header text is hostile and regexes can be slow, so a regex sees at most HEADER_BOUND characters from each end.
+Header text is hostile and regexes can be slow, so a regex sees at most HEADER_BOUND characters from each end. Even
+so, one like `(a+)+b` may take for ever: then the worker's deadline ends it, and the sender gets 4xx.
 """
 
 from __future__ import annotations
@@ -273,7 +274,9 @@ def build(source: Path, compiled: Path) -> RuleSet:
     compiled.parent.mkdir(parents=True, exist_ok=True)
     temporary = compiled.with_name(f".{compiled.name}.{os.getpid()}")
     try:
-        with open(temporary, "w", encoding="utf-8", opener=_private) as file:
+        with open(temporary, "x", encoding="utf-8") as file:
+            # The daemon's user reads what root built, whatever root's umask is.
+            os.fchmod(file.fileno(), 0o644)
             json.dump(_to_json(rules), file, indent=1)
             file.write("\n")
             file.flush()
@@ -283,11 +286,6 @@ def build(source: Path, compiled: Path) -> RuleSet:
         temporary.unlink(missing_ok=True)
         raise RulesError([f"{compiled}: cannot write: {error.strerror}"]) from error
     return rules
-
-
-def _private(path: str, flags: int) -> int:
-    # Rules are no secret, but nobody else is to write them; the daemon's user must read what root built.
-    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
 
 
 def read(source: Path) -> RuleSet:

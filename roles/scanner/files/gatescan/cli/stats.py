@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 
 from gatescan import metrics, rules
 from gatescan.cli import EXIT_OK
@@ -37,10 +36,9 @@ def run(words: list[str]) -> int:
 
 
 def _gauges(config: Config) -> metrics.Gauges:
-    quarantine = Quarantine(config.quarantine)
     try:
-        count, total = quarantine.totals()
-    except (OSError, sqlite3.Error):
+        count, total = Quarantine(config.quarantine).measure()
+    except OSError:
         count, total = 0, 0
     try:
         loaded = rules.load(config.rules.compiled)
