@@ -17,8 +17,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 PROJECT = Path(__file__).resolve().parents[1]
-# The package lives with the filters, which share it.
-sys.path[:0] = [folder for folder in (str(PROJECT / "filter_plugins"),) if folder not in sys.path]
+# Ansible loads an action by its path: the project's package must be made known.
+sys.path[:0] = [folder for folder in (str(PROJECT),) if folder not in sys.path]
 
 from gatewright_data.inventory import Host, Role, check_host, owner_of  # needs the line above
 

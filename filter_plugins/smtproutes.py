@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Ansible loads a filter file by its path: the package beside it must be made known.
-sys.path[:0] = [folder for folder in (str(Path(__file__).parent),) if folder not in sys.path]
+# Ansible loads a filter file by its path: the project's package must be made known.
+sys.path[:0] = [folder for folder in (str(Path(__file__).resolve().parents[1]),) if folder not in sys.path]
 
 from gatewright_data.smtproutes import smtproutes_control  # noqa: E402  (needs the line above)
 

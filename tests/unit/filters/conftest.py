@@ -1,4 +1,4 @@
-"""The filters' package is imported as Ansible imports it: from the folder filter_plugins."""
+"""The filters' package is imported from the project's folder, as the filters themselves do it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "filter_plugins"))
+PROJECT = Path(__file__).parents[3]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "roles" / "scanner" / "files")]
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 from gatewright_data.addresses import parse_network
 from gatewright_data.domains import parse_domain, parse_port
 from gatewright_data.problems import InventoryError, Problems, as_list, entry_name, kind_of, suggest
+from gatewright_data.scanner_rules import scanner_rules
 from gatewright_data.smtproutes import Routing, find_loops, read_routing
 from gatewright_data.tcp_smtp import tcp_smtp
 
@@ -21,6 +22,7 @@ DEEP = {
     "tcp_smtp_relay_clients", "tcp_smtp_deny", "tcp_smtp_networks", "tcp_smtp_default_env",
     "smtproutes_routes", "smtproutes_default_route", "smtproutes_extra_rcpthosts", "smtproutes_badmailfrom",
     "smtproutes_databytes",
+    "scanner_rules",
 }  # fmt: skip
 _NETWORK_LISTS = ("firewall_admin_networks", "firewall_exempt_networks", "firewall_package_networks")
 _ADDRESS_LISTS = ("dnscache_root_servers",)
@@ -65,6 +67,7 @@ def check_host(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Rol
     value_of = _values(host, roles)
     _collect(problems, lambda: _tcp_smtp(value_of))
     _collect(problems, lambda: _routing(host, roles))
+    _collect(problems, lambda: scanner_rules(host.values.get("scanner_rules")))
     _check_loops(problems, host, gateways, roles)
     _check_networks(problems, host)
     _check_openings(problems, host)

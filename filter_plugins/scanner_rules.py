@@ -1,0 +1,21 @@
+"""Filter: the scanner's rules to quarantine-attachments.txt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Ansible loads a filter file by its path: the project's package must be made known.
+sys.path[:0] = [folder for folder in (str(Path(__file__).resolve().parents[1]),) if folder not in sys.path]
+
+from gatewright_data.scanner_rules import scanner_rules  # noqa: E402  (needs the line above)
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {"scanner_rules": scanner_rules}

@@ -1,0 +1,127 @@
+"""quarantine-attachments.txt, the scanner's rules, from the inventory's list."""
+
+from __future__ import annotations
+
+import re
+
+from gatewright_data.domains import parse_domain
+from gatewright_data.problems import Problems, as_list, check_keys, entry_name, kind_of
+
+VARIABLE = "scanner_rules"
+HEADER = "# Managed by Gatewright: change the inventory, not this file.\n"
+_KINDS = ("extension", "name", "header")
+_KEYS = {*_KINDS, "size", "pattern", "virus", "direction", "domains", "description"}
+_ANY_SIZE = "SIZE=-1"
+_EXTENSION = re.compile(r"[^\s./\\]+(\.[^\s./\\]+)*")
+_HEADER_NAME = re.compile(r"[!-9;-~]+")
+
+
+def scanner_rules(rules: object, variable: str = VARIABLE) -> str:
+    """Render the list of rules, one TAB-delimited line each.
+
+    An item is an extension as a string (`exe`, with or without its dot), or a mapping with one of
+    `extension`; `name` and, if it is to be exact, `size` in bytes; `header` (a header's name, or a virtual one)
+    and `pattern` (a regular expression for all of its text). Further keys: `description`, `virus` (header rules
+    only: a hit counts as a virus), `direction` (inbound or outbound) and `domains` (of recipients, `.example.org` for
+    all below). Raises InventoryError with all problems.
+    """
+    problems = Problems()
+    lines: dict[tuple[str, ...], str] = {}
+    names: dict[tuple[str, ...], str] = {}
+    for index, item in enumerate(as_list(problems, variable, rules)):
+        shown = next((item[kind] for kind in _KINDS if kind in item), item) if isinstance(item, dict) else item
+        where = entry_name(variable, index, shown)
+        item = {"extension": item} if isinstance(item, str) else item
+        if not isinstance(item, dict):
+            problems.add(where, f"must be an extension or a mapping, not {kind_of(item)}")
+            continue
+        check_keys(problems, where, item, _KEYS)
+        what = _what(problems, where, item)
+        scope = _scope(problems, where, item)
+        key = (what[0].lower() if "name" in item else what[0], *what[1:], *scope)  # names match in any case
+        if names.setdefault(key, where) != where:
+            problems.add(where, f"is a duplicate of {names[key]}")
+        lines[key] = "\t".join((*what, _description(problems, where, item), *scope))
+    problems.raise_if_any()
+    return HEADER + "".join(f"{line}\n" for line in lines.values())
+
+
+def _what(problems: Problems, where: str, item: dict[str, object]) -> tuple[str, str]:
+    """The first two columns."""
+    kinds = [kind for kind in _KINDS if kind in item]
+    if len(kinds) != 1:
+        problems.add(where, f"needs exactly one of {', '.join(_KINDS)}")
+        return where, ""
+    kind = kinds[0]
+    for key, owner in (("size", "name"), ("pattern", "header"), ("virus", "header")):
+        if key in item and kind != owner:
+            problems.add(where, f"{key} goes with {owner} only")
+    value = item[kind]
+    if not isinstance(value, str) or not value.isprintable() or not value.strip():
+        problems.add(where, f"{kind} must be one line of text, without a TAB, not {value!r}")
+        return where, ""
+    if kind == "extension":
+        if not _EXTENSION.fullmatch(value.removeprefix(".")):
+            problems.add(
+                where, f"{value!r} is not an extension: it has a space, a slash or dots without a word between"
+            )
+        return f".{value.removeprefix('.').lower()}", _ANY_SIZE
+    if kind == "name":
+        return _name(problems, where, value), _size(problems, where, item.get("size", -1))
+    return _header(problems, where, value, item)
+
+
+def _name(problems: Problems, where: str, value: str) -> str:
+    if value.startswith((".", "#")) or value != value.strip():
+        problems.add(where, f"the name {value!r} begins with a dot or #, or has spaces around it")
+    return value
+
+
+def _size(problems: Problems, where: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int) or value < -1:
+        problems.add(where, f"size must be a number of bytes (-1: any), not {value!r}")
+    return _ANY_SIZE if value == -1 else str(value)
+
+
+def _header(problems: Problems, where: str, value: str, item: dict[str, object]) -> tuple[str, str]:
+    pattern = item.get("pattern")
+    if not _HEADER_NAME.fullmatch(value):
+        problems.add(where, f"{value!r} is not the name of a header (write it without its colon)")
+    if not isinstance(pattern, str) or not pattern.strip():
+        problems.add(where, "needs pattern, a regular expression for the header's text")
+        pattern = ""
+    if "\t" in pattern or "\n" in pattern or pattern.startswith("#") or pattern != pattern.strip():
+        problems.add(where, "pattern has a TAB, a line's end, spaces around it or # first; write \\t, \\n, [ ] or [#]")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        problems.add(where, f"pattern is not a regular expression: {error}")
+    virus = item.get("virus", False)
+    if not isinstance(virus, bool):
+        problems.add(where, f"virus must be true or false, not {virus!r}")
+    return pattern, f"{'Virus' if virus else 'Policy'}-{value}:"
+
+
+def _description(problems: Problems, where: str, item: dict[str, object]) -> str:
+    value = item.get("description", "Not allowed by policy")
+    if not isinstance(value, str) or not value.isprintable() or not value.strip():
+        problems.add(where, "description must be one line of text, without a TAB")
+        return ""
+    return value.strip()
+
+
+def _scope(problems: Problems, where: str, item: dict[str, object]) -> tuple[str, ...]:
+    """The fourth column, or none."""
+    words: list[str] = []
+    direction = item.get("direction")
+    if direction in ("inbound", "outbound"):
+        words.append(str(direction))
+    elif direction is not None:
+        problems.add(where, f"direction must be inbound or outbound, not {direction!r}")
+    for domain in as_list(problems, f"{where}: domains", item.get("domains")):
+        text = domain if isinstance(domain, str) else ""
+        try:
+            words.append(f"@{'.' if text.startswith('.') else ''}{parse_domain(text.removeprefix('.'))}")
+        except ValueError as error:
+            problems.add(where, str(error))
+    return (" ".join(words),) if words else ()
