@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 MODULE = Path(__file__).parents[3] / "library" / "sshd_host_keys.py"
-pytestmark = pytest.mark.skipif(
-    not shutil.which("ssh-keygen"), reason="ssh-keygen (openssh-client) is not here"
-)
+pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
 
 
 def run(directory: Path, check: bool = False, **options: Any) -> dict[str, Any]:
