@@ -73,7 +73,7 @@ class Qmail:
     def start(self) -> None:
         """Start qmail-send and its helpers."""
         with self.log_path.open("ab") as log:
-            command = [self.home / "bin" / "qmail-start", "./Maildir/"]
+            command = [str(self.home / "bin" / "qmail-start"), "./Maildir/"]
             self.sender = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for(lambda: "status: local 0/" in self.log() or "cannot start" in self.log(), "qmail-send's first status")
 
