@@ -218,8 +218,8 @@ def _rar(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     seen: Counter[bytes] = Counter()
     for member in _walk(part, data, budget, "rar"):
         member_names = {_slashed(name.encode("utf-8", "replace")) for name in member.names}
-        if member_names & locked:
-            # libarchive may hand out what it can't decrypt; our list adds the member as sealed.
+        if member_names & locked or not (member.names or len(member.data)):
+            # libarchive may hand out what it can't decrypt, or an empty thing: our list adds these members as sealed.
             continue
         seen.update(member_names)
         yield member

@@ -295,8 +295,6 @@ def _listed(
         names = unique(*names, *local.names)
     check_name(part, shown)
     entry.data_start = local.data_start
-    if entry.raw.endswith((b"/", b"\\")) and not entry.size and not entry.packed and not local.packed:
-        return
     yield from _readings_of(part, data, budget, entry, local, names)
 
 
@@ -309,6 +307,8 @@ def _readings_of(
 ) -> Iterator[Part]:
     """The member as the directory describes it and, where the local header differs in substance, as that does."""
     content = _content(part, data, budget, entry, names, local.flags)
+    if content == b"" and entry.raw.endswith((b"/", b"\\")) and local.packed == entry.packed:
+        return  # a folder, which some tools write through their compressor
     yield make(part, budget, names, content or b"", sealed=content is None)
     streamed = local.flags & _DESCRIPTOR and not local.packed
     differs = local.method != entry.method or (not streamed and local.packed != entry.packed)
