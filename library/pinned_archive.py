@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Find a pinned source archive in a folder, on a mirror or at its official address, and prove that it is the one."""
+"""Find a pinned source archive and prove that it is the one."""
 
 from __future__ import annotations
 
