@@ -153,6 +153,19 @@ def test_a_cut_stream_shows_what_was_readable_and_is_ambiguous() -> None:
     assert opened.verdicts == {Verdict.AMBIGUOUS}
 
 
+def test_nothing_is_read_from_an_archive_after_a_fatal_error() -> None:
+    """libarchive 3.6.2 crashed here: the first block of a cabinet is damaged, and the second member was read."""
+    data = bytearray(pack.cab_bytes([TEXT, PROGRAM]))
+    block = data.index(TEXT[1]) - 8
+    data[block : block + 8] = b"\x00\x00\x00\x00\xff\xff\x00\x00"
+    with _libarchive.Reader(bytes(data), ("cab",), ()) as reader:
+        assert reader.next() is not None
+        with pytest.raises(_libarchive.Failure):
+            reader.block()
+        with pytest.raises(_libarchive.Failure):
+            reader.next()
+
+
 def test_no_external_filter_and_no_format_that_was_not_asked_for_is_enabled() -> None:
     mtree = b"#mtree\n./x type=file uname=root contents=/etc/passwd\n"
     for kind in ("tar", "cpio", "ar", "7zip"):

@@ -119,6 +119,7 @@ class Reader:
     def __init__(self, data: bytes, formats: tuple[str, ...], filters: tuple[str, ...], options: str = "") -> None:
         self._lib = library()
         self._data = data  # must outlive the archive: libarchive reads in place
+        self._dead = False
         self._handle = self._lib.archive_read_new()
         if not self._handle:
             raise MemoryError("archive_read_new")
@@ -152,10 +153,14 @@ class Reader:
         if code in (OK, EOF, WARN):
             return code
         text = self._lib.archive_error_string(self._handle) or b"no reason given"
+        self._dead = code == FATAL
         raise Failure(text.decode("utf-8", "replace"), fatal=code == FATAL)
 
     def next(self) -> Member | None:
         """The next member, or None at the end. Raises Failure."""
+        if self._dead:
+            # libarchive 3.6 goes on in some formats after a fatal error, and then reads memory that it has freed.
+            raise Failure("it is damaged")
         entry = c_void_p()
         if self._check(self._lib.archive_read_next_header(self._handle, byref(entry))) == EOF:
             return None
