@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 TIMEOUT = 120.0
 """Seconds that one reply may take."""
@@ -89,9 +90,9 @@ def _session(port: int, data: bytes) -> bytes:
         return b""
 
 
-def _reply(replies: socket.SocketIO | object) -> bytes:
+def _reply(replies: BinaryIO) -> bytes:
     """The code of one reply, all lines of it read."""
     while True:
-        line: bytes = replies.readline()  # type: ignore[attr-defined]
+        line = replies.readline()
         if line[3:4] != b"-":
             return line[:3]

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import rig
 
 if str(rig.SCANNER_FILES) not in sys.path:

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[3]
@@ -157,10 +158,16 @@ class Gateway:
         return Call([self.client, *arguments], self.env | env, text_fd)
 
     def send(
-        self, message: bytes, envelope: bytes = ENVELOPE, *, text_fd: int | None = 6, **env: str
+        self,
+        message: bytes,
+        envelope: bytes = ENVELOPE,
+        *,
+        text_fd: int | None = 6,
+        env: Mapping[str, str] = MappingProxyType({}),
+        **more_env: str,
     ) -> Sent:
         """Send one message through the client."""
-        call = self.call(text_fd=text_fd, **env)
+        call = Call([self.client], self.env | dict(env) | more_env, text_fd)
         call.write(message, envelope)
         return call.finish()
 

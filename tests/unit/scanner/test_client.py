@@ -130,7 +130,7 @@ def test_a_refusal_with_a_text(
     """The text goes out only where the caller is known to read it; else the plain code of the same class."""
     env = {"GATESCAN_TEXT_FD": told} if told else {}
     with answering(gateway, replying(protocol.reply(code, text=b"Dno such luck"))):
-        sent = gateway.send(MESSAGE, text_fd=text_fd, **env)
+        sent = gateway.send(MESSAGE, text_fd=text_fd, env=env)
     assert (sent.status, sent.text) == (status, text)
 
 
@@ -139,7 +139,7 @@ def test_the_text_descriptor_must_be_a_pipe(gateway: Gateway, tmp_path: Path) ->
     log = tmp_path / "a log of the caller"
     log.touch()
     with answering(gateway, replying(protocol.reply(31, text=b"Dno"))):
-        program = ["sh", "-c", 'exec "$0" 6<>"$1"', gateway.client, log]
+        program = ["sh", "-c", 'exec "$0" 6<>"$1"', str(gateway.client), str(log)]
         call = rig.Call(program, gateway.env | {"GATESCAN_TEXT_FD": "6"}, text_fd=None)
         call.write(MESSAGE, ENVELOPE)
         sent = call.finish()
@@ -164,7 +164,7 @@ def test_the_request(gateway: Gateway) -> None:
 
     interesting = {"TCPREMOTEIP": "2001:db8::1", "RELAYCLIENT": "", "TCPREMOTEHOST": "h" * 2000, "PROTO": "TCP"}
     with answering(gateway, look):
-        sent = gateway.send(MESSAGE, TCPREMOTEINFO="caf\udce9", SECRET="x", **interesting)
+        sent = gateway.send(MESSAGE, TCPREMOTEINFO="caf\udce9", SECRET="x", env=interesting)
     assert got == {
         "peer": sent.pid,
         "env": interesting | {"TCPREMOTEHOST": "h" * 512, "TCPREMOTEINFO": "caf\udce9"},
@@ -201,7 +201,7 @@ def test_a_message_from_a_file(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(MESSAGE * 10_000)
     (tmp_path / "e").write_bytes(ENVELOPE)
     with answering(gateway, replying(protocol.reply(0, start=protocol.HEADER_ROOM))):
-        command = ["sh", "-c", 'exec "$0" < "$1" 1< "$2"', gateway.client, tmp_path / "m", tmp_path / "e"]
+        command = ["sh", "-c", 'exec "$0" < "$1" 1< "$2"', *map(str, (gateway.client, tmp_path / "m", tmp_path / "e"))]
         subprocess.run(command, env=gateway.env, check=True)
     assert gateway.records.all == [(MESSAGE * 10_000, ENVELOPE)]
 

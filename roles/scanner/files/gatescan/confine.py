@@ -13,7 +13,10 @@ from pathlib import Path
 
 _PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
+_M_MMAP_THRESHOLD = -3
 
+LARGE_BLOCK = 1 << 20
+"""Blocks of so many bytes are given back to the system when they are freed, also after there was a larger one."""
 OOM_SCORE = 500
 """A worker goes before anything else on the host does: its message is tried again."""
 WORKER_FILE_LIMIT = 256
@@ -34,6 +37,7 @@ def confine_daemon() -> None:
 def confine_worker(name: str, memory: int, file_size: int) -> None:
     """Bound what a hostile message can make a worker take; `memory` and `file_size` in bytes."""
     _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_FSIZE, file_size)
     _lower(resource.RLIMIT_NOFILE, WORKER_FILE_LIMIT)
