@@ -123,7 +123,8 @@ def content_digest(path: Path) -> str:
                 continue
             stream = archive.extractfile(member)
             assert stream is not None
-            sums[PurePosixPath(member.name).as_posix().encode()] = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # IO has readinto
+            sums[PurePosixPath(member.name).as_posix().encode()] = digest
     tops = {name.split(b"/", 1)[0] for name in sums}
     if len(tops) == 1 and tops != {b"admin"} and all(b"/" in name for name in sums):
         sums = {name.split(b"/", 1)[1]: digest for name, digest in sums.items()}

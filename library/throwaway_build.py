@@ -20,12 +20,12 @@ DOCUMENTATION = r"""
 module: throwaway_build
 short_description: Build a source archive in a throwaway root
 description:
-  - Downloads a compiler with the host's own apt (nothing is installed), unpacks it into a directory, builds the archive in
-    there by chroot(2), packs what the build left in C(/out), and removes the directory whatever happens.
-  - The host keeps no compiler, no header and no make. No mount and no capability beyond root's usual ones is needed, so it
-    works in a default container, too.
-  - The action plugin of the same name runs this module only when the controller has no result yet, brings the archive to the
-    host and fetches the result. For the plugin C(archive) and C(result) are paths on the controller.
+  - Downloads a compiler with the host's own apt (nothing is installed), unpacks it into a directory, builds the
+    archive in there by chroot(2), packs what the build left in C(/out), and removes the directory whatever happens.
+  - The host keeps no compiler, no header and no make. No mount and no capability beyond root's usual ones is
+    needed, so it works in a default container, too.
+  - The action plugin of the same name runs this module only when the controller has no result yet, brings the
+    archive to the host and fetches the result. For it C(archive) and C(result) are paths on the controller.
 options:
   archive:
     description: The proved tar archive.
