@@ -27,7 +27,6 @@ _EXTENDED = re.compile(r"[\w-]{0,40}'[\w-]{0,40}'.")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(r"&#?\w{1,12};")
 _ESCAPE = re.compile(r"\\(.)")
-_DIRECTORY = re.compile(r".*[/\\]", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:(?=[^\s:])")
 # `a.exe:stream` and `a.exe::$DATA`, but not the colon of `Minutes of example.com: part 2.pdf`.
 _STREAM = re.compile(r":\S*\Z")
@@ -155,7 +154,7 @@ def _cuts(name: str) -> Iterable[str]:
     yield tidy
     if len(tidy) > MAX_LENGTH:
         yield tidy[:MAX_LENGTH].rstrip(_TRAILING)
-    base = _DIRECTORY.sub("", tidy)
+    base = tidy[max(tidy.rfind("/"), tidy.rfind("\\")) + 1 :]
     pieces = [base, _DRIVE.sub("", base, count=1) if _DRIVE.match(base) else base]
     for piece in list(pieces):
         stream = piece.find(":")

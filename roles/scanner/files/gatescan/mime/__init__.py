@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from gatescan.budget import Budget
 from gatescan.mime import embedded
 from gatescan.mime.header import unfold
+from gatescan.mime.parameters import MAX_FIELD_BYTES
 from gatescan.mime.sealed import END_TO_END
 from gatescan.mime.tree import read_every_way
 from gatescan.model import Buffer, Finding, Part
@@ -70,9 +71,9 @@ def _describe(parsed: Parsed, fields: list[tuple[bytes, bytes]]) -> None:
         flat = unfold(value)
         parsed.headers.append((name.decode("ascii", "replace"), flat))
         first.setdefault(name, flat)
-    parsed.subject = decode_words(first.get(b"subject", b""))
-    parsed.from_ = decode_words(first.get(b"from", b""))
-    parsed.message_id = decode_words(first.get(b"message-id", b""))
+    parsed.subject, parsed.from_, parsed.message_id = (
+        decode_words(first.get(name, b"")[:MAX_FIELD_BYTES]) for name in (b"subject", b"from", b"message-id")
+    )
     parsed.is_list_or_auto = (
         b"list-id" in first
         or b"list-unsubscribe" in first

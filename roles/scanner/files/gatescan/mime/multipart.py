@@ -10,7 +10,7 @@ from gatescan.mime.header import Octets
 
 Span = tuple[int, int]
 
-_TAIL = re.compile(rb"(--)?[ \t]*\r*(?:\n|\Z)")
+_TAIL = re.compile(rb"(--)?[ \t]*+\r*+(?:\n|\Z)")
 _GUESS = re.compile(rb"^--([^\s-][^\n]{0,200})\n(?=content-)", re.MULTILINE | re.IGNORECASE)
 _NEXT_BYTES = re.compile(rb"[^\r\n]{0,200}")
 _MAX_ODD = 2000

@@ -21,7 +21,7 @@ _GROUP_END = re.compile(rb"=[=\s]*+")
 _WHITE_TAIL = re.compile(rb"\s*+\Z")
 
 _QP_SOFT_BLANK = re.compile(rb"=[ \t]++(?=\r*(?:\n|\Z))")
-_QP_BARE_CR = re.compile(rb"=\r+(?!\r|\n)")
+_QP_BARE_CR = re.compile(rb"=\r++(?!\n)")
 _QP_WRONG = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t\r]*+(?:\n|\Z))")
 
 

@@ -21,13 +21,14 @@ MAX_ALTERNATIVES = 200
 """Readings of one message beyond the first of each entity."""
 
 _SHORT_PREAMBLE = 256
+_MAX_LONGER = 8
 _MESSAGE_TYPES = ("message/rfc822", "message/global", "message/news", "message/rfc822-headers")
 _POLICY_TYPES = {
     "message/partial": ("message-partial", "a fragment of a message"),
     "message/external-body": ("external-body", "content that is fetched from elsewhere"),
 }
-_BARE_CR = re.compile(rb"\r++(?!\n)")
-_ANY_LINE_END = re.compile(rb"\r*\n|\r")
+_BARE_CR = re.compile(rb"\r(?![\r\n])")
+_LINE_END = re.compile(rb"(?<!\r)\r++\n")
 
 
 @dataclass(slots=True)
@@ -45,7 +46,9 @@ class Entity:
 
 @dataclass(slots=True)
 class View:
-    """What one reading of an entity shows. shape: equal for readings that show the same. void: nothing.
+    """What one reading of an entity shows; `void` if that is nothing.
+
+    shape, content: equal, but for line ends in the content, for readings that show the same.
 
     quiet: worth following, but a difference that honest mail shows too.
     """
@@ -56,6 +59,12 @@ class View:
     findings: list[Finding] = field(default_factory=list)
     void: bool = False
     quiet: bool = False
+    longer: list[bytes] = field(default_factory=list)
+    content: Buffer = b""
+
+    def shown(self) -> tuple[object, ...]:
+        """Equal for views that show the same."""
+        return (*self.shape, content_key(self.content))
 
     @property
     def is_text(self) -> bool:
@@ -122,7 +131,7 @@ class Walk:
         self.alternatives += len(views) - 1
         if self.alternatives > MAX_ALTERNATIVES:
             raise LimitReached("readings", f"more than {MAX_ALTERNATIVES} readings beyond the first")
-        telling = {view.shape: view for view in reversed(views) if not view.void}
+        telling = {view.shown(): view for view in reversed(views) if not view.void}
         if not telling:
             return self._follow(views[0], entity)
         chosen = list(reversed(telling.values()))
@@ -210,8 +219,8 @@ class Walk:
             if chosen.encoding == "quoted-printable" and not views[0].void:
                 # Careless programs write that over parts that aren't encoded as a whole: no client minds.
                 views[1].quiet = True
-            if chosen.boundary:
-                views += [view for body in bodies for view in self._by_prefix(entity, body, chosen)]
+            exact = list(zip(views, bodies, strict=True))
+            views += [v for view, body in exact if view.longer for v in self._by_prefix(entity, body, chosen, view)]
         if all(view.void for view in views):
             views += self._guessed(entity, bodies, chosen)
         if all(view.void for view in views):
@@ -230,19 +239,16 @@ class Walk:
                 views.append(view)
         return views
 
-    def _by_prefix(self, entity: Entity, body: tuple[Octets, int, int], chosen: Media) -> list[View]:
-        """The reading of clients that take any line beginning with the boundary for a boundary line."""
-        data, start, end = body
+    def _by_prefix(self, entity: Entity, body: tuple[Octets, int, int], chosen: Media, exact: View) -> list[View]:
+        """The reading of clients that take any line beginning with the boundary for a boundary line.
+
+        It is of no interest where the longer line is the boundary of another multipart, as it is declared.
+        """
         boundary = chosen.boundary or b""
-        longer = dict.fromkeys(multipart.split(data, start, end, boundary, self._max_parts).longer)
-        if not longer:
+        longer = list(dict.fromkeys(tail.rstrip().removesuffix(b"--") for tail in exact.longer))
+        if all(multipart.declared(body[0], boundary + tail) for tail in longer[:_MAX_LONGER]):
             return []
-        tricks = [
-            tail
-            for tail in list(longer)[:8]
-            if not multipart.declared(data, boundary + (tail[:-2] if tail.endswith(b"--") else tail).rstrip())
-        ]
-        return [self._split_view(entity, body, chosen, prefix=True)] if tricks else []
+        return [self._split_view(entity, body, chosen, prefix=True)]
 
     @property
     def _max_parts(self) -> int:
@@ -256,7 +262,7 @@ class Walk:
         default = "message/rfc822" if chosen.type == "multipart/digest" else "text/plain"
         spans = [span for span in cut.parts + cut.late if span[1] > span[0] or len(cut.parts) == 1]
         # A decoded copy has offsets of its own, so its size tells it from the original.
-        view = View(("multipart", len(data), *spans), void=not cut.found)
+        view = View(("multipart", len(data), *spans), void=not cut.found, longer=cut.longer)
         if view.void:
             return view
         view.entities = [
@@ -310,7 +316,7 @@ class Walk:
         raw: Buffer = transfer.piece(entity.data, body, entity.end)
         outputs, differ = transfer.decode(raw, chosen.encoding, is_text, self.budget)
         path = entity.path or "1"
-        view = View(("leaf", chosen.names, content_key(outputs[0])))
+        view = View(("leaf", chosen.names), content=outputs[0])
         view.leaves = [(Part(path, chosen.names, content_type, data, entity.depth), chosen.charset) for data in outputs]
         view.void = not chosen.names and not any(len(data) for data in outputs)
         if differ:
@@ -341,7 +347,7 @@ def read_every_way(data: Octets, budget: Budget) -> Walk:
         walk.run(data)
         if data.find(b"\r") >= 0 and _BARE_CR.search(data):
             other = Walk(budget)
-            other.run(_ANY_LINE_END.sub(b"\n", data))
+            other.run(_LINE_END.sub(b"\n", data).replace(b"\r", b"\n"))
             _merge(walk, other)
     except LimitReached as limit:
         walk.findings.append(Finding(Verdict.LIMIT, limit.code, limit.detail))
