@@ -285,6 +285,7 @@ def test_root_works_as_the_owner_of_the_quarantine(gate: desk.Desk) -> None:
         pytest.skip("this checkout cannot be read by another user")
     assert done.returncode == 0, done.stderr
     assert {path.stat().st_uid for path in (gate.root / "quarantine").rglob("*")} == {65534}
+    assert (gate.root / "queued").stat().st_uid == 65534, "the queue program was run as root"
 
 
 # --- notify, stats, doctor ---

@@ -82,6 +82,8 @@ def test_header_rules_see_encoded_words() -> None:
 
 def test_header_rules_see_every_header_of_that_name() -> None:
     assert judged(desk.plain("innocent", extra="Subject: Pickles for Breakfast\n")).verdict is Verdict.INFECTED
+    twice = desk.plain("Pickles for Breakfast", extra="Subject: Pickles before Breakfast\n")
+    assert sum(finding.code == "rule-header" for finding in judged(twice).findings) == 1
 
 
 @pytest.mark.parametrize(
@@ -181,6 +183,15 @@ def test_nesting_ends_at_the_depth_limit() -> None:
     message = desk.attached("a.zip", data)
     assert judge.judge(message, desk.INBOUND, known(), shallow).verdict is Verdict.LIMIT
     assert judge.judge(message, desk.INBOUND, known(), CONFIG).verdict is Verdict.CLEAN
+
+
+def test_what_is_nested_too_deep_does_not_hide_its_neighbour() -> None:
+    data = b"core"
+    for _ in range(6):
+        data = zipped(inner__zip=data)
+    archive = zipped(deep__zip=data, next__zip=zipped(run__exe=b"just text"))
+    report = judge.judge(desk.attached("a.zip", archive), desk.INBOUND, known(), parse({"limits": {"depth": 3}}))
+    assert {"limit-depth", "rule-extension"} <= codes(report)
 
 
 class FakeEngine:

@@ -73,6 +73,15 @@ def test_the_strictest_recipient_domain_counts() -> None:
     assert policy.decide(report(Verdict.POLICY), to("b@example.org", "c@a.example.net"), settings).action == "reject"
 
 
+def test_the_nearest_domain_pattern_counts() -> None:
+    table = {".example.net": {"policy": "reject"}, "a.example.net": {"policy": "accept"}}
+    settings = configured(domains=table)
+    near = Context("x@y.example", ("b@a.example.net",), "192.0.2.1")
+    assert policy.decide(report(Verdict.POLICY), near, settings).action == "accept"
+    far = Context("x@y.example", ("b@b.example.net",), "192.0.2.1")
+    assert policy.decide(report(Verdict.POLICY), far, settings).action == "reject"
+
+
 def test_a_tolerated_verdict_does_not_hide_a_milder_one() -> None:
     settings = configured(inbound={"policy": "tag"})
     decision = policy.decide(report(Verdict.POLICY, Verdict.ENCRYPTED), INBOUND, settings)

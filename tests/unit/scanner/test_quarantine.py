@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -212,8 +213,8 @@ def test_a_queue_that_is_killed_or_missing_has_not_taken_it(gate: desk.Desk, tmp
     killed = tmp_path / "killed"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")
     killed.chmod(0o755)
-    for program in (killed, tmp_path / "missing"):
-        with pytest.raises(QuarantineError, match="still held"):
+    for program, why in ((killed, "killed by signal 9"), (tmp_path / "missing", "cannot run")):
+        with pytest.raises(QuarantineError, match=f"still held.*{why}"):
             held.release(held.find(one.id), gate.change(next_queue=[str(program)]))
     assert held.find(one.id).state == "held"
 
@@ -257,6 +258,21 @@ def test_two_releases_at_once_send_one_copy(gate: desk.Desk) -> None:
         thread.join()
     assert len(gate.queued()) == 1 and len(failures) == 3
     assert gate.quarantine().find(one.id).state == "released"
+
+
+def test_a_release_that_goes_on_elsewhere_is_not_repeated(gate: desk.Desk) -> None:
+    held = gate.quarantine()
+    one = entry()
+    held.store(one, MESSAGE)
+    folder = gate.root / "quarantine"
+    begun = (folder / "new" / one.id).rename(folder / "cur" / f"{one.id}:2,F")
+    with open(begun, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(QuarantineError, match="by someone else"):
+            held.release(held.find(one.id), gate.config)
+    assert not gate.queued()
+    held.release(held.find(one.id), gate.config)
+    assert len(gate.queued()) == 1
 
 
 def test_the_scanner_is_not_asked_about_a_release(gate: desk.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
