@@ -1,0 +1,53 @@
+"""The throwaway root goes whatever happens, a failed step says what it printed, and a key tells builds apart.
+
+A whole build needs root, apt and a mirror: the lab's hosts do that.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ansible", reason="the module runs under Ansible's Python")
+ROOT = Path(__file__).parents[3]
+sys.path[:0] = [str(ROOT / "library"), str(ROOT / "filter_plugins")]
+
+import source_build  # noqa: E402
+import throwaway_build  # noqa: E402
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(throwaway_build, "LOCK", tmp_path / "lock")
+    return tmp_path / "work"
+
+
+def test_place_is_removed_when_the_build_fails(work_dir: Path) -> None:
+    with pytest.raises(RuntimeError), throwaway_build.throwaway_place(work_dir) as place:
+        (place / "cc").touch()
+        raise RuntimeError
+    assert not list(work_dir.iterdir())
+
+
+def test_what_a_killed_build_left_goes_first(work_dir: Path) -> None:
+    (work_dir / "throwaway/root").mkdir(parents=True)
+    with throwaway_build.throwaway_place(work_dir) as place:
+        assert not list(place.iterdir())
+
+
+def test_failed_step_names_itself_and_shows_its_last_words() -> None:
+    with pytest.raises(throwaway_build.BuildError, match=r"(?s)compile: exit status 3.*no such header"):
+        throwaway_build.Runner(10).run("compile", ["/bin/sh"], script="echo no such header; exit 3")
+
+
+@pytest.mark.parametrize("part", ["patches", "compile", "users", "package"])
+def test_key_changes_with_every_part(part: str) -> None:
+    recipe = {"archive": "a", "package": {"scripts": {}}}
+    key = source_build.build_key(recipe, {"sha256": "0"}, "trixie", "x86_64")
+    other = {**recipe, part: {"scripts": {"postinst": "x"}} if part == "package" else "other"}
+    assert source_build.build_key(other, {"sha256": "0"}, "trixie", "x86_64") != key
+    assert source_build.build_key(recipe, {"sha256": "1"}, "trixie", "x86_64") != key
+    assert source_build.build_key(recipe, {"sha256": "0"}, "bookworm", "x86_64") != key
+    assert source_build.build_key(recipe, {"sha256": "0", "urls": ["elsewhere"]}, "trixie", "x86_64") == key
