@@ -69,7 +69,7 @@ def _quoted(value: str) -> str:
 
 @dataclass(frozen=True)
 class Policy:
-    """All entries, loopback among them, and the environment of every client."""
+    """All entries, deny last so that it wins over its equals, and the environment of every client."""
 
     entries: tuple[Entry, ...]
     default_env: Env
@@ -90,13 +90,12 @@ class Policy:
         }
 
     def covering(self, target: Network | Address) -> list[Entry]:
-        """The entries that cover an address or a whole network, widest first; of equals, deny last."""
+        """The entries that cover an address or a whole network, widest first; of equals, as in `entries`."""
         network = target if isinstance(target, Network) else ipaddress.ip_network(target)
         found: list[Entry] = []
         for length in self._lengths[network.version]:
             if length <= network.prefixlen:
-                same = self._by_network.get(network.supernet(new_prefix=length), [])
-                found += sorted(same, key=lambda entry: entry.access == "deny")
+                found += self._by_network.get(network.supernet(new_prefix=length), [])
         return found
 
     def decide(self, target: Network | Address) -> Decision:
@@ -135,7 +134,7 @@ def read_policy(clients: object, deny: object, networks: object, default_env: ob
     """Read the four variables. Raises InventoryError with every problem in any of them."""
     problems = Problems()
     entries = [Entry(network, "relay", {}, "this host", "loopback", "") for network in _LOOPBACK]
-    for variable, access, value in ((CLIENTS, "relay", clients), (DENY, "deny", deny), (NETWORKS, None, networks)):
+    for variable, access, value in ((CLIENTS, "relay", clients), (NETWORKS, None, networks), (DENY, "deny", deny)):
         entries += _read_list(problems, variable, access, value)
     env = _read_env(problems, DEFAULT_ENV, {} if default_env is None else default_env, relay=False)
     _check_same_network(problems, entries)

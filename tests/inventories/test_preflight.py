@@ -19,11 +19,17 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 WRONG: list[dict[str, Any]] = yaml.safe_load((HERE / "wrong.yml").read_text())
 GOOD: list[dict[str, Any]] = yaml.safe_load((HERE / "good.yml").read_text())
+# What every inventory must say; a case takes some of it away with `without`.
+NEEDED = {"qmail_postmaster": "postmaster@example.org"}
 FATAL = re.compile(r"^fatal: \[(?P<host>[^]]+)\]: FAILED! => (?P<result>\{.*\})$", re.MULTILINE)
 
 
 def host_of(case: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", case["name"].lower()).strip("-")
+
+
+def needed(case: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in NEEDED.items() if name not in case.get("without", [])}
 
 
 class Run:
@@ -36,7 +42,7 @@ class Run:
             pytest.skip("ansible-playbook is not installed here")
         # 192.0.2.0/24 is documentation's: no host can answer.
         hosts = {
-            host_of(case): {"ansible_host": f"192.0.2.{number % 90 + 1}", **case["vars"]}
+            host_of(case): {"ansible_host": f"192.0.2.{number % 90 + 1}"} | needed(case) | case["vars"]
             for number, case in enumerate(cases)
         }
         inventory = folder / "hosts.yml"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from gatewright_data.addresses import tcpserver_text
 from gatewright_data.problems import InventoryError
 from gatewright_data.tcp_smtp import tcp_smtp
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 Answer = tuple[bool, dict[str, str]]
 Lists = dict[str, Any]
@@ -262,3 +263,8 @@ def test_everyone_can_be_denied_in_each_family_apart(tcprules: str, tmp_path: Pa
 
 def test_without_ipv6_no_rule_is_ipv6() -> None:
     assert "::1" not in tcp_smtp(["10.0.0.1"], ipv6=False)["text"]
+
+
+def test_deny_wins_over_a_relay_client_of_the_same_network(tcprules: str, tmp_path: Path) -> None:
+    rules = tcp_smtp(["10.0.0.0/8"], ["10.0.0.0/8"], [{"address": "10.0.0.0/8", "env": {"DATABYTES": 1}}])
+    assert Compiled(tcprules, rules["text"], tmp_path).ask("10.1.2.3") == (True, {})
