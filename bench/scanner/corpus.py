@@ -15,12 +15,13 @@ from email import policy
 from email.message import EmailMessage
 
 SEED = 20021122
-WORDS = """\
+_WORDS = """\
 account agenda amount answer attached balance budget change client company contract copy customer date
 delivery department document draft email figures file final forward friday invoice item letter list meeting
 monday month number offer office order paper payment phone plan please price project question receipt
 regards reply report request sales schedule service signed team thanks total update version week year
-""".split()
+"""
+WORDS = _WORDS.split()
 
 
 def text(rng: random.Random, size: int) -> str:

@@ -24,12 +24,13 @@ from bench.scanner.waiting import listens, wait_until
 
 HERE = Path(__file__).parent
 SCANNER_FILES = HERE.parents[1] / "roles/scanner/files"
+CLIENT_FLAGS = ("-nostdlib", "-ffreestanding", "-fno-stack-protector")
 WORKERS = 4
 FIRST_PORT = 2525
-DISABLED_IN_RSPAMD = """\
+_DISABLED_IN_RSPAMD = """\
 antivirus arc asn clickhouse dkim dkim_signing dmarc fuzzy_check greylist history_redis hfilter mid neural
 once_received phishing ratelimit rbl replies spf url_redirector
-""".split()
+"""
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,9 @@ def _gatewright(qmail: Qmail, variant: Variant) -> None:
     )
     _spawn([*command, "daemon"], variant.service, SCANNER, env)
     wait_until((place / "run/socket").is_socket, "the scanner's socket")
-    client = qmail.compile(SCANNER_FILES / "client/gatescan-queue.c", GATESCAN_NEXT=f'"{HOME}/bin/qmail-queue"')
+    client = qmail.compile(
+        SCANNER_FILES / "client/gatescan-queue.c", *CLIENT_FLAGS, GATESCAN_NEXT=f'"{HOME}/bin/qmail-queue"'
+    )
     front = {"QMAILQUEUE": str(client), "GATESCAN_SOCKET": str(place / "run/socket")}
     qmail.serve(variant.port, variant.front, front)
 
@@ -178,7 +181,7 @@ def _rspamd(qmail: Qmail, variant: Variant) -> None:
         "worker-proxy.inc": "enabled = false;\n",
         "worker-fuzzy.inc": "enabled = false;\n",
         "redis.conf": "",
-        **{f"{module}.conf": "enabled = false;\n" for module in DISABLED_IN_RSPAMD},
+        **{f"{module}.conf": "enabled = false;\n" for module in _DISABLED_IN_RSPAMD.split()},
     }
     for name, text in files.items():
         (local / name).write_text(text)

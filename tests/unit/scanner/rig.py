@@ -21,6 +21,8 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[3]
 SCANNER_FILES = REPOSITORY / "roles/scanner/files"
 CLIENT_SOURCE = SCANNER_FILES / "client/gatescan-queue.c"
+CLIENT_FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror"]
+CLIENT_FLAGS += ["-ffreestanding", "-fno-stack-protector", "-static", "-no-pie", "-nostdlib"]
 STUB_DAEMON = Path(__file__).with_name("stub_daemon.py")
 PATIENCE = 30.0
 """Seconds after which a condition that never comes true fails a test."""
@@ -46,10 +48,9 @@ def build_client(directory: Path, **paths: str) -> Path:
     """Compile the client as the role does, but with other paths built in."""
     program = directory / "gatescan-queue"
     defines = [f'-D{name}="{value}"' for name, value in paths.items()]
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie"]
     cc = compiler()
     assert cc
-    subprocess.run([cc, *flags, *defines, "-o", str(program), str(CLIENT_SOURCE)], check=True)
+    subprocess.run([cc, *CLIENT_FLAGS, *defines, "-o", str(program), str(CLIENT_SOURCE)], check=True)
     return program
 
 

@@ -16,21 +16,22 @@
  * with the custom error patch). Without it no text is sent. The next program inherits that descriptor, and
  * no other one above 2.
  *
- * Build: cc -O2 -Wall -Wextra -Werror -static -no-pie -o gatescan-queue gatescan-queue.c
+ * Build: cc -O2 -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -static -no-pie -nostdlib
+ *          -o gatescan-queue gatescan-queue.c
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
-#include <unistd.h>
+#include <time.h>
+
+#include "bare.h"
 
 #ifndef GATESCAN_SOCKET
 #define GATESCAN_SOCKET "/run/gatescan/gatescan.sock"
@@ -49,7 +50,6 @@
 enum {
   ADDRESS_TOO_LONG = 11,
   REFUSED = 31,
-  GAVE_UP = 52,
   WRITE_ERROR = 53,
   READ_ERROR = 54,
   TRY_AGAIN = 71,
@@ -60,17 +60,17 @@ enum {
 };
 
 enum {
-  VERSION = 1,                     /* of the talk with the daemon, see protocol.py */
-  HEADER_ROOM = 4096,              /* bytes kept free in front of the message for the daemon's header lines */
-  ADDRESS_LIMIT = 1003,            /* as in qmail-queue: an address and its NUL */
-  ENVELOPE_LIMIT = 64 << 20,       /* bytes; some two million recipients */
-  LAST_RESORT = 86400,             /* seconds, as qmail-queue's own */
-  DEFAULT_TIMEOUT = 240,           /* seconds; well under what SMTP clients wait after the final dot */
-  WHOLE_MESSAGE_WAIT = 20,         /* milliseconds, see read_message */
-  PIPE_SIZE = 1 << 17,             /* bytes */
-  VALUE_LIMIT = 512,               /* bytes of one variable; the remote host's name is the sender's to choose */
-  TEXT_LIMIT = 255,                /* bytes that qmail-smtpd reads */
-  REPLY_HEAD = 8                   /* bytes: version, code, start (4), length of the text (2) */
+  VERSION = 1,               /* of the talk with the daemon, see protocol.py */
+  HEADER_ROOM = 4096,        /* bytes kept free in front of the message for the daemon's header lines */
+  ADDRESS_LIMIT = 1003,      /* as in qmail-queue: an address and its NUL */
+  ENVELOPE_LIMIT = 64 << 20, /* bytes; some two million recipients */
+  LAST_RESORT = 86400,       /* seconds, as qmail-queue's own: then SIGALRM ends this, a crash to the caller */
+  DEFAULT_TIMEOUT = 240,     /* seconds; well under what SMTP clients wait after the final dot */
+  WHOLE_MESSAGE_WAIT = 20,   /* milliseconds, see read_message */
+  PIPE_SIZE = 1 << 17,       /* bytes */
+  VALUE_LIMIT = 512,         /* bytes of one variable; the remote host's name is the sender's to choose */
+  TEXT_LIMIT = 255,          /* bytes that qmail-smtpd reads */
+  REPLY_HEAD = 8             /* bytes: version, code, start (4), length of the text (2) */
 };
 
 /* What the daemon is told of the caller. */
@@ -80,60 +80,80 @@ static const char *const reported[] = {
 };
 #define REPORTED (sizeof reported / sizeof *reported)
 
+static char **environment;
 static char buffer[1 << 16];
 static int text_fd = -1;
 
-static void gave_up(int signal_number)
+/* A variable's value, or `fallback` if it is absent or empty. */
+static const char *setting(const char *name, const char *fallback)
 {
-  (void) signal_number;
-  _exit(GAVE_UP);
+  const char *value = variable(environment, name);
+
+  return value && *value ? value : fallback;
 }
 
 /* A number from the environment, or `fallback` if it is absent or not from 1 to `limit`. */
 static int number(const char *name, int fallback, int limit)
 {
-  const char *value = getenv(name);
-  char *end;
-  long n;
+  const char *value = setting(name, "");
+  int n = 0;
 
-  if (!value || !*value) return fallback;
-  n = strtol(value, &end, 10);
-  return *end || n < 1 || n > limit ? fallback : (int) n;
+  for (; *value >= '0' && *value <= '9' && n <= limit; ++value) n = n * 10 + *value - '0';
+  return *value || n < 1 || n > limit ? fallback : n;
 }
 
-static void close_all_between(unsigned first, unsigned last)
+static void end_after(int seconds)
 {
-  if (first > last || close_range(first, last, 0) == 0) return;
-  for (unsigned fd = first; fd <= last && fd < 1024; ++fd) close((int) fd);
+  const struct itimerval timer = { .it_value = { .tv_sec = seconds } };
+
+  CALL(SYS_setitimer, ITIMER_REAL, &timer, NULL);
+}
+
+/* Wait for `events`, or a hang-up, on a descriptor; 0 when so many milliseconds have passed. */
+static long wait_for(int fd, short events, int milliseconds)
+{
+  struct pollfd one = { .fd = fd, .events = events };
+  struct timespec left = { .tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L };
+  long ready;
+
+  do ready = CALL(SYS_ppoll, &one, 1, &left, NULL); /* the kernel takes what has passed off `left` */
+  while (ready == -EINTR);
+  return ready;
+}
+
+static void close_between(unsigned first, unsigned last)
+{
+  if (first > last || CALL(SYS_close_range, first, last, 0) == 0) return;
+  for (unsigned fd = first; fd <= last && fd < 1024; ++fd) CALL(SYS_close, fd); /* Linux before 5.9 */
 }
 
 /* What the caller left open above 2 is not ours to keep: it could make the caller wait for an end of file. */
 static void close_inherited(void)
 {
   if (text_fd < 3) {
-    close_all_between(3, ~0U);
+    close_between(3, ~0U);
     return;
   }
-  close_all_between(3, (unsigned) text_fd - 1);
-  close_all_between((unsigned) text_fd + 1, ~0U);
+  close_between(3, (unsigned) text_fd - 1);
+  close_between((unsigned) text_fd + 1, ~0U);
 }
 
 static int memory_file(const char *name)
 {
   const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+  long fd = CALL(SYS_memfd_create, name, flags | MFD_NOEXEC_SEAL);
 
-  if (fd == -1 && errno == EINVAL) fd = memfd_create(name, flags); /* Linux before 6.3 */
-  if (fd == -1) _exit(WRITE_ERROR);
-  return fd;
+  if (fd == -EINVAL) fd = CALL(SYS_memfd_create, name, flags); /* Linux before 6.3 */
+  if (fd < 0) leave(WRITE_ERROR);
+  return (int) fd;
 }
 
 static void write_all(int fd, const char *data, size_t length)
 {
   while (length) {
-    ssize_t n = write(fd, data, length);
-    if (n == -1 && errno == EINTR) continue;
-    if (n <= 0) _exit(WRITE_ERROR);
+    long n = CALL(SYS_write, fd, data, length);
+    if (n == -EINTR) continue;
+    if (n <= 0) leave(WRITE_ERROR);
     data += n;
     length -= (size_t) n;
   }
@@ -141,33 +161,33 @@ static void write_all(int fd, const char *data, size_t length)
 
 static size_t read_some(int fd, char *data, size_t length)
 {
-  ssize_t n;
+  long n;
 
-  do n = read(fd, data, length);
-  while (n == -1 && errno == EINTR);
-  if (n == -1) _exit(READ_ERROR);
+  do n = CALL(SYS_read, fd, data, length);
+  while (n == -EINTR);
+  if (n < 0) leave(READ_ERROR);
   return (size_t) n;
 }
 
 /*
  * Descriptor 0 to end of file, behind HEADER_ROOM bytes of zeros.
  * qmail-smtpd writes a kilobyte at a time. To be woken for each would cost more than all the rest here, so
- * sleep until the writer is done (no event but a hang-up is asked for), or until it has had a moment to fill the pipe.
+ * sleep until the writer is done (no event but a hang-up is asked for), or until it has had a moment to fill
+ * the pipe.
  */
 static int read_message(void)
 {
   int fd = memory_file("message");
-  struct pollfd writer = { .fd = 0, .events = 0 };
-  ssize_t n;
+  long n;
 
-  if (ftruncate(fd, HEADER_ROOM) == -1 || lseek(fd, HEADER_ROOM, SEEK_SET) == -1) _exit(WRITE_ERROR);
-  if (fcntl(0, F_SETPIPE_SZ, PIPE_SIZE) > 0) poll(&writer, 1, WHOLE_MESSAGE_WAIT);
-  while ((n = splice(0, NULL, fd, NULL, 1 << 20, SPLICE_F_MOVE)) != 0) {
-    if (n > 0 || errno == EINTR) continue;
-    if (errno == EINVAL) break; /* not a pipe */
-    _exit(errno == ENOSPC || errno == ENOMEM || errno == EFBIG ? WRITE_ERROR : READ_ERROR);
+  if (CALL(SYS_ftruncate, fd, HEADER_ROOM) < 0 || CALL(SYS_lseek, fd, HEADER_ROOM, SEEK_SET) < 0) leave(WRITE_ERROR);
+  if (CALL(SYS_fcntl, 0, F_SETPIPE_SZ, PIPE_SIZE) > 0) wait_for(0, 0, WHOLE_MESSAGE_WAIT);
+  while ((n = CALL(SYS_splice, 0, NULL, fd, NULL, 1 << 20, SPLICE_F_MOVE)) != 0) {
+    if (n > 0 || n == -EINTR) continue;
+    if (n == -EINVAL) break; /* not a pipe */
+    leave(n == -ENOSPC || n == -ENOMEM || n == -EFBIG ? WRITE_ERROR : READ_ERROR);
   }
-  if (n == -1)
+  if (n == -EINVAL)
     for (size_t length; (length = read_some(0, buffer, sizeof buffer)) != 0;) write_all(fd, buffer, length);
   return fd;
 }
@@ -181,15 +201,15 @@ static int read_envelope(void)
 
   for (;;) {
     size_t length = read_some(1, buffer, sizeof buffer);
-    if (!length) _exit(BAD_ENVELOPE);
+    if (!length) leave(BAD_ENVELOPE);
     total += length;
-    if (total > ENVELOPE_LIMIT) _exit(REFUSED);
+    if (total > ENVELOPE_LIMIT) leave(REFUSED);
     for (size_t i = 0; i < length; ++i) {
       const char byte = buffer[i];
       switch (expected) {
       case ADDRESS:
         if (!byte) expected = RECIPIENT_MARK;
-        else if (++address >= ADDRESS_LIMIT) _exit(ADDRESS_TOO_LONG);
+        else if (++address >= ADDRESS_LIMIT) leave(ADDRESS_TOO_LONG);
         break;
       case RECIPIENT_MARK:
         if (!byte) {
@@ -198,13 +218,19 @@ static int read_envelope(void)
         }
         /* fallthrough */
       case SENDER_MARK:
-        if (byte != (expected == SENDER_MARK ? 'F' : 'T')) _exit(BAD_ENVELOPE);
+        if (byte != (expected == SENDER_MARK ? 'F' : 'T')) leave(BAD_ENVELOPE);
         expected = ADDRESS;
         address = 0;
       }
     }
     write_all(fd, buffer, length);
   }
+}
+
+/* Neither file can be cut off, or grow, under the daemon's feet. */
+static void seal(int fd)
+{
+  if (CALL(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) leave(WRITE_ERROR);
 }
 
 /* The request's text: the version, then NAME=VALUE and a NUL for each reported variable that is set. */
@@ -214,11 +240,11 @@ static size_t request_text(char *text)
 
   *end++ = VERSION;
   for (size_t i = 0; i < REPORTED; ++i) {
-    const char *value = getenv(reported[i]);
+    const char *value = variable(environment, reported[i]);
     if (!value) continue;
-    end = stpcpy(end, reported[i]);
+    end = append(end, reported[i], length_of(reported[i], VALUE_LIMIT));
     *end++ = '=';
-    end = mempcpy(end, value, strnlen(value, VALUE_LIMIT));
+    end = append(end, value, length_of(value, VALUE_LIMIT));
     *end++ = '\0';
   }
   return (size_t) (end - text);
@@ -227,115 +253,123 @@ static size_t request_text(char *text)
 static void send_request(int daemon, int message, int envelope)
 {
   static char text[1 + REPORTED * (32 + VALUE_LIMIT)];
-  struct iovec body = { .iov_base = text, .iov_len = request_text(text) };
-  union {
+  static union {
     struct cmsghdr head;
     char space[CMSG_SPACE(2 * sizeof(int))];
-  } control = { 0 };
+  } control;
+  struct iovec body = { .iov_base = text, .iov_len = request_text(text) };
   struct msghdr packet = {
     .msg_iov = &body, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space
   };
-  const int files[2] = { message, envelope };
+  int *files = (int *) (void *) CMSG_DATA(&control.head);
 
   control.head.cmsg_level = SOL_SOCKET;
   control.head.cmsg_type = SCM_RIGHTS;
-  control.head.cmsg_len = CMSG_LEN(sizeof files);
-  memcpy(CMSG_DATA(&control.head), files, sizeof files);
-  if (sendmsg(daemon, &packet, MSG_NOSIGNAL) == -1) _exit(TRY_AGAIN);
+  control.head.cmsg_len = CMSG_LEN(2 * sizeof(int));
+  files[0] = message;
+  files[1] = envelope;
+  if (CALL(SYS_sendmsg, daemon, &packet, MSG_NOSIGNAL) < 0) leave(TRY_AGAIN);
 }
 
 /* Hand both files to the daemon; its reply is left in `reply`, checked, with a NUL behind the text. */
 static void ask(int message, int envelope, unsigned char *reply, size_t space)
 {
-  const char *path = getenv("GATESCAN_SOCKET");
-  struct sockaddr_un address = { .sun_family = AF_UNIX };
-  struct pollfd answer = { .events = POLLIN };
+  static struct sockaddr_un address = { .sun_family = AF_UNIX };
+  const char *path = setting("GATESCAN_SOCKET", GATESCAN_SOCKET);
+  const size_t length = length_of(path, sizeof address.sun_path);
   const int timeout = number("GATESCAN_TIMEOUT", DEFAULT_TIMEOUT, 3600);
-  ssize_t n;
-  int ready;
+  const int daemon = (int) CALL(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  long n;
 
-  if (!path || !*path) path = GATESCAN_SOCKET;
-  if (strlen(path) >= sizeof address.sun_path) _exit(TRY_AGAIN);
-  strcpy(address.sun_path, path);
-  answer.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (answer.fd == -1) _exit(TRY_AGAIN);
+  if (daemon < 0 || length == sizeof address.sun_path) leave(TRY_AGAIN);
+  append(address.sun_path, path, length);
   /* Nobody there, or no room to wait in: the caller hears it at once. */
-  if (connect(answer.fd, (struct sockaddr *) &address, sizeof address) == -1) _exit(TRY_AGAIN);
-  send_request(answer.fd, message, envelope);
+  if (CALL(SYS_connect, daemon, &address, sizeof address) < 0) leave(TRY_AGAIN);
+  send_request(daemon, message, envelope);
 
-  alarm((unsigned) timeout + 5); /* last resort: what follows has a timeout of its own */
-  do ready = poll(&answer, 1, timeout * 1000);
-  while (ready == -1 && errno == EINTR);
-  if (ready == 0) _exit(TIMED_OUT);
-  n = recv(answer.fd, reply, space - 1, MSG_TRUNC);
-  if (n < REPLY_HEAD || (size_t) n >= space || reply[0] != VERSION) _exit(TRY_AGAIN);
-  if (n - REPLY_HEAD != (reply[6] | reply[7] << 8)) _exit(TRY_AGAIN);
+  if (wait_for(daemon, POLLIN, timeout * 1000) == 0) leave(TIMED_OUT);
+  n = CALL(SYS_recvfrom, daemon, reply, space - 1, MSG_TRUNC, NULL, NULL);
+  if (n < REPLY_HEAD || (size_t) n >= space || reply[0] != VERSION) leave(TRY_AGAIN);
+  if (n - REPLY_HEAD != (reply[6] | reply[7] << 8)) leave(TRY_AGAIN);
   reply[n] = '\0';
+}
+
+static int is_pipe(int fd)
+{
+  struct stat at;
+
+#ifdef SYS_newfstatat
+  return CALL(SYS_newfstatat, fd, "", &at, AT_EMPTY_PATH) == 0 && S_ISFIFO(at.st_mode);
+#else
+  return fstat(fd, &at) == 0 && S_ISFIFO(at.st_mode);
+#endif
 }
 
 /* A refusal: `text` to the caller, if it reads one, else the plain code of the same class. */
 static _Noreturn void refuse(int code, const char *text)
 {
-  const int permanent = code >= 11 && code <= 40;
-  struct stat at;
-  size_t length = strlen(text);
+  const int plain = code >= 11 && code <= 40 ? REFUSED : TRY_AGAIN;
+  const size_t length = length_of(text, TEXT_LIMIT);
 
-  if (!length) _exit(code);
-  if (text_fd == -1 || fstat(text_fd, &at) == -1 || !S_ISFIFO(at.st_mode)) _exit(permanent ? REFUSED : TRY_AGAIN);
-  if (length > TEXT_LIMIT) length = TEXT_LIMIT;
-  signal(SIGPIPE, SIG_IGN);
-  if (write(text_fd, text, length) != (ssize_t) length) _exit(permanent ? REFUSED : TRY_AGAIN);
-  _exit(TEXT_FOLLOWS);
+  if (!length) leave(code);
+  if (text_fd == -1 || !is_pipe(text_fd)) leave(plain);
+  if (CALL(SYS_write, text_fd, text, length) != (long) length) leave(plain);
+  leave(TEXT_FOLLOWS);
 }
 
-/* Become the next queue program, the message from `start` on its descriptor 0, the envelope on 1. */
-static _Noreturn void pass_on(int message, uint32_t start, int envelope, char **next)
+/* Become the next queue program, the message from `from` on its descriptor 0, the envelope on 1. */
+static _Noreturn void pass_on(int message, uint32_t from, int envelope, char **next)
 {
-  const char *program = getenv("GATESCAN_NEXT");
-  char *alone[2] = { (char *) (program && *program ? program : GATESCAN_NEXT), NULL };
+  const char *alone[2] = { setting("GATESCAN_NEXT", GATESCAN_NEXT), NULL };
 
-  if (lseek(message, start, SEEK_SET) == -1 || lseek(envelope, 0, SEEK_SET) == -1) _exit(READ_ERROR);
-  if (dup2(message, 0) == -1 || dup2(envelope, 1) == -1) _exit(READ_ERROR);
-  alarm(0);
-  if (!*next) next = alone;
-  execv(*next, next);
-  _exit(NO_NEXT);
+  if (CALL(SYS_lseek, message, from, SEEK_SET) < 0 || CALL(SYS_lseek, envelope, 0, SEEK_SET) < 0) leave(READ_ERROR);
+  if (CALL(SYS_dup3, message, 0, 0) < 0 || CALL(SYS_dup3, envelope, 1, 0) < 0) leave(READ_ERROR);
+  end_after(0);
+  if (*next) CALL(SYS_execve, *next, next, environment);
+  else CALL(SYS_execve, *alone, alone, environment);
+  leave(NO_NEXT);
 }
 
 /* The options of qmail-scanner-queue: become `gatescan` with the words that mean the same today. */
 static _Noreturn void become_command(const char *option)
 {
-  static const struct { char letter; const char *words[2]; } commands[] = {
-    { 'g', { "rules", "build" } }, { 'r', { "rules", "list" } }, { 'v', { "version", NULL } },
-    { 'z', { "version", NULL } }, { 'h', { "--help", NULL } }
+  static const struct {
+    char letter;
+    const char *words[4];
+  } commands[] = {
+    { 'g', { "gatescan", "rules", "build", NULL } },
+    { 'r', { "gatescan", "rules", "list", NULL } },
+    { 'v', { "gatescan", "version", NULL, NULL } },
+    { 'z', { "gatescan", "version", NULL, NULL } },
+    { 'h', { "gatescan", "--help", NULL, NULL } }
   };
 
   for (size_t i = 0; i < sizeof commands / sizeof *commands; ++i)
     if (option[1] == commands[i].letter && !option[2])
-      execl(GATESCAN_PROGRAM, "gatescan", commands[i].words[0], commands[i].words[1], (char *) NULL);
-  _exit(NO_NEXT);
+      CALL(SYS_execve, GATESCAN_PROGRAM, commands[i].words, environment);
+  leave(NO_NEXT);
 }
 
-int main(int argc, char **argv)
+static int start(int argc, char **argv, char **environment_given)
 {
   static unsigned char reply[REPLY_HEAD + 1024];
   int message, envelope;
-  uint32_t start;
+  uint32_t from;
 
+  environment = environment_given;
   if (argc > 1 && argv[1][0] == '-') become_command(argv[1]);
   text_fd = number("GATESCAN_TEXT_FD", -1, 255);
   close_inherited();
-  signal(SIGALRM, gave_up);
-  alarm(LAST_RESORT);
+  end_after(LAST_RESORT);
 
   message = read_message();
   envelope = read_envelope();
-  if (fcntl(message, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == -1) _exit(WRITE_ERROR);
-  if (fcntl(envelope, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == -1) _exit(WRITE_ERROR);
+  seal(message);
+  seal(envelope);
   ask(message, envelope, reply, sizeof reply);
 
-  start = reply[2] | reply[3] << 8 | reply[4] << 16 | (uint32_t) reply[5] << 24;
+  from = reply[2] | reply[3] << 8 | reply[4] << 16 | (uint32_t) reply[5] << 24;
   if (reply[1]) refuse(reply[1], (char *) reply + REPLY_HEAD);
-  if (!start) _exit(0); /* held: the quarantine has it */
-  pass_on(message, start, envelope, argv + 1);
+  if (!from) return 0; /* held: the quarantine has it */
+  pass_on(message, from, envelope, argc > 0 ? argv + 1 : argv);
 }
