@@ -168,6 +168,8 @@ def main() -> None:
         running = list(start_all(qmail, chosen.only, cleanup))
         bare, others = running[0], running[1:]
         print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {SESSIONS} sessions; notqmail 1.09")
+        for variant in running:
+            print(f"{variant.name:14} {'stops' if stops(qmail, variant) else 'lets through'} a program in a zip")
         for title, messages in corpora(chosen.messages):
             rows = list(compare(qmail, bare, others, messages, chosen.rounds))
             print_rows(title, rows)
@@ -184,6 +186,14 @@ def main() -> None:
             print(f"memory of Gatewright's daemon after that: {ours.service.memory / 1e6:.0f} MB")
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=1))
+
+
+def stops(qmail: Qmail, variant: Variant) -> bool:
+    """Does it keep a program in a zip archive out of the queue?"""
+    qmail.empty_queue()
+    send_all(variant.port, [corpus.program_in_zip()], 1)
+    wait_until(lambda: _rests(variant), f"{variant.name} to come to rest")
+    return qmail.queued == 0
 
 
 def start_all(qmail: Qmail, only: Sequence[str] | None, cleanup: ExitStack) -> Iterator[Variant]:

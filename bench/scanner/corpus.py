@@ -95,7 +95,7 @@ def pdf_file(rng: random.Random, size: int) -> bytes:
     return out.getvalue()
 
 
-def zip_file(rng: random.Random, files: dict[str, bytes]) -> bytes:
+def zip_file(files: dict[str, bytes]) -> bytes:
     """A zip archive with a fixed time stamp."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -112,7 +112,7 @@ def archive(rng: random.Random, size: int) -> EmailMessage:
         "letter.txt": text(rng, 3000).encode(),
         "picture.png": b"\x89PNG\r\n\x1a\n" + rng.randbytes(size // 2),
     }
-    message.add_attachment(zip_file(rng, files), maintype="application", subtype="zip", filename="papers.zip")
+    message.add_attachment(zip_file(files), maintype="application", subtype="zip", filename="papers.zip")
     return message
 
 
@@ -129,7 +129,7 @@ def document(rng: random.Random, size: int) -> EmailMessage:
         "word/media/image1.png": b"\x89PNG\r\n\x1a\n" + rng.randbytes(size // 2),
     }
     subtype = "vnd.openxmlformats-officedocument.wordprocessingml.document"
-    message.add_attachment(zip_file(rng, files), maintype="application", subtype=subtype, filename="offer.docx")
+    message.add_attachment(zip_file(files), maintype="application", subtype=subtype, filename="offer.docx")
     return message
 
 
@@ -161,6 +161,15 @@ def mixed(count: int) -> list[bytes]:
     for _, maker, least, greatest in rng.choices(MIX, weights, k=count):
         messages.append(maker(rng, rng.randint(least, greatest)).as_bytes())
     return messages
+
+
+def program_in_zip() -> bytes:
+    """What every scanner here must not let through: a program in a zip archive."""
+    rng = random.Random(SEED)
+    message = plain(rng, 500)
+    data = zip_file({"setup.exe": b"MZ\x90\x00" + bytes(60) + rng.randbytes(2000)})
+    message.add_attachment(data, maintype="application", subtype="zip", filename="papers.zip")
+    return message.as_bytes()
 
 
 def of_size(size: int, count: int) -> list[bytes]:

@@ -19,7 +19,7 @@ from bench.scanner.waiting import listens, wait_until
 
 HOME = Path("/var/qmail-bench")
 ARCHIVE = "notqmail-1.09.tar.gz"
-CFLAGS = ("-O2", "-Wall", "-static", "-no-pie")
+CFLAGS = ("-O2", "-Wall", "-fno-pie", "-static")
 SPLIT = 23
 ALIAS, DAEMON, QUEUE, SEND, SCANNER = (f"gwbench{letter}" for letter in "adqsc")
 GROUP = "gwbench"

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[3]
 SCANNER_FILES = REPOSITORY / "roles/scanner/files"
 CLIENT_SOURCE = SCANNER_FILES / "client/gatescan-queue.c"
 CLIENT_FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror"]
-CLIENT_FLAGS += ["-ffreestanding", "-fno-stack-protector", "-static", "-no-pie", "-nostdlib"]
+CLIENT_FLAGS += ["-ffreestanding", "-fno-stack-protector", "-fno-pie", "-static", "-nostdlib"]
 STUB_DAEMON = Path(__file__).with_name("stub_daemon.py")
 PATIENCE = 30.0
 """Seconds after which a condition that never comes true fails a test."""

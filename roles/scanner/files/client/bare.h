@@ -5,10 +5,15 @@
  * what the queue client costs, on every message. The client needs a dozen system calls and no library, so it goes
  * without. A call returns what the kernel returns: a negative number is the negated errno.
  *
- * Written for x86-64 and arm64. Elsewhere the same functions stand on the C library, without -nostdlib.
+ * Written for x86-64 and arm64. On other 64-bit machines, or with -DBARE_LIBC, the same functions stand on the
+ * C library; leave out -nostdlib there.
  */
 #ifndef BARE_H
 #define BARE_H
+
+#if __SIZEOF_LONG__ < 8
+#error "the queue client is for 64-bit machines: it hands the kernel 64-bit offsets and times"
+#endif
 
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -19,7 +24,7 @@
 
 static int start(int argc, char **argv, char **environment);
 
-#if defined __x86_64__ || defined __aarch64__
+#if (defined __x86_64__ || defined __aarch64__) && !defined BARE_LIBC
 
 #if defined __x86_64__
 static inline long call(long number, long a, long b, long c, long d, long e, long f)
@@ -67,9 +72,10 @@ _Noreturn void begin(long *stack)
   leave(start((int) *stack, argv, argv + *stack + 1));
 }
 
-#else /* another architecture */
+#else /* with the C library */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static long call(long number, long a, long b, long c, long d, long e, long f)

@@ -16,7 +16,7 @@
  * with the custom error patch). Without it no text is sent. The next program inherits that descriptor, and
  * no other one above 2.
  *
- * Build: cc -O2 -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -static -no-pie -nostdlib
+ * Build: cc -O2 -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-pie -static -nostdlib
  *          -o gatescan-queue gatescan-queue.c
  */
 #define _GNU_SOURCE
