@@ -42,7 +42,8 @@ def _typed(content_type: bytes) -> Callable[[bytes], bytes]:
     return lambda entity: single(b"Content-Type: " + content_type + b"\n", _parts(TEXT, entity))
 
 
-def _nested(entity: bytes, levels: int) -> bytes:
+def nested(entity: bytes, levels: int) -> bytes:
+    """`entity` inside so many multiparts, each with a boundary of its own."""
     for i in range(levels):
         boundary = b"n%d" % i
         entity = (
@@ -168,8 +169,8 @@ _HIDING: list[tuple[int, str, Callable[[bytes], bytes]]] = [
         b"Content-Type: multipart/mixed; boundary=b1\n",
         _parts(TEXT, b"Content-Type: multipart/mixed; boundary=b12\n\n" + _parts(
             e, boundary=b"b12", end=b"--b12--\n")))),
-    (13, "nested/20", lambda e: HEADER + _nested(e, 20)),
-    (13, "nested/50", lambda e: HEADER + _nested(e, 50)),
+    (13, "nested/20", lambda e: HEADER + nested(e, 20)),
+    (13, "nested/50", lambda e: HEADER + nested(e, 50)),
     (18, "nul/boundary", _typed(_B + b'"b1\0zz"')),
     (18, "nul/boundary-dropped", _typed(_B + b'"b\x001"')),
     (18, "nul/field-name", lambda e: HEADER + b"Content-\0Type: multipart/mixed; boundary=b1\n\n" + _parts(TEXT, e)),

@@ -89,7 +89,7 @@ def _ordinary(flat: bytes) -> Structured | None:
         position = match.end()
     if not _END.match(flat, position):
         return None
-    return Structured((head[1].decode("ascii").lower(),), tuple(parameters), False)
+    return Structured((_whole_type(head[1]),), tuple(parameters), False)
 
 
 def _every_reading(value: bytes) -> Structured:
@@ -122,7 +122,13 @@ def _type(flat: bytes) -> str:
     match = _TYPE.search(flat)
     if match is None:
         return ""
-    return match[0].translate(None, b" \t").decode("ascii").lower()
+    return _whole_type(match[0].translate(None, b" \t"))
+
+
+def _whole_type(value: bytes) -> str:
+    """A media type or disposition in lower case; `text` alone is what RFC 1049 had for text/plain."""
+    name = value.decode("ascii").lower()
+    return "text/plain" if name == "text" else name
 
 
 def _without_comments(flat: bytes) -> bytes:

@@ -8,6 +8,7 @@ stack of its own and bounds the readings of a message, so its cost is linear in 
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 from gatescan.budget import Budget, LimitReached
@@ -159,9 +160,9 @@ class Walk:
     def _leaf(self, part: Part, charset: str, entity: Entity) -> list[Entity]:
         """Take up a leaf and all that it hides; return the messages in it."""
         messages = []
-        waiting = [(part, charset)]
+        waiting = deque([(part, charset)])
         while waiting:
-            leaf, charset = waiting.pop()
+            leaf, charset = waiting.popleft()
             self.parts.append(leaf)
             for name in leaf.names:
                 self.findings += anomalies(name, leaf.path)

@@ -1,0 +1,121 @@
+"""Whatever comes: no exception, no budget overrun, and work in proportion to the message's size."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gatescan.budget import Budget, Limits
+from gatescan.mime import parse
+from gatescan.model import Verdict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mime_tools import codes, take_apart
+
+from tests.corpus import encodings, structure
+from tests.corpus.case import HEADER, attached, multipart, single
+
+FRAGMENTS = st.sampled_from(
+    [
+        b"Content-Type: ", b"Content-Disposition: attachment; ", b"Content-Transfer-Encoding: ", b"multipart/mixed",
+        b"message/rfc822", b"text/html", b"application/pkcs7-mime", b"; boundary=", b"; name=", b"filename*0*=", b"b1",
+        b"--b1", b"--b1--", b"--", b"\n", b"\n\n", b"\r", b"\r\n", b" ", b"\t", b'"', b"(", b")", b";", b"\\", b"\0",
+        b"=?utf-8?b?", b"?=", b"utf-8''", b"%2e", b"base64", b"quoted-printable", b"x-uuencode", b"TVqQAAMA", b"=",
+        b"begin 644 a.exe\n", b"#35IX\n", b"end\n", b"=ybegin name=a\n", b"=yend\n", b"<html>", b"data:;base64,",
+        b"(This file must be converted with BinHex 4.0)\n:", b"-----BEGIN PGP MESSAGE-----\n", b"\x30\x80\x06\x09",
+        b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", b"\x00\x05\x16\x07", b"\xff\xfe", b"+ADw-", b"a", b"\xe9",
+    ]
+)  # fmt: skip
+MESSAGES = st.lists(FRAGMENTS | st.binary(max_size=12), max_size=60).map(b"".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MESSAGES)
+def test_nothing_escapes_and_the_budget_holds(body: bytes) -> None:
+    for message in (body, multipart(body, boundary=b"b1"), HEADER + body):
+        budget = Budget(Limits(bytes_floor=200_000, bytes_ratio=1, parts=100), len(message))
+        parsed = parse(message, budget)
+        assert all(part.path for part in parsed.parts)
+        overrun = budget.bytes_out > budget.bytes_bound or budget.parts > 100
+        assert not overrun or any(f.verdict is Verdict.LIMIT for f in parsed.findings)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([*structure.cases()][:300:7]), st.integers(0, 2000), st.binary(max_size=6), st.booleans())
+def test_damaged_hostile_mail_never_raises(case: structure.Case, place: int, patch: bytes, cut: bool) -> None:
+    message = case.message[:20_000]
+    place %= len(message)
+    take_apart(message[:place] + patch + (b"" if cut else message[place + len(patch) :]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(MESSAGES)
+def test_a_mapped_file_reads_like_bytes(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
+    message = multipart(body, boundary=b"b1")
+    path: Path = tmp_path_factory.mktemp("mapped") / "message"
+    path.write_bytes(message)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        ours = parse(mapped, Budget(Limits(), len(message)))
+        assert [(p.path, p.names, bytes(p.data)) for p in ours.parts] == [
+            (p.path, p.names, bytes(p.data)) for p in take_apart(message).parts
+        ]
+        ours.parts.clear()
+
+
+GROWING: dict[str, Callable[[int], bytes]] = {
+    "plain": lambda n: single(b"Content-Type: text/plain\n", b"word\n" * n),
+    "base64": lambda n: attached(b"a.bin", bytes(n * 5)),
+    "nested-messages": lambda n: single(b"Content-Type: message/rfc822\n", b"From: a\nTo: b\n\n" + b"word\n" * n),
+    "two-boundaries": lambda n: single(b"Content-Type: multipart/mixed; boundary=a; boundary=b\n", b"word\n" * n),
+    "two-encodings": lambda n: single(b"Content-Transfer-Encoding: base64,\n", b"AAAA\n" * n),
+    "bare-cr": lambda n: single(b"Content-Type: text/plain\n", b"wor\r\n\r" * n),
+    "uuencode": lambda n: single(b"", encodings.uuencode(bytes(n * 5), b"a.bin")),
+    "html": lambda n: single(b"Content-Type: text/html\n", b"<html>" + b"data:,abcd'\n" * min(n, 300) + b"word\n" * n),
+}
+
+
+@pytest.mark.parametrize("shape", GROWING, ids=str)
+def test_twice_the_message_is_at_most_twice_the_work(shape: str) -> None:
+    """Work is counted in bytes that came out of decoders, not in seconds."""
+
+    def work(size: int) -> int:
+        message = GROWING[shape](size)
+        budget = Budget(Limits(bytes_out=10**9, bytes_ratio=10**6), len(message))
+        parse(message, budget)
+        return budget.bytes_out
+
+    small, large = work(20_000), work(40_000)
+    assert 0 < small < large <= small * 2.1
+
+
+@pytest.mark.parametrize("name", ["nested-odd", "many-odd"])
+def test_readings_of_readings_are_bounded(name: str) -> None:
+    """Each level doubles the readings; a walk that followed all of them would never end."""
+    if name == "nested-odd":
+        level = b"Content-Type: multipart/mixed; boundary=n%d; boundary=m%d\n\n--n%d\n\n--m%d\n"
+        message = HEADER + b"".join(level % (i, i, i, i) for i in range(55))
+    else:
+        part = b"--b\nContent-Type: multipart/mixed; boundary=a; boundary=c\n\n--a\n\nx\n--c\n\ny\n"
+        message = single(b"Content-Type: multipart/mixed; boundary=b\n", part * 500)
+    budget = Budget(Limits(), len(message))
+    parsed = parse(message, budget)
+    assert any(f.verdict in (Verdict.LIMIT, Verdict.AMBIGUOUS) for f in parsed.findings)
+    assert budget.parts <= 2001
+    assert len(parsed.parts) <= 4000
+
+
+@pytest.mark.parametrize(
+    ("limit", "message", "code"),
+    [
+        ("bytes_out", attached(b"a.bin", bytes(50_000)), "bytes"),
+        ("parts", multipart(*[b"\nx"] * 30), "parts"),
+        ("mime_depth", structure.HEADER + structure.nested(b"\nx", 20), "depth"),
+    ],
+)
+def test_a_limit_is_a_finding_and_what_was_read_is_kept(limit: str, message: bytes, code: str) -> None:
+    parsed = take_apart(message, **{limit: 10})
+    assert [f.code for f in parsed.findings if f.verdict is Verdict.LIMIT] == [code]
+    assert parsed.subject == "the papers"
+    assert code not in codes(take_apart(message))
