@@ -61,7 +61,7 @@ def single(fields: bytes, body: bytes) -> bytes:
 def multipart(*parts: bytes, boundary: bytes = b"=_b1", subtype: bytes = b"mixed") -> bytes:
     """A message of several parts; each is a whole entity: header lines, empty line, body."""
     body = b"".join(b"--" + boundary + b"\n" + part + b"\n" for part in parts)
-    field = b'Content-Type: multipart/' + subtype + b'; boundary="' + boundary + b'"\n'
+    field = b"Content-Type: multipart/" + subtype + b'; boundary="' + boundary + b'"\n'
     return single(field, b"This is a multi-part message.\n" + body + b"--" + boundary + b"--\n")
 
 

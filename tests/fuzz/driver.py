@@ -62,7 +62,7 @@ def main(target: Target, seeds: Sequence[bytes], tokens: Sequence[bytes]) -> int
 
 
 def _guided(target: Target, runs: int, seconds: float) -> int:
-    import atheris  # type: ignore[import-not-found]
+    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     atheris.instrument_all()
     atheris.Setup([sys.argv[0], f"-runs={runs}", f"-max_total_time={int(seconds)}"], target)

@@ -6,21 +6,54 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "roles/scanner/files"))
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import driver
 from gatescan.budget import Budget, Limits
 from gatescan.mime import parse
 from gatescan.model import Verdict
 
+from tests.fuzz import driver
+
 TOKENS = (
-    b"\n", b"\n\n", b"\r", b"\r\n", b"\0", b" ", b"\t", b'"', b"(", b")", b";", b"\\", b"=", b"--", b"--=_b1", b"--b1--\n",
-    b"Content-Type: ", b"Content-Transfer-Encoding: base64\n", b"multipart/mixed; boundary=b1", b"boundary=", b"; name=",
-    b"filename*0*=", b"utf-8''", b"=?utf-8?b?", b"?=", b"begin 644 a\n", b"=ybegin name=a\n", b"<script", b"data:;base64,",
-    b"message/rfc822", b"application/pkcs7-mime", b"\x24\x80", b"\xa0\x80", b"\x04\x81\xff", b"\x90\xff", b"+ADw-", b"&#97;",
-)  # fmt: skip
+    b"\n",
+    b"\n\n",
+    b"\r",
+    b"\r\n",
+    b"\0",
+    b" ",
+    b"\t",
+    b'"',
+    b"(",
+    b")",
+    b";",
+    b"\\",
+    b"=",
+    b"--",
+    b"--=_b1",
+    b"--b1--\n",
+    b"Content-Type: ",
+    b"Content-Transfer-Encoding: base64\n",
+    b"multipart/mixed; boundary=b1",
+    b"boundary=",
+    b"; name=",
+    b"filename*0*=",
+    b"utf-8''",
+    b"=?utf-8?b?",
+    b"?=",
+    b"begin 644 a\n",
+    b"=ybegin name=a\n",
+    b"<script",
+    b"data:;base64,",
+    b"message/rfc822",
+    b"application/pkcs7-mime",
+    b"\x24\x80",
+    b"\xa0\x80",
+    b"\x04\x81\xff",
+    b"\x90\xff",
+    b"+ADw-",
+    b"&#97;",
+)
 SLOW = 5.0
 """Seconds of CPU for at most some 50 KB, far beyond anything that is linear."""
 

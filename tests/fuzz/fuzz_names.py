@@ -6,22 +6,59 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "roles/scanner/files"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import driver
 from gatescan import names
 from gatescan.mime import parameters
 
+from tests.fuzz import driver
+
 SAMPLES = (
-    b'attachment; filename="a.exe"', b"attachment; filename*0*=utf-8'en'a%2E; filename*1=exe", b"a.txt.{3050F4D8-98B5-11CF-BB82-00AA00BDCE0B}",
-    b'text/plain; name="=?utf-8?q?a=2Eexe?= =?utf-8?b?LmV4ZQ==?="', b"../../a.exe::$DATA", b"aaa@bbb.com; ccc.zip", b"a&#46;exe%2e",
-    "\u202egpj.exe\uff0e\uff45".encode(), b"text/plain; (a(b)c) boundary((c))=\"x\\\"y\"; x:y=1",
-)  # fmt: skip
+    b'attachment; filename="a.exe"',
+    b"attachment; filename*0*=utf-8'en'a%2E; filename*1=exe",
+    b"a.txt.{3050F4D8-98B5-11CF-BB82-00AA00BDCE0B}",
+    b'text/plain; name="=?utf-8?q?a=2Eexe?= =?utf-8?b?LmV4ZQ==?="',
+    b"../../a.exe::$DATA",
+    b"aaa@bbb.com; ccc.zip",
+    b"a&#46;exe%2e",
+    "\u202egpj.exe\uff0e\uff45".encode(),
+    b'text/plain; (a(b)c) boundary((c))="x\\"y"; x:y=1',
+)
 TOKENS = (
-    b"%2e", b"%", b"&#", b"&period;", b"=?", b"?=", b"=?utf-7?q?", b"=?utf-8?b?", b"'", b"''", b";", b":", b"/", b"\\", b'"', b"(",
-    b")", b"=", b"*", b"*0*=", b"; name*1=", b"\0", b".", b" ", b"\n ", b"\t", b"{", b"}", b"a", b"\xe2\x80\xae", b"\xff", b"exe",
-)  # fmt: skip
+    b"%2e",
+    b"%",
+    b"&#",
+    b"&period;",
+    b"=?",
+    b"?=",
+    b"=?utf-7?q?",
+    b"=?utf-8?b?",
+    b"'",
+    b"''",
+    b";",
+    b":",
+    b"/",
+    b"\\",
+    b'"',
+    b"(",
+    b")",
+    b"=",
+    b"*",
+    b"*0*=",
+    b"; name*1=",
+    b"\0",
+    b".",
+    b" ",
+    b"\n ",
+    b"\t",
+    b"{",
+    b"}",
+    b"a",
+    b"\xe2\x80\xae",
+    b"\xff",
+    b"exe",
+)
 SLOW = 2.0
 
 

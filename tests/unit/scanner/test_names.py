@@ -114,8 +114,7 @@ def test_names_that_are_fine(name: str) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(
-    st.text(max_size=400)
-    | st.lists(st.sampled_from(list("=?%&#;:.\\/'\" \0\u202ea2e") + ["=?utf-8?q?", "?="])).map("".join)
+    st.text(max_size=400) | st.lists(st.sampled_from([*"=?%&#;:.\\/'\" \0\u202ea2e", "=?utf-8?q?", "?="])).map("".join)
 )
 def test_any_name_is_read_and_its_variants_are_stable(name: str) -> None:
     variants = names.variants([name])

@@ -18,7 +18,8 @@ _DATA_URL = re.compile(rb"data:\s{0,20}([a-z0-9.+/;=\"'_-]{0,200}?)(;\s{0,9}base
 _DOWNLOAD = re.compile(rb"\bdownload\s{0,9}=\s{0,9}[\"']?([^\"'<>\s]{1,255})", re.I)
 _LITERAL = re.compile(rb"[\"'`](TV[opqr][A-Za-z0-9+/=]{60,}+|UEsD[A-Za-z0-9+/=]{60,}+|Rar!|UmFy[A-Za-z0-9+/=]{60,}+)")
 _ENCODED_LETTER = re.compile(rb"&#(?:x0{0,9}[4-7][0-9a-f]|0{0,9}(?:6[5-9]|[7-9][0-9]|1[01][0-9]|12[0-2]))\b", re.I)
-_UTF7_TAG = re.compile(rb"\+ADw[-A]|\+ADwA")
+_UTF7_TAG = b"+ADw"
+"""`<` in UTF-7."""
 _ACTIVE = re.compile(
     rb"<script|\bon(?:load|click|mouseover|error|begin|focus)\s{0,9}=|javascript:|<foreignobject", re.I
 )
@@ -56,9 +57,9 @@ def plain_bytes(data: bytes, charset: str) -> tuple[bytes, bool]:
         wide = declared
     if not wide and data[:64].count(0) >= 16:
         wide = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
-    if not wide and (b"utf-7" in data[:1024].lower() or _UTF7_TAG.search(data)):
+    if not wide and (b"utf-7" in data[:1024].lower() or _UTF7_TAG in data):
         meta = _META_CHARSET.search(data, 0, 4096)
-        if _UTF7_TAG.search(data) or (meta and codec(meta[1].decode("ascii")) == "utf-7"):
+        if _UTF7_TAG in data or (meta and codec(meta[1].decode("ascii")) == "utf-7"):
             wide = "utf-7"
     if not wide:
         return data, False

@@ -98,7 +98,7 @@ def _quoted_printable(body: Buffer, is_text: bool, budget: Budget) -> tuple[list
     raw = bytes(body)
     if b"=" not in raw:
         return [raw], False
-    if _QP_SOFT_BLANK.search(raw):
+    if (b"= " in raw or b"=\t" in raw) and _QP_SOFT_BLANK.search(raw):
         raw = _QP_SOFT_BLANK.sub(b"=", raw)
     if b"\r" in raw:
         raw = _QP_BARE_CR.sub(b"=\n", raw)
