@@ -8,11 +8,12 @@ It stops by itself at either bound, and fails loudly on the first input that mak
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+
+from tests.fuzz import guided
 
 Target = Callable[[bytes], None]
 
@@ -45,8 +46,8 @@ def main(target: Target, seeds: Sequence[bytes], tokens: Sequence[bytes]) -> int
     parser.add_argument("--seconds", type=float, default=120, help="time to stop after")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random mutations")
     options = parser.parse_args()
-    if importlib.util.find_spec("atheris"):
-        return _guided(target, options.runs, options.seconds)
+    if guided.AVAILABLE:
+        return guided.run(target, seeds, options.runs, options.seed, largest=20_000)
     print("atheris is not installed: random mutation, not guided by coverage")
     source, end, done = random.Random(options.seed), time.monotonic() + options.seconds, 0
     while done < options.runs and time.monotonic() < end:
@@ -58,13 +59,4 @@ def main(target: Target, seeds: Sequence[bytes], tokens: Sequence[bytes]) -> int
             raise
         done += 1
     print(f"{done} inputs, none failed")
-    return 0
-
-
-def _guided(target: Target, runs: int, seconds: float) -> int:
-    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
-
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], f"-runs={runs}", f"-max_total_time={int(seconds)}"], target)
-    atheris.Fuzz()
     return 0
