@@ -361,7 +361,7 @@ def test_doctor_sees_a_full_quarantine_and_notices_that_nobody_sends(healthy: de
     hold(healthy, desk.EXE)
     healthy.change(quarantine={"max_messages": 1})
     event = notify.Event(1.0, "id", "policy", "why", "from", "subject", "inbound", "quarantine", admin=True)
-    notify.spool(healthy.config, event)
+    notify.Spool(healthy.config).put(event)
     found = examined(say)[1]
     assert found["quarantine"] == "broken" and found["notices"] == "warning"
 

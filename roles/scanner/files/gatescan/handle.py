@@ -58,6 +58,7 @@ class Services:
     journal: Journal
     quarantine: Quarantine
     counters: metrics.Counters
+    notices: notify.Spool
     engines: Sequence[Engine] = ()
     rules: RuleSet | None = None
     _rules_seen: FileState = ABSENT
@@ -72,6 +73,7 @@ class Services:
             journal=Journal(config.journal, versions),
             quarantine=Quarantine(config.quarantine),
             counters=metrics.Counters(config.journal.counters),
+            notices=notify.Spool(config),
             engines=engines,
             rules=loaded,
             _rules_seen=loaded.file_state if loaded else ABSENT,
@@ -284,7 +286,7 @@ def _tell(
         admin=admin,
         recipients=recipients,
     )
-    spooled = notify.spool(config, event)
+    spooled = services.notices.put(event)
     services.counters.add("gatescan_notices_spooled_total" if spooled else "gatescan_notices_dropped_total")
 
 

@@ -34,6 +34,8 @@ RECIPIENTS_BOUND = 100
 """Local recipients of one message that hear of it; a mail to thousands must not become thousands of mails."""
 EVENTS_BOUND = 20_000
 """Events that one run takes on, so that its memory is bounded; the next run takes the rest."""
+COUNT_EVERY = 5.0
+"""Seconds between two counts of the events that wait: in an outbreak there are many, and each count reads them all."""
 _STATE = "sent.json"
 
 
@@ -73,17 +75,28 @@ def is_local(config: Config, address: str) -> bool:
     return bool(domain) and any(covers(pattern, domain) for pattern in config.local_domains)
 
 
-def spool(config: Config, event: Event) -> bool:
-    """Put an event where `gatescan notify` finds it; False when too many wait already. May raise OSError.
+class Spool:
+    """The directory where `gatescan notify` finds the events, as a worker sees it."""
 
-    Not synced: a notice that a power cut destroys is a pity, the message itself is in quarantine.
-    """
-    directory = config.notices_spool
-    name = f"{event.time:.6f}-{os.getpid()}-{os.urandom(2).hex()}.json"
-    if sum(1 for _ in os.scandir(directory)) >= config.notices.max_pending:
-        return False
-    _write(directory / name, event)
-    return True
+    def __init__(self, config: Config) -> None:
+        self.directory = config.notices_spool
+        self.bound = config.notices.max_pending
+        self._count = 0
+        self._counted = -COUNT_EVERY
+
+    def put(self, event: Event) -> bool:
+        """Add an event; False when too many wait already. May raise OSError.
+
+        Not synced: a notice that a power cut destroys is a pity, the message itself is in quarantine.
+        """
+        if time.monotonic() - self._counted >= COUNT_EVERY:
+            self._count = sum(1 for _ in os.scandir(self.directory))
+            self._counted = time.monotonic()
+        if self._count >= self.bound:
+            return False
+        self._count += 1
+        _write(self.directory / f"{event.time:.6f}-{os.getpid()}-{os.urandom(2).hex()}.json", event)
+        return True
 
 
 def _write(path: Path, event: Event) -> None:
