@@ -30,9 +30,9 @@ from gatescan.quarantine import Entry, Quarantine, QuarantineError
 from gatescan.text import printable
 
 DESCRIPTION = """\
-Held messages lie in a Maildir, byte for byte as they came. A release gives one to the recipients that it was
-sent to, past the scanner, once; it is written to the journal. An ID may be
-shortened to its beginning or its end."""
+Held messages lie in a Maildir, byte for byte as they came. A release gives one to the recipients that it
+was sent to, past the scanner, once; it is written to the journal. An ID may be shortened to its beginning
+or its end."""
 
 EPILOG = """\
 examples:
