@@ -19,7 +19,7 @@ def zone_server_files(zones: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def sysusers(users: Iterable[Mapping[str, Any]], groups: Iterable[Mapping[str, Any]]) -> str:
-    """Return a sysusers.d file that makes groups (name, gid) and users (name, uid, group, home) with fixed numbers.
+    """Return a sysusers.d file that makes groups (name, gid) and users (name, uid, gid, home) with fixed numbers.
 
     Raises AnsibleFilterError when a number or a name is given twice with different meanings.
     """
@@ -31,7 +31,7 @@ def sysusers(users: Iterable[Mapping[str, Any]], groups: Iterable[Mapping[str, A
             if holder != item["name"]:
                 raise AnsibleFilterError(f"{kind} {item['name']}: {key} {item[key]} is {holder}'s already")
     lines += [f"g {group['name']} {group['gid']}" for group in groups]
-    lines += [f'u {user["name"]} {user["uid"]}:{user["group"]} "Gatewright" {user["home"]}' for user in users]
+    lines += [f'u {user["name"]} {user["uid"]}:{user["gid"]} "Gatewright" {user["home"]}' for user in users]
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from lab import hosts, images, machine
+from lab import artifacts, hosts, images, machine
 from lab.topology import CACHE, HOSTS, KEY, NUMBER, select
 
 
@@ -40,6 +40,8 @@ def bring_up(names: list[str], internal: bool) -> None:
     """Build images, start hosts, and say how long it took."""
     wanted = select(names)
     started = time.monotonic()
+    artifacts.assemble()
+    artifacts.warn()
     for host in wanted:
         if images.ensure(host):
             print(f"image of {host.name}: {images.reference(host)}", flush=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.machine import LabError, run
 from lab.images import reference
-from lab.topology import HOSTS, NET4, NET6, NETWORK, Host
+from lab.topology import HOSTS, NET4, NET6, NETWORK, NUMBER, Host
 
 BOOT_SECONDS = 120
 
@@ -47,7 +47,8 @@ def start(host: Host, uplink: bool = False) -> None:
     if runs_present_image(host):
         return
     run("podman", "rm", "--force", "--ignore", host.container)
-    network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6}"
+    # a fixed MAC: after a reboot the neighbours still know it
+    network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6},mac=92:d0:00:00:{NUMBER:02x}:{host.octet:02x}"
     run(
         "podman", "run", "--detach", "--name", host.container, "--hostname", host.fqdn,
         "--network", network, *(["--network", "podman"] if uplink else []),
@@ -147,13 +148,24 @@ def up(hosts: list[Host], internal: bool = False) -> None:
             configure_mail(host)
 
 
+def remove(container: str) -> None:
+    """Remove a container, also one that its restart policy is just bringing back (podman then refuses the first time)."""
+    for attempt in range(3):
+        try:
+            run("podman", "rm", "--force", "--ignore", "--time", "0", container)
+            return
+        except LabError:
+            if attempt == 2:
+                raise
+
+
 def down() -> list[str]:
     """Remove this lab's hosts and network; return what was removed."""
     pattern = f"^{NETWORK}-"
     listed = json.loads(run("podman", "ps", "--all", "--format", "json", "--filter", f"name={pattern}") or "[]")
     names = sorted(item["Names"][0] for item in listed or [])
-    if names:
-        run("podman", "rm", "--force", "--time", "1", *names)
+    for name in names:
+        remove(name)
     if network_exists():
         run("podman", "network", "rm", "--force", NETWORK)
     return names
