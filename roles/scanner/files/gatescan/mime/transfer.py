@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import io
 import re
 
 from gatescan.budget import Budget
@@ -52,11 +53,21 @@ def decode(body: Buffer, encoding: str, is_text: bool, budget: Budget) -> tuple[
 
 
 def _strict_base64(body: Buffer) -> bytes | None:
-    """`body` decoded if all decoders agree on it, else None."""
-    try:
-        return binascii.a2b_base64(bytes(body).translate(None, _WHITE), strict_mode=True)
-    except binascii.Error:
-        return None
+    """`body` decoded if all decoders agree on it, else None. Holds no second copy of a large body."""
+    out = io.BytesIO()
+    carry, padded = b"", False
+    for start in range(0, len(body), COPIED):
+        chunk = carry + bytes(body[start : start + COPIED]).translate(None, _WHITE)
+        whole = len(chunk) if start + COPIED >= len(body) else len(chunk) // 4 * 4
+        groups, carry = chunk[:whole], chunk[whole:]
+        if padded and chunk:
+            return None
+        padded = groups.endswith(b"=")
+        try:
+            out.write(binascii.a2b_base64(groups, strict_mode=True))
+        except binascii.Error:
+            return None
+    return out.getvalue()
 
 
 def _base64(body: Buffer, is_text: bool, budget: Budget) -> tuple[list[Buffer], bool]:
