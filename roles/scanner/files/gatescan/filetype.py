@@ -41,7 +41,7 @@ BY_LIBARCHIVE = frozenset(
 ARCHIVES = STREAMS | BY_LIBARCHIVE | {"zip"}
 """Everything that is opened and is no document."""
 
-DOCUMENTS = frozenset(("ole", "msi", "pdf", "rtf", "tnef", "onenote", "office-xml"))
+DOCUMENTS = frozenset(("ole", "msi", "pdf", "rtf", "tnef", "onenote", "office-xml", "activemime"))
 """Documents that may carry other files or macros."""
 
 IMAGES = frozenset(("png", "jpeg", "gif", "bmp", "webp", "tiff", "icon", "svg"))
@@ -78,6 +78,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
     (b"%PDF-", "pdf"),
     (b"{\\rt", "rtf"),
+    (b"ActiveMime", "activemime"),
     (b"\x78\x9f\x3e\x22", "tnef"),
     (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "onenote"),
     (b"\x7fELF", "elf"),

@@ -9,7 +9,7 @@ from gatescan import filetype
 from gatescan.budget import Budget, LimitReached
 from gatescan.model import Part, Verdict
 from gatescan.unpack import packages, zipread
-from gatescan.unpack.common import Unavailable, note, unopenable
+from gatescan.unpack.common import Unavailable, inflate, make, note, unopenable
 
 Reader = Callable[[Part, bytes, Budget], Iterator[Part]]
 
@@ -29,6 +29,8 @@ _ARCHIVE_TYPE = re.compile(
 _CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail"}) - {"pdf"}
 """Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, silently."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
+_TRIALS = 8
+"""Places with an archive's mark that are tried in a program, which is against policy by itself."""
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
 
 
@@ -102,7 +104,9 @@ def _self_extracting(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The archive behind a program's own code. The mark may be part of the code too: then it is no archive."""
     for mark in _SELF_EXTRACTING:
         at = data.find(mark, 2)
-        while at >= 0:
+        for _ in range(_TRIALS):
+            if at < 0:
+                break
             inner = filetype.kind(memoryview(data)[at:])
             trial = Part(part.path, part.names, "", b"", part.depth)
             opened = False
@@ -113,7 +117,7 @@ def _self_extracting(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
                 _say_face(part, part.kind, inner)
                 part.findings += trial.findings
                 return
-            at = data.find(mark, at + 4) if budget.bytes_left else -1
+            at = data.find(mark, at + 4)
             budget.tick()
 
 
@@ -165,6 +169,14 @@ def _onenote(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     return onenote.members(part, data, budget)
 
 
+def _active_mime(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """The macro project of a document that was saved as a web page or as XML: a packed compound file."""
+    note(part, Verdict.POLICY, "macro", "the macro project of a document")
+    content, _, _ = inflate(data[50:], budget, 15)
+    if content:
+        yield make(part, budget, (), content)
+
+
 def _office_xml(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """An Office document as one XML file: its macro project is in base64 (`ActiveMime` or a compound file)."""
     if b"QWN0aXZlTWltZQ" in data or b'macrosPresent="yes"' in data or b"vbaProject" in data:
@@ -183,4 +195,5 @@ _READERS: dict[str, Reader] = {
     "tnef": _tnef,
     "onenote": _onenote,
     "office-xml": _office_xml,
+    "activemime": _active_mime,
 }

@@ -183,13 +183,13 @@ def _powerpoint(part: Part, budget: Budget, stream: bytes) -> Iterator[Part]:
     """Compressed compound files among the records of a presentation: its macros and embedded objects."""
     at = stream.find(b"\x11\x10")
     while at >= 2:
-        instance, _, size = struct.unpack_from("<HHL", stream.ljust(at + 6, b"\x00"), at - 2)
-        body = stream[at + 6 : at + 6 + size]
-        if instance == 0x10 and body[4:5] == b"\x78":
-            out, _, _ = common.inflate(body[4:], budget, 15)
+        instance, _, size = struct.unpack("<HHL", stream[at - 2 : at + 6].ljust(8, b"\x00"))
+        if instance == 0x10 and stream[at + 10 : at + 11] == b"\x78":
+            out, _, _ = common.inflate(memoryview(stream)[at + 10 : at + 6 + size], budget, 15)
             if out.startswith(b"\xd0\xcf\x11\xe0"):
                 yield make(part, budget, (), out)
-        elif instance == 0 and body.startswith(b"\xd0\xcf\x11\xe0"):
+        elif instance == 0 and stream.startswith(b"\xd0\xcf\x11\xe0", at + 6):
+            body = stream[at + 6 : at + 6 + size]
             budget.spend(len(body))
             yield make(part, budget, (), body)
         budget.tick()

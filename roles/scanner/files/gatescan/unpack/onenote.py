@@ -11,7 +11,9 @@ from gatescan.model import Part
 from gatescan.unpack.common import make, spend_within, unique
 
 _FILE_DATA = bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac")
-_NAME = re.compile(rb"(?:[^\x00-\x1f\"*/:<>?\\|]\x00){1,120}\.\x00(?:[A-Za-z0-9]\x00){1,8}(?=\x00\x00)")
+_TEXT = re.compile(rb"(?:[^\x00-\x1f\"*/:<>?\\|]\x00){3,300}+")
+"""A run of UTF-16 without what no file name has; possessive, so that the cost stays linear."""
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 _NAMES_MAX = 200
 
 
@@ -30,8 +32,8 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
         at = data.find(_FILE_DATA, at + 16)
     names: tuple[str, ...] = ()
     if any(filetype.kind(blob) not in filetype.IMAGES for blob in blobs):
-        found = (match.group().decode("utf-16-le", "replace") for match in _NAME.finditer(data))
-        names = unique(*found)[:_NAMES_MAX]
+        found = (match.group().decode("utf-16-le", "replace") for match in _TEXT.finditer(data))
+        names = unique(*(text for text in found if _SUFFIX.search(text)))[:_NAMES_MAX]
     for blob in blobs:
         image = filetype.kind(blob) in filetype.IMAGES
         yield make(part, budget, () if image else names, blob)

@@ -19,8 +19,9 @@ _ODF_MACRO = re.compile(
     r"full-path\s*=\s*[\"'](?:Basic|Scripts)/[^\"']+\.(?!xml)\w+[\"']|full-path\s*=\s*[\"']Basic/"
     r"(?![^\"']*script-l[bc]\.xml)[^\"']+\.xml[\"']"
 )
-_RELATION = re.compile(r"<(?:\w+:)?Relationship\b([^>]*)>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"(\w+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_RELATION = re.compile(r"<(?:\w{1,40}:)?Relationship\b([^<>]*)", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"\b(\w{1,40})\s*=\s*(?:\"([^\"]*)(?:\"|\Z)|'([^']*)(?:'|\Z))")
+"""An unclosed value goes on to the end, so that it is looked at once only."""
 _REMOTE = re.compile(
     r"\s*(?:(?!file:)[a-z][a-z0-9+.-]+:|file:/*(?:\\\\|//)?(?![/\\]*[a-z]:|[/\\]*[^/\\]*$)|\\\\|//)",
     re.IGNORECASE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -71,8 +72,10 @@ class _Document:
     def object_streams(self) -> list[bytes]:
         """What is written in compressed object streams."""
         texts: list[bytes] = []
-        for found in _OBJECT_STREAM.finditer(self._data):
+        for found in itertools.islice(_OBJECT_STREAM.finditer(self._data), _STREAMS_MAX + 1):
+            self._budget.tick()
             if len(texts) >= _STREAMS_MAX:
+                self._too_many("object streams")
                 break
             if (text := self._stream_around(found.start())) is not None:
                 texts.append(text)
@@ -103,12 +106,16 @@ class _Document:
         names: list[str] = []
         for text in texts:
             locked = self._key is not None and text is self._data
-            for found in _FILES.finditer(text):
+            for count, found in enumerate(_FILES.finditer(text)):
+                if count >= _STREAMS_MAX:
+                    self._too_many("file specifications")
+                    break
+                self._budget.tick()
                 for reference in _REFERENCE.finditer(found.group(1) or b""):
                     wanted.add(int(reference.group(1)))
                 window = _object_around(text, found.start())
                 names += self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
-            for found in _NAME_TREE.finditer(text):
+            for found in itertools.islice(_NAME_TREE.finditer(text), _STREAMS_MAX):
                 leaf = text[found.end() : found.end() + _DICTIONARY_MAX].partition(b"]")[0]
                 names += self._strings(STRING.findall(leaf), found.start() if locked else -1)
         return wanted, unique(*names)[:200]
@@ -127,9 +134,13 @@ class _Document:
 
     def _stream_start(self, place: int) -> int | None:
         """Where the stream of the object that `place` lies in begins."""
-        end = self._data.find(b"endobj", place)
-        found = _STREAM.search(self._data, place, end if end >= 0 else len(self._data))
-        return found.end() if found and found.start() - place < _DICTIONARY_MAX else None
+        limit = place + _DICTIONARY_MAX
+        end = self._data.find(b"endobj", place, limit)
+        found = _STREAM.search(self._data, place, end if end >= 0 else limit)
+        return found.end() if found else None
+
+    def _too_many(self, what: str) -> None:
+        note(self._part, Verdict.LIMIT, "pdf-objects", f"more than {_STREAMS_MAX} {what}")
 
     def _stream_around(self, place: int) -> bytes | None:
         """The decoded stream of the object that `place` lies in; None, with a finding, when it can't be decoded."""

@@ -24,7 +24,8 @@ _STREAMS_MAX = 1000
 def members(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
     """The one member: streams that follow one another belong together. Raises LimitReached."""
     names: list[str] = []
-    out = bytearray()
+    blocks: list[bytes] = []
+    size = 0
     rest: bytes = data
     ended = True
     count = 0
@@ -36,19 +37,21 @@ def members(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part
             decoder = common.bzip2_decoder() if kind == "bzip2" else common.xz_decoder()
             block, rest, ended = common.decompress(decoder, rest, budget)
         count += 1
-        out += block
+        blocks.append(block)
+        size += len(block)
         budget.tick()
-        if len(out) > common.MEMBER_MAX:
+        if size > common.MEMBER_MAX:
             too_big(part, "")
             return
         if not ended:
             break
-    if not ended and not out:
+    if not ended and not size:
         unopenable(part, f"a damaged file of type {kind}")
         return
     if not ended:
         note(part, Verdict.AMBIGUOUS, f"{kind}-damaged", "packed data that is damaged or cut off")
-    yield make(part, budget, unique(*names, *stripped(part.names, _SUFFIXES[kind])), bytes(out))
+    content = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    yield make(part, budget, unique(*names, *stripped(part.names, _SUFFIXES[kind])), content)
     yield from _trailing(part, rest, budget, kind)
 
 

@@ -118,7 +118,9 @@ def _properties(value: bytes) -> Iterator[tuple[int, int, bytes]]:
             if many or base in _VARIABLE:
                 (values,) = struct.unpack_from("<L", value, at)
                 at += 4
-            for _ in range(min(values, _VALUES_MAX)):
+            for _ in range(values):
+                if at >= len(value):
+                    return
                 if base in _VARIABLE:
                     (size,) = struct.unpack_from("<L", value, at)
                     at += 4
