@@ -210,7 +210,7 @@ def load(path: Path | None = None) -> Config:
 
 def parse(data: object) -> Config:
     """Make a Config of decoded JSON; raise ConfigError for what is unknown or of the wrong type."""
-    config = _build(Config, data, "")
+    config = build(Config, data, "")
     config.actions.check()
     if config.daemon.workers < 1:
         raise ConfigError("daemon.workers", "at least 1")
@@ -227,7 +227,8 @@ def _hints(cls: typing.Hashable) -> dict[str, typing.Any]:
     return typing.get_type_hints(cls)
 
 
-def _build(cls: type[_T], data: object, where: str) -> _T:
+def build(cls: type[_T], data: object, where: str) -> _T:
+    """Make a `cls`, a data class, of decoded JSON; `where` is its key, for ConfigError."""
     if not isinstance(data, dict):
         raise ConfigError(where, f"an object is needed here, not {_kind(data)}")
     hints = _hints(typing.cast(typing.Hashable, cls))
@@ -240,7 +241,7 @@ def _build(cls: type[_T], data: object, where: str) -> _T:
 def _convert(hint: typing.Any, value: object, where: str) -> object:
     """`value` as the type that the data class declares; the few shapes that the configuration uses."""
     if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
+        return build(typing.cast(type, hint), value, where)
     origin = typing.get_origin(hint)
     if origin is tuple:
         if not isinstance(value, list):

@@ -72,10 +72,12 @@ class Inheritance:
 
 
 def load_handler(config: Config) -> Handler:
-    """Import all that a message may need, so that the workers share it, and load the rules."""
+    """Import all that a message may need, so that the workers share it, load the rules, and set up the engines."""
     from gatescan import handle
+    from gatescan.engines.build import panel
 
-    return handle.Handler(config)
+    engines = panel(config)
+    return handle.Handler(config, (engines,) if engines else ())
 
 
 def run(

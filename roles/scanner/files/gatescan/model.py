@@ -46,6 +46,7 @@ class Finding:
     detail: one line for people; may quote the sender's text, already made printable.
     part: path of the part that it was found in, such as `1.2/invoice.zip/run.exe`; empty for the whole message.
     source: the rule's line or the engine's name, where there is one.
+    action: the action that its source has for it (a spam score's); empty: the policy's action for the verdict.
     """
 
     verdict: Verdict
@@ -53,6 +54,7 @@ class Finding:
     detail: str
     part: str = ""
     source: str = ""
+    action: str = ""
 
 
 @dataclass(slots=True)

@@ -58,11 +58,11 @@ def decide(report: Report, context: Context, config: Config) -> Decision:
         verdict = _policy_name(finding)
         if not verdict:
             continue
-        action = action_for(verdict, context, config)
+        action = finding.action or action_for(verdict, context, config)
         if action not in _DELIVERED:
             return _stop(action, finding, config)
         if action == "tag":
-            tag = f"{verdict} ({finding.code})"
+            tag = f"{verdict} ({finding.code})" if not finding.action else f"{finding.code} ({finding.detail})"
             if tag not in tags:
                 tags.append(tag)
     return Decision("tag" if tags else "accept", False, 0, tags=tuple(tags))
