@@ -154,10 +154,9 @@ def test_a_cut_stream_shows_what_was_readable_and_is_ambiguous() -> None:
 
 
 def test_nothing_is_read_from_an_archive_after_a_fatal_error() -> None:
-    """libarchive 3.6.2 crashed here: the first block of a cabinet is damaged, and the second member was read."""
+    """libarchive 3.6.2 crashed here: the data of a cabinet is not where it says, and the second member was read."""
     data = bytearray(pack.cab_bytes([TEXT, PROGRAM]))
-    block = data.index(TEXT[1]) - 8
-    data[block : block + 8] = b"\x00\x00\x00\x00\xff\xff\x00\x00"
+    data[36] = 0xFF
     with _libarchive.Reader(bytes(data), ("cab",), ()) as reader:
         assert reader.next() is not None
         with pytest.raises(_libarchive.Failure):
