@@ -155,6 +155,7 @@ $pid_file = "$MYHOME/amavisd.pid"; $lock_file = "$MYHOME/amavisd.lock"; $enable_
 $mydomain = 'bench.example'; $myhostname = 'mail.bench.example';
 $inet_socket_port = {port}; $inet_socket_bind = '127.0.0.1'; @inet_acl = qw(127.0.0.1);
 $forward_method = 'smtp:[127.0.0.1]:{inner}'; $notify_method = $forward_method;
+$path = '/usr/sbin:/usr/bin:/sbin:/bin'; $file = 'file';
 $log_level = 0; $do_syslog = 0; $LOGFILE = '/dev/null';
 @bypass_spam_checks_maps = (1); @bypass_virus_checks_maps = (1);
 $MAXLEVELS = 14; $MAXFILES = 3000; $enable_dkim_verification = 0;

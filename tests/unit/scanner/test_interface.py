@@ -120,7 +120,7 @@ class Trace:
         env = {"TCPREMOTEIP": "192.0.2.1", **env}
         before = scanner.held, scanner.notices, scanner.journal, scanner.gateway.records.all
         self.sent: Sent = scanner.gateway.send(message, envelope, env=env)
-        self.held = scanner.held[len(before[0]) :] if len(scanner.held) > len(before[0]) else []
+        self.held = [message for message in scanner.held if message not in before[0]]
         self.notices = [text for text in scanner.notices if text not in before[1]]
         self.journal = scanner.journal[len(before[2]) :]
         self.queued = [record for record in scanner.gateway.records.all if record not in before[3]]
@@ -293,8 +293,17 @@ def test_78_bcc_stays_secret(running: Scanner) -> None:
     assert b"secret" not in message
     blocked = Trace(running, attachment("b.exe"), envelope)
     assert len(blocked.held) == 1
-    assert b"secret" not in blocked.held[0]
     assert "secret" not in "".join(blocked.notices)
+    # The quarantine must know all recipients; what it releases to them does not tell.
+    about, _, _ = blocked.held[0].partition(b"\n")
+    entry = json.loads(about.partition(b": ")[2])
+    known = running.gateway.records.all
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECORDS", str(running.gateway.records.directory))
+        assert running.run("quarantine", "release", entry["id"]).returncode == 0
+    (released,) = [record for record in running.gateway.records.all if record not in known]
+    assert b"secret" not in released[0]
+    assert b"Tsecret@example.com\0" in released[1]
 
 
 def test_79_what_smuggling_leaves_is_kept_as_it_is(running: Scanner) -> None:
@@ -342,11 +351,12 @@ def test_a_worker_gives_back_what_a_large_message_took(scanner: Scanner) -> None
         worker = daemon.children().pop()
         scanner.gateway.send(HARMLESS, TCPREMOTEIP="192.0.2.1")
         before = private_bytes(worker)
-        sent = scanner.gateway.send(HARMLESS + body, TCPREMOTEIP="192.0.2.1")
-        assert sent.status == 0
+        for part in (body, body[: len(body) // 2]):  # malloc likes to keep a block smaller than the last
+            sent = scanner.gateway.send(HARMLESS + part, TCPREMOTEIP="192.0.2.1")
+            assert sent.status == 0
         assert daemon.children() == {worker}
         rig.wait_until(lambda: private_bytes(worker) - before < 2_000_000, "the worker's memory is given back")
-    assert scanner.gateway.records.of(sent.pid)[0].endswith(body)
+    assert scanner.gateway.records.of(sent.pid)[0].endswith(body[: len(body) // 2])
 
 
 def private_bytes(pid: int) -> int:
