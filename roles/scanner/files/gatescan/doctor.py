@@ -13,6 +13,7 @@ from typing import Literal
 
 from gatescan import rules
 from gatescan.config import Config, ConfigError, load
+from gatescan.engines.status import statuses
 from gatescan.quarantine import Quarantine
 
 NOTICE_AGE = 3_600.0
@@ -38,7 +39,7 @@ def examine(config_path: Path | None = None) -> Iterator[Check]:
         yield Check("broken", f"configuration: {error}", "correct the inventory and run playbooks/site.yml")
         return
     yield Check("ok", "configuration")
-    for look in (_rules, _libraries, _daemon, _quarantine, _directories, _next_queue, _notices):
+    for look in (_rules, _libraries, _engines, _daemon, _quarantine, _directories, _next_queue, _notices):
         yield from _safely(look, config)
 
 
@@ -74,6 +75,27 @@ def _libraries(config: Config) -> Iterator[Check]:
     except Unavailable as error:
         advice = "install the Debian package libarchive13; until then mail with archives gets 4xx"
         yield Check("broken", f"libraries: {error}", advice)
+
+
+def _engines(config: Config) -> Iterator[Check]:
+    try:
+        found = list(statuses(config))
+    except ConfigError as error:
+        yield Check("broken", f"engines: {error}", "correct the inventory and run playbooks/site.yml")
+        return
+    if not found:
+        yield Check("ok", "engines: none is configured; rules and types alone decide")
+    for status in found:
+        if status.error:
+            yield Check("broken", f"engine {status.name}: {status.error}", status.advice)
+        elif status.stale:
+            advice = "does its updater run, and reach its server?"
+            yield Check("warning", f"engine {status.name}: signatures are {status.age:.1f} days old", advice)
+        elif status.left_alone:
+            what = f"engine {status.name}: {status.record.streak} failures in a row: {status.record.why}"
+            yield Check("warning", what, "it answers now; the next message will tell")
+        else:
+            yield Check("ok", f"engine {status.name}: {status.version}")
 
 
 def _daemon(config: Config) -> Iterator[Check]:

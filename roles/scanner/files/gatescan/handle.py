@@ -301,4 +301,6 @@ def trace_headers(config: Config, report: MessageReport, decision: Decision, con
         f"X-Qmail-Scanner: {__version__} ({summary}:RC:{relay}({peer}):. Processed in {seconds:.4f} secs)",
     ]
     lines += [f"X-Gatescan-Tag: {tag}" for tag in decision.tags]
+    if any(tag.startswith("spam (") for tag in decision.tags):
+        lines.append("X-Spam-Flag: YES")  # what mail programs and Sieve scripts look for
     return "".join(f"{printable(line, 900)}\n" for line in lines).encode("ascii", "replace")

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "rules": "build, test or list the rules of quarantine-attachments.txt",
     "quarantine": "list, show, release, delete or expire held messages",
     "notify": "send the notices that are due",
+    "engines": "the antivirus and spam scanners: versions, signatures, errors, times",
     "stats": "what was judged, in figures",
     "doctor": "is everything in place, and what to do if not",
     "test-installation": "send test messages through the gateway and see what becomes of them",

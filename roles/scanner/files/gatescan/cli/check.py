@@ -19,6 +19,7 @@ from gatescan.cli.common import (
     say,
 )
 from gatescan.context import Context
+from gatescan.engines.build import panel
 from gatescan.journal import finding_json
 from gatescan.judge import MessageReport, judge
 from gatescan.model import Buffer, Verdict
@@ -26,8 +27,8 @@ from gatescan.policy import Decision, decide
 from gatescan.text import printable
 
 DESCRIPTION = """\
-Judge messages in files ("-" is standard input) as the daemon would, without it, and without engines.
-Nothing is held, sent or written down."""
+Judge messages in files ("-" is standard input) as the daemon would, without it, and without engines
+unless --engines says so. Nothing is held, sent or written down."""
 
 EPILOG = """\
 examples:
@@ -49,6 +50,7 @@ def run(words: list[str]) -> int:
         remote_ip=options.ip,
         relayclient=options.outbound,
     )
+    asked = panel(config, keep=False) if options.engines else None
     status = EXIT_OK
     for name in options.messages:
         try:
@@ -58,7 +60,7 @@ def run(words: list[str]) -> int:
             status = EXIT_COULD_NOT
             continue
         started = time.perf_counter()
-        report = judge(data, context, loaded, config)
+        report = judge(data, context, loaded, config, (asked,) if asked else ())
         decision = decide(report, context, config)
         seconds = time.perf_counter() - started
         if options.json:
@@ -75,6 +77,7 @@ def _options(words: list[str]) -> argparse.Namespace:
     made.add_argument(
         "--rules", type=Path, metavar="FILE", help="rules as text, instead of the built ones; need no build"
     )
+    made.add_argument("--engines", action="store_true", help="ask the configured engines, too")
     made.add_argument("--parts", action="store_true", help="list all parts, also of messages that are clean")
     made.add_argument("--from", dest="sender", default="", metavar="ADDRESS", help="envelope sender")
     made.add_argument("--to", action="append", default=[], metavar="ADDRESS", help="envelope recipient")
