@@ -110,8 +110,10 @@ def test_readings_of_readings_are_bounded(name: str) -> None:
         message = single(b"Content-Type: multipart/mixed; boundary=b\n", part * 500)
     budget = Budget(Limits(), len(message))
     parsed = parse(message, budget)
-    assert {"two-boundaries", "readings"} <= codes(parsed)
-    assert budget.parts <= 2001
+    assert "two-boundaries" in codes(parsed)
+    if name == "many-odd":
+        assert "readings" in codes(parsed)
+    assert budget.parts <= 700
     assert len(parsed.parts) <= 4000
 
 

@@ -10,7 +10,7 @@ from gatescan.mime import apple, armour, markup, sealed
 from gatescan.model import Finding, Part, Verdict
 
 _MESSAGE_NAMES = (".eml", ".mht", ".mhtml", ".nws", ".mbox")
-_MESSAGE_START = re.compile(rb"(?:>?From [^\n]*\n)?(?:[!-9;-~]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*+){2}", re.ASCII)
+_MESSAGE_START = re.compile(rb"(?:>?From [^\n]*\n)?(?:[!-9;-~]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*){2}", re.ASCII)
 _MIME_LINE = re.compile(rb"^(?:mime-version|content-type|received|from|subject|date):", re.MULTILINE | re.IGNORECASE)
 _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 

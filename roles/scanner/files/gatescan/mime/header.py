@@ -16,14 +16,13 @@ MAX_HEADER_LINES = 10_000
 
 _BLANK_LINE = re.compile(rb"\n\r*\n")
 _AT_ONCE = re.compile(rb"\r*\n")
+# No possessive group, `(...)*+`, in this package: Python 3.11.2 misreads them. `[...]*+` is sound.
 # A field, or a line that a mailbox put there; the latter has no groups.
-_FIELD = re.compile(
-    rb"^(?:([!-9;-~]++)([ \t]*+):[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?|>?From [^\n]*\n)", re.MULTILINE
-)
+_FIELD = re.compile(rb"^(?:([!-9;-~]++)([ \t]*+):[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*)\n?|>?From [^\n]*\n)", re.MULTILINE)
 # The look-behind keeps runs of CR linear: only their first one starts a try.
 _FOLD = re.compile(rb"(?<!\r)\r*+\n")
 _BLANK_FOLD = re.compile(rb"\n[ \t]++\r*+(?=\n)")
-_JUNK_FIELD = re.compile(rb"^([^\n:]{1,200}):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
+_JUNK_FIELD = re.compile(rb"^([^\n:]{1,200}):([^\n]*+(?:\n[ \t][^\n]*+)*)", re.MULTILINE)
 _NOT_NAME = bytes(set(range(256)) - set(range(0x21, 0x7F)))
 _MIME_FIELD = re.compile(rb"^content-(?:type|disposition|transfer-encoding)", re.MULTILINE | re.IGNORECASE)
 _BOUNDARY_LINE = re.compile(rb"^--\S", re.MULTILINE)

@@ -16,7 +16,7 @@ _MARKUP_NAMES = (".html", ".htm", ".shtml", ".xhtml", ".svg", ".svgz", ".hta", "
 _OPENING = re.compile(rb"<(?:!doctype\s+(?:html|svg)|html|head|body|script|svg)\b", re.I)
 _DATA_URL = re.compile(rb"data:\s{0,20}([a-z0-9.+/;=\"'_-]{0,200}?)(;\s{0,9}base64\s{0,9})?,([^\"'<>)\\]*+)", re.I)
 _DOWNLOAD = re.compile(rb"\bdownload\s{0,9}=\s{0,9}[\"']?([^\"'<>\s]{1,255})", re.I)
-_LITERAL = re.compile(rb"[\"'`](TV[opqr][A-Za-z0-9+/=]{60,}+|UEsD[A-Za-z0-9+/=]{60,}+|Rar!|UmFy[A-Za-z0-9+/=]{60,}+)")
+_LITERAL = re.compile(rb"[\"'`](TV[opqr][A-Za-z0-9+/=]{60,}+|UEsD[A-Za-z0-9+/=]{60,}+|UmFy[A-Za-z0-9+/=]{60,}+)")
 _ENCODED_LETTER = re.compile(rb"&#(?:x0{0,9}[4-7][0-9a-f]|0{0,9}(?:6[5-9]|[7-9][0-9]|1[01][0-9]|12[0-2]))\b", re.I)
 _UTF7_TAG = b"+ADw"
 """`<` in UTF-7."""

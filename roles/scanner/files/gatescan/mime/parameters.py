@@ -24,17 +24,17 @@ _ORDINARY_PARAMETER = re.compile(
 _END = re.compile(rb"[; \t]*\Z")
 
 _ATTRIBUTE = rb"([^\s;=\"'()]{1,80}(?:\*[0-9]{0,9}\*?)?)\s*=\s*"
-_BY_RFC = re.compile(_ATTRIBUTE + rb'(?:"((?:[^"\\]|\\.)*+)(?:"|\Z)|([^\s;"]*+))', re.DOTALL)
+_BY_RFC = re.compile(_ATTRIBUTE + rb'(?:"((?:[^"\\]++|\\.)*)(?:"|\Z)|([^\s;"]*+))', re.DOTALL)
 _QUOTES_KEPT_PLAIN = re.compile(_ATTRIBUTE + rb'(?:"([^"]*+)"?|([^;]*+))', re.DOTALL)
 _QUOTES_UNKNOWN = re.compile(_ATTRIBUTE + rb'"?([^;"]*+)', re.DOTALL)
 # An unquoted value that goes on: `a@b.com; papers.zip` is one name, as what follows is no parameter.
-_UNQUOTED_TO_END = re.compile(_ATTRIBUTE + rb"([^\"\s;][^;]*+(?:;(?![ \t]*[\w*-]+[ \t]*=)[^;]*+)*+)", re.DOTALL)
+_UNQUOTED_TO_END = re.compile(_ATTRIBUTE + rb"([^\"\s;][^;]*+(?:;(?![ \t]*[\w*-]+[ \t]*=)[^;]*+)*)", re.DOTALL)
 _TYPE = re.compile(rb"([A-Za-z0-9!#$&^_.+-]+)[ \t]*(?:/[ \t]*([A-Za-z0-9!#$&^_.+-]+))?")
 _ADDRESS = re.compile(rb"[^@\s\"]+@[^@\s\"]+\.com", re.IGNORECASE)
 _FOLD_AND_BLANKS = re.compile(rb"(?<![ \t\r])[ \t\r]*+\n[ \t]++")
 _SECTION = re.compile(rb"([^*]+)\*(?:([0-9]{1,9})(\*?))?\Z")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_LEXEME = re.compile(rb'\\.|"(?:[^"\\]|\\.)*+"|[()]', re.DOTALL)
+_LEXEME = re.compile(rb'\\.|"(?:[^"\\]++|\\.)*"|[()]', re.DOTALL)
 
 
 class Structured(NamedTuple):

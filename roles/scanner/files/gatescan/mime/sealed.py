@@ -23,7 +23,7 @@ _COMPRESSED = _SMIME_TYPES + b"\x09"
 _MAX_NESTING = 40
 
 _ARMOUR = re.compile(
-    rb"^-----BEGIN PGP MESSAGE[^\n]{0,60}-----[ \t]*\r*\n(?:[A-Za-z][\w-]*:[^\n]*\n)*+\s*([A-Za-z0-9+/=\s]{16})",
+    rb"^-----BEGIN PGP MESSAGE[^\n]{0,60}-----[ \t]*\r*\n(?:[A-Za-z][\w-]*:[^\n]*\n)*\s*([A-Za-z0-9+/=\s]{16})",
     re.MULTILINE,
 )
 # Packets that open an encrypted message: session keys, and the encrypted data itself.
