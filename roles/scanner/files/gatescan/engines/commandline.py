@@ -41,7 +41,8 @@ class Program:
 
     command: its path and arguments; `{directory}` stands for the directory with the files, an argument `{files}`
     for their paths, one by one. codes: the meaning of exit codes. found: patterns over its output, each with a
-    group `name`; a match is a virus whatever the exit code says. sealed: patterns of what it says of
+    group `name`; a match is a virus whatever the exit code says. needed: if no virus is named, one of these must be in
+    its output. sealed: patterns of what it says of
     encrypted files; with a code of `sealed_codes`, they explain it. version: arguments that make it print its
     version. signatures: its signature files, for their age. open_input: it does not bear an empty standard input.
     """
@@ -124,7 +125,7 @@ def judge_answer(row: Program, code: int, output: str, files: SampleFiles) -> li
     meaning = row.codes(code) if code >= 0 else None
     if meaning is None and code in row.sealed_codes and any(pattern.search(output) for pattern in row.sealed):
         meaning = Verdict.ENCRYPTED
-    if meaning is None or (row.needed and not any(pattern.search(output) for pattern in row.needed)):
+    if meaning is None or (row.needed and not hits and not any(pattern.search(output) for pattern in row.needed)):
         raise _not_understood(code, output, hits)
     if hits or meaning is Verdict.CLEAN:
         return hits

@@ -200,14 +200,14 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
         "bdscan": Program(
             command=("/usr/bin/bdscan", "--action=ignore", "--no-list", _D),
             codes=listed(clean=[0], infected=[1]),
-            found=_lines(r"\binfected: (?P<name>[^\r\n]+)", r"^Infected files *: *(?!0+\s*$)(?P<name>\d+)"),
-            needed=_lines(r"^Infected files *: *\d+\s*$"),
+            found=_lines(r"\binfected: (?P<name>[^\r\n]+)"),
+            needed=_lines(r"^Infected files *: *0+\s*$"),
         ),
         "bdc": Program(
             command=("/opt/bdc/bdc", "--arc", "--mail", _D),
             codes=listed(clean=[0], infected=[1]),
-            found=_lines(r"\binfected: (?P<name>[^\r\n]+)", r"^Infected files *: *(?!0+\s*$)(?P<name>\d+)"),
-            needed=_lines(r"^Infected files *: *\d+\s*$"),
+            found=_lines(r"\binfected: (?P<name>[^\r\n]+)"),
+            needed=_lines(r"^Infected files *: *0+\s*$"),
         ),
         "esets_cli": Program(
             command=("/usr/bin/esets_cli", "--subdir", _D),
