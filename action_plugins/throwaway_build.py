@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
+import tarfile
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+
+def pack(files: Mapping[str, str], path: Path) -> Path:
+    """Pack sources of the project's own (name to text) as a release is packed: one top folder, no owners, no dates."""
+    with tarfile.open(path, "w") as archive:
+        for name, text in sorted(files.items()):
+            content = text.encode()
+            member = tarfile.TarInfo(f"{path.stem}/{name}")
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return path
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -35,7 +50,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             fcntl.flock(lock, fcntl.LOCK_EX)
             if result.is_file():
                 return answer | {"changed": False, "path": str(result)}
-            return answer | self._build(archive, result, task_vars or {})
+            files = self._task.args.pop("files", None)
+            if files is None:
+                return answer | self._build(archive, result, task_vars or {})
+            with tempfile.TemporaryDirectory() as folder:
+                packed = pack(files, Path(folder) / f"{archive}.tar")
+                return answer | self._build(str(packed), result, task_vars or {})
 
     def _build(self, archive: str, result: Path, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Build on the host and fetch the result under a temporary name until it is proved whole."""
