@@ -1,0 +1,20 @@
+"""Every scenario of molecule, whole: hosts are made, converged, converged again, proved, rebooted, proved again, removed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+SCENARIOS = sorted(path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2700)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(scenario: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "molecule", "test", "-s", scenario], cwd=PROJECT, check=False)
+    assert done.returncode == 0
