@@ -1,0 +1,146 @@
+"""The lab's hosts as tests and the demonstration speak to them: real programs inside, real mail between them."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import EmailMessage
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lab.machine import environment
+from lab.topology import HOSTS, NET4, NET6, Host
+
+PROBE = (Path(__file__).parent / "probe.py").read_text()
+MAILDIR = "/var/spool/lab/Maildir/new"
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], seconds: float = 60, what: str = "") -> T:
+    """Return the first true value of `look`, asked again and again; fail with `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := look():
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or look}")
+        time.sleep(0.3)
+
+
+def token() -> str:
+    """A word that no other message carries."""
+    return f"t{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The reply that ended an SMTP conversation: stage is connect, helo, mail, rcpt or data; code 0: no reply at all."""
+
+    stage: str
+    code: int
+    text: str
+
+
+class LabHost:
+    """A host of the lab, by its container."""
+
+    def __init__(self, host: Host) -> None:
+        """Bind to a running container."""
+        self.host = host
+        self.name = host.name
+        self.ipv4, self.ipv6 = host.ipv4, host.ipv6
+
+    @cached_property
+    def shell(self) -> Any:
+        """testinfra's host, for facts about files, users and processes."""
+        import testinfra  # only tests have it
+
+        return testinfra.get_host(f"podman://{self.host.container}")
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run a program inside and return what it prints."""
+        done = subprocess.run(
+            ["podman", "exec", *(["-i"] if stdin is not None else []), self.host.container, *command],
+            input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
+        )  # fmt: skip
+        if check and done.returncode:
+            raise AssertionError(f"{self.name}: {' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def sh(self, script: str, check: bool = True) -> str:
+        """Run a shell script inside and return what it prints."""
+        return self.run("sh", "-c", script, check=check)
+
+
+class Peer(LabHost):
+    """A host that is not a gateway: it sends mail from its own addresses and looks into its own mailbox."""
+
+    def send(
+        self,
+        server: str,
+        recipient: str | list[str],
+        message: str | None = None,
+        sender: str = "someone@world.test",
+        source: str = "",
+        mark: str = "",
+    ) -> Reply:
+        """Send one message to a server's port 25; message None stops after RCPT."""
+        recipients = [recipient] if isinstance(recipient, str) else recipient
+        if message is None and mark:
+            message = f"From: {sender}\r\nTo: {recipients[0]}\r\nSubject: {mark}\r\n\r\n{mark}\r\n"
+        order = {
+            "server": server, "sender": sender, "recipients": recipients, "message": message, "source": source,
+        }  # fmt: skip
+        return self.send_all([order])[0]
+
+    def send_all(self, orders: list[dict[str, object]]) -> list[Reply]:
+        """Hold several conversations one after another."""
+        told = json.loads(self.run("python3", "-", json.dumps(orders), stdin=PROBE))
+        return [Reply(**item) for item in told]
+
+    def find(self, mark: str) -> list[str]:
+        """Paths of the messages in this host's mailbox that contain a word."""
+        return self.sh(f"grep -rlF -e '{mark}' {MAILDIR} || true").split()
+
+    def arrived(self, mark: str, seconds: float = 60) -> EmailMessage:
+        """Wait for the message that contains a word, and return it."""
+        paths = eventually(lambda: self.find(mark), seconds, f"a message with {mark} at {self.name}")
+        return email.message_from_string(self.run("cat", paths[0]), policy=email.policy.default)  # type: ignore[arg-type,return-value]
+
+    def raw(self, mark: str) -> str:
+        """Wait for the message that contains a word, and return its bytes as text."""
+        paths = eventually(lambda: self.find(mark), 60, f"a message with {mark} at {self.name}")
+        return self.run("cat", paths[0])
+
+    def address(self, octet: int, family: int = 4) -> str:
+        """One of this host's own addresses, by its last part."""
+        return f"{NET4}.{octet}" if family == 4 else f"{NET6}:{octet}"
+
+
+class Gateway(LabHost):
+    """A host that Gatewright built."""
+
+    def queue(self) -> str:
+        """What waits in the queue, as qmail-qread lists it."""
+        return self.run("/var/qmail/bin/qmail-qread")
+
+    def wait_for_empty_queue(self) -> None:
+        """Wait until every message is delivered."""
+        eventually(lambda: not self.queue().strip(), 90, f"an empty queue at {self.name}: {self.queue()}")
+
+    def is_up(self, service: str) -> bool:
+        """Whether supervise has held a service up for at least two seconds."""
+        words = self.run("/command/svstat", f"/service/{service}", check=False).split()
+        return "up" in words[1:2] and int(words[words.index("seconds") - 1]) >= 2
+
+
+def lab_host(name: str) -> Host:
+    """A host of the lab's topology by its name."""
+    return next(host for host in HOSTS if host.name == name)
