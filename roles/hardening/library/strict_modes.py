@@ -1,0 +1,157 @@
+#!/usr/bin/python
+"""Take permissions away: from files by pattern, and the set-id bit from programs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: strict_modes
+short_description: Keep file modes within limits, strip set-id bits, and name set-id programs that nobody declared
+description:
+  - Only takes permission bits away, never grants any, so that a file that is stricter already stays so.
+  - A set-id program is stripped with dpkg-statoverride, so that an upgrade does not bring the bit back.
+  - File systems other than the root's are not searched for set-id programs, nor container layers below /var/lib.
+options:
+  limits:
+    description: Pattern of paths (as in the shell, C(**) goes down) to the most permissions, in octal, that a match may have.
+    type: dict
+    default: {}
+  strip:
+    description: Programs that lose their set-id bits.
+    type: list
+    elements: path
+    default: []
+  allowed:
+    description: Set-id programs that are meant to be there.
+    type: list
+    elements: path
+    default: []
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Keep logs from others
+  strict_modes:
+    limits: {"/var/log/*.log": "0640"}
+    strip: [/usr/bin/chfn]
+    allowed: [/usr/bin/passwd]
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Paths whose mode was (or, in check mode, would be) lowered.
+  type: list
+  elements: str
+  returned: always
+setid:
+  description: All set-id programs that are left.
+  type: list
+  elements: str
+  returned: always
+unknown:
+  description: Those among them that are not allowed.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import glob
+import os
+import stat
+
+from ansible.module_utils.basic import AnsibleModule
+
+SET_ID = stat.S_ISUID | stat.S_ISGID
+NOT_SEARCHED = ("/proc", "/sys", "/dev", "/run", "/var/lib/containers", "/var/lib/docker")
+
+
+def mode_of(path):
+    """Return the permission bits of a file or directory; None for a link or nothing."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return None if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
+
+
+def too_open(limits):
+    """Yield path, present and permitted mode of everything with more permissions than its limit."""
+    for pattern, limit in limits.items():
+        allowed = int(str(limit), 8)
+        for path in sorted(glob.glob(pattern, recursive=True)):
+            mode = mode_of(path)
+            if mode is not None and mode & 0o777 & ~allowed:
+                yield path, mode, mode & (allowed | 0o7000)
+
+
+def set_id_programs():
+    """Return the regular files on the root's file system that have a set-id bit."""
+    device = os.lstat("/").st_dev
+    found = []
+    for directory, names, files in os.walk("/"):
+        names[:] = [name for name in names if searched(os.path.join(directory, name), device)]
+        for name in files:
+            path = os.path.join(directory, name)
+            try:
+                status = os.lstat(path)
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and status.st_mode & SET_ID:
+                found.append(path)
+    return sorted(found)
+
+
+def searched(path, device):
+    """Whether the search goes into a directory."""
+    try:
+        return path not in NOT_SEARCHED and os.lstat(path).st_dev == device
+    except OSError:
+        return False
+
+
+def override(module, path):
+    """Tell dpkg that this program has no set-id bit, and take it away."""
+    if module.run_command(["dpkg-statoverride", "--list", path])[0] == 0:
+        module.run_command(["dpkg-statoverride", "--remove", path], check_rc=True)
+    module.run_command(["dpkg-statoverride", "--update", "--add", "root", "root", "0755", path], check_rc=True)
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "limits": {"type": "dict", "default": {}},
+            "strip": {"type": "list", "elements": "path", "default": []},
+            "allowed": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    strip = set(module.params["strip"])
+    before = {path: (mode, limited) for path, mode, limited in too_open(module.params["limits"])}
+    found = set_id_programs()
+    for path in found:
+        if path in strip:
+            before[path] = (mode_of(path), 0o755)
+    if not module.check_mode:
+        for path, (_, limited) in before.items():
+            if path in strip:
+                override(module, path)
+            else:
+                os.chmod(path, limited)
+    left = [path for path in found if path not in strip]
+    module.exit_json(
+        changed=bool(before),
+        changed_paths=sorted(before),
+        setid=left,
+        unknown=[path for path in left if path not in module.params["allowed"]],
+        diff={
+            "before": "".join(f"{path} {mode:04o}\n" for path, (mode, _) in sorted(before.items())),
+            "after": "".join(f"{path} {limited:04o}\n" for path, (_, limited) in sorted(before.items())),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
