@@ -14,7 +14,7 @@ def as_links(names: Iterable[str], directory: str, target: str) -> dict[str, dic
 
 
 def zone_server_files(zones: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Return dnscache's root/servers/ZONE files: the addresses of the servers that a zone has of its own, one a line."""
+    """Return dnscache's root/servers/ZONE files: the addresses of a zone's own servers, one a line."""
     return {f"root/servers/{zone}": "".join(f"{address}\n" for address in servers) for zone, servers in zones.items()}
 
 

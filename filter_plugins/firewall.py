@@ -209,9 +209,7 @@ def remark(where: str, entry: Mapping[str, Any], default: str = "") -> str:
     """Return an nft comment, or nothing."""
     text = str(entry.get("comment") or default)
     if not COMMENT.fullmatch(text):
-        raise fail(
-            where, f"comment {text!r} has characters other than letters, digits, blanks and .,:;()/+@=-_"
-        )
+        raise fail(where, f"comment {text!r} has characters other than letters, digits, blanks and .,:;()/+@=-_")
     return f' comment "{text}"' if text else ""
 
 
@@ -237,9 +235,7 @@ def inbound_rules(policy: Mapping[str, Any]) -> list[str]:
     return rules
 
 
-def uid_of(
-    where: str, user: str, entry: Mapping[str, Any], ids: Mapping[str, Any], host: Survey
-) -> int | None:
+def uid_of(where: str, user: str, entry: Mapping[str, Any], ids: Mapping[str, Any], host: Survey) -> int | None:
     """Return a user's number: the entry's, the inventory's or the host's; None if it need not exist."""
     if user.isdigit():
         return int(user)
@@ -281,9 +277,7 @@ def any_known(numbers: Sequence[int | None]) -> bool:
 
 def bootstrap_rules(host: Survey) -> list[str]:
     """Return the rules by which apt finds its mirror until a resolver stands on the host itself."""
-    owners = (
-        braces(str(host.users[user]) for user in BOOTSTRAP_USERS if user in host.users) if host.users else "0"
-    )
+    owners = braces(str(host.users[user]) for user in BOOTSTRAP_USERS if user in host.users) if host.users else "0"
     return [
         f"meta skuid {owners} {family} daddr @bootstrap_resolvers{digit} {proto} dport 53 accept"
         for family, digit in (("ip", 4), ("ip6", 6))

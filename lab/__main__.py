@@ -46,7 +46,9 @@ def bring_up(names: list[str], internal: bool) -> None:
         if images.ensure(host):
             print(f"image of {host.name}: {images.reference(host)}", flush=True)
     hosts.up(wanted, internal)
-    print(f"lab {NUMBER}: {', '.join(host.name for host in wanted)} up in {time.monotonic() - started:.0f} s", flush=True)
+    print(
+        f"lab {NUMBER}: {', '.join(host.name for host in wanted)} up in {time.monotonic() - started:.0f} s", flush=True
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ import socket
 import time
 from pathlib import Path
 
-from lab.machine import LabError, run
 from lab.images import reference
+from lab.machine import LabError, run
 from lab.topology import HOSTS, NET4, NET6, NETWORK, NUMBER, Host
 
 BOOT_SECONDS = 120
@@ -128,7 +128,13 @@ def configure_mail(host: Host) -> None:
     dns = next(item for item in HOSTS if item.name == "dns")
     relay = ", ".join(f"[{item.ipv4}]:25" for item in gateways) if host.name == "office" else ""
     execute(
-        host, "/usr/local/sbin/lab-peer", host.fqdn, host.domain, dns.ipv4, relay, f"{NET4}.0/24 [{NET6}:]/64 127.0.0.0/8"
+        host,
+        "/usr/local/sbin/lab-peer",
+        host.fqdn,
+        host.domain,
+        dns.ipv4,
+        relay,
+        f"{NET4}.0/24 [{NET6}:]/64 127.0.0.0/8",
     )
 
 
@@ -149,7 +155,7 @@ def up(hosts: list[Host], internal: bool = False) -> None:
 
 
 def remove(container: str) -> None:
-    """Remove a container, also one that its restart policy is just bringing back (podman then refuses the first time)."""
+    """Remove a container, also one that its restart policy is just bringing back (podman refuses that at first)."""
     for attempt in range(3):
         try:
             run("podman", "rm", "--force", "--ignore", "--time", "0", container)

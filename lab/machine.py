@@ -26,11 +26,11 @@ class LabError(Exception):
 
 def run(*command: str, input_text: str | None = None, check: bool = True) -> str:
     """Run a program and return its output; raise LabError with its last words when it fails."""
-    done = subprocess.run(
-        command, input=input_text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    )
+    done = subprocess.run(command, input=input_text, capture_output=True, text=True, env=environment())
     if check and done.returncode:
-        raise LabError(f"{' '.join(command[:6])} ... failed ({done.returncode}):\n{(done.stderr or done.stdout)[-2000:]}")
+        raise LabError(
+            f"{' '.join(command[:6])} ... failed ({done.returncode}):\n{(done.stderr or done.stdout)[-2000:]}"
+        )
     return done.stdout
 
 

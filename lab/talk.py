@@ -41,7 +41,7 @@ def token() -> str:
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply that ended an SMTP conversation: stage is connect, helo, mail, rcpt or data; code 0: no reply at all."""
+    """The reply that ended an SMTP conversation: stage is connect, helo, mail, rcpt or data; code 0: no reply."""
 
     stage: str
     code: int
@@ -71,7 +71,9 @@ class LabHost:
             input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
         )  # fmt: skip
         if check and done.returncode:
-            raise AssertionError(f"{self.name}: {' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+            raise AssertionError(
+                f"{self.name}: {' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+            )
         return done.stdout
 
     def sh(self, script: str, check: bool = True) -> str:
@@ -95,9 +97,13 @@ class Peer(LabHost):
         recipients = [recipient] if isinstance(recipient, str) else recipient
         if message is None and mark:
             message = f"From: {sender}\r\nTo: {recipients[0]}\r\nSubject: {mark}\r\n\r\n{mark}\r\n"
-        order = {
-            "server": server, "sender": sender, "recipients": recipients, "message": message, "source": source,
-        }  # fmt: skip
+        order: dict[str, object] = {
+            "server": server,
+            "sender": sender,
+            "recipients": recipients,
+            "message": message,
+            "source": source,
+        }
         return self.send_all([order])[0]
 
     def send_all(self, orders: list[dict[str, object]]) -> list[Reply]:
@@ -112,7 +118,7 @@ class Peer(LabHost):
     def arrived(self, mark: str, seconds: float = 60) -> EmailMessage:
         """Wait for the message that contains a word, and return it."""
         paths = eventually(lambda: self.find(mark), seconds, f"a message with {mark} at {self.name}")
-        return email.message_from_string(self.run("cat", paths[0]), policy=email.policy.default)  # type: ignore[arg-type,return-value]
+        return email.message_from_string(self.run("cat", paths[0]), policy=email.policy.default)
 
     def raw(self, mark: str) -> str:
         """Wait for the message that contains a word, and return its bytes as text."""

@@ -10,8 +10,8 @@ description:
   - Lists every listening TCP socket and every bound UDP socket with the program that owns it.
   - Fails, naming it, on one that no declaration covers, and on a declared one that is missing. Changes nothing.
   - In check mode it only reports, as the tasks that would bring the host about did not run.
-  - Where root may not look into the processes of other users (a container without CAP_SYS_PTRACE), a socket's owner is shown
-    as C(hidden), and the declared owner counts when a program of that name runs and may not be looked into.
+  - Where root may not look into the processes of other users (a container without CAP_SYS_PTRACE), a socket's owner is
+    shown as C(hidden), and the declared owner counts when a program of that name runs and may not be looked into.
 options:
   declared:
     description: Mappings with C(proto) (tcp or udp), C(port), C(owner) (program) and optionally C(address).
@@ -109,7 +109,9 @@ def main():
     )
     declared = module.params["declared"]
     sockets, hidden = listening(module), hidden_programs()
-    undeclared = [" ".join(map(str, item)) for item in sockets if not any(covers(one, item, hidden) for one in declared)]
+    undeclared = [
+        " ".join(map(str, item)) for item in sockets if not any(covers(one, item, hidden) for one in declared)
+    ]
     missing = [show(one) for one in declared if not any(covers(one, item, hidden) for item in sockets)]
     result = {
         "changed": False,

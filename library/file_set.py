@@ -17,8 +17,8 @@ options:
     default: /
   entries:
     description:
-      - Path to content (a string, a regular file) or to a mapping with C(content), C(state) (C(file), C(directory), C(link),
-        C(absent), C(touch)), C(target), C(owner), C(group), C(mode).
+      - Path to content (a string, a regular file) or to a mapping with C(content), C(state) (C(file), C(directory),
+        C(link), C(absent), C(touch)), C(target), C(owner), C(group), C(mode).
       - C(touch) makes an empty file if there is none and leaves the content of one that is there.
     type: dict
     required: true

@@ -92,9 +92,7 @@ def key_bits(path):
 def make_key(path, options):
     """Make a key pair without a passphrase."""
     command = ["ssh-keygen", "-q", "-N", "", "-C", f"root@{os.uname().nodename}", "-f", str(path), *options]
-    done = subprocess.run(
-        command, input="y\n", capture_output=True, text=True, timeout=KEYGEN_SECONDS, check=False
-    )
+    done = subprocess.run(command, input="y\n", capture_output=True, text=True, timeout=KEYGEN_SECONDS, check=False)
     if done.returncode:
         raise HostKeyError(f"{path}: ssh-keygen ended with {done.returncode}: {done.stderr.strip()}")
 
@@ -136,9 +134,7 @@ def has_authorized_key(user, patterns):
     for pattern in patterns:
         name = re.sub("%[hu%]", lambda m: {"%h": user.pw_dir, "%u": user.pw_name, "%%": "%"}[m[0]], pattern)
         path = Path(user.pw_dir, name)
-        if path.is_file() and re.search(
-            r"^[^#\n]*\b(ssh|ecdsa|sk)-\S+ AAAA", path.read_text(errors="replace"), re.M
-        ):
+        if path.is_file() and re.search(r"^[^#\n]*\b(ssh|ecdsa|sk)-\S+ AAAA", path.read_text(errors="replace"), re.M):
             return True
     return False
 
@@ -184,9 +180,7 @@ def run(module):
             make_key(path, options)
         if after != before:
             replace(moduli, after)
-    diff = [
-        {"before": "", "after": f"a new {' '.join(options)} key at {path}\n"} for path, options in missing
-    ]
+    diff = [{"before": "", "after": f"a new {' '.join(options)} key at {path}\n"} for path, options in missing]
     if after != before:
         counts = [f"{len(text.splitlines())} lines in {moduli}\n" for text in (before, after)]
         diff.append({"before": counts[0], "after": counts[1]})

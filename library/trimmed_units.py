@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: trimmed_units
 short_description: Stop, disable and mask services with their sockets, timers and paths
 description:
-  - For every name, the service and the units of the same name that could start it again are stopped, disabled and masked.
+  - For every name, the service and the units of that name that could start it again are stopped, disabled and masked.
   - A name that this host has no unit of is masked too, so that a package installed later does not start it.
   - A unit that systemd itself makes an alias of another one is left to that one.
 options:
@@ -43,10 +43,12 @@ RUNNING = ("active", "activating", "reloading", "deactivating")
 
 
 def present(module, units):
-    """Return unit -> properties (LoadState, ActiveState) for units of which systemd knows a file, a mask or a process."""
+    """Return unit -> LoadState and ActiveState, for units of which systemd knows a file, a mask or a process."""
     command = ["systemctl", "show", "--property=Id,Names,LoadState,ActiveState", "--", *units]
     _code, output, _errors = module.run_command(command, check_rc=True)
-    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n") if block.strip()]
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n") if block.strip()
+    ]
     return {unit: block for unit, block in zip(units, blocks, strict=True) if block["Id"] == unit}
 
 

@@ -1,4 +1,4 @@
-"""Every scenario of molecule, whole: hosts are made, converged, converged again, proved, rebooted, proved again, removed."""
+"""Every scenario of molecule, whole: hosts made, converged twice, proved, rebooted, proved again, removed."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab_hosts import Gateway, Peer, lab_host  # noqa: E402  # the path above makes it importable
+from lab_hosts import Gateway, Peer, lab_host  # the path above makes it importable
 
 GATEWAYS = os.environ.get("GATEWRIGHT_GATEWAYS", "gw1,gw2").split(",")
 

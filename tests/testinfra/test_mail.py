@@ -60,11 +60,22 @@ def test_mail_to_postmaster_goes_where_the_inventory_says(gateway: Gateway, outs
     assert "admin@corp.test" in str(office.arrived(mark).get_all("Delivered-To", [])) + office.raw(mark)
 
 
+BIG_MESSAGE = """
+import smtplib
+client = smtplib.SMTP("{gateway}", 25, timeout=120)
+client.ehlo("x")
+client.mail("a@world.test")
+client.rcpt("user@corp.test")
+try:
+    print(client.data("Subject: big\\r\\n\\r\\n" + ("x" * 998 + "\\r\\n") * {lines})[0])
+except smtplib.SMTPResponseException as error:
+    print(error.smtp_code)
+"""
+
+
 def test_a_message_over_databytes_is_refused(gateway: Gateway, outside: Peer) -> None:
     limit = int(gateway.run("cat", "/var/qmail/control/databytes"))
-    message = "Subject: big\r\n\r\n" + ("x" * 998 + "\r\n") * (limit // 1000 + 2)
-    order = f"import smtplib;c=smtplib.SMTP('{gateway.ipv4}',25,timeout=120);c.ehlo('x');c.mail('a@world.test');c.rcpt('user@corp.test')"
-    script = f"{order}\ntry:\n print(c.data('Subject: big\\r\\n\\r\\n'+('x'*998+'\\r\\n')*{len(message) // 1000})[0])\nexcept smtplib.SMTPResponseException as e: print(e.smtp_code)\n"
+    script = BIG_MESSAGE.format(gateway=gateway.ipv4, lines=limit // 1000 + 2)
     assert outside.run("python3", "-", stdin=script).strip() == "552"
 
 
@@ -74,9 +85,7 @@ def test_mail_for_a_route_that_is_down_waits_and_arrives(gateway: Gateway, outsi
     try:
         assert outside.send(gateway.ipv4, "user@corp.test", mark=mark).code == 250
         eventually(lambda: "user@corp.test" in gateway.queue(), what="the message waits in the queue")
-        eventually(
-            lambda: "deferral" in gateway.sh("cat /var/log/qmail/current"), what="a deferral in the log"
-        )
+        eventually(lambda: "deferral" in gateway.sh("cat /var/log/qmail/current"), what="a deferral in the log")
         assert not office.find(mark)
     finally:
         office.run("postfix", "start")

@@ -50,11 +50,7 @@ def test_only_our_own_table_is_replaced_in_one_transaction() -> None:
 
 def test_ssh_is_open_to_all_without_admin_networks_and_to_them_alone_with_them() -> None:
     assert 'tcp dport 22 accept comment "SSH"' in chain("input")
-    lines = [
-        line
-        for line in chain("input", admin_networks=["192.0.2.0/24", "2001:db8::/32"])
-        if "dport 22" in line
-    ]
+    lines = [line for line in chain("input", admin_networks=["192.0.2.0/24", "2001:db8::/32"]) if "dport 22" in line]
     assert lines == [
         'ip saddr 192.0.2.0/24 tcp dport 22 accept comment "SSH"',
         'ip6 saddr 2001:db8::/32 tcp dport 22 accept comment "SSH"',
@@ -68,10 +64,7 @@ def test_smtp_is_limited_for_each_source_but_not_for_exempt_networks() -> None:
     assert lines[-1] == "accept"
     limits = "\n".join(lines[1:-1])
     assert "@smtp_count4 { ip saddr ct count over 10 }" in limits
-    assert (
-        "@smtp_rate6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over 60/minute burst 30 packets }"
-        in limits
-    )
+    assert "@smtp_rate6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over 60/minute burst 30 packets }" in limits
 
 
 def test_a_way_out_belongs_to_its_owner_also_before_the_user_exists() -> None:

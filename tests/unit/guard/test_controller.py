@@ -152,9 +152,7 @@ def test_a_host_that_never_answers_again_ends_the_task_within_bounds(host: Host)
     plugin._task = SimpleNamespace(args=plugin_window, check_mode=False)
     plugin._connection = host
     plugin._execute_module = lambda _name, arguments, task_vars: host.run(arguments["step"])
-    plugin._low_level_execute_command = lambda *_args, **_more: {
-        "stdout": f"192.0.2.1 {host.port} 192.0.2.2 22"
-    }
+    plugin._low_level_execute_command = lambda *_args, **_more: {"stdout": f"192.0.2.1 {host.port} 192.0.2.2 22"}
     result = plugin.run(None, {})
     assert result["failed"] is True and result["rolled_back"] is False
     assert "console" in result["msg"]

@@ -77,16 +77,12 @@ class Host:
     def time_is_up(self) -> None:
         """Do what the timer, or a reboot, does: run the service."""
         service = (self.units / "gatewright-guard-firewall.service").read_text()
-        (command,) = [
-            line.removeprefix("ExecStart=") for line in service.splitlines() if "ExecStart=" in line
-        ]
+        (command,) = [line.removeprefix("ExecStart=") for line in service.splitlines() if "ExecStart=" in line]
         subprocess.run(command.split(), env={**os.environ, "PATH": self.path}, check=True)
 
     def leftovers(self) -> list[str]:
         """Names of units that are still there."""
-        return sorted(
-            str(path.relative_to(self.units)) for path in self.units.rglob("*") if not path.is_dir()
-        )
+        return sorted(str(path.relative_to(self.units)) for path in self.units.rglob("*") if not path.is_dir())
 
 
 @pytest.fixture
@@ -134,9 +130,7 @@ def test_a_confirmed_change_stays_and_leaves_nothing_behind(host: Host) -> None:
 
 def test_an_unconfirmed_change_is_rolled_back_with_mode_and_brought_into_force(host: Host) -> None:
     token = host.step("apply")["token"]
-    assert (
-        "multi-user.target.wants/gatewright-guard-firewall.service" in host.leftovers()
-    )  # a reboot counts too
+    assert "multi-user.target.wants/gatewright-guard-firewall.service" in host.leftovers()  # a reboot counts too
     host.time_is_up()
     assert host.file.read_text() == "old\n"
     assert host.file.stat().st_mode & 0o777 == 0o664

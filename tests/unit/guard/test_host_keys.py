@@ -48,9 +48,7 @@ def test_an_ed25519_key_is_kept_and_a_short_rsa_key_gets_a_longer_one_beside_it(
     short = make_key(tmp_path / "ssh_host_rsa_key", "-t", "rsa", "-b", "1024")
     answer = run(tmp_path)
     assert answer["changed"] is True
-    assert answer["host_keys"] == [
-        str(tmp_path / name) for name in ("ssh_host_ed25519_key", "ssh_host_rsa2048_key")
-    ]
+    assert answer["host_keys"] == [str(tmp_path / name) for name in ("ssh_host_ed25519_key", "ssh_host_rsa2048_key")]
     assert (tmp_path / "ssh_host_ed25519_key").read_bytes() == ed25519
     assert (tmp_path / "ssh_host_rsa_key").read_bytes() == short
     assert (tmp_path / "ssh_host_rsa2048_key").stat().st_mode & 0o777 == 0o600

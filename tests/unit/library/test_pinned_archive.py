@@ -58,8 +58,12 @@ def test_archive_is_found_in_each_place(tmp_path: Path, place: str) -> None:
     folder.mkdir()
     archive = make_archive(folder / "thing-1.0.tar.gz")
     where = {"local_dir": str(folder), "mirrors": [folder.as_uri()], "urls": [archive.as_uri()]}[place]
-    answer = run(name="thing-1.0.tar.gz", sha256=pinned_archive.file_digest(archive), cache_dir=str(tmp_path / "c"),
-                 **{place: where})
+    answer = run(
+        name="thing-1.0.tar.gz",
+        sha256=pinned_archive.file_digest(archive),
+        cache_dir=str(tmp_path / "c"),
+        **{place: where},
+    )
     assert Path(answer["path"]).read_bytes() == archive.read_bytes()
 
 
@@ -67,8 +71,13 @@ def test_alias_is_found_and_cache_serves_when_the_mirror_is_gone(tmp_path: Path)
     folder = tmp_path / "folder"
     folder.mkdir()
     archive = make_archive(folder / "thing_1.0.orig.tar.gz")
-    arguments = {"name": "thing-1.0.tar.gz", "aliases": [archive.name], "mirrors": [folder.as_uri()],
-                 "content": pinned_archive.content_digest(archive), "cache_dir": str(tmp_path / "c")}
+    arguments = {
+        "name": "thing-1.0.tar.gz",
+        "aliases": [archive.name],
+        "mirrors": [folder.as_uri()],
+        "content": pinned_archive.content_digest(archive),
+        "cache_dir": str(tmp_path / "c"),
+    }
     assert run(**arguments)["changed"] is True
     archive.unlink()
     again = run(**arguments)

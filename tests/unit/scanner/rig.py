@@ -86,9 +86,7 @@ class Call:
             if text_fd is not None:
                 os.dup2(self._text_end[1], text_fd)
 
-        self.process = subprocess.Popen(
-            [str(word) for word in program], env=env, close_fds=False, preexec_fn=wire_up
-        )
+        self.process = subprocess.Popen([str(word) for word in program], env=env, close_fds=False, preexec_fn=wire_up)
         for fd in (self._message_end[0], self._envelope_end[0], self._text_end[1]):
             os.close(fd)
 

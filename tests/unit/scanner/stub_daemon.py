@@ -1,9 +1,9 @@
 """The real daemon with a judge that does what the message's first line says; for the tests of the daemon.
 
-    pass            PASS, with a header that tells what the worker knew    hold           HELD
-    code N TEXT     that exit code and text                                raise          an exception
-    wait FIFO       pass, once somebody writes to the fifo                 kill N         a signal to itself
-    stuck           never comes back                                       grow N         allocates N bytes
+pass            PASS, with a header that tells what the worker knew    hold           HELD
+code N TEXT     that exit code and text                                raise          an exception
+wait FIFO       pass, once somebody writes to the fifo                 kill N         a signal to itself
+stuck           never comes back                                       grow N         allocates N bytes
 """
 
 from __future__ import annotations
@@ -75,6 +75,4 @@ if __name__ == "__main__":
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--allow-root", action="store_true")
     chosen = parser.parse_args()
-    raise SystemExit(
-        daemon.run(chosen.config, check=chosen.check, allow_root=chosen.allow_root, handler_of=handler_of)
-    )
+    raise SystemExit(daemon.run(chosen.config, check=chosen.check, allow_root=chosen.allow_root, handler_of=handler_of))

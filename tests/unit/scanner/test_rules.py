@@ -163,6 +163,32 @@ def test_text_that_is_not_utf8_is_placed(tmp_path: Path) -> None:
         rules.read(source)
 
 
+def test_an_outbreaks_rules_are_read_too_and_named_by_their_file(tmp_path: Path) -> None:
+    source, outbreak, compiled = tmp_path / "rules.txt", tmp_path / rules.OUTBREAK, tmp_path / "rules.json"
+    source.write_text(".exe\tSIZE=-1\tprogram\n")
+    rules.build(source, compiled)
+    outbreak.write_text("# 22 November\n.iso\tSIZE=-1\toutbreak\n")
+    assert rules.is_stale(rules.load(compiled)), "a new outbreak's file is an edit"
+    rules.build(source, compiled)
+    known = rules.load(compiled)
+    assert not rules.is_stale(known)
+    assert [known.where(rule) for rule in known.rules] == ["rules.txt:1", "outbreak.txt:2"]
+    assert known.match_extension("iso", ANY)
+    outbreak.unlink()
+    assert rules.is_stale(known), "an outbreak's file that is gone is an edit"
+    assert not rules.read(source).match_extension("iso", ANY)
+
+
+def test_a_mistake_in_an_outbreaks_rules_keeps_the_old_ones_in_force(tmp_path: Path) -> None:
+    source, compiled = tmp_path / "rules.txt", tmp_path / "rules.json"
+    source.write_text(".exe\tSIZE=-1\tprogram\n")
+    rules.build(source, compiled)
+    (tmp_path / rules.OUTBREAK).write_text("no tabs here\n")
+    with pytest.raises(rules.RulesError, match=r"outbreak\.txt:1:"):
+        rules.build(source, compiled)
+    assert [rule.pattern for rule in rules.load(compiled).rules] == ["exe"]
+
+
 def test_the_shipped_rules_have_appendix_e_in_its_order() -> None:
     shipped = rules.read(SHIPPED_RULES)
     assert list(shipped.extensions) == APPENDIX_E.split()

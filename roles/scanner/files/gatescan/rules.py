@@ -15,6 +15,9 @@ as `@example.org` (`@.example.org` for all below it); several are separated by s
 (and TCPREMOTEIP), ZIPPASSWORDPROTECTED, ISSENSITIVEANDNOCRYPTO, CRYPTODETAILS, FILELENGTHTOOLONG,
 FILEDOUBLEBARRELED, FILECLSID; judge.py says what text each of them has.
 
+outbreak.txt beside the file, in the same format, is read after it: rules that are added for some days by one command
+on all gateways, and taken back without a change of the inventory.
+
 Header text is hostile and regexes can be slow, so a regex sees at most HEADER_BOUND characters from each end. Even
 so, one like `(a+)+b` may take for ever: then the worker's deadline ends it, and the sender gets 4xx.
 """
@@ -27,7 +30,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,6 +62,9 @@ VIRTUAL_HEADERS = frozenset(
 
 ANY_SIZE = -1
 
+OUTBREAK = "outbreak.txt"
+"""Name of the file, beside the rules' own text, with the rules of an outbreak. There need be none."""
+
 FileState = tuple[int, int, int]
 """Modification time in nanoseconds, size and inode: what tells a replaced file from the one that was read."""
 ABSENT: FileState = (0, 0, 0)
@@ -86,6 +92,7 @@ class Rule:
     size: exact size in bytes of the decoded part; -1 is any.
     header: the header's name in lower case, for a header rule.
     direction: `inbound`, `outbound` or empty for both. domains: of recipients; none means all.
+    file: name of the file that it stands in, if that is not the rules' own text.
     """
 
     line: int
@@ -97,6 +104,7 @@ class Rule:
     header: str = ""
     direction: str = ""
     domains: tuple[str, ...] = ()
+    file: str = ""
 
     def applies(self, context: Context) -> bool:
         """Does the rule's fourth column cover this message? One recipient of the domain is enough."""
@@ -136,7 +144,7 @@ class RuleSet:
 
     def where(self, rule: Rule) -> str:
         """The rule's place for reports, such as `quarantine-attachments.txt:12`."""
-        return f"{os.path.basename(self.source)}:{rule.line}"
+        return f"{rule.file or os.path.basename(self.source)}:{rule.line}"
 
     def match_name(self, name: str, size: int, context: Context) -> Rule | None:
         """The rule for exactly this name (already in lower case) and size, if there is one."""
@@ -289,19 +297,41 @@ def build(source: Path, compiled: Path) -> RuleSet:
 
 
 def read(source: Path) -> RuleSet:
-    """Parse the text file itself, as `gatescan check --rules` and `rules build` do."""
-    try:
-        raw = source.read_bytes()
-        state = source.stat()
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - raw.rfind(b"\n", 0, error.start)
-        raise RulesError([f"{source}:{line}:{column}: not UTF-8 text"]) from error
-    except OSError as error:
-        raise RulesError([f"{source}: cannot read: {error.strerror}"]) from error
-    digest = hashlib.sha256(raw).hexdigest()
-    return RuleSet(str(source), parse(text, str(source)), state.st_mtime_ns, len(raw), digest, time.time())
+    """Parse the text file itself and the outbreak's beside it, as `gatescan check --rules` and `rules build` do."""
+    states, raws = [], []
+    rules: tuple[Rule, ...] = ()
+    problems: list[str] = []
+    for path in _texts(source):
+        try:
+            raw = path.read_bytes()
+            states.append(path.stat())
+            found = parse(raw.decode("utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            line = raw.count(b"\n", 0, error.start) + 1
+            column = error.start - raw.rfind(b"\n", 0, error.start)
+            problems.append(f"{path}:{line}:{column}: not UTF-8 text")
+        except RulesError as error:
+            problems.extend(error.problems)
+        except OSError as error:
+            problems.append(f"{path}: cannot read: {error.strerror}")
+        else:
+            raws.append(raw)
+            rules += found if path == source else tuple(replace(rule, file=path.name) for rule in found)
+    if problems:
+        raise RulesError(problems)
+    digest = hashlib.sha256(b"".join(raws)).hexdigest()
+    return RuleSet(str(source), rules, *_edition(states), digest, time.time())
+
+
+def _texts(source: Path) -> list[Path]:
+    outbreak = source.with_name(OUTBREAK)
+    return [source, outbreak] if outbreak.exists() else [source]
+
+
+def _edition(states: Iterable[os.stat_result]) -> tuple[int, int]:
+    """When the texts were last edited (in nanoseconds), and their bytes."""
+    listed = list(states)
+    return max(state.st_mtime_ns for state in listed), sum(state.st_size for state in listed)
 
 
 def load(compiled: Path) -> RuleSet:
@@ -349,12 +379,9 @@ def _from_json(data: dict[str, object]) -> RuleSet:
 def is_stale(rules: RuleSet) -> bool:
     """Was the text edited since the rules were built? Then `gatescan rules build` was forgotten."""
     try:
-        state = os.stat(rules.source)
-    except OSError:
-        return True
-    if (state.st_mtime_ns, state.st_size) == (rules.mtime_ns, rules.size):
-        return False
-    try:
-        return hashlib.sha256(Path(rules.source).read_bytes()).hexdigest() != rules.sha256
+        texts = _texts(Path(rules.source))
+        if _edition(path.stat() for path in texts) == (rules.mtime_ns, rules.size):
+            return False
+        return hashlib.sha256(b"".join(path.read_bytes() for path in texts)).hexdigest() != rules.sha256
     except OSError:
         return True

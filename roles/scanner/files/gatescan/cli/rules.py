@@ -23,7 +23,8 @@ from gatescan.rules import Rule, RuleSet
 
 DESCRIPTION = """\
 The rules are lines of quarantine-attachments.txt. Editing it changes nothing until `rules build` (the old
-`qmail-scanner-queue -g`) has read it without an error; then the daemon takes the new rules by itself."""
+`qmail-scanner-queue -g`) has read it without an error; then the daemon takes the new rules by itself.
+outbreak.txt beside it, in the same format, is read after it."""
 
 EPILOG = """\
 examples:
@@ -124,7 +125,7 @@ def _list(options: argparse.Namespace) -> int:
         for rule in loaded.rules:
             print_json(rule_json(rule))
         return EXIT_OK
-    rows = [(str(rule.line), describe(rule), scope(rule), rule.description) for rule in loaded.rules]
+    rows = [(loaded.where(rule) if rule.file else str(rule.line), describe(rule), scope(rule), rule.description) for rule in loaded.rules]
     print(table(rows, ("LINE", "RULE", "FOR", "DESCRIPTION")))
     say(f"{len(rows)} rules, built {_date(loaded.built)} from {loaded.source}")
     if rules.is_stale(loaded):
