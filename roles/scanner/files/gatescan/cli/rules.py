@@ -125,7 +125,10 @@ def _list(options: argparse.Namespace) -> int:
         for rule in loaded.rules:
             print_json(rule_json(rule))
         return EXIT_OK
-    rows = [(loaded.where(rule) if rule.file else str(rule.line), describe(rule), scope(rule), rule.description) for rule in loaded.rules]
+    rows = [
+        (loaded.where(rule) if rule.file else str(rule.line), describe(rule), scope(rule), rule.description)
+        for rule in loaded.rules
+    ]
     print(table(rows, ("LINE", "RULE", "FOR", "DESCRIPTION")))
     say(f"{len(rows)} rules, built {_date(loaded.built)} from {loaded.source}")
     if rules.is_stale(loaded):
