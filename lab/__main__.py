@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from lab import artifacts, hosts, images, machine
+from lab import artifacts, hosts, images, machine, offline
 from lab.topology import CACHE, HOSTS, KEY, NUMBER, select
 
 
@@ -46,6 +46,8 @@ def bring_up(names: list[str], internal: bool) -> None:
         if images.ensure(host):
             print(f"image of {host.name}: {images.reference(host)}", flush=True)
     hosts.up(wanted, internal)
+    if internal:
+        offline.furnish(wanted)
     print(
         f"lab {NUMBER}: {', '.join(host.name for host in wanted)} up in {time.monotonic() - started:.0f} s", flush=True
     )
