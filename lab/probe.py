@@ -3,9 +3,10 @@
 import json
 import smtplib
 import sys
+from typing import Any
 
 
-def converse(order):
+def converse(order: dict[str, Any]) -> dict[str, object]:
     """Send one message as `order` says; return the server's last reply and the stage that it was given at."""
     source = (order["source"], 0) if order.get("source") else None
     stage = "connect"
@@ -16,12 +17,12 @@ def converse(order):
                 return {"stage": stage, "code": code, "text": text.decode(errors="replace")}
             stage = "helo"
             client.ehlo(order.get("helo", "probe.test"))
-            steps = [("mail", lambda: client.mail(order["sender"]))]
-            steps += [("rcpt", lambda to=to: client.rcpt(to)) for to in order["recipients"]]
+            steps: list[tuple[str, Any]] = [("mail", order["sender"])]
+            steps += [("rcpt", recipient) for recipient in order["recipients"]]
             if order.get("message") is not None:
-                steps.append(("data", lambda: client.data(order["message"].encode("utf-8", "surrogateescape"))))
-            for stage, step in steps:
-                code, text = step()
+                steps.append(("data", order["message"].encode("utf-8", "surrogateescape")))
+            for stage, what in steps:
+                code, text = getattr(client, stage)(what)
                 if code >= 400:
                     return {"stage": stage, "code": code, "text": text.decode(errors="replace")}
             return {"stage": stage, "code": code, "text": text.decode(errors="replace")}

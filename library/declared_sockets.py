@@ -51,15 +51,20 @@ missing:
 """
 
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+Socket = tuple[str, str, int, str]
+"""proto, address, port, owner"""
 
 HIDDEN = "hidden"
 OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
 
 
-def listening(module):
+def listening(module: AnsibleModule) -> list[Socket]:
     """Return (proto, address, port, owner) of every listening socket, as ss lists them."""
     _code, output, _errors = module.run_command(["ss", "-H", "-l", "-n", "-t", "-u", "-p"], check_rc=True)
     found = []
@@ -72,7 +77,7 @@ def listening(module):
     return sorted(set(found))
 
 
-def hidden_programs():
+def hidden_programs() -> set[str]:
     """Return the names of the programs whose descriptors root may not list here."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
@@ -86,7 +91,7 @@ def hidden_programs():
     return found
 
 
-def covers(declaration, socket, hidden):
+def covers(declaration: Mapping[str, Any], socket: Socket, hidden: Collection[str]) -> bool:
     """Whether a declaration covers a socket."""
     proto, address, port, owner = socket
     return (
@@ -97,12 +102,12 @@ def covers(declaration, socket, hidden):
     )
 
 
-def show(declaration):
+def show(declaration: Mapping[str, Any]) -> str:
     """A declaration as one line."""
     return f"{declaration['proto']} {declaration.get('address', '*')} {declaration['port']} {declaration['owner']}"
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={"declared": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True

@@ -82,7 +82,9 @@ import pwd
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_native
@@ -90,6 +92,7 @@ from ansible.module_utils.common.text.converters import to_bytes, to_native
 STATES = ("file", "directory", "link", "absent", "touch")
 KEYS = {"content", "state", "target", "owner", "group", "mode"}
 DIFF_BYTES = 100_000
+UNKNOWN = -1  # the id of a user or group that the host does not have yet
 
 
 class EntryError(Exception):
@@ -98,14 +101,14 @@ class EntryError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """What shall stand at `path`; owner, group: None where the host does not know the name yet (check mode)."""
+    """What shall stand at `path`; owner, group: UNKNOWN where the host does not know the name yet (check mode)."""
 
     path: str
     state: str
     content: bytes | None
     target: str
-    owner: int | None
-    group: int | None
+    owner: int
+    group: int
     mode: int
 
 
@@ -121,10 +124,10 @@ class Found:
     mode: int = 0
 
 
-def resolve(name, database, kind, path, check_mode):
+def resolve(name: object, database: Callable[[str], Any], kind: str, path: str, check_mode: bool) -> int:
     """Return the numeric id of a user or group given by name or number.
 
-    In check mode a name that does not exist yet gives None: an earlier task would have made it.
+    In check mode a name that does not exist yet gives UNKNOWN: an earlier task would have made it.
     """
     text = str(name)
     if text.isdigit():
@@ -133,12 +136,13 @@ def resolve(name, database, kind, path, check_mode):
         entry = database(text)
     except KeyError as error:
         if check_mode:
-            return None
+            return UNKNOWN
         raise EntryError(f"{path}: no {kind} {text!r} on this host") from error
-    return entry.pw_uid if kind == "user" else entry.gr_gid
+    number: int = entry.pw_uid if kind == "user" else entry.gr_gid
+    return number
 
 
-def parse_mode(text, path):
+def parse_mode(text: object, path: str) -> int:
     """Return an octal mode string as a number."""
     try:
         mode = int(str(text), 8)
@@ -149,7 +153,7 @@ def parse_mode(text, path):
     return mode
 
 
-def parse_entry(name, value, params, check_mode):
+def parse_entry(name: str, value: object, params: Mapping[str, Any], check_mode: bool) -> Entry:
     """Turn one item of `entries` into an Entry."""
     path = os.path.normpath(os.path.join(params["root"], name))
     if isinstance(value, str):
@@ -178,24 +182,24 @@ def parse_entry(name, value, params, check_mode):
     )
 
 
-def look(path):
+def look(path: str) -> Found:
     """Return what stands at a path, without following a link."""
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return Found("absent")
-    facts = {"owner": status.st_uid, "group": status.st_gid, "mode": stat.S_IMODE(status.st_mode)}
+    facts = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
     if stat.S_ISLNK(status.st_mode):
-        return Found("link", target=os.readlink(path), **facts)
+        return Found("link", None, os.readlink(path), *facts)
     if stat.S_ISDIR(status.st_mode):
-        return Found("directory", **facts)
+        return Found("directory", None, "", *facts)
     if stat.S_ISREG(status.st_mode):
         with open(path, "rb") as handle:
-            return Found("file", content=handle.read(), **facts)
-    return Found("other", **facts)
+            return Found("file", handle.read(), "", *facts)
+    return Found("other", None, "", *facts)
 
 
-def matches(entry, found):
+def matches(entry: Entry, found: Found) -> bool:
     """Whether what was found is what the entry asks for."""
     if entry.state == "absent":
         return found.kind == "absent"
@@ -209,7 +213,7 @@ def matches(entry, found):
     )
 
 
-def remove(path, found):
+def remove(path: str, found: Found) -> None:
     """Remove what stands at a path; a directory with all that is in it."""
     if found.kind == "directory":
         shutil.rmtree(path)
@@ -217,7 +221,7 @@ def remove(path, found):
         os.unlink(path)
 
 
-def replace_atomically(entry, content):
+def replace_atomically(entry: Entry, content: bytes) -> None:
     """Write a file beside its target, with its owner and mode, and rename it into place."""
     directory = os.path.dirname(entry.path)
     descriptor, temporary = tempfile.mkstemp(prefix=".file_set.", dir=directory)
@@ -235,14 +239,14 @@ def replace_atomically(entry, content):
         raise
 
 
-def make_link(entry):
+def make_link(entry: Entry) -> None:
     """Put a symbolic link into place in one step."""
     temporary = f"{entry.path}.file_set.{os.getpid()}"
     os.symlink(entry.target, temporary)
     os.rename(temporary, entry.path)
 
 
-def apply(entry, found):
+def apply(entry: Entry, found: Found) -> None:
     """Bring one entry about."""
     if entry.state == "absent":
         remove(entry.path, found)
@@ -263,7 +267,7 @@ def apply(entry, found):
         replace_atomically(entry, entry.content if entry.content is not None else kept or b"")
 
 
-def strays(params, wanted):
+def strays(params: Mapping[str, Any], wanted: Collection[str]) -> list[str]:
     """Return the files and links in purged directories that no entry names."""
     found = []
     for name in params["purge"]:
@@ -278,7 +282,7 @@ def strays(params, wanted):
     return found
 
 
-def describe(path, kind, content, target, owner, group, mode):
+def describe(kind: str, content: bytes | None, target: str, owner: int, group: int, mode: int) -> str:
     """Return one side of a diff: a line of facts, then the content."""
     if kind == "absent":
         return ""
@@ -292,16 +296,16 @@ def describe(path, kind, content, target, owner, group, mode):
     return names + content.decode("utf-8", "backslashreplace")
 
 
-def diff_of(entry, found):
+def diff_of(entry: Entry, found: Found) -> dict[str, str]:
     """Return the before and after of an entry as Ansible shows them."""
-    before = describe(entry.path, found.kind, found.content, found.target, found.owner, found.group, found.mode)
+    before = describe(found.kind, found.content, found.target, found.owner, found.group, found.mode)
     kind = {"touch": "file"}.get(entry.state, entry.state)
     content = entry.content if entry.state != "touch" else found.content or b""
-    after = describe(entry.path, kind, content, entry.target, entry.owner, entry.group, entry.mode)
+    after = describe(kind, content, entry.target, entry.owner, entry.group, entry.mode)
     return {"before_header": entry.path, "after_header": entry.path, "before": before, "after": after}
 
 
-def run(module):
+def run(module: AnsibleModule) -> dict[str, Any]:
     """Look at everything first, then change what differs."""
     params = module.params
     entries = [parse_entry(name, value, params, module.check_mode) for name, value in params["entries"].items()]
@@ -321,7 +325,7 @@ def run(module):
     }
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={

@@ -94,8 +94,10 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
@@ -171,7 +173,7 @@ class Wanted:
     validate: str
 
 
-def parse_file(path, value):
+def parse_file(path: str, value: object) -> Wanted:
     """Turn one item of `files` into a Wanted."""
     if isinstance(value, str):
         value = {"content": value}
@@ -191,7 +193,7 @@ def parse_file(path, value):
     return Wanted(path, value["content"].encode(), mode, validate)
 
 
-def differs(wanted):
+def differs(wanted: Wanted) -> bool:
     """Whether a file's content, mode or owner is not what it shall be."""
     try:
         status = os.lstat(wanted.path)
@@ -202,7 +204,7 @@ def differs(wanted):
         return True
 
 
-def put(path, content, mode):
+def put(path: str, content: bytes, mode: int) -> None:
     """Write a file beside its target and rename it into place."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=".guarded.", dir=os.path.dirname(path))
@@ -219,14 +221,14 @@ def put(path, content, mode):
         raise
 
 
-def put_back(number, path):
+def put_back(number: int, path: str) -> str:
     """Return the shell lines that bring one saved file back, or remove it if there was none."""
     target, saved = shlex.quote(path), f"restoring/{number}"
     copy = f"cp -a {saved} {target}.restored && mv -fT {target}.restored {target}"
     return f"    if [ -e {saved} ] || [ -L {saved} ]; then {copy}; else rm -f {target}; fi"
 
 
-def run_shell(command):
+def run_shell(command: str) -> tuple[int, str]:
     """Run a command within a bounded time; return its code and all it said."""
     done = subprocess.run(
         ["/bin/sh", "-c", command],
@@ -239,7 +241,7 @@ def run_shell(command):
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
 
 
-def must_run(command, purpose):
+def must_run(command: str, purpose: str) -> None:
     """Run a command that has to succeed."""
     code, output = run_shell(command)
     if code:
@@ -249,27 +251,27 @@ def must_run(command, purpose):
 class Guard:
     """The host's side: what is saved, and the units that bring it back."""
 
-    def __init__(self, params):
-        self.name = params["name"]
-        self.state = Path(params["state_dir"]) / self.name
-        self.armed = self.state / "armed"
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.name: str = params["name"]
+        self.state: Path = Path(params["state_dir"]) / self.name
+        self.armed: Path = self.state / "armed"
         self.unit_dir = Path(params["unit_dir"])
         self.unit = f"gatewright-guard-{self.name}"
-        self.window = params["window"]
-        self.apply_command = params["apply"]
-        self.restore_command = params["restore"] or params["apply"]
+        self.window: int = params["window"]
+        self.apply_command: str = params["apply"]
+        self.restore_command: str = params["restore"] or params["apply"]
 
-    def pending(self):
+    def pending(self) -> bool:
         """Whether a change waits for its confirmation, or a rollback was cut short."""
         return self.armed.is_dir() or (self.state / "restoring").is_dir()
 
-    def token(self):
+    def token(self) -> str:
         """Return the name of the change that waits, or nothing."""
         with contextlib.suppress(FileNotFoundError):
             return (self.armed / "token").read_text()
         return ""
 
-    def arm(self, paths):
+    def arm(self, paths: Sequence[str]) -> str:
         """Save the files and start the rollback's timer. Nothing has been changed before it runs."""
         shutil.rmtree(self.state, ignore_errors=True)
         self.armed.mkdir(parents=True, mode=0o700)
@@ -300,7 +302,7 @@ class Guard:
             raise
         return token
 
-    def disarm(self):
+    def disarm(self) -> None:
         """Remove the rollback and all it kept."""
         run_shell(f"systemctl stop {self.unit}.timer; systemctl --quiet disable {self.unit}.service")
         for suffix in ("timer", "service"):
@@ -309,13 +311,13 @@ class Guard:
         shutil.rmtree(self.state, ignore_errors=True)
 
     @staticmethod
-    def _save(path, target):
+    def _save(path: str, target: Path) -> None:
         """Copy a file with its owner and mode."""
         shutil.copy2(path, target, follow_symlinks=False)
         status = os.lstat(path)
         os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
 
-    def start_apply(self):
+    def start_apply(self) -> None:
         """Have systemd run the apply command in a moment, free of this connection."""
         must_run(
             f"systemd-run --quiet --collect --unit={self.unit}-apply --on-active={APPLY_DELAY} "
@@ -323,7 +325,7 @@ class Guard:
             "the change cannot be applied",
         )
 
-    def status(self, token):
+    def status(self, token: str) -> dict[str, Any]:
         """Return how far the change of that name has come."""
         ours = bool(token) and self.token() == token
         applied = self.armed / "applied"
@@ -331,13 +333,13 @@ class Guard:
         output = (self.armed / "output").read_text(errors="replace").strip() if code is not None else ""
         return {"armed": ours, "applied": code, "output": output, "restored": self.restored()}
 
-    def restored(self):
+    def restored(self) -> str:
         """Return when the last rollback was done, in UTC, or nothing."""
         with contextlib.suppress(FileNotFoundError):
             return (self.state / "restored").read_text().strip()
         return ""
 
-    def confirm(self, token):
+    def confirm(self, token: str) -> None:
         """End the rollback of the change of that name."""
         confirmed = self.state / "confirmed"
         if self.token() != token:
@@ -348,12 +350,12 @@ class Guard:
             raise GuardError(f"{self.name}: the change was rolled back before it was confirmed") from None
         self.disarm()
 
-    def restore(self):
+    def restore(self) -> None:
         """Roll back now."""
         must_run(f"/bin/sh {shlex.quote(str(self.state / 'restore'))}", "the old state cannot be restored")
 
 
-def validate(module, wanted):
+def validate(module: AnsibleModule, wanted: Wanted) -> None:
     """Run a file's check on its candidate, before anything is changed."""
     if not wanted.validate:
         return
@@ -370,7 +372,7 @@ def validate(module, wanted):
         raise GuardError(f"{wanted.path}: refused by {program}, nothing was changed: {output}")
 
 
-def diff_of(wanted):
+def diff_of(wanted: Wanted) -> dict[str, str]:
     """Return the before and after of a file as Ansible shows them."""
     before = ""
     with contextlib.suppress(FileNotFoundError):
@@ -380,7 +382,7 @@ def diff_of(wanted):
     return {"before_header": wanted.path, "after_header": wanted.path, "before": before, "after": after}
 
 
-def compare(module, guard, wanted):
+def compare(module: AnsibleModule, guard: Guard, wanted: Sequence[Wanted]) -> dict[str, Any]:
     """Say what differs and whether it would be accepted; a change left by a dead run is ended first."""
     leftover = guard.pending()
     if leftover and module.check_mode:
@@ -400,7 +402,7 @@ def compare(module, guard, wanted):
     return {"changed": bool(pending) or idle, "changed_paths": [item.path for item in pending], "diff": diff}
 
 
-def apply(guard, wanted):
+def apply(guard: Guard, wanted: Sequence[Wanted]) -> dict[str, Any]:
     """Arm the rollback, put the files in place and have them applied."""
     token = guard.arm([item.path for item in wanted])
     try:
@@ -413,7 +415,7 @@ def apply(guard, wanted):
     return {"changed": True, "token": token}
 
 
-def run(module):
+def run(module: AnsibleModule) -> dict[str, Any]:
     """Do one step."""
     guard = Guard(module.params)
     wanted = [parse_file(path, value) for path, value in module.params["files"].items()]
@@ -433,7 +435,7 @@ def run(module):
     return compare(module, guard, wanted)
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={

@@ -47,7 +47,7 @@ HEADER_BYTES = 2048
 PROGRAM_SECONDS = 60
 
 
-def keys_of(data):
+def keys_of(data: bytes) -> set[str] | None:
     """Return the keys of a cdb file (its records follow the header), or None when it is damaged."""
     try:
         end = struct.unpack_from("<I", data, 0)[0]
@@ -65,7 +65,7 @@ def keys_of(data):
     return keys if position == end else None
 
 
-def read(path):
+def read(path: str) -> bytes | None:
     """Return a file's bytes, or None when there is none."""
     try:
         with open(path, "rb") as handle:
@@ -74,7 +74,7 @@ def read(path):
         return None
 
 
-def main():
+def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={

@@ -68,7 +68,9 @@ import pwd
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
@@ -80,7 +82,7 @@ class HostKeyError(Exception):
     """Something that stops the role; the message is for the administrator."""
 
 
-def key_bits(path):
+def key_bits(path: Path) -> int:
     """Return the length of a key pair's key, 0 if there is none that can be read."""
     if not path.exists():
         return 0
@@ -89,7 +91,7 @@ def key_bits(path):
     return int(first) if done.returncode == 0 and first.isdigit() else 0
 
 
-def make_key(path, options):
+def make_key(path: Path, options: Sequence[str]) -> None:
     """Make a key pair without a passphrase."""
     command = ["ssh-keygen", "-q", "-N", "", "-C", f"root@{os.uname().nodename}", "-f", str(path), *options]
     done = subprocess.run(command, input="y\n", capture_output=True, text=True, timeout=KEYGEN_SECONDS, check=False)
@@ -97,7 +99,7 @@ def make_key(path, options):
         raise HostKeyError(f"{path}: ssh-keygen ended with {done.returncode}: {done.stderr.strip()}")
 
 
-def wanted_keys(directory, rsa_bits):
+def wanted_keys(directory: Path, rsa_bits: int) -> list[tuple[Path, list[str], int]]:
     """Return (path, key type and length) of the keys that shall be there, the preferred first."""
     stock = directory / "ssh_host_rsa_key"
     rsa = stock if key_bits(stock) >= rsa_bits else directory / f"ssh_host_rsa{rsa_bits}_key"
@@ -107,7 +109,7 @@ def wanted_keys(directory, rsa_bits):
     ]
 
 
-def strong_groups(text, least):
+def strong_groups(text: str, least: int) -> str:
     """Return the moduli file's lines without short groups. Its sizes are the length less one."""
     kept = []
     for line in text.splitlines(keepends=True):
@@ -117,7 +119,7 @@ def strong_groups(text, least):
     return "".join(kept)
 
 
-def replace(path, content):
+def replace(path: Path, content: str) -> None:
     """Rewrite a file in one step, with the mode and owner it has."""
     status = path.stat()
     descriptor, temporary = tempfile.mkstemp(prefix=".moduli.", dir=path.parent)
@@ -129,7 +131,7 @@ def replace(path, content):
     os.rename(temporary, path)
 
 
-def has_authorized_key(user, patterns):
+def has_authorized_key(user: pwd.struct_passwd, patterns: Iterable[str]) -> bool:
     """Whether one of the user's files has a line that is a key."""
     for pattern in patterns:
         name = re.sub("%[hu%]", lambda m: {"%h": user.pw_dir, "%u": user.pw_name, "%%": "%"}[m[0]], pattern)
@@ -139,7 +141,7 @@ def has_authorized_key(user, patterns):
     return False
 
 
-def check_login(params):
+def check_login(params: Mapping[str, Any]) -> None:
     """Refuse to go on if the administrator could not log in again."""
     name = params["login"] or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     try:
@@ -154,7 +156,7 @@ def check_login(params):
         )
 
 
-def openssh_major():
+def openssh_major() -> int:
     """Return the major version of OpenSSH, 0 if it is not installed."""
     try:
         done = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False)
@@ -164,7 +166,7 @@ def openssh_major():
     return int(found[1]) if found else 0
 
 
-def run(module):
+def run(module: AnsibleModule) -> dict[str, Any]:
     """Look, refuse, then change what is too weak."""
     params = module.params
     directory = Path(params["directory"])
@@ -192,7 +194,7 @@ def run(module):
     }
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={

@@ -57,6 +57,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -74,15 +76,15 @@ class RulesError(Exception):
     """Rules that cannot be installed; the message says why, and names the line or entry."""
 
 
-def find_program(module, name):
+def find_program(module: AnsibleModule, name: str) -> str | None:
     """Return the path of a program, or None in check mode on a host that does not have it yet."""
-    found = module.get_bin_path(name, opt_dirs=PROGRAM_DIRECTORIES)
+    found: str | None = module.get_bin_path(name, opt_dirs=PROGRAM_DIRECTORIES)
     if not found and not module.check_mode:
         raise RulesError(f"{name} is not installed on this host (role ucspi_tcp)")
     return found
 
 
-def read(path):
+def read(path: str) -> bytes | None:
     """Return a file's bytes, or None when there is none."""
     try:
         with open(path, "rb") as handle:
@@ -91,7 +93,7 @@ def read(path):
         return None
 
 
-def check_lines(content):
+def check_lines(content: str) -> None:
     """Refuse what tcprules could not read."""
     for number, line in enumerate(content.split("\n"), start=1):
         if not RULE.fullmatch(line):
@@ -100,7 +102,7 @@ def check_lines(content):
         raise RulesError("the rules must end in a newline")
 
 
-def compile_rules(tcprules, content, directory):
+def compile_rules(tcprules: str, content: str, directory: str) -> str:
     """Compile the rules in a directory and return the path of the result."""
     compiled = os.path.join(directory, "rules.cdb")
     try:
@@ -118,7 +120,7 @@ def compile_rules(tcprules, content, directory):
     return compiled
 
 
-def ask(tcprulescheck, compiled, address):
+def ask(tcprulescheck: str, compiled: str, address: str) -> tuple[bool, dict[str, str], str]:
     """Return what tcpserver would do with a client: whether it is denied, its environment, the rule's address."""
     run = subprocess.run(
         [tcprulescheck, compiled],
@@ -141,14 +143,14 @@ def ask(tcprulescheck, compiled, address):
     return deny, env, rule
 
 
-def words(deny, env):
+def words(deny: bool, env: Mapping[str, str]) -> str:
     """Say an answer in words."""
     if deny:
         return "denied"
     return "allowed with " + (", ".join(f"{name}={value!r}" for name, value in sorted(env.items())) or "no environment")
 
 
-def prove(tcprulescheck, compiled, proofs):
+def prove(tcprulescheck: str, compiled: str, proofs: Iterable[Mapping[str, Any]]) -> None:
     """Ask about every proof and refuse the rules when one fails, naming each entry that is not as it must be."""
     failed = []
     for proof in proofs:
@@ -165,7 +167,7 @@ def prove(tcprulescheck, compiled, proofs):
         )
 
 
-def put(directory, name, data, target):
+def put(directory: str, name: str, data: bytes, target: str) -> None:
     """Write data in a directory on the same file system, sync it and rename it to its target."""
     path = os.path.join(directory, name)
     with open(path, "wb") as handle:
@@ -176,20 +178,21 @@ def put(directory, name, data, target):
     os.rename(path, target)
 
 
-def wrong_mode(path):
+def wrong_mode(path: str) -> bool:
     """Whether an existing file's mode or owner is not ours: tcpserver reads the rules as an unprivileged user."""
     status = os.stat(path)
     return status.st_mode & 0o7777 != MODE or (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid())
 
 
-def apply(module):
+def apply(module: AnsibleModule) -> dict[str, Any]:
     """Bring text and compiled file about; return the module's result."""
     path, content, proofs = module.params["path"], module.params["content"], module.params["proofs"]
     target = path + ".cdb"
     check_lines(content)
     old_text, old_compiled = read(path), read(target)
-    result = {"changed": False, "proved": 0, "diff": {"before_header": path, "after_header": path}}
-    result["diff"] |= {"before": (old_text or b"").decode(errors="replace"), "after": content}
+    diff = {"before_header": path, "after_header": path}
+    diff |= {"before": (old_text or b"").decode(errors="replace"), "after": content}
+    result: dict[str, Any] = {"changed": False, "proved": 0, "diff": diff}
     tcprules, tcprulescheck = find_program(module, "tcprules"), find_program(module, "tcprulescheck")
     if not (tcprules and tcprulescheck):
         return result | {"changed": True, "msg": "ucspi-tcp is not installed yet: nothing to prove the rules with"}
@@ -197,13 +200,13 @@ def apply(module):
     directory = tempfile.mkdtemp(prefix=".tcp_rules.", dir=None if module.check_mode else os.path.dirname(path))
     try:
         compiled = compile_rules(tcprules, content, directory)
-        new_compiled = read(compiled)
+        new_compiled = read(compiled) or b""
         same = old_text == content.encode() and old_compiled == new_compiled
         if same and not wrong_mode(path) and not wrong_mode(target):
             return result
         prove(tcprulescheck, compiled, proofs)
         if old_compiled != new_compiled:
-            result["diff"]["after_header"] = f"{path} and {target}"
+            diff["after_header"] = f"{path} and {target}"
         if not module.check_mode:
             put(directory, "compiled", new_compiled, target)
             put(directory, "text", content.encode(), path)
@@ -212,7 +215,7 @@ def apply(module):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def main():
+def main() -> None:
     """Run the module."""
     proof = {
         "address": {"type": "str", "required": True},

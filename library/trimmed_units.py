@@ -36,13 +36,15 @@ trimmed:
   returned: always
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from ansible.module_utils.basic import AnsibleModule
 
 SUFFIXES = ("service", "socket", "timer", "path")
 RUNNING = ("active", "activating", "reloading", "deactivating")
 
 
-def present(module, units):
+def present(module: AnsibleModule, units: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return unit -> LoadState and ActiveState, for units of which systemd knows a file, a mask or a process."""
     command = ["systemctl", "show", "--property=Id,Names,LoadState,ActiveState", "--", *units]
     _code, output, _errors = module.run_command(command, check_rc=True)
@@ -52,7 +54,7 @@ def present(module, units):
     return {unit: block for unit, block in zip(units, blocks, strict=True) if block["Id"] == unit}
 
 
-def plan(names, found):
+def plan(names: Iterable[str], found: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the units that are not trimmed yet: those that exist, and the service of each name in any case."""
     pending = []
     for name in names:
@@ -66,7 +68,7 @@ def plan(names, found):
     return pending
 
 
-def trim(module, pending, found):
+def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapping[str, str]]) -> None:
     """Stop sockets, timers and paths before their services, then disable and mask."""
     running = [unit for unit in pending if found[unit]["ActiveState"] in RUNNING]
     for services in (False, True):
@@ -83,7 +85,7 @@ def trim(module, pending, found):
     module.run_command(["systemctl", "mask", "--quiet", "--", *pending], check_rc=True)
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={"names": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
