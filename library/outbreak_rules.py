@@ -1,0 +1,163 @@
+#!/usr/bin/python
+"""Add rules of an outbreak to a gateway's scanner, take them back, or show them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: outbreak_rules
+short_description: Block a pattern in an outbreak, and take it back
+description:
+  - Adds lines to C(outbreak.txt) beside the scanner's own rules, or removes them, and puts the result in force with
+    C(gatescan rules build). The daemon takes the new rules by itself; no message is lost or waits for it.
+  - If the rules do not build, the file is as it was, the old rules stay in force, and the module fails.
+  - The file is no role's, so the rules stay over later runs of the playbook and reboots until they are taken back.
+options:
+  state:
+    description: C(block) adds the rules, C(lifted) removes them, C(show) only lists.
+    type: str
+    choices: [block, lifted, show]
+    default: show
+  rules:
+    description: Lines as C(quarantine-attachments.txt) has them.
+    type: list
+    elements: str
+    default: []
+  everything:
+    description: With C(lifted), remove all rules of outbreaks.
+    type: bool
+    default: false
+  path:
+    description: The file.
+    type: path
+    default: /etc/gatescan/outbreak.txt
+  gatescan:
+    description: The scanner's command.
+    type: path
+    default: /usr/bin/gatescan
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+
+EXAMPLES = r"""
+- name: Hold everything with this subject
+  outbreak_rules:
+    state: block
+    rules: ["Your invoice.*\tPolicy-Subject:\tOutbreak of 22 November"]
+"""
+
+RETURN = r"""
+rules:
+  description: The outbreak's rules that are in force afterwards.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import os
+import subprocess
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+HEADER = "# Rules of an outbreak: playbooks/outbreak.yml adds them and takes them back.\n"
+BUILD_SECONDS = 60
+
+
+class BuildError(Exception):
+    """The rules cannot be put in force; the message has gatescan's words."""
+
+
+def read(path):
+    """The file's text, empty if there is none."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return ""
+
+
+def rules_of(text):
+    """The lines that are rules."""
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def what_it_blocks(rule):
+    """A rule without its description: the same pattern is the same rule, whatever was said of it."""
+    columns = rule.split("\t")
+    return (*columns[:2], *columns[3:])
+
+
+def wanted(present, state, rules, everything):
+    """The rules that are to be in force."""
+    named = {what_it_blocks(rule) for rule in rules}
+    if state == "block":
+        known = {what_it_blocks(rule) for rule in present}
+        return present + [rule for rule in rules if what_it_blocks(rule) not in known]
+    if state == "lifted":
+        return [] if everything else [rule for rule in present if what_it_blocks(rule) not in named]
+    return present
+
+
+def write(path, text):
+    """Replace the file by a text, or remove it if there is none."""
+    if not text:
+        if os.path.exists(path):
+            os.unlink(path)
+        return
+    descriptor, temporary = tempfile.mkstemp(prefix=".outbreak.", dir=os.path.dirname(path))
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        handle.write(text)
+        os.fchmod(handle.fileno(), 0o644)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def put_in_force(path, old, new, gatescan):
+    """Write the new text and build; on any failure bring the old text back and raise BuildError."""
+    write(path, new)
+    try:
+        built = subprocess.run([gatescan, "rules", "build"], capture_output=True, timeout=BUILD_SECONDS, check=False)
+        words = built.stderr.decode(errors="replace").strip()
+        failed = built.returncode != 0
+    except (OSError, subprocess.TimeoutExpired) as error:
+        words, failed = str(error), True
+    if failed:
+        write(path, old)
+        raise BuildError(f"the rules do not build, and nothing was changed: {words}")
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["block", "lifted", "show"], "default": "show"},
+            "rules": {"type": "list", "elements": "str", "default": []},
+            "everything": {"type": "bool", "default": False},
+            "path": {"type": "path", "default": "/etc/gatescan/outbreak.txt"},
+            "gatescan": {"type": "path", "default": "/usr/bin/gatescan"},
+        },
+        supports_check_mode=True,
+    )
+    path, gatescan = module.params["path"], module.params["gatescan"]
+    if not os.path.exists(gatescan):
+        module.fail_json(msg=f"{gatescan} is not on this host: run site.yml first")
+    old = read(path)
+    present = rules_of(old)
+    rules = wanted(present, module.params["state"], module.params["rules"], module.params["everything"])
+    if rules == present:
+        module.exit_json(changed=False, rules=present)
+    new = HEADER + "".join(f"{rule}\n" for rule in rules) if rules else ""
+    if not module.check_mode:
+        try:
+            put_in_force(path, old, new, gatescan)
+        except (BuildError, OSError) as error:
+            module.fail_json(msg=str(error), rules=present)
+    diff = {"before_header": path, "after_header": path, "before": old, "after": new}
+    module.exit_json(changed=True, rules=rules, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
