@@ -1,0 +1,103 @@
+"""The places, users and rights of the paper's system: what an administrator who knows it looks for."""
+
+from __future__ import annotations
+
+import pytest
+from lab_hosts import Gateway
+
+USERS = {
+    "alias": "nofiles", "qmaild": "nofiles", "qmaill": "nofiles", "qmailp": "nofiles",
+    "qmailq": "qmail", "qmailr": "qmail", "qmails": "qmail",
+}  # fmt: skip
+SERVICES = {
+    "dnscache": "/etc/dnscache",
+    "qmail-send": "/var/qmail/supervise/qmail-send",
+    "qmail-smtpd": "/var/qmail/supervise/qmail-smtpd",
+}
+RUNS_AS = {
+    "tcpserver": "qmaild", "dnscache": "dnscache",
+    "qmail-rspawn": "qmailr", "qmail-clean": "qmailq", "qmail-send": "qmails", "qmail-lspawn": "root",
+}  # fmt: skip
+SETUID = {
+    "/usr/bin/chfn", "/usr/bin/chsh", "/usr/bin/gpasswd", "/usr/bin/mount", "/usr/bin/newgrp", "/usr/bin/passwd",
+    "/usr/bin/su", "/usr/bin/umount", "/usr/lib/dbus-1.0/dbus-daemon-launch-helper", "/usr/lib/openssh/ssh-keysign",
+    "/usr/bin/sudo",
+}  # fmt: skip
+"""What Debian itself brings. Gatewright may take some of it away, and brings only qmail's own."""
+
+
+def is_standin(gateway: Gateway) -> bool:
+    """Whether the lab's stand-in is here in qmail's place: interpreted programs run under another name."""
+    return "standin" in gateway.run("dpkg-query", "-W", "-f", "${Description}", "gatewright-qmail")
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_qmails_users_are_in_their_groups_and_cannot_log_in(gateway: Gateway, user: str) -> None:
+    account = gateway.shell.user(user)
+    assert account.exists and account.group == USERS[user]
+    assert account.shell in ("/usr/sbin/nologin", "/bin/false")
+    assert gateway.shell.user(user).password in ("!", "*", "!*", "!!")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_and_its_log_are_supervised(gateway: Gateway, service: str) -> None:
+    link = gateway.shell.file(f"/service/{service}")
+    assert link.is_symlink and link.linked_to == SERVICES[service]
+    shown = gateway.run("/command/svstat", f"/service/{service}", f"/service/{service}/log").splitlines()
+    assert all(": up (pid " in line for line in shown), shown
+
+
+@pytest.mark.parametrize("path", ["/var/log/qmail", "/var/log/qmail/smtpd"])
+def test_logs_are_qmaills(gateway: Gateway, path: str) -> None:
+    assert gateway.shell.file(path).user == "qmaill"
+    assert gateway.shell.file(f"{path}/current").user == "qmaill"
+    assert gateway.shell.file(path).mode & 0o007 == 0
+
+
+def test_each_program_runs_as_its_own_user(gateway: Gateway) -> None:
+    lines = gateway.run("ps", "-eo", "user:32=,args=").splitlines()
+    running = {line.split()[1].rsplit("/")[-1]: line.split()[0] for line in lines if len(line.split()) > 1}
+    if is_standin(gateway):
+        pytest.skip("the stand-in has fewer processes than qmail")
+    assert {name: running.get(name) for name in RUNS_AS} == RUNS_AS
+
+
+def test_the_scanner_stands_before_the_queue(gateway: Gateway) -> None:
+    program = gateway.run("cat", "/var/qmail/supervise/qmail-smtpd/env/QMAILQUEUE").strip()
+    assert program == "/usr/lib/gatescan/gatescan-queue"
+    assert gateway.shell.file(program).mode & 0o7111 == 0o111, "it runs for all, and is set-uid for none"
+
+
+def test_nothing_is_set_uid_but_debians_own_and_qmail_queue(gateway: Gateway) -> None:
+    found = set(gateway.run("find", "/", "-xdev", "-type", "f", "-perm", "-4000").split())
+    ours = set() if is_standin(gateway) else {"/var/qmail/bin/qmail-queue"}
+    assert found - SETUID == ours
+    if ours:
+        queue = gateway.shell.file("/var/qmail/bin/qmail-queue")
+        assert (queue.user, queue.group, queue.mode) == ("qmailq", "qmail", 0o4711)
+
+
+def test_no_compiler_is_left(gateway: Gateway) -> None:
+    names = "gcc cc c99 clang tcc make as ld g++"
+    assert gateway.sh(f"for name in {names}; do command -v $name; done; true") == ""
+    assert gateway.sh("ls /usr/include/stdio.h 2>/dev/null; true") == ""
+
+
+@pytest.mark.parametrize("name", ["/usr/sbin/sendmail", "/usr/lib/sendmail"])
+def test_sendmail_is_qmails(gateway: Gateway, name: str) -> None:
+    assert gateway.run("readlink", "-f", name).strip() == "/var/qmail/bin/sendmail"
+
+
+def test_concurrency_and_limits_are_in_force(gateway: Gateway) -> None:
+    command = gateway.sh("tr '\\0' ' ' < /proc/$(pidof -s tcpserver)/cmdline")
+    limit = gateway.run("cat", "/var/qmail/control/concurrencyincoming").strip()
+    for words in ("-v", "-R", "-l 0", "-x /etc/tcp.smtp.cdb", f"-c {limit}"):
+        assert words in command
+    status = gateway.sh("cat /proc/$(pidof -s tcpserver)/limits")
+    soft = next(line.split()[3] for line in status.splitlines() if line.startswith("Max address space"))
+    assert soft.isdecimal()
+
+
+def test_root_may_do_what_others_may_not_with_the_queue(gateway: Gateway) -> None:
+    queue = gateway.shell.file("/var/qmail/queue")
+    assert (queue.user, queue.group, queue.mode & 0o007) == ("qmailq", "qmail", 0)
