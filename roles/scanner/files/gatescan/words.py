@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import binascii
+import io
 import re
 from urllib.parse import unquote_to_bytes
+
+from gatescan.large import BLOCK, windows
+from gatescan.model import Buffer
 
 # Only these reach Python's codec machinery: the sender chooses the label, and codecs.lookup() keeps
 # every unknown one for ever, while `idna` or `punycode` take quadratic time.
@@ -48,12 +52,25 @@ def text(raw: bytes, charset: str = "") -> str:
     return raw.decode("latin-1")
 
 
-def loose_base64(encoded: bytes) -> bytes:
+def loose_base64(encoded: Buffer) -> bytes:
     """Base64 decoded with everything passed over that isn't in its alphabet, padding too. Never fails.
 
     An incomplete last group gives what it can.
     """
-    sextets = encoded.translate(None, _NOT_BASE64)
+    if isinstance(encoded, bytes) and len(encoded) <= BLOCK:
+        return _last_sextets(encoded.translate(None, _NOT_BASE64))
+    out = io.BytesIO()
+    carry = b""
+    for window in windows(encoded):
+        sextets = carry + window.translate(None, _NOT_BASE64)
+        whole = len(sextets) // 4 * 4
+        out.write(binascii.a2b_base64(sextets[:whole]))
+        carry = sextets[whole:]
+    out.write(_last_sextets(carry))
+    return out.getvalue()
+
+
+def _last_sextets(sextets: bytes) -> bytes:
     if len(sextets) % 4 == 1:
         sextets = sextets[:-1]
     return binascii.a2b_base64(sextets + b"=" * (-len(sextets) % 4))

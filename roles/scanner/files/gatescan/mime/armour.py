@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import binascii
+import io
 import re
 from collections.abc import Iterator
 
 from gatescan.budget import Budget, LimitReached
+from gatescan.large import blocks, holds, windows
+from gatescan.model import Buffer
 from gatescan.words import loose_base64, text
 
 # Two spaces and no mode are what Outlook took for a beginning, too.
@@ -18,6 +21,7 @@ _YENC_NAME = re.compile(rb"name=([^\r\n]+)")
 _YENC_PART = re.compile(rb"=ypart [^\n]*\n")
 _YENC_END = re.compile(rb"^=y(?:end\b|begin )", re.MULTILINE)
 _BINHEX_BEGIN = re.compile(rb"\(This file must be converted with BinHex[^\n]{0,80}\n\s{0,20}:")
+_BINHEX_END = re.compile(rb":")
 _BINHEX_ALPHABET = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
 _BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _FROM_BINHEX = bytes.maketrans(_BINHEX_ALPHABET, _BASE64_ALPHABET)
@@ -26,6 +30,9 @@ _UU_FOLDED = bytes(0x20 + (c - 0x20 & 0x3F) for c in range(256))
 _MINUS_42 = bytes((i - 42) & 255 for i in range(256))
 _MINUS_106 = bytes((i - 106) & 255 for i in range(256))
 
+_FIRST_LINES = 65_536
+"""Bytes after the line `begin` that show whether it is data."""
+
 File = tuple[str, bytes]
 """Name as found, content."""
 
@@ -33,20 +40,20 @@ MAX_BEGINNINGS = 20_000
 """Lines in one text that look like the beginning of a file, before it is taken for an attack."""
 
 
-def files(body: bytes, budget: Budget) -> Iterator[File]:
+def files(body: Buffer, budget: Budget) -> Iterator[File]:
     """Every file that is written out in a text, in any of the three spellings. Raises LimitReached.
 
     Each search goes on where the last one ended, so the cost is linear.
     """
-    if b"begin" in body:
+    if holds(body, b"begin"):
         yield from uu_files(body, budget)
-    if b"=ybegin " in body:
+    if holds(body, b"=ybegin "):
         yield from yenc_files(body, budget)
-    if b"converted with BinHex" in body:
+    if holds(body, b"converted with BinHex"):
         yield from binhex_files(body, budget)
 
 
-def uu_files(body: bytes, budget: Budget) -> Iterator[File]:
+def uu_files(body: Buffer, budget: Budget) -> Iterator[File]:
     """The uuencoded files in `body`. Prose that has a line `begin 644 ...` has no such line after it."""
     position = tries = 0
     while begin := _UU_BEGIN.search(body, position):
@@ -59,7 +66,7 @@ def uu_files(body: bytes, budget: Budget) -> Iterator[File]:
         lines = body[position:stop]
         if begin[1]:
             content = loose_base64(lines)
-        elif _looks_uuencoded(lines, bool(begin[2])):
+        elif _looks_uuencoded(bytes(lines[:_FIRST_LINES]), bool(begin[2])):
             content = _uu_lines(lines)
         else:
             continue
@@ -83,16 +90,16 @@ def _looks_uuencoded(lines: bytes, has_mode: bool) -> bool:
     return has_mode and len(block) > 40 and block.count(b" ") * 20 < len(block) and block.isupper()
 
 
-def _uu_lines(lines: bytes) -> bytes:
-    out = []
-    for line in lines.split(b"\n"):
-        line = line.rstrip(b"\r")
-        if line[:1] == b">" and len(line) > 2 and (line[0] - 0x20 & 0x3F) * 4 // 3 > len(line) + 3:
-            line = line.lstrip(b"> ")
-        if not line:
-            continue
-        out.append(_uu_line(line))
-    return b"".join(out)
+def _uu_lines(lines: Buffer) -> bytes:
+    out = io.BytesIO()
+    for block in blocks(lines, b"\n"):
+        for line in block.split(b"\n"):
+            line = line.rstrip(b"\r")
+            if line[:1] == b">" and len(line) > 2 and (line[0] - 0x20 & 0x3F) * 4 // 3 > len(line) + 3:
+                line = line.lstrip(b"> ")
+            if line:
+                out.write(_uu_line(line))
+    return out.getvalue()
 
 
 def _uu_line(line: bytes) -> bytes:
@@ -108,7 +115,7 @@ def _uu_line(line: bytes) -> bytes:
             return b""
 
 
-def yenc_files(body: bytes, budget: Budget) -> Iterator[File]:
+def yenc_files(body: Buffer, budget: Budget) -> Iterator[File]:
     """The yEnc files in `body`; of a file in several parts, each part by itself."""
     position = 0
     while begin := _YENC_BEGIN.search(body, position):
@@ -123,22 +130,27 @@ def yenc_files(body: bytes, budget: Budget) -> Iterator[File]:
         yield text(name[1].strip()) if name else "", content
 
 
-def _yenc(encoded: bytes) -> bytes:
-    first, *escaped = encoded.translate(None, b"\r\n").split(b"=")
-    out = [first.translate(_MINUS_42)]
-    for run in escaped:
-        out += (run[:1].translate(_MINUS_106), run[1:].translate(_MINUS_42))
-    return b"".join(out)
+def _yenc(encoded: Buffer) -> bytes:
+    out = io.BytesIO()
+    carry = b""
+    for window in windows(encoded):
+        bare = carry + window.translate(None, b"\r\n")
+        carry = b"=" if bare.endswith(b"=") else b""  # what it escapes is in the next window
+        first, *escaped = bare.split(b"=")
+        out.write(first.translate(_MINUS_42))
+        for run in escaped:
+            out.write(run[:1].translate(_MINUS_106) + run[1:].translate(_MINUS_42))
+    return out.getvalue()
 
 
-def binhex_files(body: bytes, budget: Budget) -> Iterator[File]:
+def binhex_files(body: Buffer, budget: Budget) -> Iterator[File]:
     """The data forks and resource forks of the BinHex 4.0 files in `body`."""
     position = 0
     while begin := _BINHEX_BEGIN.search(body, position):
         budget.tick()
-        end = body.find(b":", begin.end())
-        position = end if end >= 0 else len(body)
-        sextets = body[begin.end() : position].translate(None, _NOT_BINHEX).translate(_FROM_BINHEX)
+        end = _BINHEX_END.search(body, begin.end())
+        position = end.start() if end else len(body)
+        sextets = bytes(body[begin.end() : position]).translate(None, _NOT_BINHEX).translate(_FROM_BINHEX)
         packed = loose_base64(sextets)
         yield from _binhex_forks(_run_lengths_undone(packed, budget))
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from gatescan.budget import Budget
+from gatescan.large import holds
 from gatescan.mime import apple, armour, markup, sealed
-from gatescan.model import Finding, Part, Verdict
+from gatescan.model import Buffer, Finding, Part, Verdict
 
 _MESSAGE_NAMES = (".eml", ".mht", ".mhtml", ".nws", ".mbox")
 _MESSAGE_START = re.compile(rb"(?:>?From [^\n]*\n)?(?:[!-9;-~]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*){2}", re.ASCII)
@@ -28,7 +29,6 @@ def starts_as_message(data: bytes) -> bool:
 
 def members(part: Part, charset: str, budget: Budget) -> Iterator[Part]:
     """What `part` holds one level down; findings go to `part.findings`. Raises LimitReached."""
-    data = part.data if isinstance(part.data, bytes) else None
     head = bytes(part.data[:128])
     if sealed.looks_like_cms(head) or part.content_type in _SMIME_TYPES:
         yield from _cms(part, budget)
@@ -43,11 +43,11 @@ def members(part: Part, charset: str, budget: Budget) -> Iterator[Part]:
         if head[0] & 0x80 and _pgp_named(part) and sealed.is_sealed_packet(head):
             part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted file", part))
     else:
-        yield from _in_text(part, data if data is not None else bytes(part.data), charset, budget)
+        yield from _in_text(part, part.data, charset, budget)
 
 
-def _in_text(part: Part, data: bytes, charset: str, budget: Budget) -> Iterator[Part]:
-    if b"-----BEGIN PGP MESSAGE" in data and sealed.is_sealed_pgp(data):
+def _in_text(part: Part, data: Buffer, charset: str, budget: Budget) -> Iterator[Part]:
+    if holds(data, b"-----BEGIN PGP MESSAGE") and sealed.is_sealed_pgp(data):
         part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted text", part))
     if _opaque(part):
         return

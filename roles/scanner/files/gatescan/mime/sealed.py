@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from gatescan.budget import Budget
+from gatescan.model import Buffer
 from gatescan.words import loose_base64
 
 SMIME = "smime-encrypted"
@@ -63,7 +64,7 @@ def open_cms(data: bytes, budget: Budget) -> Cms:
     return Cms("unknown")
 
 
-def is_sealed_pgp(body: bytes) -> bool:
+def is_sealed_pgp(body: Buffer) -> bool:
     """Whether a text holds an armoured OpenPGP message that is encrypted, not just signed or quoted."""
     armour = _ARMOUR.search(body)
     return armour is not None and _first_packet(loose_base64(armour[1])) in _PGP_SEALED

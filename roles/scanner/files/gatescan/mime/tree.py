@@ -7,11 +7,14 @@ stack of its own and bounds the readings of a message, so its cost is linear in 
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
 from collections import deque
 from dataclasses import dataclass, field
 
 from gatescan.budget import Budget, LimitReached
+from gatescan.large import blocks, piece, windows
 from gatescan.mime import embedded, header, media, multipart, sealed, transfer
 from gatescan.mime.header import Header, Octets
 from gatescan.mime.media import Media
@@ -30,6 +33,7 @@ _POLICY_TYPES = {
 }
 _BARE_CR = re.compile(rb"\r(?![\r\n])")
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
+_UNSEEN = b"\r\n\0"
 
 
 @dataclass(slots=True)
@@ -206,7 +210,7 @@ class Walk:
         """The body as it is and, if it claims to be encoded (which RFC 2045 forbids here), decoded."""
         bodies: list[tuple[Octets, int, int]] = [(entity.data, head.body, entity.end)]
         if chosen.encoding not in ("identity", "unknown"):
-            body = transfer.piece(entity.data, head.body, entity.end)
+            body = piece(entity.data, head.body, entity.end)
             decoded, _ = transfer.decode(body, chosen.encoding, True, self.budget)
             # The line end before the first boundary line is the header's.
             bodies.append((b"\n" + bytes(decoded[0]), 1, len(decoded[0]) + 1))
@@ -293,7 +297,7 @@ class Walk:
             text = data[start:end]
             if b"begin" not in text and text[:2] != b"MZ":
                 return
-        body = transfer.piece(data, start, end)
+        body = piece(data, start, end)
         self.budget.spend(end - start)
         view.leaves.append((Part(path, (), "text/plain", body, entity.depth), ""))
 
@@ -314,7 +318,7 @@ class Walk:
     def _leaf_view(self, entity: Entity, body: int, chosen: Media, shown_as: str = "") -> View:
         content_type = shown_as or chosen.type
         is_text = content_type.startswith("text/")
-        raw: Buffer = transfer.piece(entity.data, body, entity.end)
+        raw: Buffer = piece(entity.data, body, entity.end)
         outputs, differ = transfer.decode(raw, chosen.encoding, is_text, self.budget)
         path = entity.path or "1"
         view = View(("leaf", chosen.names), content=outputs[0])
@@ -332,8 +336,17 @@ class Walk:
 
 def content_key(data: Buffer) -> tuple[int, int]:
     """Equal for contents that look the same: line ends, and the blanks around all of it, don't count."""
-    bare = bytes(data).translate(None, b"\r\n\0").strip()
-    return len(bare), hash(bare)
+    # The blanks at the end of a window wait for what follows them.
+    size, waiting, digest = 0, b"", hashlib.blake2b(digest_size=8)
+    for window in windows(data):
+        bare = waiting + window.translate(None, _UNSEEN)
+        if not size:
+            bare = bare.lstrip()
+        seen = bare.rstrip()
+        waiting = bare[len(seen) :]
+        digest.update(seen)
+        size += len(seen)
+    return size, int.from_bytes(digest.digest(), "big")
 
 
 def part_key(part: Part) -> tuple[object, ...]:
@@ -348,13 +361,21 @@ def read_every_way(data: Octets, budget: Budget) -> Walk:
         walk.run(data)
         if data.find(b"\r") >= 0 and _BARE_CR.search(data):
             other = Walk(budget)
-            other.run(_LINE_END.sub(b"\n", data).replace(b"\r", b"\n"))
+            other.run(_bare_cr_ended(data))
             _merge(walk, other)
     except LimitReached as limit:
         walk.findings.append(Finding(Verdict.LIMIT, limit.code, limit.detail))
     if walk.alternatives:
         walk.parts = list({part_key(part): part for part in reversed(walk.parts)}.values())[::-1]
     return walk
+
+
+def _bare_cr_ended(data: Octets) -> bytes:
+    """`data` with every line end, bare CR among them, as LF."""
+    out = io.BytesIO()
+    for block in blocks(data, b"\n"):
+        out.write(_LINE_END.sub(b"\n", block).replace(b"\r", b"\n"))
+    return out.getvalue()
 
 
 def _merge(walk: Walk, other: Walk) -> None:
