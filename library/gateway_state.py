@@ -1,0 +1,203 @@
+#!/usr/bin/python
+"""What a gateway says of itself: services, cutoff, scanner, queue, and who its domains' mail exchangers are."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_state
+short_description: Look at a running gateway, and change nothing
+description:
+  - Reads what supervise says of the services, what is cut off, what C(gatescan doctor) finds, and how long the queue is.
+  - Asks the host's own resolver for the MX records of domains, and for the addresses that they lead to.
+  - Says whether the address that this run comes from may relay.
+options:
+  domains:
+    description: Domains whose MX records are looked up.
+    type: list
+    elements: str
+    default: []
+  resolver:
+    description: Address of the resolver.
+    type: str
+    default: 127.0.0.1
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+
+EXAMPLES = r"""
+- name: Look at the gateway
+  gateway_state:
+    domains: [example.org]
+"""
+
+RETURN = r"""
+me: {description: The gateway's own name., type: str, returned: always}
+addresses: {description: The host's own addresses., type: list, returned: always}
+services: {description: Service to what supervise says of it., type: dict, returned: always}
+cutoff: {description: What is cut off (inbound or outbound)., type: list, returned: always}
+doctor: {description: What C(gatescan doctor) finds; none without a scanner., type: list, returned: always}
+queue: {description: Messages in the queue., type: int, returned: always}
+controller: {description: "The address that this run comes from, and whether it is denied or may relay.", type: dict, returned: always}
+mx: {description: "Domain to its exchangers (C(host), C(preference), C(addresses)), or to an error.", type: dict, returned: always}
+"""
+
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+PATH = "/command:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SECONDS = 20
+TYPES = {"A": 1, "MX": 15, "AAAA": 28}
+RESPONSE_CODES = {1: "format error", 2: "server failure", 3: "no such domain", 5: "refused"}
+
+
+class DnsError(Exception):
+    """A question that got no answer; the message says why."""
+
+
+def run(*command, **environment):
+    """Return what a program prints, or nothing when it cannot be run."""
+    try:
+        done = subprocess.run(
+            command, env={"PATH": PATH, **environment}, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def read_name(message, position):
+    """Read a domain name; return it with the place behind it (RFC 1035, 4.1.4)."""
+    labels, behind = [], 0
+    for _hop in range(128):
+        length = message[position]
+        if length >= 192:
+            behind = behind or position + 2
+            position = struct.unpack_from("!H", message, position)[0] & 0x3FFF
+        elif length:
+            labels.append(message[position + 1 : position + 1 + length].decode("ascii", "replace"))
+            position += 1 + length
+        else:
+            return ".".join(labels).lower(), behind or position + 1
+    raise DnsError("an answer with a name that has no end")
+
+
+def exchange(resolver, query):
+    """Ask over TCP, which has room for any answer."""
+    with socket.create_connection((resolver, 53), timeout=SECONDS) as link:
+        link.sendall(struct.pack("!H", len(query)) + query)
+        with link.makefile("rb") as stream:
+            (size,) = struct.unpack("!H", stream.read(2))
+            return stream.read(size)
+
+
+def look_up(resolver, name, kind):
+    """Return the records of one type as (start of the data, message); raise DnsError."""
+    labels = [label.encode("idna") for label in name.strip(".").split(".")]
+    question = b"".join(bytes([len(label)]) + label for label in labels) + struct.pack("!BHH", 0, TYPES[kind], 1)
+    try:
+        message = exchange(resolver, os.urandom(2) + struct.pack("!5H", 0x100, 1, 0, 0, 0) + question)
+        code, questions, answers = message[3] & 15, *struct.unpack_from("!HH", message, 4)
+        if code:
+            raise DnsError(RESPONSE_CODES.get(code, f"response code {code}"))
+        position = 12
+        for _question in range(questions):
+            position = read_name(message, position)[1] + 4
+        found = []
+        for _answer in range(answers):
+            position = read_name(message, position)[1]
+            answered, _class, _ttl, size = struct.unpack_from("!HHIH", message, position)
+            position += 10
+            if answered == TYPES[kind]:
+                found.append(position)
+            position += size
+    except (OSError, struct.error, IndexError) as error:
+        raise DnsError(f"no answer ({error})") from error
+    return found, message
+
+
+def addresses_of(resolver, name):
+    """Every address of a host name."""
+    found = []
+    for kind, family, size in (("A", socket.AF_INET, 4), ("AAAA", socket.AF_INET6, 16)):
+        try:
+            places, message = look_up(resolver, name, kind)
+        except DnsError:
+            continue
+        found += [socket.inet_ntop(family, message[place : place + size]) for place in places]
+    return found
+
+
+def exchangers(resolver, domain):
+    """The mail exchangers of a domain, or what went wrong."""
+    try:
+        places, message = look_up(resolver, domain, "MX")
+        found = []
+        for place in places:
+            host = read_name(message, place + 2)[0]
+            preference = struct.unpack_from("!H", message, place)[0]
+            found.append({"host": host, "preference": preference, "addresses": addresses_of(resolver, host)})
+    except DnsError as error:
+        return {"error": str(error), "hosts": []}
+    return {"error": "", "hosts": sorted(found, key=lambda item: (item["preference"], item["host"]))}
+
+
+def services():
+    """Every supervised service, and what supervise says of it."""
+    found = {}
+    for path in sorted(Path("/service").glob("*")):
+        line = run("svstat", str(path)).strip()
+        found[path.name] = line.partition(": ")[2] or "is not supervised"
+    return found
+
+
+def controller():
+    """The address at the other end of this SSH connection, and what tcpserver would do with it."""
+    address = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    said = run("tcprulescheck", "/etc/tcp.smtp.cdb", TCPREMOTEIP=address) if address else ""
+    return {"address": address, "denied": "deny connection" in said, "may_relay": "variable RELAYCLIENT=" in said}
+
+
+def doctor():
+    """What `gatescan doctor` finds."""
+    lines = [line for line in run("gatescan", "doctor", "--json").splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in lines]
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "domains": {"type": "list", "elements": "str", "default": []},
+            "resolver": {"type": "str", "default": "127.0.0.1"},
+        },
+        supports_check_mode=True,
+    )
+    me = Path("/var/qmail/control/me")
+    if not me.exists():
+        module.fail_json(msg=f"{me} is not there: this host is no gateway yet; run site.yml first")
+    waiting = re.search(r"messages in queue: (\d+)", run("/var/qmail/bin/qmail-qstat"))
+    cut = re.findall(r"^(inbound|outbound): cut off", run("gatewright-cutoff", "status"), re.MULTILINE)
+    module.exit_json(
+        changed=False,
+        me=me.read_text().strip().lower(),
+        addresses=run("hostname", "-I").split(),
+        services=services(),
+        cutoff=cut,
+        doctor=doctor(),
+        queue=int(waiting[1]) if waiting else -1,
+        controller=controller(),
+        mx={domain: exchangers(module.params["resolver"], domain) for domain in module.params["domains"]},
+    )
+
+
+if __name__ == "__main__":
+    main()
