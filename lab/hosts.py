@@ -31,6 +31,13 @@ def ensure_network(internal: bool) -> None:
     )  # fmt: skip
 
 
+def join_network() -> None:
+    """Give this machine an address in an internal network, whose bridge podman leaves without one."""
+    bridge = json.loads(run("podman", "network", "inspect", NETWORK))[0]["network_interface"]
+    run("ip", "addr", "replace", f"{NET4}.1/24", "dev", bridge)
+    run("ip", "-6", "addr", "replace", f"{NET6}:1/64", "dev", bridge, "nodad")
+
+
 def state(host: Host) -> str:
     """podman's word for a container: running, exited ...; empty when there is none."""
     return run("podman", "inspect", "--format", "{{.State.Status}}", host.container, check=False).strip()
@@ -143,6 +150,8 @@ def up(hosts: list[Host], internal: bool = False) -> None:
     ensure_network(internal)
     for host in hosts:
         start(host, uplink=internal and host.name == "dns")
+    if internal:
+        join_network()
     for host in hosts:
         wait(host)
         add_addresses(host)

@@ -15,6 +15,7 @@ NEEDED = {
     "ssh-keygen": "openssh-client",
     "nsenter": "util-linux",
     "iptables": "iptables",
+    "ip": "iproute2",
 }
 CGROUP = Path("/sys/fs/cgroup")
 CAP_SYS_RESOURCE = 24
