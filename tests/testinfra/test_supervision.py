@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lab_hosts import Gateway, Peer, eventually, token
 
-SERVICES = ("dnscache", "qmail-send", "qmail-smtpd")
+SERVICES = ("dnscache", "gatescan", "qmail-send", "qmail-smtpd")
 VICTIMS = {
     "svscan": "pidof svscan",
     "supervise of qmail-smtpd": "pgrep -fx 'supervise qmail-smtpd'",
@@ -14,6 +14,7 @@ VICTIMS = {
     "tcpserver": "pidof tcpserver",
     "qmail-send": "pgrep -x qmail-send || pgrep -f /var/qmail/bin/qmail-send",
     "dnscache": "pidof dnscache",
+    "the scanner's master": "pgrep -u gatescan -o -f 'gatescan daemon'",
 }
 
 
@@ -31,6 +32,7 @@ def test_a_killed_process_comes_back(gateway: Gateway, outside: Peer, office: Pe
     gateway.run("kill", "-KILL", before[0])
     eventually(
         lambda: (now := gateway.sh(VICTIMS[victim], check=False).split()) and before[0] not in now,
+        seconds=90,
         what=f"a new {victim} after {before[0]}",
     )
     for service in SERVICES:
