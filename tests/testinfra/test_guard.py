@@ -1,0 +1,140 @@
+"""The firewall and sshd: who may go out, how many may come in, who may log in, and that nobody is locked out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+from controller import playbook
+from lab_hosts import Gateway, Peer, eventually
+
+from lab.topology import KEY, PROJECT
+
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
+    print("open")
+except ConnectionRefusedError:
+    print("refused")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+CROWD = """
+import socket, sys
+held = []
+for _ in range(int(sys.argv[3])):
+    caller = socket.socket()
+    caller.setblocking(False)
+    caller.connect_ex((sys.argv[1], int(sys.argv[2])))
+    held.append(caller)
+import select, time
+deadline, up = time.monotonic() + 6, set()
+while time.monotonic() < deadline and len(up) < len(held):
+    ready = select.select([], [caller for caller in held if caller not in up], [], 0.5)[1]
+    up |= {caller for caller in ready if not caller.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)}
+print(len(up))
+"""
+
+
+def connect(gateway: Gateway, user: str, address: str, port: int) -> str:
+    """What happens when a user's program on the gateway calls out."""
+    command = ["python3", "-", address, str(port)]
+    return gateway.run(*(command if user == "root" else ["setuidgid", user, *command]), stdin=CONNECT).strip()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_qmails_remote_user_alone_may_reach_other_mail_servers(gateway: Gateway, outside: Peer, family: int) -> None:
+    address = outside.ipv4 if family == 4 else outside.ipv6
+    assert connect(gateway, "qmailr", address, 25) == "open"
+    assert {connect(gateway, user, address, 25) for user in ("root", "qmaild", "gatescan")} <= {
+        "TimeoutError",
+        "PermissionError",
+        "OSError",
+    }
+
+
+def test_qmails_remote_user_reaches_no_other_port(gateway: Gateway, outside: Peer) -> None:
+    assert connect(gateway, "root", outside.ipv4, 22) not in ("open", "refused")
+    assert connect(gateway, "qmailr", outside.ipv4, 22) not in ("open", "refused")
+
+
+def test_what_is_dropped_is_counted(gateway: Gateway, outside: Peer) -> None:
+    def dropped() -> int:
+        rules = gateway.run("nft", "list", "table", "inet", "gatewright")
+        return sum(int(count) for count in re.findall(r"counter packets (\d+) bytes \d+ drop", rules)) + sum(
+            int(count) for count in re.findall(r"packets (\d+) bytes", rules)
+        )
+
+    before = dropped()
+    connect(gateway, "root", outside.ipv4, 25)
+    assert dropped() > before
+
+
+def test_one_source_holds_no_more_connections_than_allowed(gateway: Gateway, outside: Peer, office: Peer) -> None:
+    limit = 40  # firewall_rates of the lab's inventory
+    crowd = outside.run("python3", "-", gateway.ipv4, "25", str(limit + 8), stdin=CROWD)
+    assert int(crowd) == limit
+    eventually(lambda: outside.send(gateway.ipv4, "user@corp.test").code == 250, what="the door opens again")
+
+
+def test_sshd_takes_keys_and_no_passwords(gateway: Gateway) -> None:
+    options = [
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+        "-i",
+        str(KEY),
+    ]
+
+    def login(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            "ssh",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+            *options,
+            *more,
+            f"root@{gateway.ipv4}",
+            "true",
+        ]
+        return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
+
+    assert login().returncode == 0
+    refused = login("-o", "PubkeyAuthentication=no")
+    assert refused.returncode == 255
+    assert re.search(r"Permission denied \(publickey\)", refused.stderr), refused.stderr
+    effective = gateway.run("sshd", "-T").splitlines()
+    for line in ("passwordauthentication no", "kbdinteractiveauthentication no", "permitemptypasswords no"):
+        assert line in effective
+
+
+def test_old_algorithms_are_refused(gateway: Gateway) -> None:
+    command = [
+        "ssh",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-i",
+        str(KEY),
+    ]
+    old = ["-o", "KexAlgorithms=diffie-hellman-group14-sha256"]
+    done = subprocess.run([*command, *old, f"root@{gateway.ipv4}", "true"], capture_output=True, text=True)
+    assert done.returncode == 255 and "no matching key exchange method" in done.stderr
+
+
+def test_rules_that_would_lock_the_administrator_out_are_taken_back_by_the_host_itself(
+    gateway: Gateway, outside: Peer
+) -> None:
+    told = playbook("tests/guard/lockout.yml", gateway.name)
+    assert "See that the host came back by itself" in told.output
+    assert outside.send(gateway.ipv4, "user@corp.test").code == 250
