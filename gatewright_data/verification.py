@@ -42,7 +42,8 @@ def table(rows: Sequence[Row]) -> list[str]:
     cells += [("ok" if row["ok"] else "WRONG", row["check"], row["expected"], row["found"]) for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(3)]
     return [
-        "  ".join((*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3])) for line in cells
+        "  ".join((*(cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True)), line[3]))
+        for line in cells
     ]
 
 

@@ -55,7 +55,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-ports: {description: "Address to port to C(open), C(refused), C(silent) or what else happened.", type: dict, returned: always}
+ports: {description: "Address to port to C(open), C(refused), C(silent) or what else.", type: dict, returned: always}
 sender: {description: The sender of the conversations., type: str, returned: always}
 relay: {description: "The reply to a foreign recipient, with C(code) and C(text).", type: dict, returned: always}
 message: {description: "The last reply to the test message; none if none was sent.", type: dict, returned: always}
@@ -67,6 +67,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -74,7 +75,7 @@ FOREIGN = "gatewright-verify@relay-test.invalid"
 SMTP_SECONDS = 60
 
 
-def try_port(address, port, seconds):
+def try_port(address: str, port: int, seconds: int) -> str:
     """What a port does when it is called."""
     try:
         socket.create_connection((address, port), timeout=seconds).close()
@@ -87,26 +88,28 @@ def try_port(address, port, seconds):
     return "open"
 
 
-def converse(address, port, sender, recipient, text=None):
+def converse(address: str, port: int, sender: str, recipient: str, text: bytes | None = None) -> dict[str, Any]:
     """Hold an SMTP conversation, up to the recipient or to the end of a message; return the last reply."""
+    code, words = 0, b""
     try:
         with smtplib.SMTP(timeout=SMTP_SECONDS, local_hostname="gatewright-verify.invalid") as client:
-            steps = [lambda: client.connect(address, port), client.ehlo, lambda: client.mail(sender)]
-            steps.append(lambda: client.rcpt(recipient))
-            if text is not None:
-                steps.append(lambda: client.data(text))
-            for step in steps:
-                code, words = step()
-                if code >= 400:
-                    break
+            code, words = client.connect(address, port)
+            if code < 400:
+                code, words = client.ehlo()
+            if code < 400:
+                code, words = client.mail(sender)
+            if code < 400:
+                code, words = client.rcpt(recipient)
+            if code < 400 and text is not None:
+                code, words = client.data(text)
     except smtplib.SMTPResponseException as error:
-        code, words = error.smtp_code, error.smtp_error
+        return {"code": error.smtp_code, "text": str(error.smtp_error)}
     except (OSError, smtplib.SMTPException) as error:
-        code, words = 0, f"{error or type(error).__name__}"
-    return {"code": code, "text": words.decode(errors="replace") if isinstance(words, bytes) else words}
+        return {"code": 0, "text": str(error) or type(error).__name__}
+    return {"code": code, "text": words.decode(errors="replace")}
 
 
-def compose(sender, recipient, subject):
+def compose(sender: str, recipient: str, subject: str) -> bytes:
     """The test message."""
     message = EmailMessage()
     message["From"] = sender
@@ -121,7 +124,7 @@ def compose(sender, recipient, subject):
     return message.as_bytes().replace(b"\n", b"\r\n")
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
@@ -140,12 +143,12 @@ def main():
         found = socket.getaddrinfo(given["host"], None, type=socket.SOCK_STREAM)
     except OSError as error:
         module.fail_json(msg=f"{given['host']} has no address: {error}")
-    addresses = list(dict.fromkeys(item[4][0] for item in found))
+    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
     calls = [(address, port) for address in addresses for port in given["ports"]]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        states = list(pool.map(lambda call: try_port(*call, given["seconds"]), calls))
-    ports = {address: {} for address in addresses}
-    for (address, port), state in zip(calls, states):
+        states = list(pool.map(lambda call: try_port(call[0], call[1], given["seconds"]), calls))
+    ports: dict[str, dict[str, str]] = {address: {} for address in addresses}
+    for (address, port), state in zip(calls, states, strict=True):
         ports[address][str(port)] = state
     sender = f"gatewright-verify-{secrets.token_hex(6)}@{given['sender_domain']}"
     message = {}

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: gateway_state
 short_description: Look at a running gateway, and change nothing
 description:
-  - Reads what supervise says of the services, what is cut off, what C(gatescan doctor) finds, and how long the queue is.
+  - Reads what supervise says of the services, what is cut off, what C(gatescan doctor) finds, and what the queue holds.
   - Asks the host's own resolver for the MX records of domains, and for the addresses that they lead to.
   - Says whether the address that this run comes from may relay.
 options:
@@ -39,8 +39,8 @@ services: {description: Service to what supervise says of it., type: dict, retur
 cutoff: {description: What is cut off (inbound or outbound)., type: list, returned: always}
 doctor: {description: What C(gatescan doctor) finds; none without a scanner., type: list, returned: always}
 queue: {description: Messages in the queue., type: int, returned: always}
-controller: {description: "The address that this run comes from, and whether it is denied or may relay.", type: dict, returned: always}
-mx: {description: "Domain to its exchangers (C(host), C(preference), C(addresses)), or to an error.", type: dict, returned: always}
+controller: {description: "Where this run comes from; is it denied, may it relay?", type: dict, returned: always}
+mx: {description: "Domain to C(error) and C(hosts) (host, preference, addresses).", type: dict, returned: always}
 """
 
 import json
@@ -50,6 +50,7 @@ import socket
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -63,7 +64,7 @@ class DnsError(Exception):
     """A question that got no answer; the message says why."""
 
 
-def run(*command, **environment):
+def run(*command: str, **environment: str) -> str:
     """Return what a program prints, or nothing when it cannot be run."""
     try:
         done = subprocess.run(
@@ -74,7 +75,7 @@ def run(*command, **environment):
     return done.stdout
 
 
-def read_name(message, position):
+def read_name(message: bytes, position: int) -> tuple[str, int]:
     """Read a domain name; return it with the place behind it (RFC 1035, 4.1.4)."""
     labels, behind = [], 0
     for _hop in range(128):
@@ -90,7 +91,7 @@ def read_name(message, position):
     raise DnsError("an answer with a name that has no end")
 
 
-def exchange(resolver, query):
+def exchange(resolver: str, query: bytes) -> bytes:
     """Ask over TCP, which has room for any answer."""
     with socket.create_connection((resolver, 53), timeout=SECONDS) as link:
         link.sendall(struct.pack("!H", len(query)) + query)
@@ -99,7 +100,7 @@ def exchange(resolver, query):
             return stream.read(size)
 
 
-def look_up(resolver, name, kind):
+def look_up(resolver: str, name: str, kind: str) -> tuple[list[int], bytes]:
     """Return the records of one type as (start of the data, message); raise DnsError."""
     labels = [label.encode("idna") for label in name.strip(".").split(".")]
     question = b"".join(bytes([len(label)]) + label for label in labels) + struct.pack("!BHH", 0, TYPES[kind], 1)
@@ -124,9 +125,9 @@ def look_up(resolver, name, kind):
     return found, message
 
 
-def addresses_of(resolver, name):
+def addresses_of(resolver: str, name: str) -> list[str]:
     """Every address of a host name."""
-    found = []
+    found: list[str] = []
     for kind, family, size in (("A", socket.AF_INET, 4), ("AAAA", socket.AF_INET6, 16)):
         try:
             places, message = look_up(resolver, name, kind)
@@ -136,7 +137,7 @@ def addresses_of(resolver, name):
     return found
 
 
-def exchangers(resolver, domain):
+def exchangers(resolver: str, domain: str) -> dict[str, Any]:
     """The mail exchangers of a domain, or what went wrong."""
     try:
         places, message = look_up(resolver, domain, "MX")
@@ -150,29 +151,29 @@ def exchangers(resolver, domain):
     return {"error": "", "hosts": sorted(found, key=lambda item: (item["preference"], item["host"]))}
 
 
-def services():
+def services() -> dict[str, str]:
     """Every supervised service, and what supervise says of it."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(Path("/service").glob("*")):
         line = run("svstat", str(path)).strip()
         found[path.name] = line.partition(": ")[2] or "is not supervised"
     return found
 
 
-def controller():
+def controller() -> dict[str, Any]:
     """The address at the other end of this SSH connection, and what tcpserver would do with it."""
     address = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
     said = run("tcprulescheck", "/etc/tcp.smtp.cdb", TCPREMOTEIP=address) if address else ""
     return {"address": address, "denied": "deny connection" in said, "may_relay": "variable RELAYCLIENT=" in said}
 
 
-def doctor():
+def doctor() -> list[dict[str, str]]:
     """What `gatescan doctor` finds."""
     lines = [line for line in run("gatescan", "doctor", "--json").splitlines() if line.startswith("{")]
     return [json.loads(line) for line in lines]
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={

@@ -36,8 +36,8 @@ EXAMPLES = r"""
 RETURN = r"""
 fate:
   description: >-
-    C(delivered), C(failed), C(deferred) (it waits in the queue), C(queued) (no delivery was tried) or C(absent) (the queue
-    never had it, as when the scanner held it).
+    C(delivered), C(failed), C(deferred) (it waits in the queue), C(queued) (no delivery was tried) or C(absent) (the
+    queue never had it, as when the scanner held it).
   type: str
   returned: always
 words: {description: The log's last words on it., type: str, returned: always}
@@ -45,6 +45,7 @@ words: {description: The log's last words on it., type: str, returned: always}
 
 import re
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -52,27 +53,28 @@ from ansible.module_utils.basic import AnsibleModule
 DELIVERY = re.compile(r"starting delivery (\d+): msg (\d+) to ")
 RESULT = re.compile(r"delivery (\d+): (success|failure|deferral): (.*)")
 FATES = {"success": "delivered", "failure": "failed", "deferral": "deferred"}
-FILES_READ = 2
 PAUSE_SECONDS = 0.5
 
 
-def lines_of(log):
+def lines_of(log: str) -> Iterator[str]:
     """The log's latest lines: of the present file and the one before it."""
-    files = sorted(Path(log).glob("@*"))[1 - FILES_READ :] + [Path(log) / "current"]
-    for path in files:
+    rotated = sorted(Path(log).glob("@*"))
+    for path in (*rotated[-1:], Path(log) / "current"):
         try:
             yield from path.read_text(errors="replace").splitlines()
         except FileNotFoundError:  # it was rotated just now
             continue
 
 
-def fate_of(lines, sender):
+def fate_of(lines: Iterable[str], sender: str) -> tuple[str, str]:
     """Return what became of the sender's message so far, and the log's words."""
-    number, deliveries, fate, words = None, set(), "absent", ""
+    number = ""
+    deliveries: set[str] = set()
+    fate, words = "absent", ""
     for line in lines:
         if f" from <{sender}> qp " in line:
             number, deliveries, fate, words = line.split("info msg ")[1].split(":")[0], set(), "queued", ""
-        elif number is None:
+        elif not number:
             continue
         elif (started := DELIVERY.search(line)) and started[2] == number:
             deliveries.add(started[1])
@@ -83,7 +85,7 @@ def fate_of(lines, sender):
     return fate, words
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={

@@ -69,7 +69,7 @@ class BuildError(Exception):
     """The rules cannot be put in force; the message has gatescan's words."""
 
 
-def read(path):
+def read(path: str) -> str:
     """The file's text, empty if there is none."""
     try:
         with open(path, encoding="utf-8") as handle:
@@ -78,18 +78,18 @@ def read(path):
         return ""
 
 
-def rules_of(text):
+def rules_of(text: str) -> list[str]:
     """The lines that are rules."""
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def what_it_blocks(rule):
+def what_it_blocks(rule: str) -> tuple[str, ...]:
     """A rule without its description: the same pattern is the same rule, whatever was said of it."""
     columns = rule.split("\t")
     return (*columns[:2], *columns[3:])
 
 
-def wanted(present, state, rules, everything):
+def wanted(present: list[str], state: str, rules: list[str], everything: bool) -> list[str]:
     """The rules that are to be in force."""
     named = {what_it_blocks(rule) for rule in rules}
     if state == "block":
@@ -100,7 +100,7 @@ def wanted(present, state, rules, everything):
     return present
 
 
-def write(path, text):
+def write(path: str, text: str) -> None:
     """Replace the file by a text, or remove it if there is none."""
     if not text:
         if os.path.exists(path):
@@ -115,7 +115,7 @@ def write(path, text):
     os.replace(temporary, path)
 
 
-def put_in_force(path, old, new, gatescan):
+def put_in_force(path: str, old: str, new: str, gatescan: str) -> None:
     """Write the new text and build; on any failure bring the old text back and raise BuildError."""
     write(path, new)
     try:
@@ -129,7 +129,7 @@ def put_in_force(path, old, new, gatescan):
         raise BuildError(f"the rules do not build, and nothing was changed: {words}")
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
