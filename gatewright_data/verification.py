@@ -79,7 +79,9 @@ def _rules(rules: Facts, clients: int) -> Row:
     if rules.get("failed"):
         return _row(check, "as the inventory says", str(rules.get("msg")), False)
     stale = "differ from the inventory: run site.yml --tags tcp_smtp"
-    return _row(check, "as the inventory says", stale if rules["changed"] else "as the inventory says")
+    diff = rules["diff"]
+    same = diff["before"] == diff["after"] and diff["before_header"] == diff["after_header"]
+    return _row(check, "as the inventory says", "as the inventory says" if same else stale)
 
 
 def _doctor(checks: Sequence[Facts]) -> Iterator[Row]:

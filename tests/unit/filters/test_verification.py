@@ -1,0 +1,90 @@
+"""verification: each thing that can be wrong on a gateway is a row that says so."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from gatewright_data.verification import table, verification
+
+GATEWAYS = [
+    {"names": ["gw1.example.org"], "addresses": ["192.0.2.1"]},
+    {"names": ["gw2.example.org"], "addresses": ["192.0.2.2", "2001:db8::2"]},
+]
+MX = [
+    {"host": "gw1.example.org", "preference": 10, "addresses": ["203.0.113.1"]},
+    {"host": "mx.example.org", "preference": 20, "addresses": ["2001:db8::2"]},
+]
+GOOD: dict[str, Any] = {
+    "open": [22, 25],
+    "clients": 2,
+    "state": {
+        "services": {"qmail-send": "up (pid 7) 100 seconds"},
+        "cutoff": [],
+        "doctor": [{"state": "ok", "what": "rules"}, {"state": "warning", "what": "signatures are old"}],
+        "controller": {"address": "192.0.2.9", "denied": False, "may_relay": False},
+        "mx": {"example.org": {"error": "", "hosts": MX}},
+    },
+    "sockets": {"undeclared": [], "missing": []},
+    "rules": {"diff": {"before": "a", "after": "a", "before_header": "f", "after_header": "f"}},
+    "probe": {
+        "ports": {"192.0.2.1": {"22": "open", "25": "open", "80": "silent", "111": "refused"}},
+        "relay": {"code": 553, "text": "sorry"},
+        "message": {"code": 250, "text": "ok"},
+    },
+    "fate": {"fate": "delivered", "words": "ok"},
+}
+STRANGER = {"host": "old.example.org", "preference": 30, "addresses": ["192.0.2.77"]}
+
+
+def wrong(found: dict[str, Any]) -> list[str]:
+    """The checks that are not as they must be."""
+    return [row["check"] for row in verification(found, GATEWAYS) if not row["ok"]]
+
+
+def test_a_good_gateway_has_nothing_wrong() -> None:
+    assert wrong(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "check"),
+    [
+        ("probe.ports.192.0.2.1.25", "silent", "port 25 of 192.0.2.1"),
+        ("probe.ports.192.0.2.1.80", "open", "2 other ports of 192.0.2.1"),
+        ("state.services.qmail-send", "down (exitcode 0) 3 seconds", "service qmail-send"),
+        ("state.services.qmail-send", "up (pid 7) 100 seconds, paused", "service qmail-send"),
+        ("state.cutoff", ["inbound"], "cutoff"),
+        ("sockets.undeclared", ["tcp 0.0.0.0 4444 nc"], "listening sockets"),
+        ("sockets.missing", ["tcp * 25 tcpserver"], "listening sockets"),
+        ("rules.diff.before", "b", "rules of 2 relay clients"),
+        ("rules.diff.after_header", "f and f.cdb", "rules of 2 relay clients"),
+        ("rules", {"failed": True, "msg": "10.0.0.7 must be denied"}, "rules of 2 relay clients"),
+        ("state.doctor", [{"state": "broken", "what": "daemon"}], "scanner"),
+        ("state.doctor", [], "scanner"),
+        ("state.mx", {"example.org": {"error": "", "hosts": [*MX, STRANGER]}}, "MX of example.org"),
+        ("state.mx", {"example.org": {"error": "", "hosts": []}}, "MX of example.org"),
+        ("state.mx", {"example.org": {"error": "no such domain", "hosts": []}}, "MX of example.org"),
+        ("probe.relay", {"code": 250, "text": "ok"}, "relay from here, no listed client"),
+        ("probe.relay", {"code": 421, "text": "later"}, "relay from here, no listed client"),
+        ("state.controller.may_relay", True, "relay from here, a listed client"),
+        ("state.controller.denied", True, "SMTP from here, which is denied"),
+        ("probe.message", {"code": 0, "text": "no route"}, "test message"),
+        ("fate", {"fate": "deferred", "words": "not_now"}, "its fate"),
+    ],
+)
+def test_each_thing_that_is_wrong_is_named(path: str, value: Any, check: str) -> None:
+    found = copy.deepcopy(GOOD)
+    keys = path.replace("192.0.2.1", "ADDRESS").split(".")
+    place = found
+    for key in keys[:-1]:
+        place = place["192.0.2.1" if key == "ADDRESS" else key]
+    place[keys[-1]] = value
+    assert wrong(found) == [check]
+
+
+def test_the_table_has_its_columns_below_each_other() -> None:
+    lines = table(verification(GOOD, GATEWAYS))
+    column = lines[0].index("EXPECTED")
+    assert lines[1].startswith("ok  port 22") and all(line[column - 1] == " " != line[column] for line in lines)

@@ -1,0 +1,83 @@
+"""outbreak_rules: rules are added and taken back, and a mistake leaves the old ones in force."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODULE = Path(__file__).parents[3] / "library" / "outbreak_rules.py"
+ISO = ".iso\tSIZE=-1\tOutbreak"
+SUBJECT = ".*invoice.*\tPolicy-Subject:\tOutbreak"
+
+
+@pytest.fixture
+def gatescan(tmp_path: Path) -> Path:
+    """A scanner that notes each build, and refuses rules with the word bad."""
+    program = tmp_path / "gatescan"
+    program.write_text(
+        f"#!/bin/sh\ngrep -q bad {tmp_path}/outbreak.txt 2>/dev/null && echo 'bad rule' >&2 && exit 1\n"
+        f'echo "$@" >> {tmp_path}/builds\n'
+    )
+    program.chmod(0o755)
+    return program
+
+
+def run(gatescan: Path, **options: Any) -> dict[str, Any]:
+    """Run the module as Ansible does."""
+    arguments = {"path": str(gatescan.parent / "outbreak.txt"), "gatescan": str(gatescan), **options}
+    done = subprocess.run(
+        [sys.executable, str(MODULE)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def builds(gatescan: Path) -> int:
+    notes = gatescan.parent / "builds"
+    return len(notes.read_text().splitlines()) if notes.exists() else 0
+
+
+def test_rules_are_added_once_and_kept_beside_each_other(gatescan: Path) -> None:
+    assert run(gatescan, state="block", rules=[ISO])["changed"]
+    again = run(gatescan, state="block", rules=[ISO.replace("Outbreak", "another word for it")])
+    assert not again["changed"] and builds(gatescan) == 1
+    both = run(gatescan, state="block", rules=[SUBJECT])
+    assert both["rules"] == [ISO, SUBJECT]
+    assert run(gatescan)["rules"] == [ISO, SUBJECT]
+    assert (gatescan.parent / "outbreak.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_same_pattern_for_another_direction_is_another_rule(gatescan: Path) -> None:
+    run(gatescan, state="block", rules=[ISO + "\tinbound"])
+    assert run(gatescan, state="block", rules=[ISO + "\toutbound"])["changed"]
+    lifted = run(gatescan, state="lifted", rules=[ISO + "\tinbound"])
+    assert lifted["rules"] == [ISO + "\toutbound"]
+
+
+def test_the_last_rule_that_is_lifted_takes_the_file_with_it(gatescan: Path) -> None:
+    run(gatescan, state="block", rules=[ISO, SUBJECT])
+    assert run(gatescan, state="lifted", rules=[SUBJECT])["rules"] == [ISO]
+    assert run(gatescan, state="lifted", everything=True)["rules"] == []
+    assert not (gatescan.parent / "outbreak.txt").exists()
+    assert builds(gatescan) == 3
+    assert not run(gatescan, state="lifted", everything=True)["changed"]
+
+
+def test_rules_that_do_not_build_leave_the_old_ones(gatescan: Path) -> None:
+    run(gatescan, state="block", rules=[ISO])
+    before = (gatescan.parent / "outbreak.txt").read_bytes()
+    refused = run(gatescan, state="block", rules=["bad\tSIZE=-1\tx"])
+    assert refused["failed"] and "bad rule" in refused["msg"]
+    assert (gatescan.parent / "outbreak.txt").read_bytes() == before
+
+
+def test_check_mode_says_what_would_change_and_changes_nothing(gatescan: Path) -> None:
+    would = run(gatescan, state="block", rules=[ISO], _ansible_check_mode=True)
+    assert would["changed"] and ISO in would["diff"]["after"]
+    assert not (gatescan.parent / "outbreak.txt").exists() and builds(gatescan) == 0
