@@ -1,0 +1,165 @@
+"""Nothing that got 250 is missing, whatever is done to the scanner meanwhile.
+
+GATEWRIGHT_LOSS_MESSAGES: how many messages (400). GATEWRIGHT_LOSS_SEED: which blows fall, and when (1).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from lab_hosts import Gateway, Peer, eventually, token
+from scanner_lab import PROGRAM, QUEUE, Scanner, mail, order, send_all, with_file
+
+from lab.machine import environment
+from lab.talk import MAILDIR
+
+MESSAGES = int(os.environ.get("GATEWRIGHT_LOSS_MESSAGES", "400"))
+SEED = int(os.environ.get("GATEWRIGHT_LOSS_SEED", "1"))
+SESSIONS = 20
+SPREAD = MESSAGES * 0.15
+"""Seconds over which the messages are sent, SESSIONS at a time."""
+PATIENCE = 60
+"""Seconds for which a message that is not taken is tried again after that."""
+SPOOL = "/var/spool/gatescan"
+DISK_BYTES = 700_000_000
+"""Of the small disk that the spool is on meanwhile; the quarantine wants 500 MB of it to stay free."""
+
+DAEMONS = "pgrep -u gatescan -f 'gatescan daemon'"
+BLOWS = {
+    "kill one process": f"kill -KILL $({DAEMONS} | shuf -n 1)",
+    "kill the master": f"kill -KILL $({DAEMONS} -o)",
+    "kill all workers": f"kill -KILL $({DAEMONS} | tail -n +2)",
+    "kill all": f"kill -KILL $({DAEMONS})",
+    "stop one process": f"p=$({DAEMONS} | shuf -n 1); kill -STOP $p; sleep 2; kill -CONT $p",
+    "stop all": f"p=$({DAEMONS}); kill -STOP $p; sleep 1; kill -CONT $p",
+    "reload": "/command/svc -h /service/gatescan",
+    "restart": "/command/svc -t /service/gatescan",
+    "kill svscan and with it the tree": "kill -KILL $(pidof svscan)",
+    "kill qmail-send": "kill -KILL $(pidof qmail-send || pgrep -f /var/qmail/bin/qmail-send)",
+    "full disk": (
+        f"fallocate -l $(df --output=avail -B1 {SPOOL} | tail -n 1) {SPOOL}/ballast; sleep 3; rm {SPOOL}/ballast"
+    ),
+    "build the rules": f"{QUEUE} -g",
+}
+
+
+@contextmanager
+def small_disk(gateway: Gateway, scanner: Scanner) -> Iterator[None]:
+    """The scanner's spool on a file system of its own, so that it can be filled and nothing else is."""
+    pid = subprocess.check_output(
+        ["podman", "inspect", "--format", "{{.State.Pid}}", gateway.host.container], text=True, env=environment()
+    ).strip()
+    inside = ["nsenter", "--target", pid, "--mount", "--", "sh", "-c"]
+    with scanner.down():
+        make = (
+            f"mkdir /run/spool.test && mount -t tmpfs -o size={DISK_BYTES} spool /run/spool.test"
+            f" && cp -a {SPOOL}/. /run/spool.test && chown --reference {SPOOL} /run/spool.test"
+            f" && chmod --reference {SPOOL} /run/spool.test && mount --move /run/spool.test {SPOOL}"
+        )
+        subprocess.run([*inside, make], check=True)
+    try:
+        yield
+    finally:
+        gateway.sh("/command/svc -d /service/gatescan-notify")
+        with scanner.down():
+            subprocess.run([*inside, f"umount --lazy {SPOOL}; rmdir /run/spool.test"], check=True)
+        gateway.sh("/command/svc -u /service/gatescan-notify")
+
+
+class Blows(threading.Thread):
+    """Hits the scanner again and again until it is told to end."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__()
+        self.gateway = gateway
+        self.random = random.Random(SEED)
+        self.over = threading.Event()
+        self.fell: Counter[str] = Counter()
+
+    def run(self) -> None:
+        """One blow after another, each at least once, with time to recover now and then."""
+        waiting: list[str] = []
+        while not self.over.wait(self.random.uniform(0.1, 2.0)):
+            waiting = waiting or self.random.sample(list(BLOWS), len(BLOWS))
+            blow = waiting.pop()
+            self.gateway.sh(BLOWS[blow], check=False)
+            self.fell[blow] += 1
+
+
+def messages(run: str) -> list[bytes]:
+    """Messages of several sizes and kinds; each fifth is to be held."""
+    sizes = random.Random(SEED)
+    made = []
+    for number in range(MESSAGES):
+        mark = f"{run}.{number}."
+        if number % 5 == 0:
+            made.append(with_file(mark, "tool.exe", PROGRAM))
+        elif number % 5 == 1:
+            made.append(with_file(mark, "table.csv", b"1,2,3\n" * sizes.randrange(3000)))
+        else:
+            made.append(mail(mark, "All is well.\n" * sizes.randrange(10, 1500)))
+    return made
+
+
+def numbers(run: str, text: str) -> Counter[int]:
+    """How often each message's number stands in a text."""
+    return Counter(int(number) for number in re.findall(rf"{run}\.(\d+)\.", text))
+
+
+@pytest.mark.timeout(SPREAD * 3 + 600)
+def test_nothing_is_lost_under_blows(gateway: Gateway, outside: Peer, office: Peer) -> None:
+    scanner, run = Scanner(gateway), token()
+    began = time.monotonic()
+    with small_disk(gateway, scanner):
+        blows = Blows(gateway)
+        start = time.time()
+        orders = [
+            order(
+                gateway.ipv4,
+                message,
+                at=start + SPREAD * (number // SESSIONS * SESSIONS) / MESSAGES,
+                until=start + SPREAD + PATIENCE,
+            )
+            for number, message in enumerate(messages(run))
+        ]
+        blows.start()
+        try:
+            told = send_all(outside, orders, SESSIONS)
+        finally:
+            blows.over.set()
+            blows.join()
+        scanner.wait_until_it_answers()
+        gateway.run("qmailctl", "flush")
+        gateway.wait_for_empty_queue()
+        held = Counter(
+            number
+            for entry in scanner.entries("--subject", run)
+            for number in numbers(run, str(entry["subject"])).elements()
+        )
+    eventually(lambda: office.run("postqueue", "-p").startswith("Mail queue is empty"), 60, "the office's queue")
+    arrived = numbers(run, office.sh(f"grep -rhE '^Subject: {run}' {MAILDIR} || true"))
+    taken = {number for number, tries in enumerate(told) if tries[-1].code == 250}
+    found = held + arrived
+    codes = Counter(reply.code for tries in told for reply in tries)
+    figures = {
+        "seconds": round(time.monotonic() - began), "messages": MESSAGES, "seed": SEED, "got 250": len(taken),
+        "replies": dict(codes), "held": len(held), "arrived": len(arrived),
+        "twice": sum(found[number] == 2 for number in found), "blows": dict(blows.fell),
+    }  # fmt: skip
+    print("\nno loss:", json.dumps(figures))
+    assert sum(blows.fell.values()) >= len(BLOWS), "it was hit"
+    assert len(taken) > MESSAGES * 0.9, figures
+    assert [number for number in taken if not found[number]] == [], "got 250 and is missing"
+    assert [number for number in arrived if number % 5 == 0] == [], "passed and should have been held"
+    assert [number for number in held if number % 5] == [], "held and should have passed"
+    assert [number for number in found if found[number] > 2] == [], "more than twice"
