@@ -70,6 +70,11 @@ def two_boundaries(mark: str) -> str:
     )
 
 
+def on_the_wire(message: str) -> str:
+    """A message with the line ends of SMTP; qmail refuses others."""
+    return message.replace("\n", "\r\n")
+
+
 class Demonstration:
     """The messages and scans, each of which makes a row."""
 
@@ -98,7 +103,7 @@ class Demonstration:
     def hold(self, what: str, gateway: Gateway, make: Callable[[str], str]) -> None:
         """Send a message that must end in the quarantine, and in nobody's mailbox."""
         mark = token()
-        reply = self.outside.send(gateway.ipv4, "user@corp.test", make(mark), sender=f"{mark}@world.test")
+        reply = self.outside.send(gateway.ipv4, "user@corp.test", on_the_wire(make(mark)), sender=f"{mark}@world.test")
         happened = f"{reply.code} at {reply.stage}"
         if reply.code == 250:
             gateway.wait_for_empty_queue()
@@ -114,7 +119,9 @@ class Demonstration:
             self.deliver(
                 f"a clean message, IPv{family}", gateway,
                 lambda mark, server=server, source=source: outside.send(  # type: ignore[misc]
-                    server, "user@corp.test", letter(mark, "someone@world.test", "user@corp.test").as_string(),
+                    server,
+                    "user@corp.test",
+                    on_the_wire(letter(mark, "someone@world.test", "user@corp.test").as_string()),
                     source=source,
                 ),
                 office, f"outside -> {name} -> office",

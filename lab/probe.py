@@ -1,4 +1,4 @@
-"""Runs on a peer, fed through standard input: one SMTP conversation, told as JSON. Standard library only."""
+"""Runs on a peer, orders as JSON on standard input: SMTP conversations, told as JSON. Standard library only."""
 
 import json
 import smtplib
@@ -32,4 +32,4 @@ def converse(order: dict[str, Any]) -> dict[str, object]:
         return {"stage": stage, "code": 0, "text": f"{type(error).__name__}: {error}"}
 
 
-print(json.dumps([converse(order) for order in json.loads(sys.argv[1])]))
+print(json.dumps([converse(order) for order in json.load(sys.stdin)]))

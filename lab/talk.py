@@ -108,7 +108,7 @@ class Peer(LabHost):
 
     def send_all(self, orders: list[dict[str, object]]) -> list[Reply]:
         """Hold several conversations one after another."""
-        told = json.loads(self.run("python3", "-", json.dumps(orders), stdin=PROBE))
+        told = json.loads(self.run("python3", "-c", PROBE, stdin=json.dumps(orders)))
         return [Reply(**item) for item in told]
 
     def find(self, mark: str) -> list[str]:
@@ -132,6 +132,11 @@ class Peer(LabHost):
 
 class Gateway(LabHost):
     """A host that Gatewright built."""
+
+    @cached_property
+    def speaks_ipv6(self) -> bool:
+        """Whether its tcpserver knows IPv6: Debian's build does, the paper's ucspi-tcp 0.88 does not."""
+        return not self.run("dpkg-query", "--show", "gatewright-ucspi-tcp", check=False)
 
     def queue(self) -> str:
         """What waits in the queue, as qmail-qread lists it."""
