@@ -1,0 +1,137 @@
+"""trimmed_units: services stay off together with what could start them again, and a second run finds nothing to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODULE = Path(__file__).parents[3] / "library" / "trimmed_units.py"
+
+SYSTEMCTL = '''\
+#!{python}
+"""systemctl on a host whose units are in state.json; every change is a line of calls."""
+import json, sys
+from pathlib import Path
+here = Path(__file__).parent
+state = json.loads((here / "state.json").read_text())
+verb, units = sys.argv[1], [word for word in sys.argv[2:] if not word.startswith("--")]
+if verb == "show":
+    for unit in units:
+        alias, load, active = state.get(unit, [unit, "not-found", "inactive"])
+        print(f"Id={{alias}}\\nNames={{alias}}\\nLoadState={{load}}\\nActiveState={{active}}\\n")
+    sys.exit()
+with (here / "calls").open("a") as calls:
+    print(verb, *units, file=calls)
+for unit in units:
+    alias, load, active = state.get(unit, [unit, "not-found", "inactive"])
+    state[unit] = [alias, "masked" if verb == "mask" else load, "inactive" if verb == "stop" else active]
+(here / "state.json").write_text(json.dumps(state))
+'''
+
+
+class Host:
+    """A host with a systemctl of its own. Units: name to (id, load state, active state)."""
+
+    def __init__(self, folder: Path, units: dict[str, tuple[str, str]]) -> None:
+        self.folder = folder
+        program = folder / "systemctl"
+        program.write_text(SYSTEMCTL.format(python=sys.executable))
+        program.chmod(0o755)
+        self.state_file = folder / "state.json"
+        self.state_file.write_text(json.dumps({unit: [unit, *facts] for unit, facts in units.items()}))
+
+    def state(self) -> Any:
+        return json.loads(self.state_file.read_text())
+
+    def calls(self) -> list[str]:
+        """What was changed, in order."""
+        path = self.folder / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def run(self, *names: str, check: bool = False) -> Any:
+        arguments = {"ANSIBLE_MODULE_ARGS": {"names": list(names), "_ansible_check_mode": check}}
+        done = subprocess.run(
+            [sys.executable, str(MODULE)],
+            input=json.dumps(arguments),
+            env=os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    units = {
+        "rpcbind.service": ("loaded", "active"),
+        "rpcbind.socket": ("loaded", "active"),
+        "apt-daily.service": ("loaded", "inactive"),
+        "apt-daily.timer": ("loaded", "active"),
+        "ssh.service": ("loaded", "active"),
+    }
+    return Host(tmp_path, units)
+
+
+def test_a_service_is_stopped_after_its_socket_and_both_are_masked(host: Host) -> None:
+    result = host.run("rpcbind")
+    assert result["changed"]
+    assert result["trimmed"] == ["rpcbind.service", "rpcbind.socket"]
+    stops = [call for call in host.calls() if call.startswith("stop")]
+    assert stops == ["stop rpcbind.socket", "stop rpcbind.service"]
+    assert host.state()["rpcbind.service"][1:] == ["masked", "inactive"]
+    assert host.state()["rpcbind.socket"][1:] == ["masked", "inactive"]
+
+
+def test_units_that_nobody_named_are_left_alone(host: Host) -> None:
+    host.run("rpcbind", "apt-daily")
+    assert host.state()["ssh.service"][1:] == ["loaded", "active"]
+    assert host.state()["apt-daily.timer"][1:] == ["masked", "inactive"]
+
+
+def test_a_second_run_changes_nothing(host: Host) -> None:
+    host.run("rpcbind", "apt-daily")
+    calls = host.calls()
+    result = host.run("rpcbind", "apt-daily")
+    assert (result["changed"], result["trimmed"]) == (False, [])
+    assert host.calls() == calls
+
+
+def test_a_service_that_this_host_does_not_have_is_masked_without_its_timer(host: Host) -> None:
+    assert host.run("cups")["trimmed"] == ["cups.service"]
+    assert host.calls() == ["mask cups.service"]
+
+
+def test_a_masked_service_that_still_runs_is_stopped(tmp_path: Path) -> None:
+    host = Host(tmp_path, {"atd.service": ("masked", "active")})
+    assert host.run("atd")["trimmed"] == ["atd.service"]
+    assert host.state()["atd.service"][2] == "inactive"
+
+
+def test_an_alias_of_another_unit_is_left_to_that_one(tmp_path: Path) -> None:
+    host = Host(tmp_path, {})
+    host.state_file.write_text(json.dumps({"syslog.service": ["rsyslog.service", "loaded", "active"]}))
+    assert host.run("syslog")["trimmed"] == []
+    assert host.calls() == []
+
+
+def test_check_mode_shows_a_true_diff_and_changes_nothing(host: Host) -> None:
+    result = host.run("rpcbind", check=True)
+    assert result["changed"]
+    assert "rpcbind.service loaded active" in result["diff"]["before"]
+    assert "rpcbind.service masked inactive" in result["diff"]["after"]
+    assert host.calls() == []
+
+
+@pytest.mark.parametrize("name", ["rpcbind.service", "../etc", " "])
+def test_what_is_no_unit_name_is_refused_by_name(host: Host, name: str) -> None:
+    result = host.run("rpcbind", name)
+    assert result["failed"]
+    assert repr(name) in result["msg"]
+    assert host.calls() == []

@@ -1,0 +1,109 @@
+"""Every role says what it may be told: specs, defaults and documentation agree; its tasks are a table of contents."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from docs import generate
+
+PROJECT = Path(__file__).parents[2]
+ROLES = sorted(path.parent.parent for path in (PROJECT / "roles").glob("*/tasks/main.yml"))
+IMPORTS = {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks"}
+
+each_role = pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+
+
+@each_role
+def test_specs_and_defaults_agree_and_everything_has_a_meaning(role: Path) -> None:
+    read = generate.read_role(role)
+    assert read.title
+    assert read.description
+    assert read.problems == ()
+    assert [item.name for item in read.variables if not item.meaning] == []
+
+
+@each_role
+def test_every_variable_bears_the_name_of_its_role(role: Path) -> None:
+    assert [item.name for item in generate.read_role(role).variables if not item.name.startswith(f"{role.name}_")] == []
+
+
+@each_role
+def test_every_default_has_a_comment(role: Path) -> None:
+    lines = (role / "defaults" / "main.yml").read_text().splitlines()
+    above = zip(["", *lines], lines, strict=False)
+    bare = [line for before, line in above if re.match(r"\w+:", line) and not before.startswith("#")]
+    assert bare == []
+
+
+@each_role
+def test_the_main_file_of_tasks_only_imports_files_and_tags_them(role: Path) -> None:
+    tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text()) or []
+    assert [task["name"] for task in tasks if not IMPORTS & task.keys()] == []
+    assert [task["name"] for task in tasks if not task.get("tags")] == []
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one role, tcp_smtp, its documentation fresh."""
+    for name in ("meta/argument_specs.yml", "defaults/main.yml"):
+        target = tmp_path / "roles" / "tcp_smtp" / name
+        target.parent.mkdir(parents=True)
+        shutil.copy(PROJECT / "roles" / "tcp_smtp" / name, target)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "site.yml").write_text("- roles: [{role: tcp_smtp}]\n")
+    assert generate.main([], tmp_path) == 0
+    return tmp_path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace what must be there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_fresh_documentation_passes_the_check(project: Path) -> None:
+    assert generate.main(["--check"], project) == 0
+
+
+def test_documentation_shows_type_default_and_keys(project: Path) -> None:
+    text = (project / "docs" / "inventory.md").read_text()
+    assert "- `tcp_smtp_deny` (list of raw, default `[]`): Who may not connect at all" in text
+    assert "  - `env` (dict, required): Environment, such as `QMAILQUEUE`" in text
+    assert "tcp_smtp__relay_networks" not in text
+    readme = (project / "roles" / "tcp_smtp" / "README.md").read_text()
+    assert "tcp_smtp__relay_networks" in readme.partition("## Published to other roles")[2]
+
+
+def test_what_people_wrote_around_the_generated_part_is_kept(project: Path) -> None:
+    readme = project / "roles" / "tcp_smtp" / "README.md"
+    readme.write_text("# By hand\n\n" + readme.read_text().partition("\n\n")[2] + "\nThe end.\n")
+    edit(project / "roles" / "tcp_smtp" / "meta" / "argument_specs.yml", "Who may not connect at all", "Not these")
+    assert generate.main([], project) == 0
+    text = readme.read_text()
+    assert text.startswith("# By hand\n\n")
+    assert text.endswith("\nThe end.\n")
+    assert "Not these" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("meta/argument_specs.yml", "Who may not connect", "Whoever may not", "docs/inventory.md is stale"),
+        ("defaults/main.yml", "tcp_smtp_deny: []", "tcp_smtp_deny: [10.0.0.1]", "tcp_smtp_deny is [] in the specs"),
+        ("defaults/main.yml", "tcp_smtp_deny: []", "", "tcp_smtp_deny is in the specs, but has no default"),
+        ("defaults/main.yml", "tcp_smtp_deny:", "tcp_smtp_new: 1\ntcp_smtp_deny:", "tcp_smtp_new has a default, but"),
+    ],
+)
+def test_the_check_fails_on_what_is_stale_or_disagrees(
+    project: Path, capsys: pytest.CaptureFixture[str], file: str, old: str, new: str, words: str
+) -> None:
+    edit(project / "roles" / "tcp_smtp" / file, old, new)
+    assert generate.main(["--check"], project) == 1
+    assert words in capsys.readouterr().err
