@@ -61,22 +61,27 @@ def test_qmails_remote_user_reaches_no_other_port(gateway: Gateway, outside: Pee
     assert connect(gateway, "qmailr", outside.ipv4, 22) not in ("open", "refused")
 
 
-def test_what_is_dropped_is_counted(gateway: Gateway, outside: Peer) -> None:
-    def dropped() -> int:
-        rules = gateway.run("nft", "list", "table", "inet", "gatewright")
-        return sum(int(count) for count in re.findall(r"counter packets (\d+) bytes \d+ drop", rules)) + sum(
-            int(count) for count in re.findall(r"packets (\d+) bytes", rules)
-        )
+def counter(gateway: Gateway, name: str) -> int:
+    """Packets that one of the firewall's counters has seen."""
+    found = re.search(r"packets (\d+)", gateway.run("nft", "list", "counter", "inet", "gatewright", name))
+    assert found
+    return int(found[1])
 
-    before = dropped()
+
+def test_what_is_dropped_is_counted(gateway: Gateway, outside: Peer) -> None:
+    sent, received = counter(gateway, "dropped_out"), counter(gateway, "dropped_in")
     connect(gateway, "root", outside.ipv4, 25)
-    assert dropped() > before
+    assert counter(gateway, "dropped_out") > sent
+    outside.run("python3", "-", gateway.ipv4, "80", stdin=CONNECT)
+    assert counter(gateway, "dropped_in") > received
 
 
 def test_one_source_holds_no_more_connections_than_allowed(gateway: Gateway, outside: Peer, office: Peer) -> None:
     limit = 40  # firewall_rates of the lab's inventory
+    before = counter(gateway, "smtp_over_count")
     crowd = outside.run("python3", "-", gateway.ipv4, "25", str(limit + 8), stdin=CROWD)
     assert int(crowd) == limit
+    assert counter(gateway, "smtp_over_count") > before
     eventually(lambda: outside.send(gateway.ipv4, "user@corp.test").code == 250, what="the door opens again")
 
 
