@@ -67,8 +67,9 @@ def run(words: list[str]) -> int:
         add_config(verb)
     options = made.parse_args(words)
     config = config_or_defaults(options.config)
+    user = _user()
     become_owner(config.quarantine.directory)
-    work = Work(config, Quarantine(config.quarantine), options)
+    work = Work(config, Quarantine(config.quarantine), options, user)
     return _VERBS[options.verb](work)
 
 
@@ -102,10 +103,11 @@ def _moment(text: str) -> float:
 class Work:
     """One call of the command."""
 
-    def __init__(self, config: Config, quarantine: Quarantine, options: argparse.Namespace) -> None:
+    def __init__(self, config: Config, quarantine: Quarantine, options: argparse.Namespace, user: str) -> None:
         self.config = config
         self.quarantine = quarantine
         self.options = options
+        self.user = user
 
     def listing(self) -> int:
         """Print the entries that fit the filters."""
@@ -188,7 +190,7 @@ class Work:
 
     def _record(self, what: str, entry: Entry) -> None:
         journal = Journal(self.config.journal)
-        journal.event(what, held=entry.id, by=_user(), message_id=entry.message_id, verdict=entry.verdict)
+        journal.event(what, held=entry.id, by=self.user, message_id=entry.message_id, verdict=entry.verdict)
         journal.close()
 
 
@@ -263,7 +265,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _user() -> str:
-    """Who released it, for the record: under sudo the person and not root."""
+    """Who asks, for the record: under sudo the person and not root. To be asked before `become_owner`."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (OSError, KeyError):
