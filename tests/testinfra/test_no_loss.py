@@ -59,7 +59,7 @@ def small_disk(gateway: Gateway, scanner: Scanner) -> Iterator[None]:
     pid = subprocess.check_output(
         ["podman", "inspect", "--format", "{{.State.Pid}}", gateway.host.container], text=True, env=environment()
     ).strip()
-    inside = ["nsenter", "--target", pid, "--mount", "--", "sh", "-c"]
+    inside = ["nsenter", "--target", pid, "--mount", "--pid", "--", "sh", "-c"]
     with scanner.down():
         make = (
             f"mkdir /run/spool.test && mount -t tmpfs -o size={DISK_BYTES} spool /run/spool.test"
@@ -72,7 +72,7 @@ def small_disk(gateway: Gateway, scanner: Scanner) -> Iterator[None]:
     finally:
         gateway.sh("/command/svc -d /service/gatescan-notify")
         with scanner.down():
-            subprocess.run([*inside, f"umount --lazy {SPOOL}; rmdir /run/spool.test"], check=True)
+            subprocess.run([*inside, f"umount --lazy {SPOOL} && rmdir /run/spool.test"], check=True)
         gateway.sh("/command/svc -u /service/gatescan-notify")
 
 

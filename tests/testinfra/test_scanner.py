@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 
 import pytest
@@ -159,6 +160,7 @@ def test_without_a_daemon_every_message_is_put_off_and_none_passes(
         )
         assert "status=111" in done, done
         assert "BROKEN   daemon" in scanner.gateway.run("gatescan", "doctor", check=False)
+        assert "status=1" in scanner.gateway.sh("gatescan test-installation; echo status=$?")
     assert send(outside, scanner.gateway.ipv4, mail(later)).code == 250
     office.arrived(later)
     assert not delivered(office, refused)
@@ -175,6 +177,26 @@ def test_a_daemon_that_hangs_is_waited_for_only_so_long(scanner: Scanner, outsid
     assert send(outside, scanner.gateway.ipv4, mail(later)).code == 250
     office.arrived(later)
     assert not delivered(office, refused)
+
+
+def test_the_installations_own_test_is_honest_about_engines_that_are_not_there(gateway: Gateway, office: Peer) -> None:
+    recipient = f"{token()}@corp.test"
+    done = gateway.sh(f"gatescan test-installation -doit --json --to {recipient}; echo status=$?")
+    *lines, status = done.splitlines()
+    fates = {fate["name"]: fate for fate in map(json.loads, lines)}
+    assert {name: (fate["state"], fate["ok"]) for name, fate in fates.items()} == {
+        "clean": ("delivered", True),
+        "rule": ("held", True),
+        "virus": ("delivered", None),
+        "spam": ("delivered", None),
+    }
+    assert "no antivirus engine is configured" in fates["virus"]["detail"]
+    assert "no spam engine is configured" in fates["spam"]["detail"]
+    assert status == "status=0"
+    gateway.wait_for_empty_queue()
+    found = eventually(lambda: len(paths := office.find(f"To: <{recipient}>")) == 3 and paths, 60, "three messages")
+    assert len(found) == 3
+    gateway.run("gatescan", "quarantine", "delete", "--to", recipient)
 
 
 def test_g_builds_the_rules_and_a_forgotten_build_is_noticed(scanner: Scanner, outside: Peer, office: Peer) -> None:
