@@ -239,7 +239,8 @@ def test_confinement(gateway: Gateway) -> None:
         limits = Path(f"/proc/{worker}/limits").read_text()
         assert re.search(r"Max address space +1500000000 +1500000000", limits)
         assert re.search(r"Max open files +256 +256", limits)
-        assert Path(f"/proc/{worker}/oom_score_adj").read_text() == "500\n"
+        score = Path(f"/proc/{worker}/oom_score_adj")
+        wait_until(lambda: score.read_text() == "500\n", "the worker confines itself to the end")
         assert stat.S_IMODE((gateway.root / "spool/tmp").stat().st_mode) == 0o700
 
 
