@@ -25,6 +25,8 @@ from gatescan.model import Buffer
 log = logging.getLogger("gatescan.worker")
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+DYING = 1.0
+"""Seconds that a killed master may take from closing its files to being gone."""
 SIZE_LOOK_EVERY = 50
 """Messages between two looks at the worker's own size."""
 
@@ -100,8 +102,10 @@ class Worker:
             poller.register(self.listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             poller.register(self.lifeline, select.EPOLLIN)
             while self.served < self.recycle_messages and not self._too_large():
-                if any(fd == self.lifeline for fd, _ in poller.poll()):
-                    if os.getppid() != master:
+                events = dict(poller.poll())
+                if self.lifeline in events:
+                    # Shut by a master that stops, or left to those who come after a reload; a dead one did neither.
+                    if not events.get(self.listener.fileno(), 0) & select.EPOLLHUP and _is_orphan(master):
                         refuse_all(self.listener)
                     return
                 try:
@@ -145,6 +149,16 @@ class Worker:
         if resident > self.recycle_bytes:
             log.info("worker %d ends: it has grown to %d bytes", self.index, resident)
         return resident > self.recycle_bytes
+
+
+def _is_orphan(master: int) -> bool:
+    """Whether the master is dead. A process that dies first closes its files, and only then loses its children."""
+    until = time.monotonic() + DYING
+    while os.getppid() == master:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def refuse_all(listener: socket.socket) -> None:
