@@ -31,3 +31,11 @@ def office() -> Peer:
 def outside() -> Peer:
     """A mail server on the internet's side."""
     return Peer(lab_host("outside"))
+
+
+@pytest.fixture(params=[4, 6])
+def family(request: pytest.FixtureRequest, gateway: Gateway) -> int:
+    """Each address family that the gateway's SMTP service speaks."""
+    if request.param == 6 and not gateway.speaks_ipv6:
+        pytest.skip(f"{gateway.name} has the paper's ucspi-tcp 0.88 from source: its tcpserver is IPv4 only")
+    return int(request.param)

@@ -76,3 +76,12 @@ def test_series_applies_and_leaves_no_rejects(source: Path) -> None:
     apply_series(source)
     assert not list(source.glob("*.rej")) + list(source.glob("*.orig"))
     assert "QMAILQUEUE" in (source / "qmail.c").read_text()
+
+
+@pytest.mark.slow
+def test_no_pointer_goes_through_an_int(source: Path) -> None:
+    """A function that is not declared returns an int: a pointer cut to that crashes a program at high addresses."""
+    apply_series(source)
+    (source / "conf-cc").write_text("gcc -O1 -std=gnu89 -include errno.h -Werror=int-to-pointer-cast\n")
+    done = subprocess.run(["make", "-s", "it"], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, [line for line in done.stderr.splitlines() if "error" in line]
