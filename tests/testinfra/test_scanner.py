@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from controller import playbook
 from lab_hosts import Gateway, Peer, eventually, token
 from scanner_lab import PROGRAM, QUEUE, RULES, USER, Scanner, delivered, mail, marked, send, with_file
 
@@ -238,3 +239,24 @@ def test_a_rule_for_one_direction_leaves_the_other_alone(scanner: Scanner, outsi
         assert scanner.held(inward)["direction"] == "inbound"
         outside.arrived(outward)
     scanner.forget(inward)
+
+
+def test_one_line_of_inventory_refuses_instead_of_holding(scanner: Scanner, outside: Peer, office: Peer) -> None:
+    mark, clean = token(), token()
+    gateway = scanner.gateway
+    wanted: dict[str, object] = {"scanner_actions": {"inbound": {"policy": "reject"}}, "scanner_reject_reason": True}
+    tags = ("--tags", "config,service")
+    try:
+        playbook("playbooks/site.yml", gateway.name, *tags, variables=wanted)
+        gives_reasons = "GATESCAN_TEXT_FD" in gateway.run("ls", "/service/qmail-smtpd/env")
+        reply = send(outside, gateway.ipv4, with_file(mark, "tool.exe", PROGRAM))
+        assert (reply.stage, reply.code) == ("data", 554), reply
+        assert ("message refused: policy" in reply.text) == gives_reasons, reply
+        assert scanner.entries("--subject", mark) == []
+        assert send(outside, gateway.ipv4, mail(clean)).code == 250
+        office.arrived(clean)
+    finally:
+        playbook("playbooks/site.yml", gateway.name, *tags)
+    assert send(outside, gateway.ipv4, with_file(mark, "tool.exe", PROGRAM)).code == 250
+    scanner.held(mark)
+    scanner.forget(mark)
