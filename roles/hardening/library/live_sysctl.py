@@ -8,7 +8,7 @@ module: live_sysctl
 short_description: Set the running kernel's parameters, and name those that this host may not set
 description:
   - Reads every parameter below /proc/sys and writes those that differ.
-  - A parameter that the kernel does not have, or that is read-only here (as most are in a container), is left and named.
+  - A parameter that the kernel does not have, or that is read-only here (most are, in a container), is left and named.
 options:
   settings:
     description: Name of a parameter, with dots, to its value.

@@ -12,7 +12,7 @@ description:
   - File systems other than the root's are not searched for set-id programs, nor container layers below /var/lib.
 options:
   limits:
-    description: Pattern of paths (as in the shell, C(**) goes down) to the most permissions, in octal, that a match may have.
+    description: Pattern of paths (as in the shell; C(**) goes down) to the most permissions, in octal, of a match.
     type: dict
     default: {}
   strip:
