@@ -1,4 +1,4 @@
-"""A lab with no route to the internet: its name server is a package mirror, too, and the paper's sources lie in a folder.
+"""A lab with no route to the internet: its name server is a package mirror, and the sources lie in a folder.
 
 Only the host `dns` has an uplink. What the gateways install comes through its proxy; what they build comes from the
 controller's folder of archives.
@@ -23,7 +23,7 @@ SOURCES = {
 # The two other releases of qmail, which no mirror of Debian's has.
 RELEASES = ("qmail-1.03", "netqmail-1.06")
 SOURCES_DIRECTORY = "/var/lib/lab-sources"
-# Only the original archive is asked for, and the lists go to a place of their own: the host's own sources stay as they are.
+# Only the original archive is asked for. The lists go to a place of their own: the host's sources stay as they are.
 FETCH = """
 set -e
 mkdir -p {directory}/lists/partial {directory}/archives
@@ -66,7 +66,7 @@ def serve_packages(mirror: Host) -> None:
 
 
 def use_mirror(host: Host, mirror: Host) -> None:
-    """Point a host's apt to the lab's mirror, as its installer would, and fetch the lists as a proof that it answers."""
+    """Point a host's apt to the lab's mirror, as its installer would, and fetch the lists to prove that it answers."""
     line = f'Acquire::http::Proxy "http://{mirror.ipv4}:{PROXY_PORT}";\n'
     execute(host, "sh", "-c", "cat > /etc/apt/apt.conf.d/50mirror && apt-get update -qq", input_text=line)
 

