@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from gatewright_data.domains import parse_domain
 from gatewright_data.problems import InventoryError
 from gatewright_data.smtproutes import MOST_RCPTHOSTS, find_loops, read_routing, smtproutes_control

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a process or more for each test
+
 MODULE = Path(__file__).parents[3] / "library" / "guarded_files.py"
 
 # Enough of systemd: enabling makes the link, a transient timer runs its command at once, all else succeeds.

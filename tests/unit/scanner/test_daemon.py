@@ -20,6 +20,8 @@ import rig
 from gatescan import protocol
 from rig import ENVELOPE, Gateway, wait_until
 
+pytestmark = pytest.mark.slow  # a process or more for each test
+
 BODY = b"\n\nbody\n"
 
 
@@ -236,11 +238,11 @@ def test_confinement(gateway: Gateway) -> None:
             assert "NoNewPrivs:\t1" in status
             assert re.search(r"Max core file size +0 +0", Path(f"/proc/{pid}/limits").read_text())
         worker = daemon.children().pop()
+        score = Path(f"/proc/{worker}/oom_score_adj")
+        wait_until(lambda: score.read_text() == "500\n", "the worker confines itself to the end")
         limits = Path(f"/proc/{worker}/limits").read_text()
         assert re.search(r"Max address space +1500000000 +1500000000", limits)
         assert re.search(r"Max open files +256 +256", limits)
-        score = Path(f"/proc/{worker}/oom_score_adj")
-        wait_until(lambda: score.read_text() == "500\n", "the worker confines itself to the end")
         assert stat.S_IMODE((gateway.root / "spool/tmp").stat().st_mode) == 0o700
 
 

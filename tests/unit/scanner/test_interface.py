@@ -20,6 +20,8 @@ import pytest
 import rig
 from rig import Gateway, Sent, wire
 
+pytestmark = pytest.mark.slow  # a process or more for each test
+
 SHIPPED_RULES = rig.SCANNER_FILES / "gatescan/share/quarantine-attachments.txt"
 HARMLESS = b"From: alice@example.org\nTo: bob@example.net\nSubject: lunch\n\nAt noon?\n"
 

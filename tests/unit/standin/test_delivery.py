@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from standin_rig import Qmail, Sink, wait_for
 
+pytestmark = pytest.mark.slow  # a process or more for each test
+
 
 def put(qmail: Qmail, recipient: str, sender: str = "ann@client.test", text: str = "hello") -> None:
     """Queue a small message."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from standin_rig import Qmail
 
+pytestmark = pytest.mark.slow  # a process or more for each test
+
 HELLO = ("EHLO client.test", "MAIL FROM:<ann@client.test>")
 TO_BOB = (*HELLO, "RCPT TO:<bob@gw.test>", "DATA")
 

@@ -14,6 +14,8 @@ from gatescan.engines.commandline import CommandLine, ProgramSettings
 from gatescan.engines.table import PROGRAMS
 from gatescan.model import Verdict
 
+pytestmark = pytest.mark.slow  # a process or more for each test
+
 Double = Callable[..., Path]
 
 CASES = [
