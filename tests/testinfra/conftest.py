@@ -14,6 +14,43 @@ from lab_hosts import Gateway, Peer, lab_host  # the path above makes it importa
 
 GATEWAYS = os.environ.get("GATEWRIGHT_GATEWAYS", "gw1,gw2").split(",")
 
+ONE_GATEWAY = {
+    "test_cutoff": "gw2",
+    "test_guard": "gw1",
+    "test_no_loss": "gw1",
+    "test_notices": "gw2",
+    "test_outbreak": "gw1",
+    "test_qmailctl": "gw2",
+    "test_quarantine": "gw1",
+    "test_relay_rights": "gw2",
+    "test_verify": "gw1",
+}
+"""Long files whose subject is the same on both distributions run on one; GATEWRIGHT_EVERYWHERE=1 runs them on all."""
+
+
+def runs_here(item: pytest.Item) -> bool:
+    """Whether a test is one for the gateway that it was given."""
+    chosen = ONE_GATEWAY.get(item.path.stem)
+    callspec = getattr(item, "callspec", None)
+    name = callspec.params.get("gateway") if callspec else None
+    return name is None or chosen not in GATEWAYS or name == chosen
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long files to one gateway each."""
+    if os.environ.get("GATEWRIGHT_EVERYWHERE"):
+        return
+    elsewhere = [item for item in items if not runs_here(item)]
+    items[:] = [item for item in items if runs_here(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+
+
+def pytest_report_header() -> str:
+    """Say which files run on one gateway only."""
+    if os.environ.get("GATEWRIGHT_EVERYWHERE"):
+        return "every file on every gateway"
+    return "on one gateway: " + ", ".join(f"{file} ({name})" for file, name in ONE_GATEWAY.items())
+
 
 @pytest.fixture(scope="session", params=GATEWAYS)
 def gateway(request: pytest.FixtureRequest) -> Gateway:
