@@ -96,6 +96,7 @@ def lists_of(item: st.SearchStrategy[str]) -> st.SearchStrategy[Lists]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(lists_of(networks(4, 18, 9, 32)), st.lists(st.integers(0, 2**32), max_size=4))
 def test_ipv4_rules_answer_as_the_networks_say(tcprules: str, tmp_path: Path, lists: Lists, extra: list[int]) -> None:
@@ -118,6 +119,7 @@ def number_of(shape: list[int]) -> int:
     return number
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(
     lists_of(

@@ -421,12 +421,14 @@ def test_test_installation_reports_what_arrived_and_what_was_held(gate: desk.Des
     assert len(gate.quarantine().entries()) == 1
 
 
+@pytest.mark.slow
 def test_test_installation_fails_when_the_rule_does_not_hold(gate: desk.Desk, say: Any) -> None:
     gate.write_rules(".zip\t0\tno\n")
     status, out, _ = say(*install(gate))
     assert status == 1 and fates(out)["rule"] == ("delivered", False)
 
 
+@pytest.mark.slow
 def test_test_installation_fails_when_an_engine_finds_nothing(gate: desk.Desk, say: Any) -> None:
     gate.change(engines=[{"type": "clamd"}, {"type": "spamassassin"}])
     status, out, _ = say(*install(gate))
@@ -434,6 +436,7 @@ def test_test_installation_fails_when_an_engine_finds_nothing(gate: desk.Desk, s
     assert fates(out)["virus"] == fates(out)["spam"] == ("delivered", False)
 
 
+@pytest.mark.slow
 def test_test_installation_fails_when_the_clean_mail_is_lost_or_refused(gate: desk.Desk, say: Any) -> None:
     words = install(gate, deliver=False)
     status, out, _ = say(*words)

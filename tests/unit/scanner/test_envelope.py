@@ -70,6 +70,7 @@ def test_any_bytes_are_an_envelope_or_an_error(data: bytes) -> None:
         assert error.code in (11, 91)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(near_misses | envelopes.map(bytes))
 @example(b"F" + LONG + b"x")

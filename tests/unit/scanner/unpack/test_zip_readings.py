@@ -112,6 +112,7 @@ def test_a_method_that_is_not_read_here_is_against_policy() -> None:
     assert opened.members[0].sealed
 
 
+@pytest.mark.slow
 def test_overlapping_members_are_stopped_by_the_bytes_that_came_out() -> None:
     opened = open_all(overlapping_zip(bytes(1_000_000), 1000))
     assert opened.limit == "bytes"
