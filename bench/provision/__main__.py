@@ -1,0 +1,201 @@
+"""python3 -m bench.provision: measure provisioning on one gateway of a lab of its own; print a table with ratios."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import smtplib
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filter_plugins.source_build import tree
+from lab import artifacts, hosts
+from lab.__main__ import bring_up, prepare
+from lab.machine import LabError, environment
+from lab.topology import HOSTS, KEY, NET4, NET6, PROJECT, Host
+
+FLOOR = Path(__file__).with_name("floor.sh")
+RECAP = re.compile(r"^gw1\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=0\s+failed=0\s+skipped=(\d+)", re.MULTILINE)
+NEW_CLIENT = "198.51.100.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: how long it took in seconds, how many tasks it went through (also those it skipped) and changed."""
+
+    seconds: float
+    tasks: int = 0
+    changed: int = 0
+
+
+def fresh_gateway() -> Host:
+    """Make the gateway anew, beside the name server that it needs."""
+    gateway = next(host for host in HOSTS if host.name == "gw1")
+    hosts.remove(gateway.container)
+    bring_up(["dns", gateway.name], internal=False)
+    return gateway
+
+
+def play(playbook: Path, *options: str) -> Run:
+    """Run a playbook on the gateway; raise LabError with its last words when it fails."""
+    command = ["ansible-playbook", "--limit", "gw1", *options, str(playbook)]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - started
+    recap = RECAP.search(done.stdout)
+    if done.returncode or not recap:
+        raise LabError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+    ok, changed, skipped = (int(number) for number in recap.groups())
+    return Run(seconds, ok + skipped, changed)
+
+
+def floor_archive(gateway: Host) -> bytes:
+    """Everything that the hand-written script needs, as one tar archive."""
+    names = ("standin-1.0.tar.gz",) if artifacts.assemble() == "standin" else ("notqmail-1.09.tar.gz",)
+    dns, office = (next(host for host in HOSTS if host.name == name) for name in ("dns", "office"))
+    conf = {
+        "ME": gateway.fqdn,
+        "NET4": NET4,
+        "ROOT_SERVER": dns.ipv4,
+        "OFFICE": office.ipv4,
+        "ARCHIVE": names[0],
+        "MIRROR": min(hosts.mirror_names([gateway])),
+    }
+    files = {"floor.conf": "".join(f"{name}={value}\n" for name, value in conf.items()).encode()}
+    files["floor.sh"] = FLOOR.read_bytes()
+    files |= {name: (artifacts.ARCHIVES / name).read_bytes() for name in names}
+    scanner = tree(str(PROJECT / "roles/scanner/files"), "client", "gatescan", "package")
+    files |= {f"scanner/{name}": text.encode() for name, text in scanner.items()}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o755 if name.endswith(".sh") else 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def hand_written(gateway: Host) -> Run:
+    """Run the hand-written script on a fresh host, over one SSH connection."""
+    packed = floor_archive(gateway)
+    options = ["-i", str(KEY), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    remote = "mkdir /root/floor && tar -xz -C /root/floor && sh /root/floor/floor.sh 2>&1"
+    command = ["ssh", *options, "-o", "LogLevel=ERROR", f"root@{gateway.ipv4}", remote]
+    started = time.monotonic()
+    done = subprocess.run(command, input=packed, capture_output=True, check=False)
+    if done.returncode:
+        raise LabError(f"floor.sh failed ({done.returncode}):\n{done.stdout.decode()[-3000:]}")
+    return Run(time.monotonic() - started)
+
+
+def prove(gateway: Host) -> None:
+    """Raise LabError unless the gateway takes a message for its domain and none for another's."""
+    try:
+        with smtplib.SMTP(gateway.ipv4, timeout=30) as client:
+            client.sendmail("bench@world.test", "user@corp.test", "Subject: bench\r\n\r\nbench\r\n")
+            client.mail("bench@world.test")
+            code, text = client.rcpt("victim@elsewhere.test")
+    except (OSError, smtplib.SMTPException) as error:
+        raise LabError(f"{gateway.name} takes no mail: {error}") from error
+    if code != 553:
+        raise LabError(f"{gateway.name} relays for a stranger: {code} {text.decode()}")
+
+
+def with_one_more_client() -> str:
+    """The lab's relay clients and one more, as an extra variable."""
+    clients = [{"address": f"{NET4}.16/29"}, {"address": f"{NET6}:20/126"}, {"address": NEW_CLIENT}]
+    return json.dumps({"tcp_smtp_relay_clients": clients})
+
+
+def bare_tasks(count: int, place: Path) -> Path:
+    """A playbook of as many tasks that do nothing."""
+    tasks = [{"name": f"Task {n}", "command": "/bin/true", "changed_when": False} for n in range(count)]
+    playbook = place / "bare.yml"
+    playbook.write_text(json.dumps([{"hosts": "gateways", "gather_facts": False, "tasks": tasks}]))
+    return playbook
+
+
+def measure() -> dict[str, Run]:
+    """One round: every kind of run by its name, the gateway proved to work after each way of making it."""
+    site = PROJECT / "playbooks/site.yml"
+    runs = {}
+    with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as directory:
+        cache = ("--extra-vars", f"source_build_cache_dir={directory}/cache")
+
+        def note(name: str, run: Callable[[], Run]) -> None:
+            runs[name] = run()
+            print(f"{name}: {runs[name].seconds:.1f} s", flush=True)
+
+        gateway = fresh_gateway()
+        note("script", lambda: hand_written(gateway))
+        prove(gateway)
+        fresh_gateway()
+        note("first", lambda: play(site, *cache))
+        prove(gateway)
+        note("no change", lambda: play(site, *cache))
+        extra = ("--extra-vars", with_one_more_client())
+        note("relay client", lambda: play(site, *cache, "--tags", "tcp_smtp", *extra))
+        note("bare", lambda: play(bare_tasks(runs["no change"].tasks, Path(directory))))
+        fresh_gateway()
+        note("first, built before", lambda: play(site, *cache))
+    return runs
+
+
+def best(rounds: list[dict[str, Run]]) -> dict[str, Run]:
+    """Of each kind of run the quickest: the one that the machine's other work disturbed least."""
+    return {name: min((found[name] for found in rounds), key=lambda run: run.seconds) for name in rounds[0]}
+
+
+def table(runs: dict[str, Run]) -> str:
+    """The runs beside what each is measured against, and the aim."""
+    rows = [
+        ("hand-written script", "script", "", ""),
+        ("first run", "first", "script", "<= 1.5"),
+        ("first run, packages built before", "first, built before", "script", ""),
+        ("no-change run", "no change", "first", "< 0.25, < 90 tasks"),
+        ("as many bare /bin/true tasks", "bare", "no change", ""),
+        ("one more relay client, --tags tcp_smtp", "relay client", "no change", "< 0.1"),
+    ]
+    lines = [
+        "| run | tasks | changed | seconds | ratio | to | aim |",
+        "| --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for title, name, other, aim in rows:
+        run = runs[name]
+        ratio = f"{run.seconds / runs[other].seconds:.2f}" if other else ""
+        lines.append(
+            f"| {title} | {run.tasks or ''} | {run.changed if run.tasks else ''} | {run.seconds:.1f} | {ratio} "
+            f"| {other} | {aim} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print, and take the lab down again."""
+    parser = argparse.ArgumentParser(prog="bench.provision", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1, help="measure so often; the quickest of each kind counts")
+    options = parser.parse_args()
+    try:
+        prepare()
+        rounds = [measure() for _ in range(options.rounds)]
+        if rounds[0]["relay client"].changed != 1:
+            raise LabError("adding a relay client changed something else, or nothing")
+        print(table(best(rounds)))
+    except LabError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    finally:
+        hosts.down()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
