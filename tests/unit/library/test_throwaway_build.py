@@ -12,10 +12,11 @@ import pytest
 
 pytest.importorskip("ansible", reason="the module runs under Ansible's Python")
 ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "library"), str(ROOT / "filter_plugins")]
+sys.path[:0] = [str(ROOT), str(ROOT / "library")]
 
-import source_build  # noqa: E402
 import throwaway_build  # noqa: E402
+
+from filter_plugins import source_build  # noqa: E402
 
 
 @pytest.fixture

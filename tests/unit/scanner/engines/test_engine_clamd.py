@@ -189,7 +189,12 @@ def test_the_age_of_the_signatures(daemon: Start, tmp_path: object, answer: byte
     database = Path(str(tmp_path)) / "lab.ndb"
     database.write_text("")
     os.utime(database, (1_000_000_000, 1_000_000_000))
-    path = daemon(lambda connection: connection.sendall(answer))
+
+    def tell(connection: socket.socket) -> None:
+        assert line(connection, b"\0") == b"zVERSION"
+        connection.sendall(answer)
+
+    path = daemon(tell)
     asked = Clamd("clamd", 30.0, ClamdSettings(path, database=database.parent))
     found = asked.signature_date(soon())
     assert found and time.strftime("%Y-%m-%d", time.gmtime(found)) == date
