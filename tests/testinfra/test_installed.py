@@ -60,9 +60,9 @@ def test_no_compiler_headers_or_make_are_left(gateway: Gateway) -> None:
     packages = gateway.run("dpkg-query", "--show", "--showformat=${Package}\n").split()
     assert not [name for name in packages if BUILD_PACKAGE.fullmatch(name)]
     # perl keeps headers of its own among its modules, and iproute2 ships one; a compiler would look in these places
-    assert not gateway.sh(
-        "find /usr/include /usr/local/include /var/qmail /package -name '*.h' -not -path '/usr/include/iproute2/*' 2>/dev/null"
-    ).split()
+    places = "/usr/include /usr/local/include /var/qmail /package"
+    headers = gateway.sh(f"find {places} -name '*.h' -not -path '/usr/include/iproute2/*' 2>/dev/null || true")
+    assert not headers.split()
 
 
 def test_no_place_of_a_build_is_left(gateway: Gateway) -> None:
