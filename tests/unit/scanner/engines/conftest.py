@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from doubles.daemon import Daemon
-from gatescan.engines.base import Sample
-from gatescan.model import Part
 
 DOUBLE = Path(__file__).parent / "doubles" / "program.py"
-MARK = b"DOUBLES-FIND-THIS"
-
-
-def part(path: str, data: bytes, *, sealed: bool = False) -> Part:
-    return Part(path, (), "application/octet-stream", b"" if sealed else data, sealed=sealed)
-
-
-def soon(seconds: float = 30.0) -> float:
-    return time.monotonic() + seconds
-
-
-SAMPLE = Sample(b"Subject: x\n\nbody\n", [part("1", b"harmless"), part("2/a b.exe", b"... " + MARK)])
-"""A message whose second part is what the doubles find."""
 
 
 @pytest.fixture

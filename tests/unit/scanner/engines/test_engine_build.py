@@ -12,12 +12,12 @@ from typing import Any
 
 import desk
 import pytest
-from conftest import MARK
 from doubles.manual import MANUALS
 from gatescan import cli, doctor, handle
 from gatescan.config import ConfigError, parse
 from gatescan.engines.build import TYPES, panel
 from gatescan.handle import Handler
+from samples import MARK
 
 Double = Callable[..., Path]
 

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import MARK, SAMPLE, part, soon
 from doubles.daemon import exactly, line
 from gatescan.engines.base import EngineError, Sample
 from gatescan.engines.clamd import Clamd, ClamdSettings, hit_of
 from gatescan.model import Verdict
+from samples import MARK, SAMPLE, part, soon
 
 Start = Callable[[Callable[[socket.socket], None]], str]
 

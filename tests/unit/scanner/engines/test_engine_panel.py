@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import SAMPLE
 from gatescan.context import Context
 from gatescan.engines import ledger as ledger_module
 from gatescan.engines import panel as panel_module
@@ -18,6 +17,7 @@ from gatescan.engines.ledger import FAILURES, PAUSE, Ledger, read_all
 from gatescan.engines.panel import Member, Panel
 from gatescan.judge import MessageReport
 from gatescan.model import Finding, Verdict
+from samples import SAMPLE
 
 HIT = Hit("EICAR", "2")
 DOWN = EngineError("is down", "start it")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MARK, SAMPLE, part, soon
 from doubles.manual import MANUALS, Answer
 from gatescan.engines.base import EngineError, Sample
 from gatescan.engines.commandline import CommandLine, ProgramSettings
 from gatescan.engines.table import PROGRAMS
 from gatescan.model import Verdict
+from samples import MARK, SAMPLE, part, soon
 
 pytestmark = pytest.mark.slow  # a process or more for each test
 

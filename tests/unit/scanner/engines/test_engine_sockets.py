@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MARK, SAMPLE, soon
 from doubles.daemon import exactly, line
 from gatescan.engines.base import EngineError, Hit
 from gatescan.engines.sockets import DIALOGUES, SocketEngine
 from gatescan.model import Verdict
+from samples import MARK, SAMPLE, soon
 
 Start = Callable[[Callable[[socket.socket], None]], str]
 

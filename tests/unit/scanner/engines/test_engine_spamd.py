@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import soon
 from doubles.daemon import line, to_end
 from gatescan.config import parse
 from gatescan.context import Context
@@ -17,6 +16,7 @@ from gatescan.engines.spamd import Spamd, SpamdSettings
 from gatescan.judge import MessageReport
 from gatescan.model import Verdict
 from gatescan.policy import decide
+from samples import soon
 
 Start = Callable[[Callable[[socket.socket], None]], str]
 
