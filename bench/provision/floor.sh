@@ -13,9 +13,10 @@ for unit in atd.service rpcbind.service rpcbind.socket exim4.service exim4-base.
     systemctl --quiet mask $unit
 done
 apt-get -qq update
-apt-get -qq -y purge at rpcbind
+apt-get -qq -o Dpkg::Use-Pty=0 -y purge at rpcbind
 
 # foundation: users and packages
+mkdir -p /etc/sysusers.d
 cat > /etc/sysusers.d/gatewright.conf <<'END'
 g dnscache 953
 g qmail 64010
@@ -52,6 +53,7 @@ table inet filter {
         oif lo accept
         ct state established,related accept
         meta l4proto { icmp, ipv6-icmp } accept
+        tcp sport 22 accept
         meta skuid { 0, 42, 953 } meta l4proto { tcp, udp } th dport 53 accept
         meta skuid { 0, 42 } tcp dport { 80, 443 } accept
         meta skuid 64015 tcp dport 25 accept
