@@ -198,8 +198,12 @@ def download_packages(runner: Runner, place: Path, packages: Sequence[str]) -> l
         "Acquire::Retries=3",
     ]
     command = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
-    runner.run("apt-get update", ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", "update"])
-    runner.run("downloading the compiler", [*command, "--yes", "--download-only", "install", *packages])
+    download = ("downloading the compiler", [*command, "--yes", "--download-only", "install", *packages])
+    try:
+        runner.run(*download)
+    except BuildError:  # the lists may be old, or not there at all
+        runner.run("apt-get update", ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", "update"])
+        runner.run(*download)
     return sorted(archives.glob("*.deb"))
 
 
@@ -208,11 +212,11 @@ def unpack_packages(runner: Runner, root: Path, debs: Sequence[Path]) -> None:
     for name in ("bin", "sbin", "lib", "lib64"):
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
-    for deb in debs:
-        # Some packages of Debian 12 still ship /bin or /lib: keep our links in their place.
-        script = f'dpkg-deb --fsys-tarfile "{deb}" | tar -x -p --keep-directory-symlink -C "{root}"'
-        runner.run(f"unpacking {deb.name}", ["/bin/sh", "-e"], script=script)
-        deb.unlink()
+    # Unpacking is decompressing: one process a processor. Some packages of Debian 12 still ship /bin or /lib: keep our
+    # links in their place.
+    each = f'dpkg-deb --fsys-tarfile "$1" | tar -x -p --keep-directory-symlink -C "{root}" && rm "$1"'
+    command = ["xargs", "-d", "\\n", "-P", str(os.cpu_count() or 1), "-n", "1", "/bin/sh", "-ec", each, "unpack"]
+    runner.run("unpacking the compiler", command, script="\n".join(map(str, debs)))
 
 
 def furnish(root: Path, groups: Sequence[dict[str, object]], users: Sequence[dict[str, object]]) -> None:
