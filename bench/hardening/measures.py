@@ -1,0 +1,139 @@
+"""What is read off a host, each by a tool that others wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+
+from bench.hardening.toolbox import CONTENT, INSIDE, NUMBER
+from lab.machine import environment
+
+PROFILES = (
+    "standard",
+    "anssi_bp28_minimal",
+    "anssi_bp28_intermediary",
+    "anssi_bp28_enhanced",
+    "anssi_bp28_high",
+    "cis_level1_server",
+    "cis_level2_server",
+)
+POLICIES = {"bookworm": "Hardened Debian 12 (version 3)", "trixie": "Hardened Debian 13 (version 1)"}
+UNITS = ("svscan", "cron", "rsyslog", "ssh", "fail2ban", "chrony")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A booted container that is measured."""
+
+    name: str
+    container: str
+    suite: str
+    address: str
+
+    def sh(self, script: str) -> str:
+        """Run a shell script inside; its exit code does not matter, scanners say with it what they found."""
+        command = ["podman", "exec", self.container, "sh", "-c", script]
+        return subprocess.run(command, capture_output=True, text=True, env=environment(), errors="replace").stdout
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One host's figures. openscap: profile -> (pass, fail); exposure: unit -> 0 to 10."""
+
+    lynis: int
+    warnings: int
+    suggestions: int
+    openscap: dict[str, tuple[int, int]]
+    ssh_audit: str
+    exposure: dict[str, float]
+    sockets: list[str]
+    set_id: list[str]
+    failed_units: list[str]
+    packages: int
+    failed_rules: dict[str, list[str]] = field(default_factory=dict)
+
+
+def lynis(host: Host) -> tuple[int, int, int]:
+    """Return Lynis' hardening index, and how many warnings and suggestions it has."""
+    host.sh("lynis audit system --no-colors --quick > /dev/null 2>&1")
+    report = host.sh("cat /var/log/lynis-report.dat")
+    index = re.search(r"^hardening_index=(\d+)", report, re.M)
+    if not index:
+        raise SystemExit(f"bench: Lynis gave {host.name} no index")
+    return int(index[1]), report.count("\nwarning[]="), report.count("\nsuggestion[]=")
+
+
+def openscap(host: Host, profile: str) -> tuple[list[str], list[str]]:
+    """Return the names of the rules of a profile that pass, and of those that fail."""
+    libraries = ":".join(f"{INSIDE}/{path}" for path in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib"))
+    share = f"{INSIDE}/usr/share/openscap"
+    settings = (
+        f"LD_LIBRARY_PATH={libraries} OSCAP_SCHEMA_PATH={share}/schemas "
+        f"OSCAP_XSLT_PATH={share}/xsl OSCAP_CPE_PATH={share}/cpe"
+    )
+    report = host.sh(
+        f"env {settings} {INSIDE}/usr/bin/oscap xccdf eval --progress "
+        f"--profile xccdf_org.ssgproject.content_profile_{profile} "
+        f"{INSIDE}/{CONTENT}/ssg-debian{NUMBER[host.suite]}-ds.xml 2>/dev/null"
+    )
+    results = re.findall(r"content_rule_([^:\s]+):(\w+)", report)
+    if not results:
+        raise SystemExit(f"bench: OpenSCAP read nothing off {host.name}")
+    return [rule for rule, result in results if result == "pass"], [
+        rule for rule, result in results if result == "fail"
+    ]
+
+
+def ssh_audit(host: Host) -> str:
+    """Return what ssh-audit says to the policy that it has for this Debian, and the algorithms it fails."""
+    program = shutil.which("ssh-audit")
+    if not program:
+        return "not measured: pip install ssh-audit"
+    policy = subprocess.run([program, "-P", POLICIES[host.suite], host.address], capture_output=True, text=True)
+    verdict = "passed" if policy.returncode == 0 else "failed"
+    audit = subprocess.run([program, "-j", host.address], capture_output=True, text=True)
+    try:
+        found = json.loads(audit.stdout)
+    except json.JSONDecodeError:
+        # OpenSSH 10 shuts a prober out for a while
+        return f"policy {verdict}"
+    offered = [item for kind in ("kex", "key", "enc", "mac") for item in found.get(kind, [])]
+    failing = sum("fail" in item.get("notes", {}) for item in offered)
+    return f"policy {verdict}, {failing} of {len(offered)} algorithms fail"
+
+
+def exposure(host: Host) -> dict[str, float]:
+    """Return systemd's exposure of the units that matter and are there."""
+    listed = dict(re.findall(r"^(\S+)\.service\s+([\d.]+)", host.sh("systemd-analyze security --no-pager"), re.M))
+    return {unit: float(listed[unit]) for unit in UNITS if unit in listed}
+
+
+def sockets(host: Host) -> list[str]:
+    """Return the sockets that listen off the loopback address, as protocol/port."""
+    rows = (line.split() for line in host.sh("ss -Hltun").splitlines())
+    far = [row for row in rows if len(row) > 4 and not re.match(r"127\.|\[::1\]", row[4])]
+    return sorted({f"{row[0]}/{row[4].rpartition(':')[2]}" for row in far})
+
+
+def measure(host: Host) -> Figures:
+    """Read everything off a host. ssh-audit comes last: sshd may shut it out."""
+    index, warnings, suggestions = lynis(host)
+    found = {profile: openscap(host, profile) for profile in PROFILES}
+    return Figures(
+        lynis=index,
+        warnings=warnings,
+        suggestions=suggestions,
+        openscap={profile: (len(passed), len(failed)) for profile, (passed, failed) in found.items()},
+        exposure=exposure(host),
+        sockets=sockets(host),
+        set_id=host.sh(f"find / -xdev -path {INSIDE} -prune -o -type f -perm /6000 -print").split(),
+        failed_units=re.findall(
+            r"\S+\.(?:service|socket|timer|mount)", host.sh("systemctl --failed --plain --no-legend")
+        ),
+        packages=len(host.sh("dpkg-query -W -f '${Package}\n'").split()),
+        ssh_audit=ssh_audit(host),
+        failed_rules={profile: failed for profile, (_, failed) in found.items()},
+    )
