@@ -21,7 +21,7 @@ demo: setup ## build a gateway in the lab, send real mail through it, and show w
 	python -m lab.demo
 
 test: setup lint ## everything: lint, unit tests, molecule's scenarios (about 45 minutes on 2 cores)
-	$(PYTEST) tests/unit tests/molecule
+	$(PYTEST) tests/unit tests/inventories tests/molecule
 
 check: setup lint ## the fast loop: lint and unit tests
 	$(PYTEST) -m 'not slow' tests/unit
@@ -42,8 +42,8 @@ lint-others:
 	git grep -lIE '^#! ?/(usr/bin/env |bin/)(ba)?sh' -- ':!*.j2' ':!*.md' ':!*.py' ':!*.yml' ':!*.patch' | xargs shellcheck
 	python -m docs.generate --check
 
-unit: setup ## unit tests only
-	$(PYTEST) tests/unit
+unit: setup ## unit tests and the wrong inventories
+	$(PYTEST) tests/unit tests/inventories
 
 molecule: setup ## molecule's scenarios only
 	$(PYTEST) tests/molecule

@@ -3,7 +3,8 @@
 It reads the inventory's variables of each host and the roles' specifications, on the controller alone: no connection
 is made. Every problem is told, each with the variable, the entry and what is wrong.
 
-Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`).
+Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`), needs_facts
+(false; true looks at the host again when its facts are known, if a variable of its inventory is made of them).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gatewright_data.inventory import Host, Role, check_host, owner_of  # needs 
 
 # A default play knows these of every host; nobody writes them.
 MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
+FACTS = "ansible_facts"
 
 
 def validate(options: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
@@ -43,8 +45,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         facts = task_vars or {}
         roles = self._roles(Path(self._task.args.get("roles_path", PROJECT / "roles")))
         name = facts["inventory_hostname"]
+        needs_facts = bool(self._task.args.get("needs_facts", False))
+        if needs_facts and not made_of_facts(facts["hostvars"].raw_get(name), roles):
+            return result | {"changed": False, "msg": "no variable is made of facts"}
         group = facts["groups"].get(self._task.args.get("group", "gateways"), [])
-        host = self._host(facts["hostvars"], name, roles)
+        host = self._host(facts["hostvars"], name, roles, needs_facts)
         gateways = {other: self._host(facts["hostvars"], other, roles) for other in group}
         problems = check_host(host, gateways, roles, validate)
         if problems:
@@ -71,8 +76,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _read(self, path: Path) -> dict[str, Any]:
         return (self._loader.load_from_file(str(path)) or {}) if path.exists() else {}
 
-    def _host(self, hostvars: Mapping[str, Any], name: str, roles: Mapping[str, Role]) -> Host:
-        """A host's variables, templated. What needs facts is left to the roles, which check it once more."""
+    def _host(
+        self, hostvars: Mapping[str, Any], name: str, roles: Mapping[str, Role], facts_known: bool = False
+    ) -> Host:
+        """A host's variables, templated; what is made of facts only once they are known."""
         variables = hostvars[name]
         raw = hostvars.raw_get(name)  # type: ignore[attr-defined]
         values: dict[str, Any] = {}
@@ -84,13 +91,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if not ours:
                 values[variable] = None  # its name alone is looked at
                 continue
-            if "ansible_facts" in str(raw[variable]):
+            if facts_known and not is_option(variable, roles):
+                continue  # the names were looked at before; what the roles say to each other is no inventory
+            if not facts_known and FACTS in str(raw[variable]):
                 continue
             try:
                 values[variable] = plain(variables[variable])
             except Exception as error:  # whatever templating raises, it is the entry's fault and must be named
                 unreadable[variable] = str(error).split("\n")[0]
         return Host(name, values, unreadable)
+
+
+def is_option(variable: str, roles: Mapping[str, Role]) -> bool:
+    """Whether a role takes this variable as input."""
+    return any(variable in role.options for role in roles.values())
+
+
+def made_of_facts(raw: Mapping[str, Any], roles: Mapping[str, Role]) -> list[str]:
+    """The inventory's variables that are templates over the host's facts. A role's own defaults are none of them."""
+    return [
+        name
+        for role in roles.values()
+        for name in role.options
+        if FACTS in str(raw.get(name, "")) and str(raw[name]) != str(role.defaults.get(name))
+    ]
 
 
 def plain(value: Any) -> Any:

@@ -116,3 +116,19 @@ def test_right_inventories_are_accepted_without_a_connection(tmp_path: Path) -> 
 def test_a_variable_on_the_command_line_is_checked_too(tmp_path: Path) -> None:
     run = Run(tmp_path, GOOD[:1], preflight_alone(tmp_path), "-e", "tcp_smtp_deni=x")
     assert "tcp_smtp_deni" in run.problems["empty"][0]
+
+
+def test_what_is_made_of_facts_is_checked_once_they_are_known(tmp_path: Path) -> None:
+    vars_ = {"ansible_connection": "local", "daemontools_stop_timeout": "{{ ansible_facts['system'] }}"}
+    case = {"name": "made of facts", "vars": vars_}
+    playbook = preflight_alone(tmp_path)
+    assert Run(tmp_path, [case], playbook).code == 0
+    (play,) = yaml.safe_load(playbook.read_text())
+    play["tasks"] += [
+        {"ansible.builtin.setup": {"gather_subset": ["!all"]}},
+        {"inventory_check": {"needs_facts": True}},
+    ]
+    playbook.write_text(yaml.safe_dump([play]))
+    run = Run(tmp_path, [case], playbook)
+    assert "daemontools_stop_timeout" in run.problems["made-of-facts"][0]
+    assert "Linux" in run.problems["made-of-facts"][0]
