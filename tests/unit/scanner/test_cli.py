@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import desk
 import pytest
 import rig
-from gatescan import __version__, cli, handle, notify
+from gatescan import __version__, cli, handle, notify, protocol
 from gatescan.cli.common import SHIPPED_RULES
 
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -313,14 +315,28 @@ def test_stats_for_people_programs_and_prometheus(gate: desk.Desk, say: Any) -> 
 
 @pytest.fixture
 def healthy(gate: desk.Desk) -> Iterator[desk.Desk]:
-    """A gateway with nothing wrong, and something that listens where the daemon should."""
+    """A gateway with nothing wrong, and a worker's half of the talk where the daemon should be."""
     path = gate.root / "s"
     gate.change(daemon={"socket": str(path)})
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
         path.chmod(0o666)
         listener.listen()
+        worker = threading.Thread(target=answer_pings, args=(listener,))
+        worker.start()
         yield gate
+        listener.shutdown(socket.SHUT_RDWR)
+        worker.join()
+
+
+def answer_pings(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                with contextlib.suppress(protocol.Ping):
+                    protocol.receive(connection)
+                connection.send(protocol.reply(0))
 
 
 def examined(say: Any) -> tuple[int, dict[str, str]]:

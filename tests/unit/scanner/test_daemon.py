@@ -62,6 +62,22 @@ def test_a_message_is_judged_and_passed_on(gateway: Gateway) -> None:
     assert seen["env"] == {"TCPREMOTEIP": "192.0.2.1"}
 
 
+def test_a_ping_is_answered_by_a_worker_and_leaves_no_word(gateway: Gateway) -> None:
+    path = Path(gateway.config["daemon"]["socket"])
+    with gateway.daemon() as daemon:
+        protocol.ping(path, 10)
+        for child in daemon.children():
+            os.kill(child, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            protocol.ping(path, 0.2)
+        for child in daemon.children():
+            os.kill(child, signal.SIGCONT)
+        assert gateway.send(b"pass" + BODY).status == 0
+        assert not [line for line in daemon.said if "process" in line]
+    with pytest.raises(OSError):
+        protocol.ping(path, 10)
+
+
 def test_held_refused_and_failed(gateway: Gateway) -> None:
     with gateway.daemon() as daemon:
         assert gateway.send(b"hold").status == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -11,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatescan import rules
+from gatescan import protocol, rules
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.status import statuses
 from gatescan.quarantine import Quarantine
 
 NOTICE_AGE = 3_600.0
 """Seconds beyond the digest time after which a waiting notice means that nobody sends them."""
+PATIENCE = 10.0
+"""Seconds for the daemon to answer; all of its workers may be busy with large messages."""
 NEARLY_FULL = 0.8
 """Share of a quarantine limit from which on it is time to look."""
 
@@ -100,14 +101,12 @@ def _engines(config: Config) -> Iterator[Check]:
 
 def _daemon(config: Config) -> Iterator[Check]:
     path = config.daemon.socket
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.settimeout(5.0)
-        try:
-            client.connect(str(path))
-        except OSError as error:
-            advice = "look at the daemon's log and at `svstat`; until it runs all mail gets 4xx"
-            yield Check("broken", f"daemon: {path}: {error.strerror or error}", advice)
-            return
+    try:
+        protocol.ping(path, PATIENCE)
+    except OSError as error:
+        advice = "look at the daemon's log and at `svstat`; until it answers all mail gets 4xx"
+        yield Check("broken", f"daemon: {path}: {error.strerror or error}", advice)
+        return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode != config.daemon.socket_mode:
         yield Check("warning", f"daemon: socket has mode {mode:o}", "restart the daemon")

@@ -8,6 +8,8 @@ Reply: version, exit code, start (32 bits), length of the text (16 bits), little
 Code 0 and a start tell the client to pass the message on, beginning at that byte: the worker has written the
 new header lines into the room in front. Code 0 and start 0: the message is held. Any other code: the client
 ends with it, see `client/gatescan-queue.c`.
+
+The single byte PING instead of a request asks whether anybody is there; the reply has code 0.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from gatescan.model import Buffer
 
 VERSION = 1
+PING = b"\0"
 HEADER_ROOM = 4096
 """Bytes in front of the message. A multiple of the page size: a mapping can begin right behind them."""
 PACKET_LIMIT = 8192
@@ -48,6 +52,10 @@ _INT = array.array("i").itemsize
 
 class ProtocolError(Exception):
     """What came over the socket is not a request."""
+
+
+class Ping(Exception):
+    """Somebody asks whether anybody is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +118,10 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def receive(connection: socket.socket) -> Request:
-    """Read one request from a connection; raise ProtocolError for anything else, with nothing left open."""
+    """Read one request from a connection; raise Ping, or ProtocolError for anything else, with nothing left open."""
     text, files, truncated = _receive(connection)
+    if text == PING and not files:
+        raise Ping
     try:
         if truncated or len(files) != 2:
             raise ProtocolError("not exactly two files")
@@ -128,6 +138,16 @@ def reply(code: int, start: int = 0, text: bytes = b"") -> bytes:
     """The packet that answers a request."""
     text = text[:TEXT_LIMIT]
     return _REPLY.pack(VERSION, code, start, len(text)) + text
+
+
+def ping(path: Path, timeout: float) -> None:
+    """Return once a worker has answered on the socket at `path`. Raises OSError, TimeoutError after `timeout` seconds."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(timeout)
+        client.connect(str(path))
+        client.send(PING)
+        if client.recv(PACKET_LIMIT) != reply(0):
+            raise ConnectionResetError("no worker took the question")
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:

@@ -120,6 +120,8 @@ class Worker:
         peer = protocol.peer_of(connection)
         try:
             reply = self._answer(connection, peer)
+        except protocol.Ping:
+            reply = protocol.reply(0)
         except (protocol.ProtocolError, envelope.EnvelopeError) as error:
             log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             reply = protocol.reply(getattr(error, "code", protocol.TRY_AGAIN))
