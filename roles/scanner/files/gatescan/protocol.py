@@ -141,7 +141,7 @@ def reply(code: int, start: int = 0, text: bytes = b"") -> bytes:
 
 
 def ping(path: Path, timeout: float) -> None:
-    """Return once a worker has answered on the socket at `path`. Raises OSError, TimeoutError after `timeout` seconds."""
+    """Return once a worker has answered at `path`. Raises OSError; it is a TimeoutError after `timeout` seconds."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(timeout)
         client.connect(str(path))
