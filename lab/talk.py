@@ -20,6 +20,8 @@ from lab.topology import HOSTS, NET4, NET6, Host
 
 PROBE = (Path(__file__).parent / "probe.py").read_text()
 MAILDIR = "/var/spool/lab/Maildir/new"
+COMMAND_SECONDS = 240
+"""After so long a program inside a host is given up: one that hangs is named, and the tests after it still run."""
 T = TypeVar("T")
 
 
@@ -64,11 +66,14 @@ class LabHost:
 
         return testinfra.get_host(f"podman://{self.host.container}")
 
-    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
+    def run(
+        self, *command: str, stdin: str | None = None, check: bool = True, seconds: float | None = COMMAND_SECONDS
+    ) -> str:
         """Run a program inside and return what it prints."""
         done = subprocess.run(
             ["podman", "exec", *(["-i"] if stdin is not None else []), self.host.container, *command],
             input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
+            timeout=seconds,
         )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(

@@ -13,7 +13,7 @@ SCENARIOS = sorted(path.parent.name for path in PROJECT.glob("molecule/*/molecul
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2100)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
     done = subprocess.run([sys.executable, "-m", "molecule", "test", "-s", scenario], cwd=PROJECT, check=False)

@@ -32,7 +32,7 @@ def order(server: str, message: bytes, *recipients: str, **more: Any) -> dict[st
 def send_all(peer: Peer, orders: list[dict[str, Any]], sessions: int = 1) -> list[list[Reply]]:
     """Carry out orders from a peer; the replies of each."""
     plan = json.dumps({"orders": orders, "sessions": sessions})
-    told = json.loads(peer.run("python3", "-c", BURST, stdin=plan))
+    told = json.loads(peer.run("python3", "-c", BURST, stdin=plan, seconds=None))
     return [[Reply(*reply) for reply in tries] for tries in told]
 
 
