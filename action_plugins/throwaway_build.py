@@ -37,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Run the action."""
         answer: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            archive, result = self._task.args["archive"], Path(self._task.args["result"]).expanduser()
+            _archive, result = self._task.args["archive"], Path(self._task.args["result"]).expanduser()
         except KeyError as error:
             raise AnsibleActionFail(f"throwaway_build needs {error}") from error
         if result.is_file():
@@ -50,31 +50,46 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             fcntl.flock(lock, fcntl.LOCK_EX)
             if result.is_file():
                 return answer | {"changed": False, "path": str(result)}
-            files = self._task.args.pop("files", None)
-            if files is None:
-                return answer | self._build(archive, result, task_vars or {})
-            with tempfile.TemporaryDirectory() as folder:
-                packed = pack(files, Path(folder) / f"{archive}.tar")
-                return answer | self._build(str(packed), result, task_vars or {})
+            plans = [self._task.args, *self._task.args.pop("companions", [])]
+            missing = [dict(plan) for plan in plans if not Path(plan["result"]).expanduser().is_file()]
+            return answer | self._build(missing, task_vars or {})
 
-    def _build(self, archive: str, result: Path, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Build on the host and fetch the result under a temporary name until it is proved whole."""
-        folder = self._make_tmp_path()
-        join = self._connection._shell.join_path
-        there, back = join(folder, Path(archive).name), join(folder, result.name)
+    def _build(self, plans: list[dict[str, Any]], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Build all on the host, in one root, and fetch the results."""
+        there = self._make_tmp_path()
         try:
-            self._transfer_file(archive, there)
-            self._fixup_perms2((folder, there))
-            arguments = {**self._task.args, "archive": there, "result": back}
-            built: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
+            results = [self._send(plan, there) for plan in plans]
+            main, *companions = plans
+            built: dict[str, Any] = self._execute_module(
+                module_args={**main, "companions": companions}, task_vars=task_vars
+            )
             if built.get("failed"):
                 return built
-            fresh = result.with_name(result.name + ".fresh")
-            self._connection.fetch_file(back, str(fresh))
+            for plan, result in zip(plans, results, strict=True):
+                self._fetch(plan["result"], result, built["sha256"][plan["result"]])
         finally:
-            self._remove_tmp_path(folder)
+            self._remove_tmp_path(there)
+        return {"changed": True, "path": str(results[0])}
+
+    def _send(self, plan: dict[str, Any], folder: str) -> Path:
+        """Bring a plan's sources to the host and turn its paths into those there. Returns where its result goes."""
+        result = Path(plan["result"]).expanduser()
+        join = self._connection._shell.join_path
+        files = plan.pop("files", None)
+        with tempfile.TemporaryDirectory() as scratch:
+            archive = Path(plan["archive"])
+            if files is not None:
+                archive = pack(files, Path(scratch) / f"{plan['archive']}.tar")
+            plan["archive"], plan["result"] = join(folder, archive.name), join(folder, result.name)
+            self._transfer_file(str(archive), plan["archive"])
+        self._fixup_perms2((folder, plan["archive"]))
+        return result
+
+    def _fetch(self, there: str, result: Path, sha256: str) -> None:
+        """Fetch a result under a temporary name until it is proved whole."""
+        fresh = result.with_name(result.name + ".fresh")
+        self._connection.fetch_file(there, str(fresh))
         got = hashlib.sha256(fresh.read_bytes()).hexdigest()
-        if got != built["sha256"]:
-            raise AnsibleActionFail(f"{result.name}: fetched with SHA-256 {got}, the host has {built['sha256']}")
+        if got != sha256:
+            raise AnsibleActionFail(f"{result.name}: fetched with SHA-256 {got}, the host has {sha256}")
         os.replace(fresh, result)
-        return {"changed": True, "path": str(result), "sha256": got}

@@ -1,4 +1,4 @@
-"""The key of a build: what it is filed under in the controller's cache."""
+"""What is built: a recipe's key in the controller's cache, its place there, and the sources that a role brings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+ROLES = Path(__file__).resolve().parents[1] / "roles"
 
 
 def build_key(recipe: Mapping[str, Any], pin: Mapping[str, Any], suite: str, architecture: str) -> str:
@@ -22,9 +24,25 @@ def build_key(recipe: Mapping[str, Any], pin: Mapping[str, Any], suite: str, arc
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def tree(directory: str, *folders: str) -> dict[str, str]:
-    """Return relative path -> text of every file in folders of a directory; caches of tools left out."""
-    top = Path(directory)
+def build_plan(
+    recipe: Mapping[str, Any], pin: Mapping[str, Any], cache: str, suite: str, architecture: str
+) -> dict[str, Any]:
+    """A recipe with its `result`, a path on the controller, and with a version of the package that names the build.
+
+    So another patch or flag gives another version.
+    """
+    key = build_key(recipe, pin, suite, architecture)
+    suffix = "deb" if "package" in recipe else "tar.gz"
+    plan = {**recipe, "result": f"{cache}/built/{recipe['archive']}-{key}.{suffix}"}
+    if "package" in recipe:
+        control = recipe["package"]["control"]
+        plan["package"] = {**recipe["package"], "control": {**control, "Version": f"{control['Version']}+gw{key}"}}
+    return plan
+
+
+def role_files(role: str, *folders: str) -> dict[str, str]:
+    """Return relative path -> text of every file in folders of a role's `files`; caches of tools left out."""
+    top = ROLES / role / "files"
     found = (path for folder in folders for path in (top / folder).rglob("*") if path.is_file())
     names = sorted(path.relative_to(top) for path in found)
     kept = [name for name in names if not any(part == "__pycache__" or part.startswith(".") for part in name.parts)]
@@ -36,4 +54,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"build_key": build_key, "tree": tree}
+        return {"build_key": build_key, "build_plan": build_plan, "role_files": role_files}

@@ -75,6 +75,13 @@ options:
     description: For a C(.deb), its C(control) fields (mapping) and C(scripts) (mapping of maintainer script to text).
     type: dict
     default: {}
+  companions:
+    description: >-
+      More to build in the same root, after this and each from its own source: mappings of C(archive), C(result),
+      C(directory), C(patches), C(prepare), C(compile), C(install), C(packages), C(groups), C(users) and C(package).
+    type: list
+    elements: dict
+    default: []
   work_dir:
     description: Where the throwaway root is made. It must allow execution and be reachable for apt's user.
     type: path
@@ -104,8 +111,8 @@ path:
   type: str
   returned: success
 sha256:
-  description: SHA-256 of the result, in hex.
-  type: str
+  description: SHA-256 of each result, in hex, by its path.
+  type: dict
   returned: when it was built
 """
 
@@ -221,7 +228,7 @@ def unpack_packages(runner: Runner, root: Path, debs: Sequence[Path]) -> None:
 
 def furnish(root: Path, groups: Sequence[dict[str, object]], users: Sequence[dict[str, object]]) -> None:
     """Add what maintainer scripts would have made: accounts, /dev/null, the names cc and awk."""
-    for name, mode in (("tmp", 0o1777), ("dev", 0o755), ("etc", 0o755), ("out", 0o755), ("build", 0o755)):
+    for name, mode in (("tmp", 0o1777), ("dev", 0o755), ("etc", 0o755)):
         (root / name).mkdir(exist_ok=True)
         (root / name).chmod(mode)
     null = root / "dev/null"
@@ -275,14 +282,26 @@ def pack(runner: Runner, place: Path, root: Path, result: Path, package: dict[st
     runner.run("packing", ["dpkg-deb", "--build", str(out), str(result)])
 
 
-def build(params: dict[str, object], place: Path) -> None:
-    """Make the root, build in it and pack the result. `place` is removed by the caller."""
-    runner = Runner(int(str(params["timeout"])))
+def build_all(plans: Sequence[dict[str, object]], timeout: int, place: Path) -> None:
+    """Make a root with what every plan needs, and build in it one after another. The caller removes `place`."""
+    runner = Runner(timeout)
     root = place / "root"
     root.mkdir(mode=0o755)
-    packages = [*TOOLS, *params["packages"]]  # type: ignore[misc]
-    unpack_packages(runner, root, download_packages(runner, place, packages))
-    furnish(root, params["groups"], params["users"])  # type: ignore[arg-type]
+
+    def of_all(name: str) -> list[object]:
+        return [item for plan in plans for item in plan[name]]  # type: ignore[attr-defined]
+
+    unpack_packages(runner, root, download_packages(runner, place, [*TOOLS, *map(str, of_all("packages"))]))
+    furnish(root, of_all("groups"), of_all("users"))  # type: ignore[arg-type]
+    for plan in plans:
+        build(runner, root, plan, place)
+
+
+def build(runner: Runner, root: Path, params: dict[str, object], place: Path) -> None:
+    """Build one source in the root and pack the result."""
+    for name in ("out", "build"):
+        shutil.rmtree(root / name, ignore_errors=True)
+        (root / name).mkdir(mode=0o755)
     source = unpack_archive(runner, root, Path(str(params["archive"])), str(params["directory"]))
     shell = ["/bin/sh", "-e"]
     runner.run("prepare", shell, root, cwd=source, user=BUILDER, script=params["prepare"])
@@ -309,6 +328,13 @@ def throwaway_place(work_dir: Path) -> Iterator[Path]:
             shutil.rmtree(place)
 
 
+def release(result: Path) -> str:
+    """Let others read a result; return its SHA-256 in hex."""
+    result.chmod(0o644)
+    with result.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def leave(number: int, _frame: object) -> None:
     """Turn a signal into an exception, so that the root is removed before the module ends."""
     raise SystemExit(128 + number)
@@ -318,38 +344,43 @@ def main() -> None:
     """Run the module."""
     dicts = {"type": "list", "elements": "dict", "default": []}
     text = {"type": "str", "default": ""}
+    plan = {
+        "archive": {"type": "path", "required": True},
+        "result": {"type": "path", "required": True},
+        "directory": text,
+        "patches": dicts,
+        "prepare": text,
+        "compile": text,
+        "install": text,
+        "packages": {"type": "list", "elements": "str", "default": []},
+        "groups": dicts,
+        "users": dicts,
+        "package": {"type": "dict", "default": {}},
+    }
     module = AnsibleModule(
         argument_spec={
-            "archive": {"type": "path", "required": True},
-            "result": {"type": "path", "required": True},
-            "directory": text,
-            "patches": dicts,
-            "prepare": text,
-            "compile": text,
-            "install": text,
-            "packages": {"type": "list", "elements": "str", "default": []},
-            "groups": dicts,
-            "users": dicts,
-            "package": {"type": "dict", "default": {}},
+            **plan,
+            "companions": {**dicts, "options": plan},
             "work_dir": {"type": "path", "default": "/var/lib/gatewright"},
             "timeout": {"type": "int", "default": 1800},
         },
         supports_check_mode=True,
     )
-    result = Path(module.params["result"])
+    plans = [module.params, *module.params["companions"]]
     if module.check_mode:
-        module.exit_json(changed=True, path=str(result))
+        module.exit_json(changed=True, path=module.params["result"])
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     try:
         with throwaway_place(Path(module.params["work_dir"])) as place:
-            build(module.params, place)
+            build_all(plans, module.params["timeout"], place)
     except (BuildError, OSError, KeyError) as error:
         module.fail_json(msg=f"{Path(module.params['archive']).name}: {error}")
-    result.chmod(0o644)
-    with result.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    module.exit_json(changed=True, path=str(result), sha256=sha256)
+    module.exit_json(
+        changed=True,
+        path=module.params["result"],
+        sha256={plan["result"]: release(Path(plan["result"])) for plan in plans},
+    )
 
 
 if __name__ == "__main__":

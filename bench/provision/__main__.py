@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filter_plugins.source_build import tree
+from filter_plugins.source_build import role_files
 from lab import artifacts, hosts
 from lab.__main__ import bring_up, prepare
 from lab.machine import LabError, environment
@@ -72,7 +72,7 @@ def floor_archive(gateway: Host) -> bytes:
     files = {"floor.conf": "".join(f"{name}={value}\n" for name, value in conf.items()).encode()}
     files["floor.sh"] = FLOOR.read_bytes()
     files |= {name: (artifacts.ARCHIVES / name).read_bytes() for name in names}
-    scanner = tree(str(PROJECT / "roles/scanner/files"), "client", "gatescan", "package")
+    scanner = role_files("scanner", "client", "gatescan", "package")
     files |= {f"scanner/{name}": text.encode() for name, text in scanner.items()}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:

@@ -52,3 +52,20 @@ def test_key_changes_with_every_part(part: str) -> None:
     assert source_build.build_key(recipe, {"sha256": "1"}, "trixie", "x86_64") != key
     assert source_build.build_key(recipe, {"sha256": "0"}, "bookworm", "x86_64") != key
     assert source_build.build_key(recipe, {"sha256": "0", "urls": ["elsewhere"]}, "trixie", "x86_64") == key
+
+
+def test_a_plan_names_its_build_in_the_result_and_in_the_version() -> None:
+    recipe = {"archive": "a", "files": {"x": "1"}, "package": {"control": {"Package": "p", "Version": "1.0"}}}
+    plan = source_build.build_plan(recipe, {}, "/cache", "trixie", "x86_64")
+    other = source_build.build_plan({**recipe, "files": {"x": "2"}}, {}, "/cache", "trixie", "x86_64")
+    key = source_build.build_key(recipe, {}, "trixie", "x86_64")
+    assert plan["result"] == f"/cache/built/a-{key}.deb"
+    assert plan["package"]["control"] == {"Package": "p", "Version": f"1.0+gw{key}"}
+    assert other["result"] != plan["result"]
+    assert source_build.build_plan({"archive": "a"}, {}, "/cache", "trixie", "x86_64")["result"].endswith(".tar.gz")
+
+
+def test_sources_of_a_role_are_read_without_what_tools_leave() -> None:
+    files = source_build.role_files("scanner", "client", "gatescan")
+    assert "client/gatescan-queue.c" in files and "gatescan/__init__.py" in files
+    assert not [name for name in files if "__pycache__" in name]
