@@ -144,6 +144,7 @@ def measure() -> dict[str, Run]:
         extra = ("--extra-vars", with_one_more_client())
         note("relay client", lambda: play(site, *cache, "--tags", "tcp_smtp", *extra))
         note("bare", lambda: play(bare_tasks(runs["no change"].tasks, Path(directory))))
+        note("one bare", lambda: play(bare_tasks(1, Path(directory))))
         fresh_gateway()
         note("first, built before", lambda: play(site, *cache))
     return runs
@@ -163,6 +164,7 @@ def table(runs: dict[str, Run]) -> str:
         ("no-change run", "no change", "first", "< 0.25, < 90 tasks"),
         ("as many bare /bin/true tasks", "bare", "no change", ""),
         ("one more relay client, --tags tcp_smtp", "relay client", "no change", "< 0.1"),
+        ("a single /bin/true task: what Ansible alone takes", "one bare", "no change", ""),
     ]
     lines = [
         "| run | tasks | changed | seconds | ratio | to | aim |",
