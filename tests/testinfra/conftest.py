@@ -1,4 +1,4 @@
-"""Fixtures over the lab that molecule's scenario made. GATEWRIGHT_GATEWAYS names its gateways."""
+"""Fixtures over the lab that molecule's scenario made."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab_hosts import Gateway, Peer, lab_host  # the path above makes it importable
-
-GATEWAYS = os.environ.get("GATEWRIGHT_GATEWAYS", "gw1,gw2").split(",")
+from lab_hosts import GATEWAYS, Gateway, Peer, lab_host  # the path above makes it importable
 
 ONE_GATEWAY = {
     "test_cutoff": "gw2",
