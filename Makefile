@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 HOST ?= gw1
 PYTEST := pytest -q -p no:cacheprovider
 
-.PHONY: help setup demo test check lint lint-ansible lint-python lint-others unit molecule lab lab-down lab-shell lab-status lock docs bench-provision bench-scanner clean
+.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule lab lab-down lab-shell lab-status lock docs bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -23,14 +23,18 @@ demo: setup ## build a gateway in the lab, send real mail through it, and show w
 test: setup lint ## everything: lint, unit tests, molecule's scenarios (about 45 minutes on 2 cores)
 	$(PYTEST) tests/unit tests/inventories tests/molecule
 
-check: setup lint ## the fast loop: lint and unit tests
-	$(PYTEST) -m 'not slow' tests/unit
+check: setup ## the fast loop: lint, of Ansible's files only what is not committed, and the quick unit tests
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint-changed lint-python lint-others
+	$(PYTEST) --numprocesses=2 -m 'not slow' tests/unit
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint, shellcheck, and that generated docs are fresh
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-python lint-others
 
 lint-ansible: # the longest, so the first
 	ansible-lint --offline --strict -q
+
+lint-changed:
+	git diff --name-only --diff-filter=d HEAD -- '*.yml' | xargs --no-run-if-empty ansible-lint --offline --strict -q
 
 lint-python:
 	ruff check .
