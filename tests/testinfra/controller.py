@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 
 from lab.machine import environment
+from lab.talk import COMMAND_SECONDS
 from lab.topology import PROJECT
 
 
@@ -32,7 +33,8 @@ def playbook(
     extra = ["--extra-vars", json.dumps(variables)] if variables else []
     done = subprocess.run(
         ["ansible-playbook", path, "--limit", host, *options, *extra],
-        cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=PROJECT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=COMMAND_SECONDS,
     )  # fmt: skip
     assert (done.returncode == 0) == succeeds, f"{path}: exit {done.returncode}\n{done.stdout}"
     return Run(done.returncode, done.stdout)
