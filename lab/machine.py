@@ -65,8 +65,9 @@ def containers_conf() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """The environment of every program that the lab runs."""
-    return {**os.environ, "CONTAINERS_CONF": str(containers_conf()), "LC_ALL": "C.UTF-8"}
+    """The environment of every program that the lab runs. What they print is read, so it has no colour."""
+    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "LC_ALL": "C.UTF-8"}
+    return {**os.environ, **plain, "CONTAINERS_CONF": str(containers_conf())}
 
 
 def write_containers_conf() -> None:

@@ -57,6 +57,7 @@ class Run:
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "ANSIBLE_HOME": str(folder / "home"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
         }
         done = subprocess.run(
             [found, "-i", inventory, playbook, *options],

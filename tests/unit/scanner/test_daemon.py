@@ -12,12 +12,14 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rig
 from gatescan import protocol
+from gatescan.daemon import wait_until_loaded
 from rig import ENVELOPE, Gateway, wait_until
 
 pytestmark = pytest.mark.slow  # a process or more for each test
@@ -65,7 +67,8 @@ def test_a_message_is_judged_and_passed_on(gateway: Gateway) -> None:
 def test_a_ping_is_answered_by_a_worker_and_leaves_no_word(gateway: Gateway) -> None:
     path = Path(gateway.config["daemon"]["socket"])
     with gateway.daemon() as daemon:
-        protocol.ping(path, 10)
+        began = protocol.ping(path, 10)
+        assert began <= time.time()
         for child in daemon.children():
             os.kill(child, signal.SIGSTOP)
         with pytest.raises(TimeoutError):
@@ -213,7 +216,7 @@ def test_reload_takes_the_new_configuration_and_refuses_nobody(gateway: Gateway)
         inode = gateway.socket.stat().st_ino
         gateway.config |= {"hostname": "new.example.org"}
         gateway.config["daemon"] |= {"workers": 3}
-        gateway.write_config()
+        path = gateway.write_config()
         daemon.signal(signal.SIGHUP)
         seen = []
         while "new.example.org" not in seen:
@@ -228,7 +231,10 @@ def test_reload_takes_the_new_configuration_and_refuses_nobody(gateway: Gateway)
         assert saw(gateway, finished)["hostname"] == "old.example.org"
         wait_until(lambda: len(daemon.children()) == 3, "the old workers end")
         assert daemon.process.pid == master
+        since = time.time()
+        assert not wait_until_loaded(path, since, 0.3), "not before it is told"
         daemon.signal(signal.SIGHUP)
+        assert wait_until_loaded(path, since, 30)
         daemon.wait_for("3 workers serve", 2)
         assert gateway.send(b"pass" + BODY).status == 0
         assert daemon.end() == 0

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from gatescan import protocol
 from gatescan.config import Config, ConfigError, load
 from gatescan.confine import ConfinementError, confine_daemon, confine_worker, private_directory
 from gatescan.worker import Handler, Slots, Worker, refuse_all
@@ -93,6 +94,7 @@ def run(
     try:
         if os.geteuid() == 0 and not allow_root:
             raise StartError("refusing to run as root; start it as its own user by setuidgid, or say so")
+        loaded = time.time()
         config = load(config_path)
         handler = handler_of(config)
         if check:
@@ -100,17 +102,31 @@ def run(
         inheritance = inherited()
         confine_daemon()
         private_directory(config.spool / "tmp", clear=inheritance is None)
-        return Master(config, handler, inheritance).run()
+        return Master(config, handler, inheritance, loaded).run()
     except (ConfigError, ConfinementError, StartError, OSError) as error:
         log.error("%s", error)
         return 1
 
 
+def wait_until_loaded(config_path: Path | None, since: float, seconds: float) -> bool:
+    """Wait until a worker answers whose configuration and code were loaded at `since` (seconds since 1970) or later."""
+    path = load(config_path).daemon.socket
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            if protocol.ping(path, max(0.1, until - time.monotonic())) >= since:
+                return True
+        time.sleep(0.1)
+    return False
+
+
 class Master:
     """Keeps as many workers going as the configuration says."""
 
-    def __init__(self, config: Config, handler: Handler, inheritance: Inheritance | None = None) -> None:
+    def __init__(self, config: Config, handler: Handler, inheritance: Inheritance | None, loaded: float) -> None:
+        """loaded: when `config` and the code were read, in seconds since 1970."""
         self.config = config
+        self.loaded = loaded
         self.handler = handler
         self.inheritance = inheritance
         self.slots = Slots(config.daemon.workers)
@@ -205,6 +221,7 @@ class Master:
                 self.handler,
                 settings.recycle_messages,
                 settings.recycle_bytes,
+                self.loaded,
             ).run()
             status = 0
         except BaseException:

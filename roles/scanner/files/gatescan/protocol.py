@@ -9,7 +9,8 @@ Code 0 and a start tell the client to pass the message on, beginning at that byt
 new header lines into the room in front. Code 0 and start 0: the message is held. Any other code: the client
 ends with it, see `client/gatescan-queue.c`.
 
-The single byte PING instead of a request asks whether anybody is there; the reply has code 0.
+The single byte PING instead of a request asks whether anybody is there; the reply has code 0 and for its text the
+time at which the worker's configuration and code were loaded, in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -140,14 +141,24 @@ def reply(code: int, start: int = 0, text: bytes = b"") -> bytes:
     return _REPLY.pack(VERSION, code, start, len(text)) + text
 
 
-def ping(path: Path, timeout: float) -> None:
-    """Return once a worker has answered at `path`. Raises OSError; it is a TimeoutError after `timeout` seconds."""
+def pong(loaded: float) -> bytes:
+    """The packet that answers PING."""
+    return reply(0, text=f"{loaded:.6f}".encode())
+
+
+def ping(path: Path, timeout: float) -> float:
+    """Ask a worker at `path` when its configuration and code were loaded: seconds since 1970.
+
+    Raises OSError; it is a TimeoutError after `timeout` seconds without an answer.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(timeout)
         client.connect(str(path))
         client.send(PING)
-        if client.recv(PACKET_LIMIT) != reply(0):
-            raise ConnectionResetError("no worker took the question")
+        answer = client.recv(PACKET_LIMIT)
+    if len(answer) <= _REPLY.size or _REPLY.unpack_from(answer)[1] != 0:
+        raise ConnectionResetError("no worker took the question")
+    return float(answer[_REPLY.size :])
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:

@@ -84,6 +84,7 @@ class Worker:
         handler: Handler,
         recycle_messages: int,
         recycle_bytes: int,
+        loaded: float,
     ) -> None:
         self.index = index
         self.listener = listener
@@ -92,6 +93,7 @@ class Worker:
         self.handler = handler
         self.recycle_messages = recycle_messages
         self.recycle_bytes = recycle_bytes
+        self.loaded = loaded
         self.served = 0
 
     def run(self) -> None:
@@ -121,7 +123,7 @@ class Worker:
         try:
             reply = self._answer(connection, peer)
         except protocol.Ping:
-            reply = protocol.reply(0)
+            reply = protocol.pong(self.loaded)
         except (protocol.ProtocolError, envelope.EnvelopeError) as error:
             log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             reply = protocol.reply(getattr(error, "code", protocol.TRY_AGAIN))
