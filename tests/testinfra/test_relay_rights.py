@@ -19,9 +19,12 @@ def another_inventory(gateway: Gateway, office: Peer, outside: Peer) -> Iterator
         "tcp_smtp_deny": [office.address(24)],
         "tcp_smtp_networks": [{"address": f"{office.address(22)}/32", "env": {"DATABYTES": "500"}}],
     }
-    assert playbook("playbooks/site.yml", gateway.name, *TAGS, variables=variables).changed(gateway.name) == 1
-    yield
-    assert playbook("playbooks/site.yml", gateway.name, *TAGS).changed(gateway.name) == 1
+    try:
+        assert playbook("playbooks/site.yml", gateway.name, *TAGS, variables=variables).changed(gateway.name) == 1
+        yield
+    finally:
+        back = playbook("playbooks/site.yml", gateway.name, *TAGS)
+    assert back.changed(gateway.name) == 1
 
 
 @pytest.fixture
