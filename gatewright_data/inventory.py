@@ -245,6 +245,7 @@ def _check_fit(problems: Problems, host: Host, value_of: Callable[[str], Any]) -
         )
     if value_of("ucspi_tcp_install_method") == "source" and ":" in str(value_of("qmail_smtpd_address") or ""):
         problems.add("qmail_smtpd_address", "the original tcpserver (ucspi_tcp_install_method: source) knows IPv4 only")
+    _check_starttls(problems, value_of)
     name = host.values.get("qmail_me")
     if name is not None:
         try:
@@ -253,6 +254,30 @@ def _check_fit(problems: Problems, host: Host, value_of: Callable[[str], Any]) -
             problems.add("qmail_me", str(error))
     for variable in ("qmail_users", "qmail_groups"):
         _check_ids(problems, variable, host.values.get(variable))
+
+
+def _check_starttls(problems: Problems, value_of: Callable[[str], Any]) -> None:
+    """Certificate and key come in pairs; what is switched off cannot be required."""
+    paths = {name: str(value_of(name) or "") for name in ("starttls_certificate", "starttls_key")}
+    for name, other in zip(paths, reversed(paths), strict=True):
+        if paths[other] and not paths[name]:
+            problems.add(name, f"is needed with {other}")
+        if paths[name] and not paths[name].startswith("/"):
+            problems.add(name, f"must be the absolute path of a file on the gateway, not {paths[name]!r}")
+    lasts, renewed = value_of("starttls_self_signed_days"), value_of("starttls_renew_days")
+    if isinstance(lasts, int) and isinstance(renewed, int) and lasts <= renewed:
+        problems.add("starttls_self_signed_days", f"must be more than starttls_renew_days ({renewed})")
+    if value_of("starttls_enabled") is False:
+        for variable in ("tcp_smtp_relay_clients", "tcp_smtp_networks", "tcp_smtp_default_env"):
+            if "required" in _starttls_words(value_of(variable)):
+                problems.add(variable, "STARTTLS is required, but starttls_enabled is false")
+
+
+def _starttls_words(value: object) -> set[object]:
+    """Every value that STARTTLS has in an environment, or in a list of entries with one."""
+    if isinstance(value, list):
+        return {word for item in value if isinstance(item, dict) for word in _starttls_words(item.get("env"))}
+    return {value["STARTTLS"]} if isinstance(value, dict) and isinstance(value.get("STARTTLS"), str) else set()
 
 
 def _check_ids(problems: Problems, variable: str, value: object) -> None:

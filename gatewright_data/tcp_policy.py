@@ -24,6 +24,7 @@ _KEYS = {CLIENTS: {"address", "comment", "env"}, DENY: {"address", "comment"}, N
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTES = "\"'/|~!%^`"
 _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+STARTTLS_POLICIES = ("optional", "required", "never")
 # Shorter relay prefixes than these are taken for a slip that would make an open relay; private space is excepted.
 _WIDEST_RELAY = {4: 8, 6: 16}
 _LOCAL_V6 = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
@@ -224,6 +225,8 @@ def _env_problem(name: str, text: str, relay: bool) -> str:
         return f"DATABYTES must be a number of bytes, not {text!r}"
     if name == "QMAILQUEUE" and not text.startswith("/"):
         return f"QMAILQUEUE must be the absolute path of a program, not {text!r}"
+    if name == "STARTTLS" and text not in STARTTLS_POLICIES:
+        return f"STARTTLS must be {', '.join(STARTTLS_POLICIES)}, not {text!r}"
     return ""
 
 

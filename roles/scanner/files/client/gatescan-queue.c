@@ -76,7 +76,7 @@ enum {
 /* What the daemon is told of the caller. */
 static const char *const reported[] = {
   "PROTO", "TCPREMOTEIP", "TCPREMOTEHOST", "TCPREMOTEINFO", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALHOST",
-  "TCPLOCALPORT", "RELAYCLIENT", "SMTPAUTHUSER", "QS_SPAMASSASSIN", "GATESCAN_POLICY"
+  "TCPLOCALPORT", "RELAYCLIENT", "SMTPAUTHUSER", "SSL_PROTOCOL", "SSL_CIPHER", "QS_SPAMASSASSIN", "GATESCAN_POLICY"
 };
 #define REPORTED (sizeof reported / sizeof *reported)
 

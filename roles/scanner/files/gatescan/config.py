@@ -183,6 +183,8 @@ class Config:
     actions: ActionsConfig = field(default_factory=ActionsConfig)
     notices: NoticesConfig = field(default_factory=NoticesConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
+    certificate: str = ""
+    """File of the SMTP server's certificate, for the doctor to look at; empty if it speaks no TLS."""
     engines: tuple[dict[str, typing.Any], ...] = ()
     """One table an engine; the engine's adapter knows its keys."""
 

@@ -16,6 +16,7 @@ class Context:
     sender, recipients: the envelope's addresses, bytes that are no UTF-8 kept as surrogate escapes.
     remote_ip: the peer's address, empty for a message that was injected on this host.
     relayclient: the peer may relay (RELAYCLIENT is set, even if empty).
+    tls: TLS's version and cipher by which the message came, empty for plain text.
     env: what else the client handed over.
     """
 
@@ -23,6 +24,7 @@ class Context:
     recipients: tuple[str, ...] = ()
     remote_ip: str = ""
     relayclient: bool = False
+    tls: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -33,6 +35,7 @@ class Context:
             recipients=tuple(address.decode("utf-8", "surrogateescape") for address in recipients),
             remote_ip=env.get("TCPREMOTEIP", ""),
             relayclient="RELAYCLIENT" in env,
+            tls=" ".join(filter(None, (env.get("SSL_PROTOCOL"), env.get("SSL_CIPHER")))),
             env=env,
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import ssl
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ NOTICE_AGE = 3_600.0
 """Seconds beyond the digest time after which a waiting notice means that nobody sends them."""
 PATIENCE = 10.0
 """Seconds for the daemon to answer; all of its workers may be busy with large messages."""
+CERTIFICATE_DAYS = 14
+"""Days before its end from which on a certificate should have been renewed."""
 NEARLY_FULL = 0.8
 """Share of a quarantine limit from which on it is time to look."""
 
@@ -40,7 +44,7 @@ def examine(config_path: Path | None = None) -> Iterator[Check]:
         yield Check("broken", f"configuration: {error}", "correct the inventory and run playbooks/site.yml")
         return
     yield Check("ok", "configuration")
-    for look in (_rules, _libraries, _engines, _daemon, _quarantine, _directories, _next_queue, _notices):
+    for look in (_rules, _libraries, _engines, _daemon, _quarantine, _directories, _next_queue, _notices, _certificate):
         yield from _safely(look, config)
 
 
@@ -173,3 +177,24 @@ def _notices(config: Config) -> Iterator[Check]:
         yield Check("warning", f"notices: {len(names)} wait, one for {age / 60:.0f} minutes", advice)
     else:
         yield Check("ok", f"notices: {len(names)} wait")
+
+
+def _certificate(config: Config) -> Iterator[Check]:
+    """The SMTP server's certificate: mail servers take any, but some people ask for a good one."""
+    if not config.certificate:
+        return
+    what = f"certificate: {config.certificate}"
+    advice = "run `gatewright-certificate renew`, which says what is wrong"
+    text = Path(config.certificate).read_bytes()
+    shown = subprocess.run(["openssl", "x509", "-noout", "-enddate"], input=text, capture_output=True, check=False)
+    _, _, date = shown.stdout.decode("ascii", "replace").strip().partition("=")
+    if shown.returncode or not date:
+        yield Check("broken", f"{what}: holds no certificate; STARTTLS is not to be had", advice)
+        return
+    days = (ssl.cert_time_to_seconds(date) - time.time()) / 86_400
+    if days < 0:
+        yield Check("broken", f"{what}: expired {-days:.0f} days ago, on {date}", advice)
+    elif days < CERTIFICATE_DAYS:
+        yield Check("warning", f"{what}: ends in {days:.0f} days, on {date}", advice)
+    else:
+        yield Check("ok", f"{what}: good for {days:.0f} days")

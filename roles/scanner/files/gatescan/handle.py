@@ -294,9 +294,11 @@ def trace_headers(config: Config, report: MessageReport, decision: Decision, con
     """The lines that go in front of a delivered message; they name no recipient."""
     relay = "1" if context.relayclient else "0"
     peer = context.remote_ip or "local"
+    # RFC 3848's word for SMTP by TLS; qmail-smtpd's own line below says SMTP in any case
+    way = f"ESMTPS ({context.tls}), gatescan" if context.tls else "gatescan"
     summary = "Clear" if not decision.tags else "Tagged"
     lines = [
-        f"Received: from {peer} by {config.hostname} with gatescan-{__version__} ({report.verdict.value}); "
+        f"Received: from {peer} by {config.hostname} with {way}-{__version__} ({report.verdict.value}); "
         f"{formatdate(time.time(), localtime=True)}",
         f"X-Qmail-Scanner: {__version__} ({summary}:RC:{relay}({peer}):. Processed in {seconds:.4f} secs)",
     ]

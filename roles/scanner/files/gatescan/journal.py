@@ -102,6 +102,7 @@ class Journal:
             "code": decision.code,
             "direction": context.direction,
             "ip": context.remote_ip,
+            "tls": printable(context.tls, 100),
             "from": _clean(context.sender),
             "to": [_clean(address) for address in context.recipients[:RECIPIENTS_BOUND]],
             "recipients": len(context.recipients),
