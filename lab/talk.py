@@ -43,7 +43,7 @@ def token() -> str:
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply that ended an SMTP conversation: stage is connect, helo, mail, rcpt or data; code 0: no reply."""
+    """The reply that ended an SMTP conversation. stage: connect, helo, starttls, mail, rcpt or data; code 0: no reply."""
 
     stage: str
     code: int
@@ -97,8 +97,9 @@ class Peer(LabHost):
         sender: str = "someone@world.test",
         source: str = "",
         mark: str = "",
+        starttls: bool = False,
     ) -> Reply:
-        """Send one message to a server's port 25; message None stops after RCPT."""
+        """Send one message to a server's port 25; message None stops after RCPT; starttls: by TLS or not at all."""
         recipients = [recipient] if isinstance(recipient, str) else recipient
         if message is None and mark:
             message = f"From: {sender}\r\nTo: {recipients[0]}\r\nSubject: {mark}\r\n\r\n{mark}\r\n"
@@ -108,6 +109,7 @@ class Peer(LabHost):
             "recipients": recipients,
             "message": message,
             "source": source,
+            "starttls": starttls,
         }
         return self.send_all([order])[0]
 

@@ -23,7 +23,8 @@ log = open({log!r}, "ab", 0)
 def say(text):
     sys.stdout.buffer.write(text)
     sys.stdout.buffer.flush()
-log.write(json.dumps({{"started": {{k: v for k, v in os.environ.items() if k in ("SSL_PROTOCOL", "SSL_CIPHER")}}}}).encode() + b"\\n")
+known = {{name: os.environ[name] for name in ("SSL_PROTOCOL", "SSL_CIPHER") if name in os.environ}}
+log.write(json.dumps({{"started": known}}).encode() + b"\\n")
 say(os.environ.get("GREETING", "220 here").encode() + b"\\r\\n")
 data = False
 for line in sys.stdin.buffer:
