@@ -43,7 +43,7 @@ def token() -> str:
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply that ended an SMTP conversation. stage: connect, helo, starttls, mail, rcpt or data; code 0: no reply."""
+    """The reply that ended an SMTP talk; stage is connect, helo, starttls, mail, rcpt or data; code 0: no reply."""
 
     stage: str
     code: int
