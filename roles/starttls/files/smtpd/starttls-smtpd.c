@@ -16,6 +16,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -479,6 +482,14 @@ static int go_encrypted(void)
   return 1;
 }
 
+/* Replies come in more than one write here; by default the second would wait for the client to acknowledge the first. */
+static void send_at_once(void)
+{
+  const int yes = 1;
+
+  setsockopt(CLIENT, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+}
+
 static enum policy policy_of(const char *word)
 {
   if (!word || !*word || strcasecmp(word, "optional") == 0) return OPTIONAL;
@@ -506,6 +517,7 @@ int main(int argc, char **argv)
   prctl(PR_SET_DUMPABLE, 0); /* PROGRAM runs as the same user: it may not look for the key in here */
   signal(SIGPIPE, SIG_IGN);
   if (fcntl(CLIENT, F_SETFL, O_NONBLOCK) < 0) die("fcntl");
+  send_at_once();
   start_server();
   switch (talk(policy, available)) {
   case TRANSACTION: pass_all(); break;
