@@ -117,8 +117,15 @@ def searched(path: str, device: int) -> bool:
         return False
 
 
+def name_for_dpkg(module: AnsibleModule, path: str) -> str:
+    """Return the path by which dpkg knows a file: Debian 12 still has packages with /bin and /sbin."""
+    names = (path, path.removeprefix("/usr"))
+    return next((name for name in names if module.run_command(["dpkg-query", "--search", name])[0] == 0), path)
+
+
 def override(module: AnsibleModule, path: str) -> None:
     """Tell dpkg that this program has no set-id bit, and take it away."""
+    path = name_for_dpkg(module, path)
     if module.run_command(["dpkg-statoverride", "--list", path])[0] == 0:
         module.run_command(["dpkg-statoverride", "--remove", path], check_rc=True)
     module.run_command(["dpkg-statoverride", "--update", "--add", "root", "root", "0755", path], check_rc=True)

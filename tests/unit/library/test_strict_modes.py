@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import stat
@@ -25,9 +26,11 @@ case $1 in
 esac
 """
 
+KNOWS_ALL = "#!/bin/sh\n"
+
 
 class Host:
-    """A folder with programs, and a dpkg-statoverride of its own."""
+    """A folder with programs, and a dpkg of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.programs = folder / "bin"
@@ -36,9 +39,9 @@ class Host:
         self.files.mkdir()
         self.overrides = self.programs / "overrides"
         self.overrides.touch()
-        dpkg = self.programs / "dpkg-statoverride"
-        dpkg.write_text(STATOVERRIDE)
-        dpkg.chmod(0o755)
+        for name, text in (("dpkg-statoverride", STATOVERRIDE), ("dpkg-query", KNOWS_ALL)):
+            (self.programs / name).write_text(text)
+            (self.programs / name).chmod(0o755)
 
     def file(self, name: str, mode: int) -> str:
         """Make a file; return its path."""
@@ -111,6 +114,20 @@ def test_an_override_that_says_otherwise_gives_way(host: Host) -> None:
     host.overrides.write_text(f"{path} 4755\n")
     host.run(strip=[path])
     assert host.overrides.read_text() == f"{path} 0755\n"
+
+
+def test_dpkg_is_told_the_path_that_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(MODULE.parent))
+    strict_modes = importlib.import_module("strict_modes")
+
+    class Dpkg:
+        """One that knows /bin/mount and /usr/bin/chfn."""
+
+        def run_command(self, command: list[str]) -> tuple[int, str, str]:
+            return (0 if command[-1] in ("/bin/mount", "/usr/bin/chfn") else 1), "", ""
+
+    paths = ("/usr/bin/mount", "/usr/bin/chfn", "/opt/tool")
+    assert [strict_modes.name_for_dpkg(Dpkg(), path) for path in paths] == ["/bin/mount", "/usr/bin/chfn", "/opt/tool"]
 
 
 def test_set_id_programs_that_nobody_declared_are_named_and_kept(host: Host) -> None:
