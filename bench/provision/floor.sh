@@ -36,7 +36,7 @@ u gatescan-notify 956:955 - /var/spool/gatescan
 END
 systemd-sysusers
 apt-get -qq -y --no-install-recommends install nftables daemontools ucspi-tcp-ipv6 dnscache libarchive13t64 \
-    aide aide-common apparmor apparmor-utils apt-listchanges apt-show-versions chrony cracklib-runtime cron debsums \
+    aide apparmor apparmor-utils apt-listchanges chrony cracklib-runtime cron debsums \
     fail2ban libpam-pwquality libpam-tmpdir logrotate needrestart python3-systemd rsyslog sudo unattended-upgrades
 
 # hardening: what a script of this length would have of it
@@ -218,6 +218,7 @@ ln -s /etc/gatescan/service/gatescan /etc/gatescan/service/gatescan-notify /serv
 until [ -S /run/gatescan/gatescan.sock ] && svstat /service/qmail-smtpd | grep -q ': up '; do sleep 0.2; done
 
 # hardening: the baseline of the integrity check
+mkdir -p /etc/aide /var/lib/aide
 printf '%s\n' database_in=file:/var/lib/aide/aide.db database_out=file:/var/lib/aide/aide.db.new gzip_dbout=no \
     'Content = p+i+n+u+g+ftype+s+m+c+sha512' '!/var/qmail/queue' '/boot Content' '/etc Content' '/opt Content' \
     '/usr Content' '/var/qmail Content' > /etc/aide/aide.conf
