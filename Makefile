@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 HOST ?= gw1
 PYTEST := pytest -q -p no:cacheprovider
 
-.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule lab lab-down lab-shell lab-status lock docs bench-provision bench-scanner clean
+.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule lab lab-down lab-shell lab-status lock docs bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -66,6 +66,9 @@ lab-status: setup ## the lab's hosts and addresses
 
 docs: setup ## write the generated documentation again
 	python -m docs.generate
+
+bench-hardening: setup ## how hard the lab's gateways are by Lynis, OpenSCAP and ssh-audit, beside stock Debian and other roles
+	python -m bench.hardening
 
 bench-provision: setup ## what a first run, a no-change run and a new relay IP cost, beside a hand-written script
 	python -m bench.provision

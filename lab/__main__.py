@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("up", help="build the images that are missing and start hosts")
     up.add_argument("--internal", action="store_true", help="a network with no route to the internet")
+    up.add_argument("--sandboxes", action="store_true", help="gateways whose systemd may confine units with all it has")
     up.add_argument("host", nargs="*", help=f"of {', '.join(host.name for host in HOSTS)}; all when none is named")
     verbs.add_parser("down", help="remove this lab's hosts and network (images stay)")
     verbs.add_parser("status", help="show the hosts and their addresses")
@@ -36,7 +37,7 @@ def prepare() -> None:
     machine.ensure_key(KEY)
 
 
-def bring_up(names: list[str], internal: bool) -> None:
+def bring_up(names: list[str], internal: bool, sandboxes: bool = False) -> None:
     """Build images, start hosts, and say how long it took."""
     wanted = select(names)
     started = time.monotonic()
@@ -45,7 +46,7 @@ def bring_up(names: list[str], internal: bool) -> None:
     for host in wanted:
         if images.ensure(host):
             print(f"image of {host.name}: {images.reference(host)}", flush=True)
-    hosts.up(wanted, internal)
+    hosts.up(wanted, internal, sandboxes)
     if internal:
         offline.furnish(wanted)
     print(
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         prepare()
         if options.verb == "up":
-            bring_up(options.host, options.internal)
+            bring_up(options.host, options.internal, options.sandboxes)
         elif options.verb == "down":
             print("removed:", ", ".join(hosts.down()) or "nothing")
         elif options.verb == "status":

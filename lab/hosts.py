@@ -13,6 +13,8 @@ from lab.machine import LabError, run
 from lab.topology import HOSTS, NET4, NET6, NETWORK, NUMBER, Host
 
 BOOT_SECONDS = 120
+SANDBOXES = ("--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined")
+"""What a host's systemd needs to confine units as on a machine of its own: mount namespaces and system call filters."""
 
 
 def network_exists() -> bool:
@@ -49,7 +51,7 @@ def runs_present_image(host: Host) -> bool:
     return state(host) == "running" and image == reference(host)
 
 
-def start(host: Host, uplink: bool = False) -> None:
+def start(host: Host, uplink: bool = False, sandboxes: bool = False) -> None:
     """Run a host unless it runs. An uplink is podman's default network, for a host that serves an internal lab."""
     if runs_present_image(host):
         return
@@ -60,7 +62,7 @@ def start(host: Host, uplink: bool = False) -> None:
         "podman", "run", "--detach", "--name", host.container, "--hostname", host.fqdn,
         "--network", network, *(["--network", "podman"] if uplink else []),
         "--systemd=always", "--restart=always", "--dns=none", "--no-hosts",
-        *(f"--cap-add={capability}" for capability in host.capabilities),
+        *(f"--cap-add={capability}" for capability in host.capabilities), *(SANDBOXES if sandboxes else ()),
         reference(host), "/sbin/init",
     )  # fmt: skip
 
@@ -145,11 +147,11 @@ def configure_mail(host: Host) -> None:
     )
 
 
-def up(hosts: list[Host], internal: bool = False) -> None:
-    """Start hosts and make them ready: booted, addressed, resolving by the lab's DNS."""
+def up(hosts: list[Host], internal: bool = False, sandboxes: bool = False) -> None:
+    """Start hosts and make them ready: booted, addressed, resolving by the lab's DNS; sandboxes are the gateways'."""
     ensure_network(internal)
     for host in hosts:
-        start(host, uplink=internal and host.name == "dns")
+        start(host, uplink=internal and host.name == "dns", sandboxes=sandboxes and host.image == "gateway")
     if internal:
         join_network()
     for host in hosts:

@@ -145,6 +145,11 @@ class Gateway(LabHost):
         """Whether its tcpserver knows IPv6: Debian's build does, the paper's ucspi-tcp 0.88 does not."""
         return not self.run("dpkg-query", "--show", "gatewright-ucspi-tcp", check=False)
 
+    @cached_property
+    def has_standin(self) -> bool:
+        """Whether the lab's stand-in is here in qmail's place: interpreted programs, none of them set-uid."""
+        return "standin" in self.run("dpkg-query", "-W", "-f", "${Description}", "gatewright-qmail")
+
     def queue(self) -> str:
         """What waits in the queue, as qmail-qread lists it."""
         return self.run("/var/qmail/bin/qmail-qread")

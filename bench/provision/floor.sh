@@ -35,7 +35,26 @@ u gatescan 955:955 - /var/spool/gatescan
 u gatescan-notify 956:955 - /var/spool/gatescan
 END
 systemd-sysusers
-apt-get -qq -y --no-install-recommends install nftables daemontools ucspi-tcp-ipv6 dnscache libarchive13t64
+apt-get -qq -y --no-install-recommends install nftables daemontools ucspi-tcp-ipv6 dnscache libarchive13t64 \
+    aide apparmor apparmor-utils apt-listchanges chrony cracklib-runtime cron debsums \
+    fail2ban libpam-pwquality libpam-tmpdir logrotate needrestart python3-systemd rsyslog sudo unattended-upgrades
+
+# hardening: what a script of this length would have of it
+cat > /etc/sysctl.d/99-gateway.conf <<'END'
+net.ipv4.conf.all.accept_redirects = 0
+net.ipv4.conf.all.accept_source_route = 0
+net.ipv4.conf.all.log_martians = 1
+net.ipv4.conf.all.rp_filter = 1
+net.ipv4.tcp_syncookies = 1
+kernel.kptr_restrict = 2
+kernel.dmesg_restrict = 1
+fs.suid_dumpable = 0
+END
+for module in cramfs dccp rds sctp tipc usb-storage; do echo "install $module /bin/false"; done \
+    > /etc/modprobe.d/gateway.conf
+printf '* hard core 0\n' > /etc/security/limits.d/gateway.conf
+printf '[sshd]\nenabled = true\nbackend = systemd\nbanaction = nftables\n' > /etc/fail2ban/jail.local
+systemctl --quiet restart fail2ban
 
 # firewall
 cat > /etc/nftables.conf <<'END'
@@ -197,3 +216,11 @@ printf '#!/bin/sh\nexec setuidgid gatescan-notify multilog t /var/log/gatescan/n
 chmod 755 /etc/gatescan/service/*/run /etc/gatescan/service/*/log/run
 ln -s /etc/gatescan/service/gatescan /etc/gatescan/service/gatescan-notify /service/
 until [ -S /run/gatescan/gatescan.sock ] && svstat /service/qmail-smtpd | grep -q ': up '; do sleep 0.2; done
+
+# hardening: the baseline of the integrity check
+mkdir -p /etc/aide /var/lib/aide
+printf '%s\n' database_in=file:/var/lib/aide/aide.db database_out=file:/var/lib/aide/aide.db.new gzip_dbout=no \
+    'Content = p+i+n+u+g+ftype+s+m+c+sha512' '!/var/qmail/queue' '/boot Content' '/etc Content' '/opt Content' \
+    '/usr Content' '/var/qmail Content' > /etc/aide/aide.conf
+aide --config /etc/aide/aide.conf --init > /dev/null
+mv /var/lib/aide/aide.db.new /var/lib/aide/aide.db

@@ -146,3 +146,18 @@ def test_rules_that_would_lock_the_administrator_out_are_taken_back_by_the_host_
     told = playbook("tests/guard/lockout.yml", gateway.name)
     assert "See that the host came back by itself" in told.output
     assert outside.send(gateway.ipv4, "user@corp.test").code == 250
+
+
+def test_users_of_services_may_not_log_in_whatever_keys_they_have(gateway: Gateway, outside: Peer) -> None:
+    keys = "/var/qmail/alias/.ssh"
+    write = f"umask 077; mkdir {keys} && cat > {keys}/authorized_keys && chown -R alias: {keys}"
+    order = (
+        f"ssh -i key -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null alias@{gateway.ipv4}"
+    )
+    gateway.run("sh", "-c", write, stdin=KEY.with_suffix(".pub").read_text())
+    try:
+        script = f"umask 077; cd $(mktemp -d) && cat > key && {order} true 2>&1; rm key"
+        told = outside.run("sh", "-c", script, stdin=KEY.read_text(), check=False)
+    finally:
+        gateway.run("rm", "-r", keys)
+    assert "Permission denied (publickey)" in told, told

@@ -26,11 +26,6 @@ SETUID = {
 """What Debian itself brings. Gatewright may take some of it away, and brings only qmail's own."""
 
 
-def is_standin(gateway: Gateway) -> bool:
-    """Whether the lab's stand-in is here in qmail's place: interpreted programs run under another name."""
-    return "standin" in gateway.run("dpkg-query", "-W", "-f", "${Description}", "gatewright-qmail")
-
-
 def test_qmails_users_are_in_their_groups_and_cannot_log_in(gateway: Gateway) -> None:
     accounts = [line.split(":") for line in gateway.run("getent", "passwd", *USERS).splitlines()]
     groups = {line.split(":")[2]: line.split(":")[0] for line in gateway.run("getent", "group").splitlines()}
@@ -58,7 +53,7 @@ def test_logs_are_qmaills(gateway: Gateway, path: str) -> None:
 def test_each_program_runs_as_its_own_user(gateway: Gateway) -> None:
     lines = gateway.run("ps", "-eo", "user:32=,args=").splitlines()
     running = {line.split()[1].rsplit("/")[-1]: line.split()[0] for line in lines if len(line.split()) > 1}
-    if is_standin(gateway):
+    if gateway.has_standin:
         pytest.skip("the stand-in has fewer processes than qmail")
     assert {name: running.get(name) for name in RUNS_AS} == RUNS_AS
 
@@ -71,7 +66,7 @@ def test_the_scanner_stands_before_the_queue(gateway: Gateway) -> None:
 
 def test_nothing_is_set_uid_but_debians_own_and_qmail_queue(gateway: Gateway) -> None:
     found = set(gateway.run("find", "/", "-xdev", "-type", "f", "-perm", "-4000").split())
-    ours = set() if is_standin(gateway) else {"/var/qmail/bin/qmail-queue"}
+    ours = set() if gateway.has_standin else {"/var/qmail/bin/qmail-queue"}
     assert found - SETUID == ours
     if ours:
         queue = gateway.shell.file("/var/qmail/bin/qmail-queue")

@@ -14,6 +14,10 @@ options:
     description: Name of a parameter, with dots, to its value.
     type: dict
     required: true
+  root:
+    description: Where the kernel shows its parameters.
+    type: path
+    default: /proc/sys
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -45,55 +49,66 @@ refused:
 """
 
 import os
+from dataclasses import dataclass
 
 from ansible.module_utils.basic import AnsibleModule
 
-ROOT = "/proc/sys"
+
+@dataclass(frozen=True)
+class Parameter:
+    """A kernel parameter by its name, with dots; root is where the kernel shows it."""
+
+    root: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Its file; dots part the words, a slash stands for a dot inside one."""
+        return os.path.join(self.root, self.name.translate(str.maketrans("./", "/.")))
+
+    def read(self) -> str | None:
+        """Return its value with single blanks; None where the kernel has none such, "" where it may not be read."""
+        try:
+            with open(self.path) as handle:
+                return " ".join(handle.read().split())
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return ""
+
+    def write(self, value: str) -> bool:
+        """Set it; return whether it took."""
+        try:
+            with open(self.path, "w") as handle:
+                handle.write(f"{value}\n")
+        except OSError:
+            return False
+        return self.read() == value
+
+    def is_writable(self) -> bool:
+        """Whether a write might succeed; what the kernel itself refuses shows only when it is tried."""
+        return os.access(self.path, os.W_OK) and not os.statvfs(self.path).f_flag & os.ST_RDONLY
 
 
-def path_of(name):
-    """Return the file of a parameter; dots part the words, a slash stands for a dot inside one."""
-    return os.path.join(ROOT, name.translate(str.maketrans("./", "/.")))
-
-
-def read(name):
-    """Return the present value with single blanks, or None where the kernel has no such parameter."""
-    try:
-        with open(path_of(name)) as handle:
-            return " ".join(handle.read().split())
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return ""
-
-
-def write(name, value):
-    """Set a parameter; return whether it took."""
-    try:
-        with open(path_of(name), "w") as handle:
-            handle.write(f"{value}\n")
-    except OSError:
-        return False
-    return read(name) == value
-
-
-def is_writable(name):
-    """Whether a write might succeed; what the kernel itself refuses shows only when it is tried."""
-    if not os.access(path_of(name), os.W_OK):
-        return False
-    return not os.statvfs(path_of(name)).f_flag & os.ST_RDONLY
-
-
-def main():
+def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(argument_spec={"settings": {"type": "dict", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "settings": {"type": "dict", "required": True},
+            "root": {"type": "path", "default": "/proc/sys"},
+        },
+        supports_check_mode=True,
+    )
     wanted = {name: " ".join(str(value).split()) for name, value in module.params["settings"].items()}
-    found = {name: read(name) for name in wanted}
+    parameters = {name: Parameter(module.params["root"], name) for name in wanted}
+    found = {name: parameter.read() for name, parameter in parameters.items()}
     absent = [name for name, value in found.items() if value is None]
     differs = [name for name in wanted if name not in absent and found[name] != wanted[name]]
-    done, refused = [], []
+    done: list[str] = []
+    refused: list[str] = []
     for name in differs:
-        took = is_writable(name) if module.check_mode else write(name, wanted[name])
+        parameter = parameters[name]
+        took = parameter.is_writable() if module.check_mode else parameter.write(wanted[name])
         (done if took else refused).append(name)
     module.exit_json(
         changed=bool(done),

@@ -9,7 +9,7 @@ short_description: Keep file modes within limits, strip set-id bits, and name se
 description:
   - Only takes permission bits away, never grants any, so that a file that is stricter already stays so.
   - A set-id program is stripped with dpkg-statoverride, so that an upgrade does not bring the bit back.
-  - File systems other than the root's are not searched for set-id programs, nor container layers below /var/lib.
+  - Other file systems than that of C(search) are not searched for set-id programs, nor container layers below /var/lib.
 options:
   limits:
     description: Pattern of paths (as in the shell; C(**) goes down) to the most permissions, in octal, of a match.
@@ -25,6 +25,10 @@ options:
     type: list
     elements: path
     default: []
+  search:
+    description: The directory below which set-id programs are searched.
+    type: path
+    default: /
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -60,6 +64,8 @@ unknown:
 import glob
 import os
 import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -67,7 +73,7 @@ SET_ID = stat.S_ISUID | stat.S_ISGID
 NOT_SEARCHED = ("/proc", "/sys", "/dev", "/run", "/var/lib/containers", "/var/lib/docker")
 
 
-def mode_of(path):
+def mode_of(path: str) -> int | None:
     """Return the permission bits of a file or directory; None for a link or nothing."""
     try:
         status = os.lstat(path)
@@ -76,7 +82,7 @@ def mode_of(path):
     return None if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
 
 
-def too_open(limits):
+def too_open(limits: Mapping[str, object]) -> Iterator[tuple[str, int, int]]:
     """Yield path, present and permitted mode of everything with more permissions than its limit."""
     for pattern, limit in limits.items():
         allowed = int(str(limit), 8)
@@ -86,11 +92,11 @@ def too_open(limits):
                 yield path, mode, mode & (allowed | 0o7000)
 
 
-def set_id_programs():
-    """Return the regular files on the root's file system that have a set-id bit."""
-    device = os.lstat("/").st_dev
+def set_id_programs(top: str) -> list[str]:
+    """Return the regular files below a directory, on its file system, that have a set-id bit."""
+    device = os.lstat(top).st_dev
     found = []
-    for directory, names, files in os.walk("/"):
+    for directory, names, files in os.walk(top):
         names[:] = [name for name in names if searched(os.path.join(directory, name), device)]
         for name in files:
             path = os.path.join(directory, name)
@@ -103,7 +109,7 @@ def set_id_programs():
     return sorted(found)
 
 
-def searched(path, device):
+def searched(path: str, device: int) -> bool:
     """Whether the search goes into a directory."""
     try:
         return path not in NOT_SEARCHED and os.lstat(path).st_dev == device
@@ -111,35 +117,42 @@ def searched(path, device):
         return False
 
 
-def override(module, path):
+def name_for_dpkg(module: AnsibleModule, path: str) -> str:
+    """Return the path by which dpkg knows a file: Debian 12 still has packages with /bin and /sbin."""
+    names = (path, path.removeprefix("/usr"))
+    return next((name for name in names if module.run_command(["dpkg-query", "--search", name])[0] == 0), path)
+
+
+def override(module: AnsibleModule, path: str) -> None:
     """Tell dpkg that this program has no set-id bit, and take it away."""
+    path = name_for_dpkg(module, path)
     if module.run_command(["dpkg-statoverride", "--list", path])[0] == 0:
         module.run_command(["dpkg-statoverride", "--remove", path], check_rc=True)
     module.run_command(["dpkg-statoverride", "--update", "--add", "root", "root", "0755", path], check_rc=True)
 
 
-def main():
+def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
             "limits": {"type": "dict", "default": {}},
             "strip": {"type": "list", "elements": "path", "default": []},
             "allowed": {"type": "list", "elements": "path", "default": []},
+            "search": {"type": "path", "default": "/"},
         },
         supports_check_mode=True,
     )
     strip = set(module.params["strip"])
     before = {path: (mode, limited) for path, mode, limited in too_open(module.params["limits"])}
-    found = set_id_programs()
-    for path in found:
-        if path in strip:
-            before[path] = (mode_of(path), 0o755)
+    found = set_id_programs(module.params["search"])
+    before |= {path: (mode_of(path) or 0, 0o755) for path in found if path in strip}
     if not module.check_mode:
         for path, (_, limited) in before.items():
             if path in strip:
                 override(module, path)
             else:
-                os.chmod(path, limited)
+                with suppress(FileNotFoundError):  # a log that was rotated away meanwhile
+                    os.chmod(path, limited)
     left = [path for path in found if path not in strip]
     module.exit_json(
         changed=bool(before),

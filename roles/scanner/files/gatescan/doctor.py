@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatescan import protocol, rules
+from gatescan import protocol, rules, sandbox
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.status import statuses
 from gatescan.quarantine import Quarantine
@@ -44,7 +44,19 @@ def examine(config_path: Path | None = None) -> Iterator[Check]:
         yield Check("broken", f"configuration: {error}", "correct the inventory and run playbooks/site.yml")
         return
     yield Check("ok", "configuration")
-    for look in (_rules, _libraries, _engines, _daemon, _quarantine, _directories, _next_queue, _notices, _certificate):
+    looks = (
+        _rules,
+        _libraries,
+        _engines,
+        _daemon,
+        _quarantine,
+        _directories,
+        _next_queue,
+        _sandbox,
+        _notices,
+        _certificate,
+    )
+    for look in looks:
         yield from _safely(look, config)
 
 
@@ -163,6 +175,28 @@ def _next_queue(config: Config) -> Iterator[Check]:
         yield Check("ok", f"next queue: {program}")
     else:
         yield Check("broken", f"next queue: cannot run {program}", "is qmail installed? see next_queue")
+
+
+def _sandbox(config: Config) -> Iterator[Check]:
+    svscan = sandbox.of_svscan()
+    if svscan is None:
+        return
+    advice = "loosen it: `systemctl cat svscan`, `systemctl restart svscan`; until then mail gets 4xx"
+    if not svscan.may_gain:
+        what = "sandbox: svscan's services have NoNewPrivileges, so set-uid qmail-queue cannot write its queue"
+        yield Check("broken", what, advice)
+    shut = [str(path) for path in _written(config) if path.exists() and not svscan.can_write(path)]
+    if shut:
+        yield Check("broken", f"sandbox: svscan's services may not write to {', '.join(shut)}", advice)
+    elif svscan.may_gain:
+        yield Check("ok", "sandbox: svscan's services may write what mail needs")
+
+
+def _written(config: Config) -> list[Path]:
+    """What services below svscan must write to: the next program's queue, beside its bin as qmail's is, and our own."""
+    journal = config.journal
+    own = (config.daemon.socket.parent, config.spool, config.quarantine.directory, journal.json_log.parent)
+    return sorted({Path(config.next_queue[0]).parent.parent / "queue", journal.metrics.parent, *own})
 
 
 def _notices(config: Config) -> Iterator[Check]:
