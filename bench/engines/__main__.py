@@ -53,8 +53,8 @@ def main() -> None:
         prog="python3 -m bench.engines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gateway", default="gw1", help="the lab's host")
-    parser.add_argument("--messages", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--messages", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     chosen = parser.parse_args()
     rounds = measure(LabHost(lab_host(chosen.gateway)), chosen.messages, chosen.rounds)

@@ -80,6 +80,11 @@ class Engines:
         lines = self.gateway.run("gatescan", "engines", "--json", check=False).splitlines()
         return {str(engine["name"]): engine for engine in map(json.loads, lines)}
 
+    def units(self, *names: str) -> list[str]:
+        """Of each of systemd's units, whether it runs and whether it does so after a boot: `active enabled`."""
+        told = "echo $(systemctl is-active $unit) $(systemctl is-enabled $unit)"
+        return self.gateway.sh(f"for unit in {' '.join(names)}; do {told}; done", check=False).splitlines()
+
     def wait_until_well(self) -> None:
         """Wait until all answer."""
         eventually(lambda: all(not state["error"] for state in self.states().values()), 60, "engines that answer")

@@ -1,10 +1,9 @@
-"""What the inventory says of engines, and what the gateway makes of it: on, off, updates, warnings, figures."""
+"""What the inventory says of engines, and what the gateway makes of it: on, kept fresh, off."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from controller import playbook
 from engine_lab import EICAR, SIGNATURES, UNITS, Engines
 from lab_hosts import Gateway, Peer, eventually, token
-from scanner_lab import delivered, send, with_file
+from scanner_lab import send, with_file
 
 INVENTORIES = ("-i", "inventory/lab", "-i", "molecule/engines/inventory")
 # A double of the licensed program: it finds what its signatures name, and says nothing useful without any.
@@ -56,14 +55,6 @@ def archive(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def states(gateway: Gateway, *units: str) -> list[str]:
-    """Of each unit, whether it runs and whether it does so after a boot."""
-    asked = (
-        "for unit in " + " ".join(units) + "; do echo $(systemctl is-active $unit) $(systemctl is-enabled $unit); done"
-    )
-    return gateway.sh(asked, check=False).splitlines()
-
-
 @pytest.fixture
 def mirror(office: Peer) -> Iterator[Peer]:
     """A web server at the office, with a folder of signatures."""
@@ -96,12 +87,12 @@ def test_engines_are_switched_on_kept_fresh_and_switched_off_by_the_inventory(
         "clamav_custom_signatures": [f"http://{mirror.ipv4}/fresh.ndb"],
     }
     converge(gateway, **wanted)
-    assert states(gateway, *units) == ["active enabled"] * 4
+    assert engines.units(*units) == ["active enabled"] * 4
     both_find_eicar(engines, outside)
     new_signatures_are_used_and_broken_ones_are_not(engines, mirror, outside, first)
 
     converge(gateway, clamav_enabled=False, spamassassin_enabled=False, uvscan_enabled=False)
-    found = [state.split() for state in states(gateway, *units)]
+    found = [state.split() for state in engines.units(*units)]
     assert all(state[0] == "inactive" and "enabled" not in state for state in found), found
     assert engines.states() == {}
     mark = token()
@@ -143,46 +134,3 @@ def wait_until_held(engines: Engines, peer: Peer, word: str) -> None:
         return held
 
     eventually(infected, 60, f"a signature of {word} in force")
-
-
-def test_the_nightly_look_mails_the_administrator_about_old_signatures_and_else_nothing(
-    gateway: Gateway, office: Peer
-) -> None:
-    Engines(gateway)
-    assert states(gateway, "gatescan-engines.timer") == ["active enabled"]
-    look = ("systemctl", "start", "gatescan-engines.service")
-    subject = f"gatescan on {gateway.host.fqdn}: 1 complaint(s) about its engines"
-    before = delivered(office, subject)
-    gateway.run(*look)
-    gateway.sh(f"touch -d '10 days ago' {SIGNATURES}/*")
-    try:
-        gateway.run(*look)
-    finally:
-        gateway.sh(f"touch {SIGNATURES}/*")
-    mails = eventually(lambda: sorted(set(delivered(office, subject)) - set(before)), 60, "a mail to the administrator")
-    assert len(mails) == 1, "what is well needs no mail"
-    text = office.run("cat", mails[0])
-    assert re.search(r"^engine clamd: its signatures are 10\.\d days old, more than 3", text, re.MULTILINE)
-    assert "Delivered-To: admin@corp.test" in text or "for <admin@corp.test>" in text
-
-
-def test_the_metrics_have_each_engine(gateway: Gateway, outside: Peer) -> None:
-    engines = Engines(gateway)
-    mark = token()
-
-    def figures() -> dict[str, float]:
-        lines = gateway.run("gatescan", "stats", "--prometheus").splitlines()
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
-
-    before = figures()
-    assert send(outside, gateway.ipv4, with_file(mark, "notes.txt", EICAR.encode())).code == 250
-    engines.scanner.held(mark)
-    engines.scanner.forget(mark)
-    after = figures()
-    for name, more in (("scanned", 1), ("found", 1), ("failed", 0)):
-        key = f'gatescan_engine_{name}_total{{engine="clamd"}}'
-        assert after[key] - before.get(key, 0) == more, key
-    assert after['gatescan_engine_left_alone{engine="clamd"}'] == 0
-    newest = float(gateway.sh(f"stat -c %Y {SIGNATURES}/* | sort -n | tail -n 1"))
-    assert after['gatescan_engine_signatures_seconds{engine="clamd"}'] <= newest
-    assert after['gatescan_engine_scanned_total{engine="spamd"}'] > 0
