@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 HOST ?= gw1
 PYTEST := pytest -q -p no:cacheprovider
 
-.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule lab lab-down lab-shell lab-status lock docs bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -75,6 +75,9 @@ bench-provision: setup ## what a first run, a no-change run and a new relay IP c
 
 bench-scanner: setup ## what the scanner costs, beside bare qmail and other scanners
 	python -m bench.scanner
+
+bench-engines: setup ## what an engine costs a message, beside its own client; on a lab built as molecule/engines
+	python -m bench.engines
 
 lock: setup ## lock the Python packages again: versions and hashes, without addresses
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import binascii
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from gatescan.model import Verdict
 
 HARMLESS = Verdict.CLEAN
 """The expected verdict of a message that must be delivered untouched."""
 
-EXE = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00" + bytes(range(256)) + b"\x00" * 128
+PROGRAM_VARIABLE = "GATEWRIGHT_CORPUS_PROGRAM"
+"""Names a file whose bytes are hidden in every case in place of the program, to ask others what they find of them."""
+
+_PROGRAM = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00" + bytes(range(256)) + b"\x00" * 128
+EXE = Path(os.environ[PROGRAM_VARIABLE]).read_bytes() if PROGRAM_VARIABLE in os.environ else _PROGRAM
 """Starts as a DOS/Windows program does; runs nowhere."""
 
 

@@ -14,6 +14,9 @@ from lab_hosts import GATEWAYS, Gateway, Peer, lab_host  # the path above makes 
 
 ONE_GATEWAY = {
     "test_cutoff": "gw2",
+    "test_engines_fail": "gw2",
+    "test_engines_find": "gw1",
+    "test_engines_inventory": "gw1",
     "test_guard": "gw1",
     "test_no_loss": "gw1",
     "test_notices": "gw2",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatescan.config import ACTIONS, Config
+from gatescan.engines import figures
 from gatescan.model import Verdict
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -60,6 +61,7 @@ _HELP = {
     "gatescan_rules": ("gauge", "Rules in force."),
     "gatescan_quarantine_messages": ("gauge", "Messages in quarantine."),
     "gatescan_quarantine_bytes": ("gauge", "Bytes in quarantine."),
+    **{family: (kind, text) for family, (kind, text, _) in figures.FAMILIES.items()},
 }
 
 
@@ -137,12 +139,12 @@ class Gauges:
         }
 
 
-def exposition(counters: Mapping[str, float], gauges: Gauges) -> str:
+def exposition(counters: Mapping[str, float], gauges: Gauges, engines: Mapping[str, float]) -> str:
     """All figures in Prometheus' text format; series of messages that never occurred are left out."""
     lines: list[str] = []
     family = ""
     below = 0.0
-    for key, value in {**counters, **gauges.as_mapping()}.items():
+    for key, value in {**counters, **gauges.as_mapping(), **engines}.items():
         name = key.partition("{")[0]
         if name == "gatescan_messages_total" and not value:
             continue
@@ -162,7 +164,8 @@ def publish(config: Config, gauges: Gauges) -> None:
     """Write the text file anew, by renaming, so that a reader never sees half of it. May raise OSError."""
     target = config.journal.metrics
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_text(exposition(collect(config.journal.counters), gauges), encoding="ascii")
+    text = exposition(collect(config.journal.counters), gauges, figures.series(config))
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, target)
 
 

@@ -13,7 +13,7 @@ from gatescan.context import Context
 from gatescan.engines import ledger as ledger_module
 from gatescan.engines import panel as panel_module
 from gatescan.engines.base import EngineError, Hit, Sample
-from gatescan.engines.ledger import FAILURES, PAUSE, Ledger, read_all
+from gatescan.engines.ledger import FAILURES, LOOK_EVERY, PAUSE, Ledger, read_all
 from gatescan.engines.panel import Member, Panel
 from gatescan.judge import MessageReport
 from gatescan.model import Finding, Verdict
@@ -29,6 +29,8 @@ class Fake:
         self.timeout = timeout
         self.answer = answer
         self.asked = 0
+        self.dated = 0
+        self.signatures: float | Exception | None = None
 
     def scan(self, sample: Sample, deadline: float) -> Sequence[Hit]:
         self.asked += 1
@@ -40,7 +42,10 @@ class Fake:
         return "1"
 
     def signature_date(self, deadline: float) -> float | None:
-        return None
+        self.dated += 1
+        if isinstance(self.signatures, Exception):
+            raise self.signatures
+        return self.signatures
 
 
 def panel(*engines: Fake, groups: str = "", ledger: Ledger | None = None) -> Panel:
@@ -157,6 +162,29 @@ def test_workers_share_what_they_know(tmp_path: Path) -> None:
     assert two.pause("a", 30.0) == 0
     one.close()
     two.close()
+
+
+def test_what_was_found_and_when_signatures_were_made_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000.0]
+    monkeypatch.setattr(ledger_module.time, "time", lambda: now[0])
+    engine = Fake("a", [HIT])
+    engine.signatures = 900_000.0
+    asked = panel(engine)
+    found(asked)
+    engine.answer, engine.signatures = (), 950_000.0
+    found(asked)
+    record = asked.ledger.read("a")
+    assert (record.asked, record.found, record.signatures, engine.dated) == (2, 1, 900_000.0, 1)
+    now[0] += LOOK_EVERY
+    found(asked)
+    assert (asked.ledger.read("a").signatures, engine.dated) == (950_000.0, 2)
+
+
+@pytest.mark.parametrize("error", [DOWN, OSError(2, "gone")])
+def test_an_engine_that_cannot_tell_its_signatures_date_still_answers(error: Exception) -> None:
+    engine = Fake("a", [HIT])
+    engine.signatures = error
+    assert verdicts(panel(engine, Fake("b"))) == [Verdict.INFECTED]
 
 
 def test_a_damaged_or_missing_ledger_stops_nothing(tmp_path: Path) -> None:

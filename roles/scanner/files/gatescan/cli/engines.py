@@ -99,7 +99,7 @@ def _mail(config: Config, troubles: list[str]) -> int:
     text = "\n\n".join(troubles)
     message = (
         f"From: {config.notices.sender_name} <{address}>\nTo: <{address}>\n"
-        f"Subject: gatescan on {config.hostname}: {len(troubles)} complaints about its engines\n"
+        f"Subject: gatescan on {config.hostname}: {len(troubles)} complaint(s) about its engines\n"
         f"Auto-Submitted: auto-generated\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n{text}\n"
     )
     try:

@@ -8,6 +8,7 @@ from gatescan import metrics, rules
 from gatescan.cli import EXIT_OK
 from gatescan.cli.common import add_json, config_or_defaults, human_size, parser, print_json, table
 from gatescan.config import Config
+from gatescan.engines import figures
 from gatescan.quarantine import Quarantine
 
 DESCRIPTION = """\
@@ -27,9 +28,10 @@ def run(words: list[str]) -> int:
     counters = metrics.collect(config.journal.counters)
     gauges = _gauges(config)
     if options.prometheus:
-        print(metrics.exposition(counters, gauges), end="")
+        print(metrics.exposition(counters, gauges, figures.series(config)), end="")
     elif options.json:
-        print_json({**{key: value for key, value in counters.items() if value}, **gauges.as_mapping()})
+        counted = {key: value for key, value in counters.items() if value}
+        print_json({**counted, **gauges.as_mapping(), **figures.series(config)})
     else:
         print(as_text(counters, gauges))
     return EXIT_OK

@@ -18,14 +18,11 @@ from gatescan.config import Config, ConfigError, build
 from gatescan.engines.base import Engine
 from gatescan.engines.clamd import Clamd, ClamdSettings
 from gatescan.engines.commandline import CommandLine, ProgramSettings
-from gatescan.engines.ledger import Ledger
+from gatescan.engines.ledger import LEDGER, Ledger
 from gatescan.engines.panel import Member, Panel
 from gatescan.engines.sockets import DIALOGUES, SocketEngine, SocketSettings
 from gatescan.engines.spamd import Spamd, SpamdSettings
 from gatescan.engines.table import PROGRAMS
-
-LEDGER = "engines.ledger"
-"""Its file's name, in the directory of the counters."""
 
 
 @dataclass(frozen=True, slots=True)

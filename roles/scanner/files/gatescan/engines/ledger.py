@@ -18,6 +18,8 @@ from pathlib import Path
 
 log = logging.getLogger("gatescan.engines")
 
+LEDGER = "engines.ledger"
+"""Its file's name, in the directory of the counters."""
 ROWS = 32
 """Engines that fit."""
 FAILURES = 3
@@ -25,31 +27,43 @@ FAILURES = 3
 PAUSE = 15.0
 """Seconds until a single message tries again an engine that was left alone."""
 
-_ROW = struct.Struct("<48sQdQQdd240s")
+LOOK_EVERY = 900.0
+"""Seconds between two questions about the date of an engine's signatures."""
+
+_ROW = struct.Struct("<48sQQdQQdddd240s")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """The figures of one engine.
 
-    asked, seconds: answered questions and the time that they took. errors: questions without an answer.
-    streak: errors since the last answer. open_until, failed: seconds since 1970; until then it is left alone,
-    and when it last failed. why: with what.
+    asked, seconds: answered questions and the time that they took. found: those in whose answer was something.
+    errors: questions without an answer. streak: errors since the last answer. The others are seconds since 1970.
+    open_until: until then it is left alone. failed, why: when it last failed, and with what. signatures: when they
+    were made, 0 if it does not tell. looked: when it was asked about that.
     """
 
     name: str = ""
     asked: int = 0
+    found: int = 0
     seconds: float = 0.0
     errors: int = 0
     streak: int = 0
     open_until: float = 0.0
     failed: float = 0.0
+    signatures: float = 0.0
+    looked: float = 0.0
     why: str = ""
 
     @property
     def mean(self) -> float:
         """Seconds that an answer takes on average."""
         return self.seconds / self.asked if self.asked else 0.0
+
+    @property
+    def left_alone(self) -> bool:
+        """Has it failed so often that it is only tried now and then?"""
+        return self.streak >= FAILURES
 
     def pack(self) -> bytes:
         """The row in the file."""
@@ -59,8 +73,9 @@ class Record:
     @classmethod
     def unpack(cls, data: bytes) -> Record:
         """The record of a row."""
-        name, asked, seconds, errors, streak, open_until, failed, why = _ROW.unpack(data)
-        return cls(_text(name), asked, seconds, errors, streak, open_until, failed, _text(why))
+        fields = list(_ROW.unpack(data))
+        fields[0], fields[-1] = _text(fields[0]), _text(fields[-1])
+        return cls(*fields)
 
 
 class Ledger:
@@ -77,12 +92,26 @@ class Ledger:
             return Record(name)
         return Record.unpack(self._memory[row * _ROW.size : (row + 1) * _ROW.size])
 
-    def answered(self, name: str, seconds: float) -> None:
-        """An engine has answered: it is well."""
-        self._change(
-            name,
-            lambda old: replace(old, asked=old.asked + 1, seconds=old.seconds + seconds, streak=0, open_until=0.0),
-        )
+    def answered(self, name: str, seconds: float, *, found: bool = False) -> None:
+        """An engine has answered: it is well. found: there was something in the message."""
+
+        def change(old: Record) -> Record:
+            asked, hits = old.asked + 1, old.found + found
+            return replace(old, asked=asked, found=hits, seconds=old.seconds + seconds, streak=0, open_until=0.0)
+
+        self._change(name, change)
+
+    def signatures_due(self, name: str) -> bool:
+        """Is it time to ask an engine about its signatures again? True for one who asks; the others are told no."""
+        now = time.time()
+        if abs(now - self.read(name).looked) < LOOK_EVERY:
+            return False
+        self._change(name, lambda old: replace(old, looked=now))
+        return True
+
+    def dated(self, name: str, signatures: float | None) -> None:
+        """An engine's signatures were made then."""
+        self._change(name, lambda old: replace(old, signatures=signatures or 0.0))
 
     def failed(self, name: str, why: str, *, alive: bool) -> None:
         """An engine has not answered; if it is not even alive, that counts towards leaving it alone."""
@@ -104,12 +133,12 @@ class Ledger:
 
         def change(old: Record) -> Record:
             nonlocal left
-            if old.streak < FAILURES or old.open_until > now + timeout + PAUSE:  # the clock was set back
+            if not old.left_alone or old.open_until > now + timeout + PAUSE:  # the clock was set back
                 return old
             left = max(0.0, old.open_until - now)
             return old if left else replace(old, open_until=now + timeout + 1.0)
 
-        if self.read(name).streak >= FAILURES:
+        if self.read(name).left_alone:
             self._change(name, change)
         return left
 

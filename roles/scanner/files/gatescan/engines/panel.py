@@ -7,6 +7,7 @@ of its own, thus needed. If a group gives no answer, the message was not looked 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -23,6 +24,8 @@ log = logging.getLogger("gatescan.engines")
 
 GRACE = 2.0
 """Seconds beyond its limit after which an engine's answer is no longer waited for."""
+DATE_TIMEOUT = 1.0
+"""Seconds that an engine may take to tell the date of its signatures; it has just answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,17 @@ class Panel:
             error = EngineError(f"{type(unforeseen).__name__}: {unforeseen}", "this is a bug in gatescan: report it")
         else:
             seconds = time.monotonic() - started
-            self.ledger.answered(engine.name, seconds)
+            self.ledger.answered(engine.name, seconds, found=bool(hits))
+            self._date_signatures(engine)
             return EngineResult(engine.name, hits, seconds=seconds)
         self.ledger.failed(engine.name, error.why, alive=error.answered)
         return EngineResult(engine.name, error.hits, error, time.monotonic() - started)
+
+    def _date_signatures(self, engine: Engine) -> None:
+        """Note now and then, for the metrics, how old its signatures are; this takes as long as one question."""
+        if self.ledger.signatures_due(engine.name):
+            with contextlib.suppress(Exception):  # a figure must never cost a message its answer
+                self.ledger.dated(engine.name, engine.signature_date(time.monotonic() + DATE_TIMEOUT))
 
     def _findings(self, results: Sequence[EngineResult]) -> list[Finding]:
         findings = [

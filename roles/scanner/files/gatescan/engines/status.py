@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from gatescan.config import Config
 from gatescan.engines.base import EngineError
-from gatescan.engines.build import LEDGER, panel
-from gatescan.engines.ledger import FAILURES, Record, read_all
+from gatescan.engines.build import panel
+from gatescan.engines.ledger import LEDGER, Record, read_all
 from gatescan.engines.panel import Member
 
 QUESTION_TIMEOUT = 15.0
@@ -46,7 +46,7 @@ class Status:
     @property
     def left_alone(self) -> bool:
         """Has it failed so often that it is only tried now and then?"""
-        return self.record.streak >= FAILURES
+        return self.record.left_alone
 
 
 def statuses(config: Config) -> Iterator[Status]:

@@ -1,0 +1,1 @@
+"""What each engine costs a message, asked by gatescan and by its own client."""
