@@ -95,7 +95,7 @@ def test_concurrency_and_limits_are_in_force(gateway: Gateway) -> None:
 
 
 def test_the_queue_is_closed_to_others(gateway: Gateway) -> None:
-    if is_standin(gateway):
+    if gateway.has_standin:
         pytest.skip("the stand-in's qmail-queue is interpreted and cannot be set-uid: everybody may put a file in")
     queue = gateway.shell.file("/var/qmail/queue")
     assert (queue.user, queue.group, queue.mode & 0o007) == ("qmailq", "qmail", 0)
