@@ -37,7 +37,7 @@ END
 systemd-sysusers
 apt-get -qq -y --no-install-recommends install nftables daemontools ucspi-tcp-ipv6 dnscache libarchive13t64 \
     aide apparmor apparmor-utils apt-listchanges chrony cracklib-runtime cron debsums \
-    fail2ban libpam-pwquality libpam-tmpdir logrotate needrestart python3-systemd rsyslog sudo unattended-upgrades
+    fail2ban libpam-pwquality logrotate needrestart python3-systemd rsyslog sudo unattended-upgrades
 
 # hardening: what a script of this length would have of it
 cat > /etc/sysctl.d/99-gateway.conf <<'END'
