@@ -246,6 +246,7 @@ def _check_fit(problems: Problems, host: Host, value_of: Callable[[str], Any]) -
     if value_of("ucspi_tcp_install_method") == "source" and ":" in str(value_of("qmail_smtpd_address") or ""):
         problems.add("qmail_smtpd_address", "the original tcpserver (ucspi_tcp_install_method: source) knows IPv4 only")
     _check_starttls(problems, value_of)
+    _check_signatures(problems, value_of)
     name = host.values.get("qmail_me")
     if name is not None:
         try:
@@ -254,6 +255,14 @@ def _check_fit(problems: Problems, host: Host, value_of: Callable[[str], Any]) -
             problems.add("qmail_me", str(error))
     for variable in ("qmail_users", "qmail_groups"):
         _check_ids(problems, variable, host.values.get(variable))
+
+
+def _check_signatures(problems: Problems, value_of: Callable[[str], Any]) -> None:
+    """Who fetches ClamAV's signatures from a place of the site's must say which."""
+    source = value_of("clamav_updates")
+    needed = {"mirror": "clamav_mirror", "custom": "clamav_custom_signatures"}.get(str(source))
+    if value_of("clamav_enabled") is True and needed and not value_of(needed):
+        problems.add(needed, f"must say where the signatures are, as clamav_updates is {source!r}")
 
 
 def _check_starttls(problems: Problems, value_of: Callable[[str], Any]) -> None:
