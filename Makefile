@@ -7,14 +7,14 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 HOST ?= gw1
 PYTEST := pytest -q -p no:cacheprovider
 
-.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: $(VENV)/.ready ## packages by apt and a virtual environment, on a fresh Debian machine as root
 
-$(VENV)/.ready: requirements/dev.txt requirements/apt.txt requirements/setup.sh
+$(VENV)/.ready: requirements/dev.txt requirements/apt.txt requirements/packages.sh requirements/setup.sh
 	requirements/setup.sh $(VENV)
 
 demo: setup ## build a gateway in the lab, send real mail through it, and show what happened
@@ -51,6 +51,10 @@ unit: setup ## unit tests and the wrong inventories
 
 molecule: setup ## molecule's scenarios only
 	$(PYTEST) tests/molecule
+
+test-vm: setup ## a gateway on a machine with a kernel of its own, under qemu (1 to 2 hours; make test-vm HOST=gw2: Debian 12)
+	requirements/packages.sh requirements/apt-vm.txt
+	python -m lab.vm $(HOST)
 
 lab: setup ## start the lab: two gateways, an office, the outside, and a name server
 	python -m lab up

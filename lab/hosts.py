@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lab.images import reference
 from lab.machine import LabError, run
-from lab.topology import HOSTS, NET4, NET6, NETWORK, NUMBER, Host
+from lab.reach import inside
+from lab.topology import HOSTS, NET4, NET6, NETWORK, Host
 
 BOOT_SECONDS = 120
 SANDBOXES = ("--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined")
@@ -56,8 +57,7 @@ def start(host: Host, uplink: bool = False, sandboxes: bool = False) -> None:
     if runs_present_image(host):
         return
     run("podman", "rm", "--force", "--ignore", host.container)
-    # a fixed MAC: after a reboot the neighbours still know it
-    network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6},mac=92:d0:00:00:{NUMBER:02x}:{host.octet:02x}"
+    network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6},mac={host.mac}"
     run(
         "podman", "run", "--detach", "--name", host.container, "--hostname", host.fqdn,
         "--network", network, *(["--network", "podman"] if uplink else []),
@@ -82,8 +82,7 @@ def wait(host: Host) -> None:
 
 def execute(host: Host, *command: str, input_text: str | None = None, check: bool = True) -> str:
     """Run a program inside a host and return its output."""
-    stdin = ["--interactive"] if input_text is not None else []
-    return run("podman", "exec", *stdin, host.container, *command, input_text=input_text, check=check)
+    return run(*inside(host, *command, is_interactive=input_text is not None), input_text=input_text, check=check)
 
 
 def add_addresses(host: Host) -> None:

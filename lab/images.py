@@ -46,27 +46,27 @@ def ensure(host: Host) -> bool:
         ssh.mkdir(parents=True, mode=0o700)
         shutil.copy(KEY.with_suffix(".pub"), ssh / "authorized_keys")
         archive = Path(directory) / "image.tar"
-        build(host, overlay, archive)
+        build(host.suite, packages(host.image), IMAGES / host.image / "setup.sh", overlay, archive)
         run("podman", "import", "--change", 'CMD ["/sbin/init"]', str(archive), name)
     return True
 
 
-def build(host: Host, overlay: Path, archive: Path) -> None:
-    """Run mmdebstrap into an archive; the overlay's files go in last, then images/NAME/setup.sh runs inside."""
-    setup = IMAGES / host.image / "setup.sh"
+def build(suite: str, include: list[str], setup: Path, overlay: Path, archive: Path, *options: str) -> None:
+    """Run mmdebstrap into an archive; the overlay's files go in last, then the script `setup` runs inside."""
     command = [
         "mmdebstrap",
         "--variant=minbase",
-        "--include=" + ",".join(packages(host.image)),
+        "--include=" + ",".join(include),
+        *options,
         f"--customize-hook=copy-in {overlay}/. /",
         f"--customize-hook=copy-in {setup} /tmp",
-        '--customize-hook=chroot "$1" sh -e /tmp/setup.sh',
+        f'--customize-hook=chroot "$1" sh -e /tmp/{setup.name}',
         '--customize-hook=chroot "$1" apt-get update -qq',
-        "--customize-hook=rm $1/tmp/setup.sh",
-        host.suite,
+        f"--customize-hook=rm $1/tmp/{setup.name}",
+        suite,
         str(archive),
     ]
     # copy-in keeps owners by number: the overlay is root's, as this program is
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
     if done.returncode:
-        raise LabError(f"mmdebstrap {host.suite} failed ({done.returncode}):\n{done.stderr[-3000:]}")
+        raise LabError(f"mmdebstrap {suite} failed ({done.returncode}):\n{done.stderr[-3000:]}")

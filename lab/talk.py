@@ -6,6 +6,7 @@ import email
 import email.policy
 import json
 import secrets
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.machine import environment
+from lab.reach import SSH_ARGUMENTS, inside
 from lab.topology import HOSTS, NET4, NET6, Host
 
 PROBE = (Path(__file__).parent / "probe.py").read_text()
@@ -51,10 +53,10 @@ class Reply:
 
 
 class LabHost:
-    """A host of the lab, by its container."""
+    """A host of the lab, from inside and outside."""
 
     def __init__(self, host: Host) -> None:
-        """Bind to a running container."""
+        """Bind to a running host."""
         self.host = host
         self.name = host.name
         self.ipv4, self.ipv6 = host.ipv4, host.ipv6
@@ -64,6 +66,8 @@ class LabHost:
         """testinfra's host, for facts about files, users and processes."""
         import testinfra  # only tests have it
 
+        if self.host.is_virtual:
+            return testinfra.get_host(f"ssh://root@{self.ipv4}", ssh_extra_args=shlex.join(SSH_ARGUMENTS))
         return testinfra.get_host(f"podman://{self.host.container}")
 
     def run(
@@ -71,7 +75,7 @@ class LabHost:
     ) -> str:
         """Run a program inside and return what it prints."""
         done = subprocess.run(
-            ["podman", "exec", *(["-i"] if stdin is not None else []), self.host.container, *command],
+            inside(self.host, *command, is_interactive=stdin is not None),
             input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
             timeout=seconds,
         )  # fmt: skip

@@ -13,6 +13,9 @@ KEY = CACHE / "id_ed25519"
 NUMBER = int(os.environ.get("GATEWRIGHT_LAB_NUMBER", "70"))
 """The lab's number, 2 to 254: labs with different numbers can stand side by side."""
 
+VIRTUAL = tuple(os.environ.get("GATEWRIGHT_LAB_VIRTUAL", "").split())
+"""Gateways that are virtual machines with a kernel of their own (lab.vm), in place of containers of the same name."""
+
 NETWORK = f"gatewright-{NUMBER}"
 NET4 = f"10.89.{NUMBER}"
 NET6 = f"fd00:89:{NUMBER}:"
@@ -39,6 +42,16 @@ class Host:
     def container(self) -> str:
         """The container's name on the machine."""
         return f"{NETWORK}-{self.name}"
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it is a virtual machine, not a container."""
+        return self.name in VIRTUAL
+
+    @property
+    def mac(self) -> str:
+        """A fixed hardware address: after a reboot the neighbours still know it."""
+        return f"92:d0:00:00:{NUMBER:02x}:{self.octet:02x}"
 
     @property
     def fqdn(self) -> str:

@@ -1,28 +1,10 @@
 #!/bin/sh
 # setup.sh VENV: what a fresh Debian machine needs: packages by apt, then a virtual environment from the locked list.
-# A machine that is not Debian, or a user who is not root, is told what is missing.
 set -eu
 venv=$1
 here=$(dirname "$0")
 
-packages=$(grep -v '^#' "$here/apt.txt")
-missing=
-for package in $packages; do
-  dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' || missing="$missing $package"
-done
-# Debian 13 renamed a library; its package provides the old name under a new one
-case "$missing" in *" libarchive13"*) dpkg-query -W libarchive13t64 >/dev/null 2>&1 && missing=$(echo "$missing" | sed 's/ libarchive13//') ;; esac
-if [ -n "$missing" ]; then
-  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "setup: missing packages:$missing" >&2
-    echo "setup: install them (as root on Debian: apt-get install --no-install-recommends$missing) and run this again" >&2
-    exit 1
-  fi
-  echo "setup: installing$missing"
-  apt-get update -qq
-  # shellcheck disable=SC2086  # a list of packages
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
-fi
+"$here/packages.sh" "$here/apt.txt"
 
 # the newest Python that is here: pyenv's, then the system's
 python=$(

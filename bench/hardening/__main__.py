@@ -1,6 +1,7 @@
 """How hard a gateway is, by others' tools: Lynis, OpenSCAP, ssh-audit, systemd-analyze, and what stands open.
 
     python3 -m bench.hardening [--json FILE] [--rules] [CONTAINER ...]
+    python3 -m bench.hardening --machine gw1   (by `make test-vm`: a virtual machine, as it stands, and fewer profiles)
 
 Needs root, podman, mmdebstrap, and a lab whose gateways are built (`make lab` and the site playbook), or other
 containers named on the command line. Each is looked at in a booted copy with the lab's capabilities (NET_ADMIN beside
@@ -15,13 +16,19 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from bench.hardening.measures import PROFILES, Figures, Host, measure
+from bench.hardening.measures import Figures, Host, measure
 from bench.hardening.published import FIGURES
 from bench.hardening.toolbox import NUMBER, bring
+from bench.hardening.toolbox import container as inside_container
 from lab.machine import run
-from lab.topology import HOSTS
+from lab.reach import inside
+from lab.topology import HOSTS, select
+
+MACHINE_PROFILES = ("standard", "anssi_bp28_minimal", "cis_level1_server")
+"""Those with an aim: under emulation each takes minutes."""
 
 
 @contextmanager
@@ -35,8 +42,9 @@ def booted(name: str, image: str) -> Iterator[Host]:
         run("podman", "exec", container, "sh", "-c", "systemctl is-system-running --wait", check=False)
         suite = run("podman", "exec", container, "sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME").strip()
         address = run("podman", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", container).strip()
-        bring(container, suite)
-        yield Host(name, container, suite, address)
+        enter = inside_container(container)
+        bring(enter, suite)
+        yield Host(name, enter, suite, address)
     finally:
         run("podman", "rm", "--force", "--time", "1", container)
 
@@ -55,11 +63,20 @@ def subjects(containers: list[str]) -> Iterator[tuple[str, int, Figures]]:
             run("podman", "rmi", "--force", copy)
 
 
+def machine(name: str) -> tuple[str, int, Figures]:
+    """Measure a gateway of the lab that is a virtual machine."""
+    (host,) = select([name])
+    enter = partial(inside, host, is_interactive=True)
+    bring(enter, host.suite)
+    figures = measure(Host(name, enter, host.suite, host.ipv4), MACHINE_PROFILES)
+    return "virtual machine", NUMBER[host.suite], figures
+
+
 def cells(figures: Figures) -> dict[str, str]:
     """A column of the table: row to text."""
     column = {"Lynis index": str(figures.lynis), "Lynis warnings": str(figures.warnings)}
     column["Lynis suggestions"] = str(figures.suggestions)
-    column |= {profile: "{}/{}".format(*figures.openscap[profile]) for profile in PROFILES}
+    column |= {profile: "{}/{}".format(*counts) for profile, counts in figures.openscap.items()}
     column["ssh-audit"] = figures.ssh_audit
     column |= {f"exposure of {unit}": str(value) for unit, value in figures.exposure.items()}
     column["sockets off loopback"] = f"{len(figures.sockets)}: {' '.join(figures.sockets)}"
@@ -73,7 +90,7 @@ def show(measured: list[tuple[str, int, Figures]], rules: bool) -> None:
     """Print one table a Debian release; OpenSCAP's cells are pass/fail."""
     for number in sorted({number for _, number, _ in measured}):
         columns = {kind: cells(figures) for kind, suite, figures in measured if suite == number}
-        for name, rows in FIGURES.items():
+        for name, rows in FIGURES.items() if "stock" in columns else ():
             columns[f"{name} *"] = {row: values[number - 12] for row, values in rows.items()}
         print(f"\nDebian {number}   (OpenSCAP: pass/fail; * from the project's references, not measured here)")
         names = list(dict.fromkeys(row for column in columns.values() for row in column))
@@ -82,7 +99,7 @@ def show(measured: list[tuple[str, int, Figures]], rules: bool) -> None:
         for row in names:
             texts = (column.get(row, "-").ljust(width) for column, width in zip(columns.values(), widths, strict=True))
             print(row.ljust(26) + "  ".join(texts).rstrip())
-        for _, _, figures in (item for item in measured if rules and item[:2] == ("gateway", number)):
+        for _, _, figures in (item for item in measured if rules and item[0] != "stock" and item[1] == number):
             for profile, failed in figures.failed_rules.items():
                 print(f"fails of {profile}: {' '.join(failed)}")
 
@@ -95,9 +112,10 @@ def main() -> None:
     parser.add_argument("containers", nargs="*", help="built gateways; the lab's if none is named")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--rules", action="store_true", help="name the rules that a gateway fails")
+    parser.add_argument("--machine", help="a gateway of the lab that is a virtual machine; nothing else is measured")
     options = parser.parse_args()
     lab_gateways = [host.container for host in HOSTS if host.image == "gateway"]
-    measured = list(subjects(options.containers or lab_gateways))
+    measured = [machine(options.machine)] if options.machine else list(subjects(options.containers or lab_gateways))
     show(measured, options.rules)
     if options.json:
         rows = [{"kind": kind, "debian": number, **asdict(figures)} for kind, number, figures in measured]

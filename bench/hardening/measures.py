@@ -6,9 +6,10 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.hardening.toolbox import CONTENT, INSIDE, NUMBER
+from bench.hardening.toolbox import CONTENT, INSIDE, NUMBER, Enter
 from lab.machine import environment
 
 PROFILES = (
@@ -26,17 +27,18 @@ UNITS = ("svscan", "cron", "rsyslog", "ssh", "fail2ban", "chrony")
 
 @dataclass(frozen=True)
 class Host:
-    """A booted container that is measured."""
+    """A booted host that is measured."""
 
     name: str
-    container: str
+    enter: Enter
     suite: str
     address: str
 
     def sh(self, script: str) -> str:
         """Run a shell script inside; its exit code does not matter, scanners say with it what they found."""
-        command = ["podman", "exec", self.container, "sh", "-c", script]
-        return subprocess.run(command, capture_output=True, text=True, env=environment(), errors="replace").stdout
+        command = self.enter("sh", "-c", script)
+        done = subprocess.run(command, input="", capture_output=True, text=True, env=environment(), errors="replace")
+        return done.stdout
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,10 @@ def sockets(host: Host) -> list[str]:
     return sorted({f"{row[0]}/{row[4].rpartition(':')[2]}" for row in far})
 
 
-def measure(host: Host) -> Figures:
-    """Read everything off a host. ssh-audit comes last: sshd may shut it out."""
+def measure(host: Host, profiles: Sequence[str] = PROFILES) -> Figures:
+    """Read everything off a host, with some of OpenSCAP's profiles. ssh-audit comes last: sshd may shut it out."""
     index, warnings, suggestions = lynis(host)
-    found = {profile: openscap(host, profile) for profile in PROFILES}
+    found = {profile: openscap(host, profile) for profile in profiles}
     return Figures(
         lynis=index,
         warnings=warnings,

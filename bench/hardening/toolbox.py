@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.machine import environment, run
 from lab.topology import CACHE
+
+Enter = Callable[..., list[str]]
+"""Turns a command into the command line that runs it inside a host, with this program's standard input."""
 
 INSIDE = "/opt/bench"
 CONTENT = "usr/share/xml/scap/ssg/content"
@@ -63,13 +67,16 @@ def _take_machine_view(content: Path) -> None:
     content.write_text(text)
 
 
-def bring(container: str, suite: str) -> None:
-    """Unpack the tools in a container, and put Lynis where it looks for itself."""
+def container(name: str) -> Enter:
+    """The way into a container."""
+    return lambda *command: ["podman", "exec", "--interactive", name, *command]
+
+
+def bring(enter: Enter, suite: str) -> None:
+    """Unpack the tools in a host, and put Lynis where it looks for itself."""
     with toolbox(suite).open("rb") as archive:
         script = f"mkdir -p {INSIDE} && tar -xf - -C {INSIDE}"
-        subprocess.run(
-            ["podman", "exec", "-i", container, "sh", "-c", script], stdin=archive, check=True, env=environment()
-        )
+        subprocess.run(enter("sh", "-c", script), stdin=archive, check=True, env=environment())
     places = (
         ("usr/share/lynis/.", "/usr/share/lynis"),
         ("etc/lynis/.", "/etc/lynis"),
@@ -77,4 +84,4 @@ def bring(container: str, suite: str) -> None:
     )
     for source, target in places:
         make = f"mkdir -p {target} && cp -r {INSIDE}/{source} {target}"
-        run("podman", "exec", container, "sh", "-c", make)
+        run(*enter("sh", "-c", make), input_text="")
