@@ -15,6 +15,8 @@ from lab.topology import CACHE, HOSTS, KEY, NET4, NET6, Host
 FOLDER = CACHE / "vm"
 SIZE = "6G"
 """Of the file system; the file is sparse."""
+KERNEL_OPTIONS = "net.ifnames=0 console=ttyS0"
+"""As an administrator would have set them for a machine with a serial console."""
 OWN = ("gateway", "machine")
 INTERFACES = """\
 auto lo eth0
@@ -72,6 +74,7 @@ def configure(root: Path, host: Host) -> None:
         "etc/hostname": f"{host.fqdn}\n",
         "etc/fstab": "/dev/vda / ext4 errors=remount-ro 0 1\n",
         "etc/resolv.conf": f"nameserver {dns.ipv4}\n",
+        "etc/default/grub": f'GRUB_CMDLINE_LINUX="{KERNEL_OPTIONS}"\n',
         "etc/network/interfaces": INTERFACES.format(host=host, net4=NET4, net6=NET6),
     }
     for name, text in texts.items():

@@ -12,7 +12,7 @@ from lab.hosts import execute
 from lab.machine import LabError, environment, run
 from lab.reach import ssh
 from lab.topology import NETWORK, NUMBER, Host
-from lab.vm.disk import FOLDER, Disk
+from lab.vm.disk import FOLDER, KERNEL_OPTIONS, Disk
 
 MEMORY = 1536
 """Of the machine, in MiB."""
@@ -51,14 +51,14 @@ class VirtualMachine:
             "nice", "-n", "19", "setpriv", "--pdeathsig", "KILL", "env", f"GATEWRIGHT_BRIDGE={bridge}",
             "qemu-system-x86_64", "-M", "q35", *accelerator(), "-smp", "2", "-m", str(MEMORY),
             "-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self.console}",
-            "-kernel", str(self.disk.kernel), "-initrd", str(self.disk.initrd), "-append", f"{options} console=ttyS0",
+            "-kernel", str(self.disk.kernel), "-initrd", str(self.disk.initrd), "-append", options,
             "-drive", f"if=none,id=disk,file={self.disk.image},format=raw,cache=unsafe",
             "-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci",
             "-netdev", f"tap,id=net,ifname=gw{NUMBER}-{self.host.octet},script={ATTACH},downscript=no",
             "-device", f"virtio-net-pci,netdev=net,mac={self.host.mac},romfile=",
         ]  # fmt: skip
 
-    def start(self, options: str = "root=/dev/vda ro") -> None:
+    def start(self, options: str = f"root=/dev/vda ro {KERNEL_OPTIONS}") -> None:
         """Switch it on; returns once it has booted."""
         self.console.write_text("")
         self.process = subprocess.Popen(

@@ -46,7 +46,7 @@ def test_the_disk_knows_its_name_addresses_and_who_may_come_in(tmp_path: Path, m
     key = tmp_path / "key"
     key.with_suffix(".pub").write_text("ssh-ed25519 AAAA lab\n")
     monkeypatch.setattr(disk, "KEY", key)
-    for folder in ("etc/network", "root"):
+    for folder in ("etc/default", "etc/network", "root"):
         (tmp_path / "root" / folder).mkdir(parents=True)
     disk.configure(tmp_path / "root", GW1)
     read = {path.name: path.read_text() for path in (tmp_path / "root").rglob("*") if path.is_file()}
