@@ -62,6 +62,7 @@ def archive(suite: str) -> Path:
             images.IMAGES / "gateway" / "files",
             made,
             f"--essential-hook=copy-in {images.IMAGES}/machine/files/. /",
+            "--skip=cleanup/apt/lists",  # to fetch and read them takes an emulated machine minutes
         )
         made.replace(path)
     return path
