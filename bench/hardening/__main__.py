@@ -1,7 +1,7 @@
 """How hard a gateway is, by others' tools: Lynis, OpenSCAP, ssh-audit, systemd-analyze, and what stands open.
 
     python3 -m bench.hardening [--json FILE] [--rules] [CONTAINER ...]
-    python3 -m bench.hardening --machine gw1   (by `make test-vm`: a virtual machine, as it stands, and fewer profiles)
+    python3 -m bench.hardening --machine gw1 [--profiles NAME,NAME] (a virtual machine, as `make test-vm` does)
 
 Needs root, podman, mmdebstrap, and a lab whose gateways are built (`make lab` and the site playbook), or other
 containers named on the command line. Each is looked at in a booted copy with the lab's capabilities (NET_ADMIN beside
@@ -26,9 +26,6 @@ from bench.hardening.toolbox import container as inside_container
 from lab.machine import run
 from lab.reach import inside
 from lab.topology import HOSTS, select
-
-MACHINE_PROFILES = ("standard", "anssi_bp28_minimal", "cis_level1_server")
-"""Those with an aim: under emulation each takes minutes."""
 
 
 @contextmanager
@@ -63,12 +60,12 @@ def subjects(containers: list[str]) -> Iterator[tuple[str, int, Figures]]:
             run("podman", "rmi", "--force", copy)
 
 
-def machine(name: str) -> tuple[str, int, Figures]:
+def machine(name: str, profiles: list[str]) -> tuple[str, int, Figures]:
     """Measure a gateway of the lab that is a virtual machine."""
     (host,) = select([name])
     enter = partial(inside, host, is_interactive=True)
     bring(enter, host.suite)
-    figures = measure(Host(name, enter, host.suite, host.ipv4), MACHINE_PROFILES)
+    figures = measure(Host(name, enter, host.suite, host.ipv4), profiles)
     return "virtual machine", NUMBER[host.suite], figures
 
 
@@ -113,9 +110,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--rules", action="store_true", help="name the rules that a gateway fails")
     parser.add_argument("--machine", help="a gateway of the lab that is a virtual machine; nothing else is measured")
+    parser.add_argument(
+        "--profiles", type=lambda text: text.split(","), default=[],
+        help="OpenSCAP's profiles for --machine; none if not named, as they take an emulated machine long",
+    )  # fmt: skip
     options = parser.parse_args()
     lab_gateways = [host.container for host in HOSTS if host.image == "gateway"]
-    measured = [machine(options.machine)] if options.machine else list(subjects(options.containers or lab_gateways))
+    measured = (
+        [machine(options.machine, options.profiles)]
+        if options.machine
+        else list(subjects(options.containers or lab_gateways))
+    )
     show(measured, options.rules)
     if options.json:
         rows = [{"kind": kind, "debian": number, **asdict(figures)} for kind, number, figures in measured]
