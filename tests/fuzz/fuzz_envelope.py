@@ -55,6 +55,8 @@ def _request(data: bytes) -> None:
                 assert request.read_envelope().endswith(data)
         except protocol.ProtocolError:
             pass
+        except protocol.Ping:
+            assert (data or protocol.PING) == protocol.PING and not files
         assert len(os.listdir("/proc/self/fd")) == open_before, "a descriptor was left open"
     for fd in files:
         os.close(fd)
