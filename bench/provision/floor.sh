@@ -50,6 +50,7 @@ kernel.kptr_restrict = 2
 kernel.dmesg_restrict = 1
 fs.suid_dumpable = 0
 END
+mkdir -p /etc/modprobe.d
 for module in cramfs dccp rds sctp tipc usb-storage; do echo "install $module /bin/false"; done \
     > /etc/modprobe.d/gateway.conf
 printf '* hard core 0\n' > /etc/security/limits.d/gateway.conf
