@@ -57,12 +57,21 @@ host_keys:
   type: list
   elements: str
   returned: success
+login:
+  description: The user who is logged in, as above.
+  type: str
+  returned: success
+login_group:
+  description: That user's own group, empty if the host does not know the user.
+  type: str
+  returned: success
 openssh_major:
   description: Major version of OpenSSH on the host, 0 if it is not installed yet (check mode).
   type: int
   returned: success
 """
 
+import grp
 import os
 import pwd
 import re
@@ -141,9 +150,21 @@ def has_authorized_key(user: pwd.struct_passwd, patterns: Iterable[str]) -> bool
     return False
 
 
-def check_login(params: Mapping[str, Any]) -> None:
+def login_name(login: str) -> str:
+    """Return the user who is logged in: the one named, or who became root, or who runs this."""
+    return login or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+
+
+def own_group(name: str) -> str:
+    """Return the name of a user's own group, empty if there is none."""
+    try:
+        return grp.getgrgid(pwd.getpwnam(name).pw_gid).gr_name
+    except KeyError:
+        return ""
+
+
+def check_login(name: str, params: Mapping[str, Any]) -> None:
     """Refuse to go on if the administrator could not log in again."""
-    name = params["login"] or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     try:
         user = pwd.getpwnam(name)
     except KeyError:
@@ -170,8 +191,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Look, refuse, then change what is too weak."""
     params = module.params
     directory = Path(params["directory"])
+    login = login_name(params["login"])
     if params["require_key"]:
-        check_login(params)
+        check_login(login, params)
     wanted = wanted_keys(directory, params["rsa_bits"])
     missing = [(path, options) for path, options, bits in wanted if key_bits(path) < bits]
     moduli = directory / "moduli"
@@ -190,6 +212,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "changed": bool(missing) or after != before,
         "diff": diff,
         "host_keys": [str(path) for path, _, _ in wanted],
+        "login": login,
+        "login_group": own_group(login),
         "openssh_major": openssh_major(),
     }
 
