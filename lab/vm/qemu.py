@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.hosts import execute
@@ -16,6 +17,9 @@ from lab.vm.disk import FOLDER, KERNEL_OPTIONS, Disk
 
 MEMORY = 1536
 """Of the machine, in MiB."""
+VISITORS = ["-device", "qemu-xhci", "-device", "usb-tablet", "-device", "usb-storage,drive=stick",
+            "-drive", "if=none,id=stick,file.driver=null-co,file.size=1M,format=raw"]  # fmt: skip
+"""USB devices that somebody plugs in between two boots: a pointer and a stick."""
 BOOT_SECONDS = 900
 STOP_SECONDS = 300
 CPU_INFORMATION = Path("/proc/cpuinfo")
@@ -44,8 +48,8 @@ class VirtualMachine:
         self.console = FOLDER / f"{host.name}.console"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def command(self, options: str) -> list[str]:
-        """qemu's command line; options go to the kernel."""
+    def command(self, options: str, devices: Sequence[str] = ()) -> list[str]:
+        """qemu's command line; options go to the kernel, devices are added to the machine."""
         bridge = json.loads(run("podman", "network", "inspect", NETWORK))[0]["network_interface"]
         return [
             "nice", "-n", "19", "setpriv", "--pdeathsig", "KILL", "env", f"GATEWRIGHT_BRIDGE={bridge}",
@@ -56,13 +60,14 @@ class VirtualMachine:
             "-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci",
             "-netdev", f"tap,id=net,ifname=gw{NUMBER}-{self.host.octet},script={ATTACH},downscript=no",
             "-device", f"virtio-net-pci,netdev=net,mac={self.host.mac},romfile=",
+            *devices,
         ]  # fmt: skip
 
-    def start(self, options: str = f"root=/dev/vda ro {KERNEL_OPTIONS}") -> None:
+    def start(self, options: str = f"root=/dev/vda ro {KERNEL_OPTIONS}", devices: Sequence[str] = ()) -> None:
         """Switch it on; returns once it has booted."""
         self.console.write_text("")
         self.process = subprocess.Popen(
-            self.command(options), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            self.command(options, devices), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         self.wait_until_booted()
 
@@ -85,7 +90,10 @@ class VirtualMachine:
         subprocess.run(ssh(self.host, "-O", "exit"), capture_output=True, env=environment())
 
     def reboot(self) -> str:
-        """Have it reboot by its own systemd; return the kernel options that its boot loader would have read."""
+        """Have it reboot by its own systemd; return the kernel options that its boot loader would have read.
+
+        On the way USB devices are plugged in that were not there when it was built.
+        """
         assert self.process
         options = execute(self.host, "sh", "-c", BOOT_OPTIONS).strip()
         execute(self.host, "systemctl", "reboot", check=False)
@@ -94,7 +102,7 @@ class VirtualMachine:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.host.name} did not go down within {STOP_SECONDS} s") from None
-        self.start(options)
+        self.start(options, VISITORS)
         return options
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 from controller import playbook
@@ -148,16 +149,59 @@ def test_rules_that_would_lock_the_administrator_out_are_taken_back_by_the_host_
     assert outside.send(gateway.ipv4, "user@corp.test").code == 250
 
 
-def test_users_of_services_may_not_log_in_whatever_keys_they_have(gateway: Gateway, outside: Peer) -> None:
-    keys = "/var/qmail/alias/.ssh"
-    write = f"umask 077; mkdir {keys} && cat > {keys}/authorized_keys && chown -R alias: {keys}"
+def log_in(gateway: Gateway, outside: Peer, user: str) -> str:
+    """What ssh says when a user with the lab's key runs `id -un` from outside."""
     order = (
-        f"ssh -i key -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null alias@{gateway.ipv4}"
+        f"ssh -i key -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        f" -o LogLevel=ERROR {user}@{gateway.ipv4}"
     )
+    script = f"umask 077; cd $(mktemp -d) && cat > key && {order} id -un 2>&1; rm key"
+    return outside.run("sh", "-c", script, stdin=KEY.read_text(), check=False).strip().splitlines()[-1]
+
+
+def give_key(gateway: Gateway, user: str, home: str) -> None:
+    """Let the lab's key in as a user."""
+    keys = f"{home}/.ssh"
+    write = f"umask 077; mkdir -p {keys} && cat > {keys}/authorized_keys && chown -R {user}: {keys}"
     gateway.run("sh", "-c", write, stdin=KEY.with_suffix(".pub").read_text())
+
+
+def test_users_of_services_may_not_log_in_whatever_keys_they_have(gateway: Gateway, outside: Peer) -> None:
+    give_key(gateway, "alias", "/var/qmail/alias")
     try:
-        script = f"umask 077; cd $(mktemp -d) && cat > key && {order} true 2>&1; rm key"
-        told = outside.run("sh", "-c", script, stdin=KEY.read_text(), check=False)
+        told = log_in(gateway, outside, "alias")
     finally:
-        gateway.run("rm", "-r", keys)
+        gateway.run("rm", "-r", "/var/qmail/alias/.ssh")
     assert "Permission denied (publickey)" in told, told
+
+
+@pytest.fixture
+def administrator(gateway: Gateway) -> Iterator[str]:
+    """Somebody who may become root by sudo, and comes with the lab's key."""
+    name = "gwadmin"
+    rule = f"/etc/sudoers.d/{name}"
+    gateway.sh(f"useradd -m -s /bin/bash -G sudo {name}; echo '{name} ALL=(ALL) NOPASSWD: ALL' > {rule}")
+    give_key(gateway, name, f"/home/{name}")
+    yield name
+    gateway.sh(f"rm {rule}; pkill -u {name}; userdel -rf {name} 2>/dev/null", check=False)
+
+
+def test_only_those_who_may_become_root_may_log_in(gateway: Gateway, outside: Peer, administrator: str) -> None:
+    assert log_in(gateway, outside, administrator) == administrator
+    gateway.run("gpasswd", "--delete", administrator, "sudo")
+    assert "Permission denied (publickey)" in log_in(gateway, outside, administrator)
+
+
+def test_root_may_not_log_in_where_the_playbook_comes_as_somebody_else(
+    gateway: Gateway, outside: Peer, administrator: str
+) -> None:
+    come = {"ansible_user": administrator, "ansible_become": True}
+    assert log_in(gateway, outside, "root") == "root"
+    try:
+        assert playbook("playbooks/site.yml", gateway.name, "--tags=sshd", variables=come).changed(gateway.name) == 1
+        assert "Permission denied (publickey)" in log_in(gateway, outside, "root")
+    finally:
+        back = come | {"sshd_permit_root_login": "prohibit-password"}
+        playbook("playbooks/site.yml", gateway.name, "--tags=sshd", variables=back)
+        playbook("playbooks/site.yml", gateway.name, "--tags=sshd")
+    assert log_in(gateway, outside, "root") == "root"

@@ -114,7 +114,14 @@ def test_services_have_the_few_capabilities_that_they_need(gateway: Gateway) -> 
 
 
 @pytest.mark.parametrize(
-    "order", ["touch /usr/bin/gw-probe", "touch /etc/gw-probe", "cat /etc/ssh/sshd_config", "ls /root/.ssh"]
+    "order",
+    [
+        "touch /usr/bin/gw-probe",
+        "touch /etc/gw-probe",
+        "cat /etc/ssh/sshd_config",
+        "ls /root/.ssh",
+        "setuidgid qmaild cat /proc/1/status",
+    ],
 )
 def test_services_cannot_reach_the_host(gateway: Gateway, order: str) -> None:
     pid = gateway.run("pidof", "svscan").strip()
@@ -124,6 +131,13 @@ def test_services_cannot_reach_the_host(gateway: Gateway, order: str) -> None:
         gateway.sh(f"nsenter --target {pid} --mount sh -c '{order}' >/dev/null 2>&1 && echo reached || echo refused")
         == "refused\n"
     )
+
+
+def test_the_profiles_of_services_are_sound(gateway: Gateway) -> None:
+    # The kernel takes them on a machine of its own only: tests/vm.
+    files = gateway.sh("ls /etc/apparmor.d/gatewright-*").split()
+    assert {"dnscache", "scanner", "starttls"} <= {path.rpartition("-")[2] for path in files}
+    gateway.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", *files)
 
 
 # Accounts
@@ -186,7 +200,20 @@ def test_an_upgrade_brings_no_set_id_bit_back(gateway: Gateway) -> None:
     gateway.run("dpkg-query", "--search", *paths)  # fails for a path that dpkg knows by another name
 
 
-# Logs and integrity
+# Logs, time and integrity
+
+
+def test_the_mail_logs_are_for_the_group_that_reads_logs(gateway: Gateway, person: str) -> None:
+    order = f"setpriv --reuid={person} --regid={person}"
+    for path in ("/var/log/qmail/current", "/var/log/qmail/smtpd/current", "/var/log/gatescan/daemon/current"):
+        assert gateway.sh(f"{order} --groups=adm cat {path} >/dev/null && echo read") == "read\n", path
+        assert gateway.sh(f"{order} --clear-groups cat {path} 2>/dev/null || echo refused") == "refused\n", path
+
+
+def test_the_clock_is_kept_or_in_a_container_watched(gateway: Gateway) -> None:
+    assert gateway.run("systemctl", "is-active", "chrony").strip() == "active"
+    arguments = gateway.run("ps", "-o", "args=", "-C", "chronyd").splitlines()[0].split()
+    assert ("-x" in arguments) == (not gateway.host.is_virtual), "a container's clock is the machine's"
 
 
 def test_logs_are_kept_and_closed_to_others(gateway: Gateway) -> None:

@@ -75,10 +75,82 @@ def test_audit_rules_are_loaded_and_locked(gateway: Gateway) -> None:
     assert gateway.sh("auditctl -D >/dev/null 2>&1 && echo emptied || echo refused") == "refused\n"
 
 
+CONFINED = {
+    "dnscache": "gatewright-dnscache",
+    "qmail-send": "gatewright-qmail-send",
+    "qmail-clean": "gatewright-qmail-clean",
+    "qmail-rspawn": "gatewright-qmail-rspawn",
+    "gatescan daemon": "gatewright-gatescan",
+    "gatescan notify": "gatewright-gatescan",
+}
+
+
 def test_apparmor_is_on(gateway: Gateway) -> None:
     assert gateway.run("cat", "/sys/module/apparmor/parameters/enabled").strip() == "Y"
     assert gateway.sh("aa-status --enabled && echo on").endswith("on\n")
     assert int(gateway.run("aa-status", "--profiled")) > 0
+
+
+@pytest.mark.parametrize("program", CONFINED)
+def test_a_running_service_is_held_to_its_profile(gateway: Gateway, program: str) -> None:
+    pids = gateway.run("pgrep", "-f", program if " " in program else f"(^|/){program}( |$)").split()
+    held = {gateway.run("cat", f"/proc/{pid}/attr/current").strip() for pid in pids}
+    assert held == {f"{CONFINED[program]} (enforce)"}
+
+
+# What somebody would do who has taken a program over: run another one, or reach for files of others.
+REACH = """
+import os, subprocess, sys
+try:
+    if sys.argv[1] == "run":
+        subprocess.run([sys.argv[2]], check=True)
+    elif sys.argv[1] == "read":
+        open(sys.argv[2]).read(1)
+    else:
+        open(sys.argv[2], "w")
+    print("reached")
+except PermissionError:
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "deed", "target"),
+    [
+        ("gatewright-qmail-smtpd", "run", "/bin/true"),
+        ("gatewright-qmail-smtpd", "read", "/etc/passwd"),
+        ("gatewright-starttls-smtpd", "run", "/bin/true"),
+        ("gatewright-qmail-remote", "run", "/bin/true"),
+        ("gatewright-qmail-remote", "write", "/var/qmail/control/gw-probe"),
+        ("gatewright-dnscache", "run", "/bin/true"),
+        ("gatewright-dnscache", "read", "/etc/passwd"),
+        ("gatewright-qmail-queue", "run", "/bin/true"),
+        ("gatewright-gatescan", "write", "/etc/gatescan/gw-probe"),
+        ("gatewright-gatescan", "read", "/etc/gatewright/starttls.pem"),
+        ("gatewright-gatescan", "read", "/root/.ssh/authorized_keys"),
+        ("gatewright-gatescan", "write", "/var/qmail/queue/gw-probe"),
+    ],
+)
+def test_a_profile_refuses_what_its_program_never_does(gateway: Gateway, profile: str, deed: str, target: str) -> None:
+    # As root, whom file modes would not stop; what it says goes by a pipe, which no profile looks at.
+    adopt = f"import subprocess\nopen('/proc/self/attr/current', 'w').write('changeprofile {profile}')\n"
+    order = ("sh", "-c", 'python3 - "$@" | cat', "sh", deed, target)
+    assert gateway.run(*order, stdin=adopt + REACH) == "refused\n"
+    assert gateway.run(*order, stdin=REACH) == "reached\n", "without the profile it can be done"
+    if deed == "write":
+        gateway.run("rm", "-f", target)
+
+
+# USB
+
+
+def test_a_usb_stick_that_comes_later_is_not_let_in(gateway: Gateway) -> None:
+    devices = gateway.run("usbguard", "list-devices").splitlines()
+    if not any("QEMU" in line and "08:06:50" in line for line in devices):
+        pytest.skip("nobody has plugged a stick in yet: that comes with the reboot")
+    words = {line.split()[1] for line in devices if "08:06:50" in line}
+    assert words == {"block"}, devices
+    assert {line.split()[1] for line in devices if "with-interface 03:" in line} == {"allow"}, "a pointer may"
 
 
 # Services

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pwd
@@ -72,6 +73,13 @@ def test_short_groups_leave_the_moduli_file(tmp_path: Path) -> None:
     (tmp_path / "moduli").write_text(head + short + long)
     run(tmp_path)
     assert (tmp_path / "moduli").read_text() == head + long
+
+
+def test_it_says_who_is_logged_in_and_in_which_group(tmp_path: Path) -> None:
+    me = pwd.getpwuid(os.getuid())
+    answer = run(tmp_path, login=me.pw_name)
+    assert (answer["login"], answer["login_group"]) == (me.pw_name, grp.getgrgid(me.pw_gid).gr_name)
+    assert run(tmp_path, login="nobody-of-that-name")["login_group"] == ""
 
 
 @pytest.mark.parametrize(
