@@ -155,6 +155,7 @@ def log_in(gateway: Gateway, outside: Peer, user: str) -> str:
         f"ssh -i key -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
         f" -o LogLevel=ERROR {user}@{gateway.ipv4}"
     )
+    gateway.run("fail2ban-client", "unban", "--all")  # each refusal counts as a guess
     script = f"umask 077; cd $(mktemp -d) && cat > key && {order} id -un 2>&1; rm key"
     return outside.run("sh", "-c", script, stdin=KEY.read_text(), check=False).strip().splitlines()[-1]
 
@@ -183,6 +184,7 @@ def administrator(gateway: Gateway) -> Iterator[str]:
     gateway.sh(f"useradd -m -s /bin/bash -G sudo {name}; echo '{name} ALL=(ALL) NOPASSWD: ALL' > {rule}")
     give_key(gateway, name, f"/home/{name}")
     yield name
+    gateway.run("fail2ban-client", "unban", "--all")
     gateway.sh(f"rm {rule}; pkill -u {name}; userdel -rf {name} 2>/dev/null", check=False)
 
 
