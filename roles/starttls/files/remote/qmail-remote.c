@@ -110,7 +110,7 @@ static void tell_tls(void)
 {
   const struct tls *tls = wire_tls();
 
-  printf("By %s %s%s.\n", tls_version(tls), tls_cipher(tls), policy == VERIFIED ? ", certificate verified" : "");
+  printf("By %s %s%s.\n", tls_version(tls), tls_cipher(tls), tls_is_verified(tls) ? ", certificate verified" : "");
 }
 
 static _Noreturn void dropped(void)
@@ -354,6 +354,7 @@ static const char *go_encrypted(const char **enhanced)
   is_midway = 1;
   if (wire_encrypt(host) < 0) return tls_problem();
   is_midway = 0;
+  if (policy == VERIFIED && !tls_is_verified(wire_tls())) return "the certificate was not verified";
   code = ask("EHLO ", helo);
   if (code == GONE) return "the connection died behind the handshake";
   return code == 250 ? NULL : "EHLO was refused behind the handshake";

@@ -202,6 +202,12 @@ const char *tls_cipher(const struct tls *tls)
   return SSL_get_cipher_name(tls->session);
 }
 
+int tls_is_verified(const struct tls *tls)
+{
+  return SSL_get_verify_mode(tls->session) != SSL_VERIFY_NONE && SSL_get0_peer_certificate(tls->session)
+         && SSL_get_verify_result(tls->session) == X509_V_OK;
+}
+
 /* What a call that moved no byte means. */
 static ssize_t outcome(struct tls *tls, int result, short *waits_for)
 {

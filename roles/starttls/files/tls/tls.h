@@ -33,6 +33,9 @@ int tls_connect(struct tls *tls, int socket, int milliseconds, const char *host)
 const char *tls_version(const struct tls *tls);
 const char *tls_cipher(const struct tls *tls);
 
+/* Whether the peer had to prove who it is, and did. */
+int tls_is_verified(const struct tls *tls);
+
 /* As read(2) and write(2), but for TLS_WAIT (see reads_on, writes_on) and TLS_GONE. 0: the peer has said goodbye. */
 ssize_t tls_read(struct tls *tls, void *data, size_t length);
 ssize_t tls_write(struct tls *tls, const void *data, size_t length);
