@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from gatewright_data.addresses import parse_network
 from gatewright_data.domains import parse_domain, parse_port
 from gatewright_data.problems import InventoryError, Problems, as_list, entry_name, kind_of, suggest
 from gatewright_data.scanner_rules import scanner_rules
-from gatewright_data.smtproutes import Routing, find_loops, read_routing
+from gatewright_data.smtproutes import OPTIONAL, Routing, find_loops, read_routing, refuse_tls
 from gatewright_data.tcp_smtp import tcp_smtp
 
 # (options of one specification, value) -> Ansible's own complaints.
@@ -21,7 +22,7 @@ Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]
 DEEP = {
     "tcp_smtp_relay_clients", "tcp_smtp_deny", "tcp_smtp_networks", "tcp_smtp_default_env",
     "smtproutes_routes", "smtproutes_default_route", "smtproutes_extra_rcpthosts", "smtproutes_badmailfrom",
-    "smtproutes_databytes",
+    "smtproutes_databytes", "smtproutes_tls",
     "scanner_rules",
 }  # fmt: skip
 _NETWORK_LISTS = ("firewall_admin_networks", "firewall_exempt_networks", "firewall_package_networks")
@@ -69,6 +70,7 @@ def check_host(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Rol
     _collect(problems, lambda: _routing(host, roles))
     _collect(problems, lambda: scanner_rules(host.values.get("scanner_rules")))
     _check_loops(problems, host, gateways, roles)
+    _check_routes_tls(problems, host, roles)
     _check_networks(problems, host)
     _check_openings(problems, host)
     _check_fit(problems, host, value_of)
@@ -169,6 +171,7 @@ def _routing(host: Host, roles: Mapping[str, Role]) -> Routing:
         value_of("smtproutes_badmailfrom"),
         value_of("smtproutes_databytes") or 0,
         own_names=_own_names(host),
+        tls=value_of("smtproutes_tls") or OPTIONAL,
     )
 
 
@@ -182,6 +185,17 @@ def _check_loops(problems: Problems, host: Host, gateways: Mapping[str, Host], r
             continue
     names = {name: _own_names(gateway) for name, gateway in gateways.items()}
     problems.found += find_loops(host.name, routings, names)
+
+
+def _check_routes_tls(problems: Problems, host: Host, roles: Mapping[str, Role]) -> None:
+    """What routes ask of TLS must be to be had; routes that are wrong are told of elsewhere."""
+    value_of = _values(host, roles)
+    authorities = str(value_of("smtproutes_tls_ca") or "")
+    if authorities and not authorities.startswith("/"):
+        problems.add("smtproutes_tls_ca", f"must be the absolute path of a file on the gateway, not {authorities!r}")
+    if value_of("starttls_enabled") is False:
+        with suppress(InventoryError):
+            problems.found += refuse_tls(_routing(host, roles), "starttls_enabled is false").found
 
 
 def _check_networks(problems: Problems, host: Host) -> None:

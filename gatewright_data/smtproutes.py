@@ -1,4 +1,4 @@
-"""qmail's control files of routing from the inventory: smtproutes, rcpthosts, morercpthosts, badmailfrom, databytes."""
+"""qmail's control files of routing from the inventory: smtproutes, tlsroutes, rcpthosts, badmailfrom and so on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from typing import TypeVar
 from gatewright_data.domains import parse_domain, parse_port, parse_relay_host, parse_sender
 from gatewright_data.problems import Problems, as_list, check_keys, entry_name, kind_of
 
-ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES = (
+ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES, TLS = (
     "smtproutes_routes",
     "smtproutes_default_route",
     "smtproutes_extra_rcpthosts",
     "smtproutes_badmailfrom",
     "smtproutes_databytes",
+    "smtproutes_tls",
 )
 # qmail-smtpd reads rcpthosts whole for every session, so its manual keeps it at about this many; a cdb takes the rest.
 MOST_RCPTHOSTS = 50
 SMTP_PORT = 25
+# What a route may say of TLS. `never` has no line in tlsroutes: its mail is qmail's own program's.
+TLS_POLICIES = (NEVER, OPTIONAL, REQUIRED, VERIFIED) = ("never", "optional", "required", "verified")
 
 T = TypeVar("T")
 
@@ -33,6 +36,7 @@ class Route:
     port: int
     subdomains: bool
     where: str
+    tls: str = OPTIONAL
 
     @property
     def names(self) -> list[str]:
@@ -44,6 +48,16 @@ class Route:
         """The lines of smtproutes."""
         port = "" if self.port == SMTP_PORT else f":{self.port}"
         return [f"{name}:{self.host}{port}" for name in self.names]
+
+    @property
+    def tls_lines(self) -> list[str]:
+        """The lines of tlsroutes."""
+        return [] if self.tls == NEVER else [f"{name}:{self.tls}" for name in self.names]
+
+    @property
+    def insists_on_tls(self) -> bool:
+        """Whether its mail may not go without TLS."""
+        return self.tls in (REQUIRED, VERIFIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +94,24 @@ def read_routing(
     badmailfrom: object = None,
     databytes: object = 0,
     own_names: Iterable[str] = (),
+    tls: object = OPTIONAL,
 ) -> Routing:
     """Read the variables. own_names: the gateway's own names and addresses, to which no route may lead.
+
+    tls: what holds for routes that do not say.
 
     Raises InventoryError with every problem.
     """
     problems = Problems()
     own = {name.lower().strip("[]") for name in own_names}
+    usual = _read_policy(problems, TLS, tls) or OPTIONAL
     found = [
-        _read_route(problems, entry_name(ROUTES, index, _shown(item)), item, own)
+        _read_route(problems, entry_name(ROUTES, index, _shown(item)), item, own, usual)
         for index, item in enumerate(as_list(problems, ROUTES, routes))
     ]
     good = [route for route in found if route]
     _check_twice(problems, good)
-    default = _read_route(problems, DEFAULT, default_route, own, default=True) if default_route else None
+    default = _read_route(problems, DEFAULT, default_route, own, usual, default=True) if default_route else None
     extra = _read_items(problems, EXTRA, extra_rcpthosts, _parse_rcpthost)
     senders = _read_items(problems, BAD_SENDERS, badmailfrom, parse_sender)
     if isinstance(databytes, bool) or not isinstance(databytes, int) or databytes < 0:
@@ -110,20 +128,38 @@ def smtproutes_control(
     extra_rcpthosts: object = None,
     badmailfrom: object = None,
     databytes: object = 0,
+    tls: object = OPTIONAL,
+    authorities: str = "",
+    speaks_tls: bool = True,
 ) -> dict[str, str]:
     """Qmail's control files, name to content. A file that would say nothing is left out, but for rcpthosts.
 
-    Without rcpthosts qmail-smtpd takes mail for everyone, so it is always there, even empty.
+    Without rcpthosts qmail-smtpd takes mail for everyone, so it is always there, even empty. authorities: the file of
+    those who vouch for servers. speaks_tls: whether there is a program that heeds tlsroutes; without it no route may
+    insist on TLS. Raises InventoryError.
     """
-    routing = read_routing(routes, default_route, extra_rcpthosts, badmailfrom, databytes)
+    routing = read_routing(routes, default_route, extra_rcpthosts, badmailfrom, databytes, tls=tls)
+    if not speaks_tls:
+        refuse_tls(routing, "no program here speaks it").raise_if_any()
     files = {
         "smtproutes": [line for route in routing.all_routes for line in route.lines],
+        "tlsroutes": [line for route in routing.all_routes for line in route.tls_lines] if speaks_tls else [],
+        "tlsca": [authorities] if authorities and speaks_tls else [],
         "morercpthosts": list(routing.rcpthosts[MOST_RCPTHOSTS:]),
         "badmailfrom": list(routing.bad_senders),
         "databytes": [str(routing.databytes)] if routing.databytes else [],
     }
     control = {name: _text(lines) for name, lines in files.items() if lines}
     return {"rcpthosts": _text(routing.rcpthosts[:MOST_RCPTHOSTS]), **control}
+
+
+def refuse_tls(routing: Routing, why: str) -> Problems:
+    """What is wrong with a gateway's routes if TLS is not to be had, and why it is not."""
+    problems = Problems()
+    for route in routing.all_routes:
+        if route.insists_on_tls:
+            problems.add(route.where, f"tls is {route.tls}, but {why}")
+    return problems
 
 
 def _text(lines: Iterable[str]) -> str:
@@ -134,12 +170,21 @@ def _shown(item: object) -> object:
     return item.get("domain", item) if isinstance(item, dict) else item
 
 
-def _read_route(problems: Problems, where: str, item: object, own: set[str], default: bool = False) -> Route | None:
+def _read_policy(problems: Problems, where: str, value: object) -> str | None:
+    if value in TLS_POLICIES:
+        return str(value)
+    problems.add(where, f"tls must be {', '.join(TLS_POLICIES[:-1])} or {TLS_POLICIES[-1]}, not {value!r}")
+    return None
+
+
+def _read_route(
+    problems: Problems, where: str, item: object, own: set[str], tls: str, default: bool = False
+) -> Route | None:
     needed = ("host",) if default else ("domain", "host")
     if not isinstance(item, dict):
         problems.add(where, f"must be a mapping with {' and '.join(needed)}, not {kind_of(item)}")
         return None
-    check_keys(problems, where, item, {*needed, "port"} if default else {*needed, "port", "subdomains"})
+    check_keys(problems, where, item, {*needed, "port", "tls"} if default else {*needed, "port", "tls", "subdomains"})
     missing = [key for key in needed if item.get(key) is None]
     if missing:
         problems.add(where, f"needs {' and '.join(missing)}")
@@ -150,11 +195,12 @@ def _read_route(problems: Problems, where: str, item: object, own: set[str], def
     domain = "" if default else _read(problems, where, parse_domain, item.get("domain"))
     host = _read(problems, where, parse_relay_host, item.get("host"))
     port = _read(problems, where, parse_port, item.get("port", SMTP_PORT))
+    policy = _read_policy(problems, where, item.get("tls", tls))
     if host and _is_own(host, own):
         problems.add(where, f"host {item['host']!r} is this gateway itself: mail would go round for ever")
-    if domain is None or host is None or port is None:
+    if domain is None or host is None or port is None or policy is None:
         return None
-    return Route(domain, host, port, subdomains, where)
+    return Route(domain, host, port, subdomains, where, policy)
 
 
 def _read(problems: Problems, where: str, parse: Callable[[object], T], value: object) -> T | None:

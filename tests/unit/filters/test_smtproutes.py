@@ -8,7 +8,7 @@ import pytest
 
 from gatewright_data.domains import parse_domain
 from gatewright_data.problems import InventoryError
-from gatewright_data.smtproutes import MOST_RCPTHOSTS, find_loops, read_routing, smtproutes_control
+from gatewright_data.smtproutes import MOST_RCPTHOSTS, TLS_POLICIES, find_loops, read_routing, smtproutes_control
 
 
 def test_the_files_of_a_small_company() -> None:
@@ -28,6 +28,7 @@ def test_the_files_of_a_small_company() -> None:
             "example.org:mail.example.org\n.example.org:mail.example.org\n"
             "branch.example:[10.0.0.2]:2525\n:smart.example.net\n"
         ),
+        "tlsroutes": "example.org:optional\n.example.org:optional\nbranch.example:optional\n:optional\n",
         "badmailfrom": "@spam.example\na@b.example\n",
         "databytes": "1000\n",
     }
@@ -35,6 +36,45 @@ def test_the_files_of_a_small_company() -> None:
 
 def test_with_no_route_rcpthosts_is_there_and_empty_or_the_gateway_would_be_an_open_relay() -> None:
     assert smtproutes_control([]) == {"rcpthosts": ""}
+
+
+def test_each_route_has_its_own_word_on_tls_or_the_usual_one() -> None:
+    routes = [
+        {"domain": "a.example", "host": "10.0.0.2", "tls": "required"},
+        {"domain": "b.example", "host": "10.0.0.2", "tls": "never", "subdomains": True},
+        {"domain": "c.example", "host": "10.0.0.2", "subdomains": True},
+    ]
+    default = {"host": "smart.example.net", "tls": "optional"}
+    control = smtproutes_control(routes, default, tls="verified", authorities="/etc/ssl/company.pem")
+    assert control["tlsroutes"] == "a.example:required\nc.example:verified\n.c.example:verified\n:optional\n"
+    assert control["tlsca"] == "/etc/ssl/company.pem\n"
+    assert control["smtproutes"].count("\n") == 6, "a route without TLS is a route"
+    assert "tlsroutes" not in smtproutes_control(routes[1:2], authorities="")
+
+
+def test_no_route_may_insist_on_tls_that_nothing_speaks() -> None:
+    routes = [{"domain": f"{word}.example", "host": "10.0.0.2", "tls": word} for word in TLS_POLICIES]
+    control = smtproutes_control(routes[:2], authorities="/etc/ssl/company.pem", speaks_tls=False)
+    assert set(control) == {"rcpthosts", "smtproutes"}
+    with pytest.raises(InventoryError) as refused:
+        smtproutes_control(routes, {"host": "10.0.0.3"}, tls="required", speaks_tls=False)
+    assert list(refused.value.problems) == [
+        "smtproutes_routes[2] (required.example): tls is required, but no program here speaks it",
+        "smtproutes_routes[3] (verified.example): tls is verified, but no program here speaks it",
+        "smtproutes_default_route: tls is required, but no program here speaks it",
+    ]
+
+
+@pytest.mark.parametrize("word", ["yes", True, None, "", "Required", ["required"], {}])
+def test_a_word_on_tls_that_is_none_is_refused_where_it_stands(word: object) -> None:
+    with pytest.raises(InventoryError) as refused:
+        read_routing([{"domain": "a.example", "host": "10.0.0.2", "tls": word}], {"host": "b.example", "tls": word})
+    assert list(refused.value.problems) == [
+        f"{where}: tls must be never, optional, required or verified, not {word!r}"
+        for where in ("smtproutes_routes[0] (a.example)", "smtproutes_default_route")
+    ]
+    with pytest.raises(InventoryError, match="smtproutes_tls: tls must be"):
+        read_routing([{"domain": "a.example", "host": "10.0.0.2"}], tls=word)
 
 
 def test_what_does_not_fit_into_rcpthosts_goes_to_morercpthosts() -> None:

@@ -69,11 +69,15 @@ class Qmail:
         """The messages in the queue."""
         return [path for path in (self.home / "queue/mess").glob("*/*") if path.is_file()]
 
-    def start(self) -> None:
-        """Start qmail-send and its helpers."""
+    def start(self, *front: str) -> None:
+        """Start qmail-send and its helpers as rc does; front: folders before qmail's own in their PATH."""
         with self.log_path.open("ab") as log:
             command = [str(self.home / "bin" / "qmail-start"), "./Maildir/"]
-            self.sender = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            path = ":".join([*front, str(self.home / "bin"), os.environ["PATH"]])
+            environment = {**os.environ, "PATH": path}
+            self.sender = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )  # fmt: skip
         wait_for(lambda: "status: local 0/" in self.log() or "cannot start" in self.log(), "qmail-send's first status")
 
     def stop(self, number: int = signal.SIGTERM) -> None:

@@ -49,6 +49,19 @@ def test_a_route_leads_to_the_other_host(qmail: Qmail, sink: Sink) -> None:
     assert "success: 127.0.0.1_accepted_message./Remote_host_said:_250_fine/" in qmail.log()
 
 
+def test_the_first_qmail_remote_in_path_delivers(qmail: Qmail, sink: Sink) -> None:
+    front = qmail.home / "front"
+    front.mkdir()
+    (front / "qmail-remote").write_text("#!/bin/sh\nprintf 'r\\0Kthe one in front: %s %s %s\\n\\0' \"$@\"\n")
+    (front / "qmail-remote").chmod(0o755)
+    qmail.control(smtproutes=f":[127.0.0.1]:{sink.port}\n")
+    qmail.start(str(front))
+    put(qmail, "joe@there.test")
+    wait_empty(qmail)
+    assert "success: the_one_in_front:_there.test_ann@client.test_joe@there.test/" in qmail.log()
+    assert sink.commands == []
+
+
 def test_a_host_that_is_down_is_tried_again_at_sigalrm(qmail: Qmail, sink: Sink) -> None:
     qmail.control(smtproutes=":[127.0.0.1]:1\n")
     qmail.start()

@@ -14,26 +14,31 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from remote_rig import NameServer, Remote, Server
 from starttls_rig import (
     PATIENCE,
     SERVER,
-    SOURCES,
     Session,
     Start,
+    compile_program,
     make_certificate,
-)  # the path above makes it importable
+)  # the path above makes them importable
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """starttls-smtpd as the role builds it."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or not Path("/usr/include/openssl/ssl.h").exists():
+def compiler() -> str:
+    """A C compiler that has OpenSSL's headers."""
+    found = shutil.which("cc") or shutil.which("gcc")
+    if found is None or not Path("/usr/include/openssl/ssl.h").exists():
         pytest.skip("no C compiler with OpenSSL's headers on this machine: the lab's gateways show the same")
+    return found
+
+
+@pytest.fixture(scope="session")
+def program(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """starttls-smtpd as the role builds it."""
     built = tmp_path_factory.mktemp("starttls") / "starttls-smtpd"
-    sources = sorted(map(str, SOURCES.glob("*.c")))
-    flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    subprocess.run([compiler, *flags, "-o", str(built), *sources, "-lssl", "-lcrypto"], check=True)
+    compile_program(compiler, "smtpd", built)
     return built
 
 
@@ -69,3 +74,35 @@ def start(program: Path, certificate: Path, tmp_path: Path) -> Iterator[Start]:
         session.wire.close()
         _, errors = session.process.communicate(timeout=PATIENCE)
         assert b"Sanitizer" not in errors and b"runtime error" not in errors, errors.decode()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificate of a server that is mx.test and 127.0.0.1, and its own authority."""
+    path = tmp_path_factory.mktemp("authority") / "mx.pem"
+    return make_certificate(path, "-addext", "subjectAltName=DNS:mx.test,IP:127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def built_remote(compiler: str, authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Remote:
+    """The qmail-remote in front, with a home of its own in qmail's place."""
+    place, names = tmp_path_factory.mktemp("remote"), NameServer()
+    remote = Remote(place / "qmail", place / "qmail-remote")
+    own = [f'-DQMAIL_HOME="{remote.home}"', f'-DAUTHORITIES="{authority}"', f"-DNAME_SERVER_PORT={names.port}"]
+    compile_program(compiler, "remote", remote.program, *own)
+    return remote
+
+
+@pytest.fixture
+def remote(built_remote: Remote) -> Remote:
+    """The same, its home made anew."""
+    built_remote.furnish()
+    return built_remote
+
+
+@pytest.fixture
+def server(authority: Path) -> Iterator[Server]:
+    """A mail server that speaks TLS."""
+    server = Server(authority)
+    yield server
+    server.close()

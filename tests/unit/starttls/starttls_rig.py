@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCES = Path(__file__).parents[3] / "roles/starttls/files/smtpd"
+SOURCES = Path(__file__).parents[3] / "roles/starttls/files"
 PATIENCE = 20.0
 """Seconds after which a silent peer fails a test."""
 
@@ -98,6 +98,14 @@ class Session:
     def heard(self) -> list[str]:
         """Every line that a server heard."""
         return [item["heard"] for item in self.noted() if "heard" in item]
+
+
+def compile_program(compiler: str, folder: str, built: Path, *flags: str) -> None:
+    """Compile one of the role's programs as strictly as it can be."""
+    strict = ["-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    sources = sorted(map(str, [*SOURCES.glob(f"{folder}/*.c"), *SOURCES.glob("tls/*.c")]))
+    options = [*strict, *flags, f"-I{SOURCES / 'tls'}"]
+    subprocess.run([compiler, *options, "-o", str(built), *sources, "-lssl", "-lcrypto", "-lresolv"], check=True)
 
 
 def make_certificate(path: Path, *options: str) -> Path:

@@ -36,7 +36,7 @@ def start_local(sender: bytes, recipient: bytes) -> list[bytes]:
 
 def start_remote(sender: bytes, recipient: bytes) -> list[bytes]:
     """qmail-remote's command line."""
-    return [b"bin/qmail-remote", recipient.rpartition(b"@")[2], sender, recipient]
+    return [b"qmail-remote", recipient.rpartition(b"@")[2], sender, recipient]
 
 
 def translate_local(code: int, output: bytes) -> bytes:
@@ -86,7 +86,7 @@ class Spawner:
                 os.dup2(writer, 2)
                 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
                 command = self.starter(sender, recipient)
-                os.execv(command[0], command)
+                os.execvp(command[0], command)  # qmail-remote is looked for in PATH, as qmail's own rspawn does
             finally:
                 os._exit(111)
         os.close(message)

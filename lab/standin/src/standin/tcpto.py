@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PATH = "queue/lock/tcpto"
-RECORD = struct.Struct(">4sIQ")  # address, timeouts in a row, moment of the last
+RECORD = struct.Struct("<4sB3xI4x")  # address, timeouts in a row, moment of the last: as qmail has it
 SIZE = 1024
-TRIES, APART, AWAY = 2, 120, 3600
+TRIES, MOST, APART, AWAY = 2, 10, 120, 3600
 
 
 @contextmanager
@@ -50,6 +50,6 @@ def note(address: str, timed_out: bool) -> None:
             count, moment = known.pop(address, (0, 0))
             if timed_out:
                 again = not count or time.time() - moment > APART
-                known[address] = (count + 1, int(time.time())) if again else (count, moment)
+                known[address] = (min(count + 1, MOST), int(time.time())) if again else (count, moment)
     except OSError:
         pass

@@ -1,9 +1,11 @@
 #include "tls.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <poll.h>
 #include <string.h>
 #include <time.h>
@@ -85,27 +87,40 @@ static int use_chain(BIO *text)
   return 0;
 }
 
+/* What holds for both sides. A process has one connection: there is no session to be resumed, so no tickets either. */
+static int prepare(const SSL_METHOD *method)
+{
+  context = SSL_CTX_new(method);
+  if (!context) return failed("no memory");
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  return SSL_CTX_set_cipher_list(context, TLS12_CIPHERS) == 1 ? 0 : failed("no ciphers");
+}
+
 int tls_prepare(int pem)
 {
   BIO *text;
   int result;
 
-  context = SSL_CTX_new(TLS_server_method());
-  if (!context) return failed("no memory");
-  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  /* A process serves one connection: there is no session to be resumed, so no tickets either. */
-  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
+  if (prepare(TLS_server_method()) < 0) return -1;
   SSL_CTX_set_num_tickets(context, 0);
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  if (SSL_CTX_set_cipher_list(context, TLS12_CIPHERS) != 1) return failed("no ciphers");
-
   text = read_whole(pem);
   if (!text) return failed("no memory");
   result = use_key(text) || use_chain(text) ? -1 : 0;
   BIO_free(text);
   if (!result && SSL_CTX_check_private_key(context) != 1) return failed("key and certificate do not belong together");
   return result;
+}
+
+int tls_prepare_client(const char *authorities)
+{
+  if (prepare(TLS_client_method()) < 0) return -1;
+  if (!authorities) return 0;
+  if (SSL_CTX_load_verify_file(context, authorities) != 1) return failed("no authorities");
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+  return 0;
 }
 
 static long long now(void)
@@ -116,27 +131,65 @@ static long long now(void)
   return at.tv_sec * 1000LL + at.tv_nsec / 1000000;
 }
 
-int tls_accept(struct tls *tls, int socket, int milliseconds)
+static int begin(struct tls *tls, int socket)
 {
-  const long long deadline = now() + milliseconds;
-
   tls->reads_on = POLLIN;
   tls->writes_on = POLLOUT;
   tls->session = SSL_new(context);
-  if (!tls->session || SSL_set_fd(tls->session, socket) != 1) return failed("no memory");
+  return tls->session && SSL_set_fd(tls->session, socket) == 1 ? 0 : failed("no memory");
+}
+
+/* OpenSSL says of each certificate that it is not trusted no more than that it is not; why is in the session. */
+static int no_handshake(const struct tls *tls)
+{
+  const long verdict = SSL_get_verify_result(tls->session);
+
+  if (SSL_get_verify_mode(tls->session) == SSL_VERIFY_NONE || verdict == X509_V_OK) return failed("the peer went away");
+  ERR_clear_error();
+  return failed(X509_verify_cert_error_string(verdict));
+}
+
+static int shake_hands(struct tls *tls, int socket, int milliseconds, int (*step)(SSL *))
+{
+  const long long deadline = now() + milliseconds;
+
   for (;;) {
     struct pollfd one = { .fd = socket };
-    const int result = SSL_accept(tls->session);
+    const int result = step(tls->session);
     const long long left = deadline - now();
 
     if (result == 1) return 0;
     switch (SSL_get_error(tls->session, result)) {
     case SSL_ERROR_WANT_READ: one.events = POLLIN; break;
     case SSL_ERROR_WANT_WRITE: one.events = POLLOUT; break;
-    default: return failed("the client went away");
+    default: return no_handshake(tls);
     }
-    if (left <= 0 || poll(&one, 1, (int) left) == 0) return failed("the client took too long");
+    if (left <= 0 || poll(&one, 1, (int) left) == 0) return failed("the peer took too long");
   }
+}
+
+int tls_accept(struct tls *tls, int socket, int milliseconds)
+{
+  return begin(tls, socket) < 0 ? -1 : shake_hands(tls, socket, milliseconds, SSL_accept);
+}
+
+/* A name stands in subjectAltName, whole or with a star for its first label; a subject's CN is not looked at (RFC 9525). */
+static int expect(struct tls *tls, const char *host)
+{
+  X509_VERIFY_PARAM *wanted = SSL_get0_param(tls->session);
+  struct in_addr address;
+
+  X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  if (inet_pton(AF_INET, host, &address) == 1)
+    return X509_VERIFY_PARAM_set1_ip(wanted, (const unsigned char *) &address, sizeof address) == 1;
+  return X509_VERIFY_PARAM_set1_host(wanted, host, 0) == 1 && SSL_set_tlsext_host_name(tls->session, host) == 1;
+}
+
+int tls_connect(struct tls *tls, int socket, int milliseconds, const char *host)
+{
+  if (begin(tls, socket) < 0) return -1;
+  if (!expect(tls, host)) return failed("a host of this name cannot be looked for");
+  return shake_hands(tls, socket, milliseconds, SSL_connect);
 }
 
 const char *tls_version(const struct tls *tls)
@@ -147,6 +200,12 @@ const char *tls_version(const struct tls *tls)
 const char *tls_cipher(const struct tls *tls)
 {
   return SSL_get_cipher_name(tls->session);
+}
+
+int tls_is_verified(const struct tls *tls)
+{
+  return SSL_get_verify_mode(tls->session) != SSL_VERIFY_NONE && SSL_get0_peer_certificate(tls->session)
+         && SSL_get_verify_result(tls->session) == X509_V_OK;
 }
 
 /* What a call that moved no byte means. */

@@ -1,0 +1,205 @@
+"""TLS on the way to the company's own server, which here offers it or does not, with one certificate or another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from controller import playbook
+from lab_hosts import Gateway, Peer, eventually, token
+
+AUTHORITY = "/etc/ssl/lab-authority.pem"
+BY_TLS = re.compile(r"^\s+\(using TLSv1\.3 with cipher TLS_\w+ ", re.MULTILINE)
+
+CERTIFICATE = """
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=office \
+    -addext subjectAltName=IP:{address} -keyout /etc/postfix/lab.key -out /etc/postfix/lab.pem 2>&1
+postconf -e smtpd_tls_key_file=/etc/postfix/lab.key smtpd_tls_cert_file=/etc/postfix/lab.pem \
+    smtpd_tls_received_header=yes smtpd_tls_security_level=may
+postfix reload
+"""
+PUT_BACK = """
+mv /etc/postfix/main.cf.before /etc/postfix/main.cf
+rm -f /etc/postfix/lab.key /etc/postfix/lab.pem
+postfix reload
+"""
+
+
+def offer_tls(office: Peer, offered: bool) -> None:
+    """Have office's server offer STARTTLS, or no more."""
+    office.sh(f"postconf -e smtpd_tls_security_level={'may' if offered else 'none'}; postfix reload")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def certificate(office: Peer) -> Iterator[str]:
+    """Office's server has a certificate for its address, and offers TLS; it is put back as it was."""
+    office.run("cp", "-p", "/etc/postfix/main.cf", "/etc/postfix/main.cf.before")
+    office.sh(CERTIFICATE.format(address=office.ipv4))
+    yield office.run("cat", "/etc/postfix/lab.pem")
+    office.sh(PUT_BACK)
+
+
+@pytest.fixture(autouse=True)
+def offered(office: Peer) -> None:
+    """Each test begins with a server that offers TLS."""
+    offer_tls(office, True)
+
+
+def sender(gateway: Gateway) -> str:
+    """The process that is qmail-send."""
+    return gateway.run("/command/svstat", "/service/qmail-send").split("(pid ")[1].split(")")[0]
+
+
+def deliveries(gateway: Gateway, mark: str) -> list[str]:
+    """How each try to deliver to a recipient ended, as qmail-send's log has it."""
+    found, running = [], set()
+    for line in gateway.sh("cat /var/log/qmail/current").splitlines():
+        if start := re.search(rf"starting delivery (\d+): msg \d+ to remote {mark}@", line):
+            running.add(start[1])
+        elif (end := re.search(r" delivery (\d+): (.*)", line)) and end[1] in running:
+            running.discard(end[1])
+            found.append(end[2])
+    return found
+
+
+def send(outside: Peer, gateway: Gateway) -> str:
+    """Send a message from outside to a recipient of its own at corp.test; returns the mark of both."""
+    mark = token()
+    assert outside.send(gateway.ipv4, f"{mark}@corp.test", mark=mark).code == 250
+    return mark
+
+
+def waits(gateway: Gateway, office: Peer, mark: str, why: str) -> None:
+    """Check that a message was kept, for this reason."""
+    tries = eventually(lambda: deliveries(gateway, mark), what=f"a try to deliver {mark}")
+    assert re.fullmatch(rf"deferral: Connected_to_{re.escape(office.ipv4)}_but_{why}.*", tries[-1]), tries
+    assert mark in gateway.queue()
+    assert not office.find(mark)
+
+
+def arrives_by_tls(gateway: Gateway, office: Peer, mark: str, proof: str = "") -> None:
+    """Check that office got a message once and by TLS, and that the gateway's log says so."""
+    assert BY_TLS.search(office.raw(mark)), office.raw(mark)
+    tries = eventually(lambda: [t for t in deliveries(gateway, mark) if t.startswith("success")], what="a success")
+    assert re.search(rf"_accepted_message\./By_TLSv1\.3_TLS_\w+{proof}\./Remote_host_said:_250_", tries[0]), tries
+    assert len(office.find(mark)) == 1
+
+
+def routed(gateway: Gateway, office: Peer, **words: str) -> Iterator[None]:
+    """The lab's route with some words on TLS; the lab's own inventory afterwards."""
+    running = sender(gateway)
+    route = {"domain": "corp.test", "host": office.ipv4, "tls": words.pop("tls")}
+    variables: dict[str, object] = {"smtproutes_routes": [route], **words}
+    assert playbook("playbooks/site.yml", gateway.name, "--tags", "smtproutes", variables=variables).changed(
+        gateway.name
+    )
+    assert (
+        playbook("playbooks/site.yml", gateway.name, "--tags", "smtproutes", variables=variables).changed(gateway.name)
+        == 0
+    )
+    yield
+    assert playbook("playbooks/site.yml", gateway.name, "--tags", "smtproutes").changed(gateway.name) == 1
+    assert sender(gateway) == running, "a route needs no restart"
+
+
+def test_mail_goes_by_tls_where_the_server_offers_it(gateway: Gateway, outside: Peer, office: Peer) -> None:
+    arrives_by_tls(gateway, office, send(outside, gateway))
+
+
+def test_mail_goes_in_plain_text_where_it_does_not(gateway: Gateway, outside: Peer, office: Peer) -> None:
+    offer_tls(office, False)
+    mark = send(outside, gateway)
+    assert not BY_TLS.search(office.raw(mark))
+    assert "By_TLS" not in eventually(lambda: deliveries(gateway, mark), what="a delivery")[0]
+
+
+@pytest.fixture(scope="class")
+def required(gateway: Gateway, office: Peer) -> Iterator[None]:
+    """A route that requires TLS."""
+    yield from routed(gateway, office, tls="required")
+
+
+@pytest.mark.usefixtures("required")
+class TestRequired:
+    """By TLS, whosever certificate, or not at all."""
+
+    def test_mail_goes_by_tls(self, gateway: Gateway, outside: Peer, office: Peer) -> None:
+        arrives_by_tls(gateway, office, send(outside, gateway))
+
+    def test_without_tls_it_waits_until_there_is(self, gateway: Gateway, outside: Peer, office: Peer) -> None:
+        offer_tls(office, False)
+        mark = send(outside, gateway)
+        waits(gateway, office, mark, "TLS_is_required_for_this_route,_and_STARTTLS_is_not_offered")
+        gateway.run("qmailctl", "flush")
+        eventually(lambda: len(deliveries(gateway, mark)) == 2, what="a second try")
+        waits(gateway, office, mark, "TLS_is_required_for_this_route")
+        offer_tls(office, True)
+        gateway.run("qmailctl", "flush")
+        arrives_by_tls(gateway, office, mark)
+        gateway.wait_for_empty_queue()
+
+
+@pytest.fixture(scope="class")
+def verified(gateway: Gateway, office: Peer) -> Iterator[None]:
+    """A route whose server must prove who it is, to an authority of the company's own."""
+    yield from routed(gateway, office, tls="verified", smtproutes_tls_ca=AUTHORITY)
+    gateway.run("rm", AUTHORITY)
+
+
+@pytest.mark.usefixtures("verified")
+class TestVerified:
+    """By TLS, with the route's own host, or not at all."""
+
+    def test_mail_waits_until_the_server_can_be_trusted(
+        self, gateway: Gateway, outside: Peer, office: Peer, certificate: str
+    ) -> None:
+        mine = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=other -keyout /dev/null 2>/dev/null"
+        gateway.run("tee", AUTHORITY, stdin=gateway.sh(mine))
+        mark = send(outside, gateway)
+        waits(
+            gateway, office, mark, r"TLS_is_to_be_verified_for_this_route,_and_self-signed_certificate\._\(#4\.7\.5\)"
+        )
+        gateway.run("tee", AUTHORITY, stdin=certificate)
+        gateway.run("qmailctl", "flush")
+        arrives_by_tls(gateway, office, mark, ",_certificate_verified")
+        gateway.wait_for_empty_queue()
+
+    def test_mail_waits_while_the_server_is_another_one(
+        self, gateway: Gateway, outside: Peer, office: Peer, certificate: str
+    ) -> None:
+        office.sh(CERTIFICATE.format(address="192.0.2.9"))
+        gateway.run("tee", AUTHORITY, stdin=office.run("cat", "/etc/postfix/lab.pem"))
+        mark = send(outside, gateway)
+        waits(gateway, office, mark, "TLS_is_to_be_verified_for_this_route,_and_IP_address_mismatch")
+        office.sh(CERTIFICATE.format(address=office.ipv4))
+        gateway.run("tee", AUTHORITY, stdin=office.run("cat", "/etc/postfix/lab.pem"))
+        gateway.run("qmailctl", "flush")
+        arrives_by_tls(gateway, office, mark, ",_certificate_verified")
+
+
+def test_without_starttls_qmails_own_program_delivers_all(gateway: Gateway, outside: Peer, office: Peer) -> None:
+    tags = ("--tags", "qmail,starttls,smtproutes")
+    off: dict[str, object] = {"starttls_enabled": False}
+    before = sender(gateway)
+    try:
+        playbook("playbooks/site.yml", gateway.name, *tags, variables=off)
+        after = sender(gateway)
+        assert after != before
+        assert playbook("playbooks/site.yml", gateway.name, *tags, variables=off).changed(gateway.name) == 0
+        assert sender(gateway) == after, "restarted once"
+        assert not gateway.shell.file("/var/qmail/control/tlsroutes").exists
+        mark = send(outside, gateway)
+        assert not BY_TLS.search(office.raw(mark))
+    finally:
+        playbook("playbooks/site.yml", gateway.name, *tags)
+    arrives_by_tls(gateway, office, send(outside, gateway))
+
+
+def test_the_program_in_front_runs_as_qmailr_and_gives_nothing_away(gateway: Gateway) -> None:
+    for path in ("/usr/lib/gatewright/remote", "/usr/lib/gatewright/remote/qmail-remote"):
+        file = gateway.shell.file(path)
+        assert (file.user, file.group, file.mode) == ("root", "root", 0o755)
+    assert gateway.sh("ls /usr/lib/gatewright/remote").split() == ["qmail-remote"], (
+        "nothing else goes before qmail's own"
+    )
