@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 PATCHES = Path(__file__).parents[3] / "roles/qmail/files/patches"
-RELEASES = ["qmail-1.03", "netqmail-1.06"]
+RELEASES = ["qmail-1.03", "netqmail-1.06", "notqmail-1.09"]
+OLD = RELEASES[:2]
 CC = ["gcc", "-O1", "-w", "-std=gnu89", "-include", "errno.h"]
 
 HARNESS = """
@@ -66,6 +69,7 @@ def harness_status(source: Path) -> int:
     return subprocess.run(["./harness"], cwd=source, check=False, timeout=60).returncode
 
 
+@pytest.mark.parametrize("source", OLD, indirect=True)
 def test_lengths_cannot_wrap_once_patched(source: Path) -> None:
     assert harness_status(source) != 0, "the release as it came should show the flaw, or this test shows nothing"
     apply_series(source)
@@ -78,7 +82,62 @@ def test_series_applies_and_leaves_no_rejects(source: Path) -> None:
     assert "QMAILQUEUE" in (source / "qmail.c").read_text()
 
 
+MESSAGE = b"Subject: x\n\nfirst\r.\r\nMAIL FROM:<smuggled@x>\r\r.\r\r\n..dots\n\r.hidden\rlast\n"
+
+
+def talk(server: socket.socket) -> bytes:
+    """Take one message as a mail server does, whose lines end in CRLF; return all that came after DATA."""
+    wire, _ = server.accept()
+    with wire:
+        wire.settimeout(30)
+        wire.sendall(b"220 here\r\n")
+        heard = b""
+        for _ in range(4):  # HELO, MAIL, RCPT, DATA
+            while not heard.endswith(b"\r\n"):
+                heard += wire.recv(4096)
+            wire.sendall(b"354 go\r\n" if heard.startswith(b"DATA") else b"250 ok\r\n")
+            heard = b""
+        while b"\r\n.\r\n" not in heard:
+            heard += wire.recv(4096)
+        wire.sendall(b"250 taken\r\n")
+        while block := wire.recv(4096):  # QUIT, and whatever the message went on with
+            heard += block
+            if heard.endswith(b"QUIT\r\n"):
+                break
+    return heard
+
+
 @pytest.mark.slow
+def test_a_message_cannot_end_early_and_go_on_as_commands(source: Path, tmp_path: Path) -> None:
+    apply_series(source)
+    home = tmp_path / "home"
+    for folder in ("control", "queue/lock"):
+        (home / folder).mkdir(parents=True)
+    (source / "conf-qmail").write_text(f"{home}\n")
+    if source.name in OLD:
+        (source / "conf-cc").write_text(" ".join(CC) + "\n")
+    subprocess.run(["make", "-s", "-j2", "qmail-remote"], cwd=source, capture_output=True, check=False)
+    if not (source / "qmail-remote").is_file():
+        pytest.skip(
+            "qmail-remote cannot be built here without qmail's users: the lab shows the same"
+        )
+    (home / "control/me").write_text("gateway.test\n")
+    (home / "queue/lock/tcpto").write_bytes(bytes(1024))
+    (tmp_path / "message").write_bytes(MESSAGE)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        (home / "control/smtproutes").write_text(f":127.0.0.1:{server.getsockname()[1]}\n")
+        heard = pool.submit(talk, server)
+        with (tmp_path / "message").open("rb") as message:
+            words = [source / "qmail-remote", "corp.test", "a@world.test", "b@corp.test"]
+            said = subprocess.run(words, stdin=message, capture_output=True, check=True, timeout=60).stdout
+        assert said.startswith(b"r\0K"), said
+        data, end, after = heard.result(60).partition(b"\r\n.\r\n")
+    assert end and after == b"QUIT\r\n", "the server's first end of the message is the last"
+    assert b"smuggled" in data and data.endswith(b"last")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", OLD, indirect=True)
 def test_no_pointer_goes_through_an_int(source: Path) -> None:
     """A function that is not declared returns an int: a pointer cut to that crashes a program at high addresses."""
     apply_series(source)
