@@ -484,7 +484,7 @@ static int go_encrypted(void)
   return 1;
 }
 
-/* Replies come in more than one write here; by default the second would wait for the client to acknowledge the first. */
+/* A reply of PROGRAM may come in more than one write; by default the second would wait until the first is acknowledged. */
 static void send_at_once(void)
 {
   const int yes = 1;
