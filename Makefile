@@ -71,8 +71,8 @@ lab-status: setup ## the lab's hosts and addresses
 docs: setup ## write the generated documentation again
 	python -m docs.generate
 
-bench-hardening: setup ## how hard the lab's gateways are by Lynis, OpenSCAP and ssh-audit, beside stock Debian and other roles
-	python -m bench.hardening
+bench-hardening: setup ## how hard fresh gateways are by Lynis, OpenSCAP and ssh-audit, beside stock Debian and other roles
+	python -m bench.hardening --build
 
 bench-provision: setup ## what a first run, a no-change run and a new relay IP cost, beside a hand-written script
 	python -m bench.provision

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import posixpath
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +31,12 @@ _NETWORK_LISTS = ("firewall_admin_networks", "firewall_exempt_networks", "firewa
 _ADDRESS_LISTS = ("dnscache_root_servers",)
 _OPENINGS = ("firewall_inbound", "firewall_outbound")
 _STRICT_TYPES: dict[str, tuple[type, ...]] = {"list": (list, tuple), "dict": (dict,), "bool": (bool,)}
+# Mount options that a path may have, and what each would stop there: directories that are looked at from above.
+_MOUNT_STOPS: dict[str, tuple[str, ...]] = {
+    "nodev": ("/dev",),
+    "nosuid": ("/usr/bin", "/var/qmail/bin"),
+    "noexec": ("/etc", "/opt", "/package", "/usr/bin", "/var/lib/dpkg", "/var/lib/gatewright", "/var/qmail/bin"),
+}
 # How near a name must be to one of ours to be a slip of the pen although no role's name begins it.
 _SLIP = 0.92
 
@@ -73,6 +81,7 @@ def check_host(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Rol
     _check_routes_tls(problems, host, roles)
     _check_networks(problems, host)
     _check_openings(problems, host)
+    _check_mounts(problems, host.values.get("hardening_mount_options"))
     _check_fit(problems, host, value_of)
     return list(dict.fromkeys(problems.found))
 
@@ -247,6 +256,25 @@ def _check_port_range(problems: Problems, where: str, value: object) -> None:
         return
     if numbers != sorted(numbers):
         problems.add(where, f"the range of ports {value} ends before it begins")
+
+
+def _check_mounts(problems: Problems, value: object) -> None:
+    """Mount options that exist, on paths where they stop neither mail nor packages."""
+    for path, options in value.items() if isinstance(value, dict) else ():
+        where = f"hardening_mount_options.{path}"
+        if not re.fullmatch(r"/[^\s#]*", str(path)) or posixpath.normpath(path) != path:
+            problems.add(where, "is not the absolute path of a mount point")
+            continue
+        if not isinstance(options, list):
+            problems.add(where, f"must be a list, not {kind_of(options)}")
+            continue
+        for option in map(str, options):
+            if option not in _MOUNT_STOPS:
+                problems.add(where, f"{option!r} is none of {', '.join(_MOUNT_STOPS)}")
+                continue
+            stopped = [place for place in _MOUNT_STOPS[option] if posixpath.commonpath((path, place)) == path]
+            if stopped:
+                problems.add(where, f"{option} would stop what is in {', '.join(stopped)}")
 
 
 # What must fit together

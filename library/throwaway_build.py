@@ -234,7 +234,9 @@ def furnish(root: Path, groups: Sequence[dict[str, object]], users: Sequence[dic
     null = root / "dev/null"
     try:
         os.mknod(null, 0o020666, os.makedev(1, 3))
-    except PermissionError:  # A container without CAP_MKNOD: an ordinary file takes what is written to it.
+        null.open("wb").close()
+    except PermissionError:  # No CAP_MKNOD, or mounted with nodev: an ordinary file takes what is written to it.
+        null.unlink(missing_ok=True)
         null.touch()
     null.chmod(0o666)
     for name, program in (("cc", "gcc"), ("awk", "mawk")):

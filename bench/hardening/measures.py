@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.hardening.toolbox import CONTENT, INSIDE, NUMBER, Enter
+from bench.plays import Run
 from lab.machine import environment
 
 PROFILES = (
@@ -22,7 +23,8 @@ PROFILES = (
     "cis_level2_server",
 )
 POLICIES = {"bookworm": "Hardened Debian 12 (version 3)", "trixie": "Hardened Debian 13 (version 1)"}
-UNITS = ("svscan", "cron", "rsyslog", "ssh", "fail2ban", "chrony")
+UNITS = "cron rsyslog ssh fail2ban chrony clamav-freshclam"
+"""Debian's own that a gateway has; those that roles install are known by what stands in their files."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Figures:
-    """One host's figures. openscap: profile -> (pass, fail); exposure: unit -> 0 to 10."""
+    """One host's figures. openscap: profile -> (pass, fail); exposure: unit -> 0 to 10; runs: of site.yml, if built."""
 
     lynis: int
     warnings: int
@@ -55,7 +57,9 @@ class Figures:
     set_id: list[str]
     failed_units: list[str]
     packages: int
+    passed_rules: dict[str, list[str]] = field(default_factory=dict)
     failed_rules: dict[str, list[str]] = field(default_factory=dict)
+    runs: tuple[Run, ...] = ()
 
 
 def lynis(host: Host) -> tuple[int, int, int]:
@@ -109,8 +113,23 @@ def ssh_audit(host: Host) -> str:
 
 def exposure(host: Host) -> dict[str, float]:
     """Return systemd's exposure of the units that matter and are there."""
-    listed = dict(re.findall(r"^(\S+)\.service\s+([\d.]+)", host.sh("systemd-analyze security --no-pager"), re.M))
-    return {unit: float(listed[unit]) for unit in UNITS if unit in listed}
+    told = host.sh(
+        "cd /etc/systemd/system; "
+        "ours=$(grep -ls 'Managed by Gatewright' *.service *.service.d/*.conf | sed 's/[.]service.*//'); "
+        f"for unit in $(printf '%s\\n' $ours {UNITS} | sort -u); do "
+        'systemd-analyze security --no-pager "$unit.service"; done 2>/dev/null'
+    )
+    return {unit: float(value) for unit, value in re.findall(r"level for (\S+)\.service: ([\d.]+)", told)}
+
+
+def network_settings(host: Host) -> list[str]:
+    """Return the gateway's own net.* parameters that a container may be started with, as name=value.
+
+    The others are not of its network (net.core.bpf_jit_harden), or read-only (net.ipv4.conf.all.mc_forwarding).
+    """
+    wanted = re.findall(r"^(net\.\S+) = (\S+)$", host.sh("cat /etc/sysctl.d/99-gatewright.conf"), re.M)
+    may_be_set = set(host.sh("find /proc/sys/net -type f -perm -200").split())
+    return [f"{name}={value}" for name, value in wanted if f"/proc/sys/{name.replace('.', '/')}" in may_be_set]
 
 
 def sockets(host: Host) -> list[str]:
@@ -137,5 +156,6 @@ def measure(host: Host, profiles: Sequence[str] = PROFILES) -> Figures:
         ),
         packages=len(host.sh("dpkg-query -W -f '${Package}\n'").split()),
         ssh_audit=ssh_audit(host),
+        passed_rules={profile: passed for profile, (passed, _) in found.items()},
         failed_rules={profile: failed for profile, (_, failed) in found.items()},
     )

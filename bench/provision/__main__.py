@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import re
 import smtplib
 import subprocess
 import sys
@@ -13,48 +12,18 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from bench.plays import SITE, Run, fresh_gateway, play
 from filter_plugins.source_build import role_files
 from lab import artifacts, hosts
-from lab.__main__ import bring_up, prepare
-from lab.machine import LabError, environment
-from lab.topology import HOSTS, KEY, NET4, NET6, PROJECT, Host
+from lab.__main__ import prepare
+from lab.machine import LabError
+from lab.topology import HOSTS, KEY, NET4, NET6, Host
 
 FLOOR = Path(__file__).with_name("floor.sh")
-RECAP = re.compile(r"^gw1\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=0\s+failed=0\s+skipped=(\d+)", re.MULTILINE)
+GATEWAY = "gw1"
 NEW_CLIENT = "198.51.100.7"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run: how long it took in seconds, how many tasks it went through (also those it skipped) and changed."""
-
-    seconds: float
-    tasks: int = 0
-    changed: int = 0
-
-
-def fresh_gateway() -> Host:
-    """Make the gateway anew, beside the name server that it needs."""
-    gateway = next(host for host in HOSTS if host.name == "gw1")
-    hosts.remove(gateway.container)
-    bring_up(["dns", gateway.name], internal=False)
-    return gateway
-
-
-def play(playbook: Path, *options: str) -> Run:
-    """Run a playbook on the gateway; raise LabError with its last words when it fails."""
-    command = ["ansible-playbook", "--limit", "gw1", *options, str(playbook)]
-    started = time.monotonic()
-    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - started
-    recap = RECAP.search(done.stdout)
-    if done.returncode or not recap:
-        raise LabError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
-    ok, changed, skipped = (int(number) for number in recap.groups())
-    return Run(seconds, ok + skipped, changed)
 
 
 def floor_archive(gateway: Host) -> bytes:
@@ -125,7 +94,6 @@ def bare_tasks(count: int, place: Path) -> Path:
 
 def measure() -> dict[str, Run]:
     """One round: every kind of run by its name, the gateway proved to work after each way of making it."""
-    site = PROJECT / "playbooks/site.yml"
     runs = {}
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as directory:
         cache = ("--extra-vars", f"source_build_cache_dir={directory}/cache")
@@ -134,19 +102,19 @@ def measure() -> dict[str, Run]:
             runs[name] = run()
             print(f"{name}: {runs[name].seconds:.1f} s", flush=True)
 
-        gateway = fresh_gateway()
+        gateway = fresh_gateway(GATEWAY)
         note("script", lambda: hand_written(gateway))
         prove(gateway)
-        fresh_gateway()
-        note("first", lambda: play(site, *cache))
+        fresh_gateway(GATEWAY)
+        note("first", lambda: play(SITE, GATEWAY, *cache))
         prove(gateway)
-        note("no change", lambda: play(site, *cache))
+        note("no change", lambda: play(SITE, GATEWAY, *cache))
         extra = ("--extra-vars", with_one_more_client())
-        note("relay client", lambda: play(site, *cache, "--tags", "tcp_smtp", *extra))
-        note("bare", lambda: play(bare_tasks(runs["no change"].tasks, Path(directory))))
-        note("one bare", lambda: play(bare_tasks(1, Path(directory))))
-        fresh_gateway()
-        note("first, built before", lambda: play(site, *cache))
+        note("relay client", lambda: play(SITE, GATEWAY, *cache, "--tags", "tcp_smtp", *extra))
+        note("bare", lambda: play(bare_tasks(runs["no change"].tasks, Path(directory)), GATEWAY))
+        note("one bare", lambda: play(bare_tasks(1, Path(directory)), GATEWAY))
+        fresh_gateway(GATEWAY)
+        note("first, built before", lambda: play(SITE, GATEWAY, *cache))
     return runs
 
 

@@ -14,6 +14,7 @@ from lab_hosts import GATEWAYS, Gateway, Peer, lab_host  # the path above makes 
 
 ONE_GATEWAY = {
     "test_cutoff": "gw2",
+    "test_drain": "gw1",
     "test_engines_fail": "gw2",
     "test_engines_find": "gw1",
     "test_engines_inventory": "gw1",

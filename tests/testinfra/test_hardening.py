@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from controller import playbook
 from lab_hosts import Gateway, Peer, eventually, token
 
 PERSON = "gwperson"
@@ -265,6 +266,58 @@ def test_a_host_that_guesses_may_still_send_mail_only(gateway: Gateway, outside:
     finally:
         gateway.run("fail2ban-client", "set", "sshd", "unbanip", guesser)
     outside.run("python3", "-c", knock % 22)
+
+
+# Mount options
+
+PROGRAM = "/home/gw-probe"
+LINE = "tmpfs\t/home\ttmpfs\tdefaults,size=8m{}\t0 0 # people"
+
+
+@pytest.fixture
+def partition(gateway: Gateway) -> Iterator[None]:
+    """/home is a partition of its own, by a line of /etc/fstab, with a set-id program in it; afterwards none again."""
+    if not gateway.sh("mount -t tmpfs tmpfs /home 2>/dev/null && echo mounted || true"):
+        pytest.skip("this container may mount nothing; hosts of `python3 -m lab up --sandboxes` may")
+    table = gateway.run("cat", "/etc/fstab")
+    try:
+        gateway.run("tee", "-a", "/etc/fstab", stdin=LINE.format("") + "\n")
+        gateway.sh(f"cp /usr/bin/id {PROGRAM} && chmod 4755 {PROGRAM}")
+        yield
+    finally:
+        gateway.run("tee", "/etc/fstab", stdin=table)
+        gateway.sh("umount /home; systemctl daemon-reload")
+
+
+@pytest.mark.usefixtures("partition")
+def test_a_partition_is_mounted_without_what_does_not_belong_there(gateway: Gateway) -> None:
+    stranger = f"setpriv --reuid=65534 --regid=65534 --clear-groups {PROGRAM} -u 2>/dev/null || echo refused"
+    tags = ("--tags", "mounts")
+
+    def changes(*options: str, **variables: object) -> int:
+        return playbook("playbooks/site.yml", gateway.name, *tags, *options, variables=variables).changed(gateway.name)
+
+    assert changes(hardening_mount_enforce=False) == 0
+    assert changes("--check") == 1
+    assert gateway.sh(stranger) == "0\n", "nothing was changed yet"
+    assert changes(hardening_mount_options={"/home": ["nosuid"]}) == 1
+    assert gateway.sh(stranger) == "65534\n", "it runs, with no other's rights"
+    assert changes() == 1
+    assert gateway.sh(stranger) == "refused\n"
+    assert LINE.format(",nosuid,nodev,noexec") in gateway.run("cat", "/etc/fstab").splitlines()
+    assert changes() == 0
+    gateway.sh(f"umount /home && mount /home && cp /usr/bin/id {PROGRAM}")
+    assert gateway.sh(stranger) == "refused\n", "and so it is after the next boot"
+
+
+def test_what_systemd_mounts_runs_no_programs(gateway: Gateway) -> None:
+    for path in ("/dev/shm", "/tmp"):
+        if "noexec" in gateway.sh(f"findmnt -no OPTIONS {path} || true"):
+            probe = f"cp /bin/true {path}/gw-probe && {path}/gw-probe && echo ran || echo refused; rm {path}/gw-probe"
+            assert gateway.sh(f"({probe}) 2>/dev/null") == "refused\n"
+            continue
+        report = playbook("playbooks/site.yml", gateway.name, "--tags", "mounts").output
+        assert re.search(rf'"{path} is (no partition of its own|mounted without .*may not be mounted anew)', report)
 
 
 # Kernel

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from controller import playbook
@@ -104,6 +105,22 @@ def test_old_tls_and_weak_ciphers_are_refused(gateway: Gateway, outside: Peer, o
     said = handshake(outside, gateway.ipv4, f"{willing}:@SECLEVEL=0")
     assert "alert protocol version" in said or "handshake failure" in said, said
     assert "CONNECTION ESTABLISHED" not in said
+
+
+def test_a_scanner_finds_nothing_weak(gateway: Gateway, outside: Peer) -> None:
+    report = outside.run("sslscan", "--starttls-smtp", "--no-colour", "--xml=-", f"{gateway.ipv4}:25")
+    told = ElementTree.fromstring(report)
+
+    def said(element: str, attribute: str) -> set[str | None]:
+        return {found.get(attribute) for found in told.iter(element)}
+
+    assert [error.text for error in told.iter("error")] == []
+    enabled = [found.attrib for found in told.iter("protocol") if found.get("enabled") == "1"]
+    assert [(found["type"], found["version"]) for found in enabled] == [("tls", "1.2"), ("tls", "1.3")]
+    assert said("cipher", "strength") == {"strong"}, report
+    assert said("cipher", "sslversion") == {"TLSv1.2", "TLSv1.3"}
+    assert said("renegotiation", "supported") == said("compression", "supported") == {"0"}
+    assert said("heartbleed", "vulnerable") == {"0"}
 
 
 def test_what_is_slipped_in_behind_starttls_is_discarded(gateway: Gateway, outside: Peer) -> None:

@@ -53,11 +53,16 @@ def start(program: Path, certificate: Path, tmp_path: Path) -> Iterator[Start]:
     """Start sessions; the policy is STARTTLS's value, certificate None leaves descriptor 9 closed."""
     sessions: list[Session] = []
 
-    def begin(policy: str = "", file: Path | None = certificate, **environment: str) -> Session:
+    def begin(
+        policy: str = "",
+        file: Path | None = certificate,
+        kind: socket.SocketKind = socket.SOCK_STREAM,
+        **environment: str,
+    ) -> Session:
         server, log = tmp_path / "server", tmp_path / "log"
         server.write_text(SERVER.format(log=str(log)))
         server.chmod(0o755)
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(type=kind)
         ours.settimeout(PATIENCE)
         opened = f"9< {file}" if file else "9<&-"
         process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -17,6 +18,13 @@ def test_ehlo_names_starttls_behind_what_the_server_offers(start: Start) -> None
     assert session.ask(b"EHLO client\r\n", b"STARTTLS\r\n").split(b"\r\n") == [
         b"250-here", b"250-PIPELINING", b"250-8BITMIME", b"250 STARTTLS", b"",
     ]  # fmt: skip
+
+
+def test_a_client_that_reads_once_sees_the_whole_reply(start: Start) -> None:
+    session = start(kind=socket.SOCK_SEQPACKET)  # a write is a packet
+    assert session.wire.recv(4096) == b"220 here\r\n"
+    session.send(b"EHLO client\r\n")
+    assert session.wire.recv(4096).endswith(b"250-8BITMIME\r\n250 STARTTLS\r\n")
 
 
 @pytest.mark.parametrize("encrypted", [False, True])

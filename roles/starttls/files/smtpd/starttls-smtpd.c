@@ -323,21 +323,23 @@ static size_t await_reply(size_t *last)
   return length;
 }
 
-/* Hand a reply on; to EHLO, if it was accepted, with one more line. 0: nobody is there any more. */
+/* Hand a reply on; to EHLO, if it was accepted, with one more line. 0: nobody is there any more.
+ * It leaves in one write: some clients take what they read first for the whole, and would see no STARTTLS. */
 static int relay_reply(int with_starttls)
 {
-  size_t last;
-  const size_t length = await_reply(&last);
-  char *text = text_of(&from_server);
-  int there;
+  static const char offer[] = "250 STARTTLS\r\n";
+  char reply[ROOM + sizeof offer];
+  size_t last, length = await_reply(&last);
+  const int adds = with_starttls && strncmp(text_of(&from_server), "250", 3) == 0 && length - last >= 4;
 
+  memcpy(reply, text_of(&from_server), length);
   from_server.start += length;
-  if (!with_starttls || strncmp(text, "250", 3) != 0 || length - last < 4) there = tell_client(text, length);
-  else {
-    text[last + 3] = '-';
-    there = tell_client(text, length) && say("250 STARTTLS\r\n");
+  if (adds) {
+    reply[last + 3] = '-';
+    memcpy(reply + length, offer, sizeof offer - 1);
+    length += sizeof offer - 1;
   }
-  return there && !from_server.ended;
+  return tell_client(reply, length) && !from_server.ended;
 }
 
 /* Length of the command at the front of what the client said, with its end of line; 0 if that has not come. */
@@ -482,7 +484,7 @@ static int go_encrypted(void)
   return 1;
 }
 
-/* Replies come in more than one write here; by default the second would wait for the client to acknowledge the first. */
+/* A reply of PROGRAM may come in more than one write; by default the second would wait until the first is acknowledged. */
 static void send_at_once(void)
 {
   const int yes = 1;
