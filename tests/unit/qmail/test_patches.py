@@ -118,9 +118,7 @@ def test_a_message_cannot_end_early_and_go_on_as_commands(source: Path, tmp_path
         (source / "conf-cc").write_text(" ".join(CC) + "\n")
     subprocess.run(["make", "-s", "-j2", "qmail-remote"], cwd=source, capture_output=True, check=False)
     if not (source / "qmail-remote").is_file():
-        pytest.skip(
-            "qmail-remote cannot be built here without qmail's users: the lab shows the same"
-        )
+        pytest.skip("qmail-remote cannot be built here without qmail's users: the lab shows the same")
     (home / "control/me").write_text("gateway.test\n")
     (home / "queue/lock/tcpto").write_bytes(bytes(1024))
     (tmp_path / "message").write_bytes(MESSAGE)
