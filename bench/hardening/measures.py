@@ -127,7 +127,7 @@ def network_settings(host: Host) -> list[str]:
 
     The others are not of its network (net.core.bpf_jit_harden), or read-only (net.ipv4.conf.all.mc_forwarding).
     """
-    wanted = re.findall(r"^(net\.\S+) = (\S+)$", host.sh("cat /etc/sysctl.d/99-gatewright.conf"), re.M)
+    wanted = re.findall(r"^(net\.\S+) = (\S+)$", host.sh("cat /etc/sysctl.d/zz-gatewright.conf"), re.M)
     may_be_set = set(host.sh("find /proc/sys/net -type f -perm -200").split())
     return [f"{name}={value}" for name, value in wanted if f"/proc/sys/{name.replace('.', '/')}" in may_be_set]
 

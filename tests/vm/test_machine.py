@@ -28,7 +28,7 @@ def field(gateway: Gateway, pid: str, name: str) -> str:
 
 
 def test_every_kernel_parameter_is_in_force(gateway: Gateway) -> None:
-    file = gateway.run("cat", "/etc/sysctl.d/99-gatewright.conf")
+    file = gateway.run("cat", "/etc/sysctl.d/zz-gatewright.conf")
     wanted = dict(re.findall(r"^([\w.-]+) = (\S+)$", file, re.M))
     assert {"kernel.kptr_restrict", "vm.mmap_min_addr", "fs.suid_dumpable"} <= set(wanted)
     live = dict(re.findall(r"^(\S+) = (\S*)$", gateway.run("sysctl", *wanted), re.M))
