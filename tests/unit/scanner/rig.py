@@ -142,9 +142,10 @@ class Gateway:
         self.socket = root / "s"
         self.config: dict[str, Any] = {
             "spool": str(root / "spool"),
-            "daemon": {"socket": str(self.socket), "workers": 2},
+            "daemon": {"socket": str(self.socket), "workers": 2, "writable": [str(root / "gates")]},
         }
-        (root / "spool").mkdir()
+        for name in ("spool", "gates"):  # the second is for what a test makes its workers write
+            (root / name).mkdir()
         self.env = {
             "PATH": os.environ["PATH"],
             "GATESCAN_SOCKET": str(self.socket),

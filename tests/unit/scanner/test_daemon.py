@@ -38,7 +38,7 @@ def saw(gateway: Gateway, sent: rig.Sent) -> dict[str, Any]:
 
 def fifo(directory: Path) -> Path:
     """A fifo that a message can make its worker wait for."""
-    path = Path(tempfile.mkdtemp(dir=directory)) / "fifo"
+    path = Path(tempfile.mkdtemp(dir=directory / "gates")) / "fifo"
     os.mkfifo(path)
     return path
 
@@ -67,7 +67,7 @@ def test_a_message_is_judged_and_passed_on(gateway: Gateway) -> None:
 def test_a_ping_is_answered_by_a_worker_and_leaves_no_word(gateway: Gateway) -> None:
     path = Path(gateway.config["daemon"]["socket"])
     with gateway.daemon() as daemon:
-        began = protocol.ping(path, 10)
+        began = protocol.ping(path, 10).loaded
         assert began <= time.time()
         for child in daemon.children():
             os.kill(child, signal.SIGSTOP)
