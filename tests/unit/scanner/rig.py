@@ -188,6 +188,15 @@ class Gateway:
             daemon.end()
 
 
+def saw(gateway: Gateway, sent: Sent) -> dict[str, Any]:
+    """What the stub daemon's worker knew of a message that was passed on."""
+    message, _ = gateway.records.of(sent.pid)
+    header = re.match(rb"X-Saw: (.*)\n", message)
+    assert header
+    seen: dict[str, Any] = json.loads(header.group(1))
+    return seen
+
+
 class Daemon:
     """A daemon's process and what it says."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import json
 import os
 import re
 import signal
@@ -14,26 +13,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import rig
 from gatescan import protocol
 from gatescan.daemon import wait_until_loaded
-from rig import ENVELOPE, Gateway, wait_until
+from rig import ENVELOPE, Gateway, saw, wait_until
 
 pytestmark = pytest.mark.slow  # a process or more for each test
 
 BODY = b"\n\nbody\n"
-
-
-def saw(gateway: Gateway, sent: rig.Sent) -> dict[str, Any]:
-    """What the worker knew of a message that was passed on."""
-    message, _ = gateway.records.of(sent.pid)
-    header = re.match(rb"X-Saw: (.*)\n", message)
-    assert header
-    seen: dict[str, Any] = json.loads(header.group(1))
-    return seen
 
 
 def fifo(directory: Path) -> Path:
