@@ -53,6 +53,8 @@ class Standing:
         return f"{self.state} {self.text}"
 
 
+_filtered: list[str] = []
+"""The filter that this process has, as FILTERED would tell it; empty if it has none."""
 OFF = Standing("off", "switched off by daemon.confined")
 
 
@@ -68,11 +70,8 @@ def enclose_master(config: Config) -> None:
         if known != wanted:
             made.load()
         _filtered.append(wanted)
-    except (seccomp.Unavailable, OSError) as error:
+    except Exception as error:
         log.warning("the master's system calls are not filtered: %s", error)
-
-
-_filtered: list[str] = []
 
 
 def leave_word() -> None:
@@ -90,14 +89,14 @@ def enclose_worker(config: Config, needs: Needs) -> Standing:
     try:
         known = landlock.restrict(rules(config, needs), needs.ports)
         said.append(f"files{' and TCP' if known >= landlock.PORTS_FROM else ''} by Landlock {known}")
-    except (landlock.Unavailable, OSError) as error:
+    except Exception as error:  # whatever it is, mail goes on
         missing = True
         said.append(f"no Landlock ({error})")
     try:
         programs = bool(needs.programs)
         seccomp.of_worker(tcp=bool(needs.ports), programs=programs, foreign=needs.foreign).load()
         said.append(f"system calls filtered{', engines may be programs' if programs else ''}")
-    except (seccomp.Unavailable, OSError) as error:
+    except Exception as error:
         missing = True
         said.append(f"system calls not filtered ({error})")
     return Standing("part" if missing else "full", "; ".join(said))
