@@ -150,10 +150,10 @@ def test_a_recipient_who_is_not_named_stays_unnamed(gateway: Gateway, outside: P
 
 ATTEMPTS = """
 import os, socket
-from gatescan import config, fence
+from gatescan import config, confine, fence
 from gatescan.engines.needs import of_engines
-os.umask(0o077)
 settings = config.load()
+confine.confine_daemon()
 print(fence.enclose_worker(settings, of_engines(settings)).state)
 def attempt(name, step):
     try:
