@@ -222,7 +222,7 @@ class Master:
             settings = self.config.daemon
             confine_worker(f"gatescan-{place.index}", settings.memory_bytes, FILE_BYTES)
             standing = fence.enclose_worker(self.config, self.needs)
-            if standing.state == "part" or not self.fence_told:
+            if not self.fence_told or (standing.state == "part" and place.index == 0):
                 log.log(logging.WARNING if standing.state == "part" else logging.INFO, "workers' fence: %s", standing)
             Worker(
                 place.index,
