@@ -148,6 +148,41 @@ def test_a_recipient_who_is_not_named_stays_unnamed(gateway: Gateway, outside: P
         assert hidden not in from_gateway
 
 
+ATTEMPTS = """
+import os, socket
+from gatescan import config, confine, fence
+from gatescan.engines.needs import of_engines
+settings = config.load()
+confine.confine_daemon()
+print(fence.enclose_worker(settings, of_engines(settings)).state)
+def attempt(name, step):
+    try:
+        step()
+        print(name, "succeeds")
+    except OSError as error:
+        print(name, error.errno)
+attempt("shell", lambda: os.execv("/bin/sh", ["sh", "-c", "exit 0"]))
+attempt("network", lambda: socket.socket())
+attempt("qmail", lambda: open("/var/qmail/control/me").close())
+attempt("queue", lambda: os.listdir("/var/qmail"))
+attempt("journal", lambda: open("/var/log/gatescan/messages.jsonl").close())
+attempt("socket", lambda: os.rename("/run/gatescan/gatescan.sock", "/run/gatescan/mine"))
+attempt("rules", lambda: open("/var/lib/gatescan/rules.json").close())
+attempt("spool", lambda: open("/var/spool/gatescan/tmp/attempt", "w").close())
+attempt("tidy", lambda: os.unlink("/var/spool/gatescan/tmp/attempt"))
+"""
+
+
+def test_the_daemon_shuts_itself_in(gateway: Gateway) -> None:
+    told = gateway.run("gatescan", "doctor")
+    assert re.search(r"^ok +fence: files.* by Landlock \d; system calls filtered.* in \d+ workers$", told, re.MULTILINE)
+    done = gateway.sh(f"setuidgid gatescan python3 -I - <<'END'\n{ATTEMPTS}END")
+    assert done.split("\n")[:-1] == [
+        *("full", "shell 1", "network 1", "qmail 13", "queue 13", "journal 13", "socket 13"),
+        *("rules succeeds", "spool succeeds", "tidy succeeds"),
+    ]
+
+
 def test_without_a_daemon_every_message_is_put_off_and_none_passes(
     scanner: Scanner, outside: Peer, office: Peer
 ) -> None:

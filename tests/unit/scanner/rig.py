@@ -142,9 +142,10 @@ class Gateway:
         self.socket = root / "s"
         self.config: dict[str, Any] = {
             "spool": str(root / "spool"),
-            "daemon": {"socket": str(self.socket), "workers": 2},
+            "daemon": {"socket": str(self.socket), "workers": 2, "writable": [str(root / "gates")]},
         }
-        (root / "spool").mkdir()
+        for name in ("spool", "gates"):  # the second is for what a test makes its workers write
+            (root / name).mkdir()
         self.env = {
             "PATH": os.environ["PATH"],
             "GATESCAN_SOCKET": str(self.socket),
@@ -185,6 +186,15 @@ class Gateway:
             yield daemon
         finally:
             daemon.end()
+
+
+def saw(gateway: Gateway, sent: Sent) -> dict[str, Any]:
+    """What the stub daemon's worker knew of a message that was passed on."""
+    message, _ = gateway.records.of(sent.pid)
+    header = re.match(rb"X-Saw: (.*)\n", message)
+    assert header
+    seen: dict[str, Any] = json.loads(header.group(1))
+    return seen
 
 
 class Daemon:

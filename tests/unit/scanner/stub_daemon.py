@@ -4,6 +4,7 @@ pass            PASS, with a header that tells what the worker knew    hold     
 code N TEXT     that exit code and text                                raise          an exception
 wait FIFO       pass, once somebody writes to the fifo                 kill N         a signal to itself
 stuck           never comes back                                       grow N         allocates N bytes
+try ACT|WORD... pass, after one of hostile.ACTS; the header tells its errno
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import hostile
 from gatescan import daemon
 from gatescan.config import Config
 from gatescan.context import Context
@@ -50,7 +52,10 @@ def handler_of(config: Config) -> Handler:
             ctypes.CDLL(None).pause()
         if word == "grow":
             bytearray(int(rest))
-        return Told(headers_to_add=b"X-Saw: %s\n" % json.dumps(saw(message, context, ids, config)).encode())
+        seen = saw(message, context, ids, config)
+        if word == "try":
+            seen["errno"] = hostile.tried(*rest.split("|"))
+        return Told(headers_to_add=b"X-Saw: %s\n" % json.dumps(seen).encode())
 
     return handle
 
@@ -66,6 +71,7 @@ def saw(message: Buffer, context: Context, ids: Ids, config: Config) -> dict[str
         "recipients": len(context.recipients),
         "env": dict(context.env),
         "hostname": config.hostname,
+        "descriptors": sorted(os.listdir("/proc/self/fd")),
     }
 
 

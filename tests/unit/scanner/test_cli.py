@@ -336,7 +336,7 @@ def answer_pings(listener: socket.socket) -> None:
             with connection:
                 with contextlib.suppress(protocol.Ping):
                     protocol.receive(connection)
-                connection.send(protocol.pong(0))
+                connection.send(protocol.Pong(0, "full of holes").packet())
 
 
 def examined(say: Any) -> tuple[int, dict[str, str]]:

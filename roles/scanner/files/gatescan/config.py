@@ -102,6 +102,11 @@ class DaemonConfig:
     """A worker that has judged so many messages, or has grown so large, ends and is replaced."""
     memory_bytes: int = 1_500_000_000
     """Address space of a worker (RLIMIT_AS)."""
+    confined: bool = True
+    """Filter its system calls, and take the files and ports that it needs not (seccomp, Landlock)."""
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    """What engines that are programs read and write beside what is known: their licences, caches, logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,9 @@ def parse(data: object) -> Config:
     config.actions.check()
     if config.daemon.workers < 1:
         raise ConfigError("daemon.workers", "at least 1")
+    for key, paths in (("readable", config.daemon.readable), ("writable", config.daemon.writable)):
+        if any(not path.is_absolute() or path == Path("/") for path in paths):
+            raise ConfigError(f"daemon.{key}", "whole paths are needed, and not of everything")
     if not config.next_queue:
         raise ConfigError("next_queue", "names no program")
     return config

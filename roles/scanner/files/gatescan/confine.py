@@ -11,6 +11,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+_PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
 _M_MMAP_THRESHOLD = -3
@@ -41,8 +42,14 @@ def confine_worker(name: str, memory: int, file_size: int) -> None:
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_FSIZE, file_size)
     _lower(resource.RLIMIT_NOFILE, WORKER_FILE_LIMIT)
+    _prctl(_PR_SET_DUMPABLE, 1)  # else its own files below /proc are root's
     with contextlib.suppress(OSError):  # a container without a writable /proc; the rest holds
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+
+
+def close_memory() -> None:
+    """No other process of our user, such as an engine's, may look into this one or change it."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def private_directory(path: Path, *, clear: bool) -> None:

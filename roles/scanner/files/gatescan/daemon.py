@@ -27,9 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from gatescan import protocol
+from gatescan import fence, protocol
 from gatescan.config import Config, ConfigError, load
 from gatescan.confine import ConfinementError, confine_daemon, confine_worker, private_directory
+from gatescan.engines.needs import Needs, of_engines
 from gatescan.worker import Handler, Slots, Worker, refuse_all
 
 log = logging.getLogger("gatescan.daemon")
@@ -97,12 +98,14 @@ def run(
         loaded = time.time()
         config = load(config_path)
         handler = handler_of(config)
+        needs = of_engines(config)
         if check:
             return 0
         inheritance = inherited()
         confine_daemon()
+        fence.enclose_master(config)
         private_directory(config.spool / "tmp", clear=inheritance is None)
-        return Master(config, handler, inheritance, loaded).run()
+        return Master(config, handler, needs, inheritance, loaded).run()
     except (ConfigError, ConfinementError, StartError, OSError) as error:
         log.error("%s", error)
         return 1
@@ -114,7 +117,7 @@ def wait_until_loaded(config_path: Path | None, since: float, seconds: float) ->
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
-            if protocol.ping(path, max(0.1, until - time.monotonic())) >= since:
+            if protocol.ping(path, max(0.1, until - time.monotonic())).loaded >= since:
                 return True
         time.sleep(0.1)
     return False
@@ -123,11 +126,15 @@ def wait_until_loaded(config_path: Path | None, since: float, seconds: float) ->
 class Master:
     """Keeps as many workers going as the configuration says."""
 
-    def __init__(self, config: Config, handler: Handler, inheritance: Inheritance | None, loaded: float) -> None:
-        """loaded: when `config` and the code were read, in seconds since 1970."""
+    def __init__(
+        self, config: Config, handler: Handler, needs: Needs, inheritance: Inheritance | None, loaded: float
+    ) -> None:
+        """needs: what the engines need. loaded: when `config` and the code were read, in seconds since 1970."""
         self.config = config
         self.loaded = loaded
         self.handler = handler
+        self.needs = needs
+        self.fence_told = False
         self.inheritance = inheritance
         self.slots = Slots(config.daemon.workers)
         self.places = [Place(index) for index in range(config.daemon.workers)]
@@ -200,6 +207,7 @@ class Master:
         place.pid = os.fork()
         if place.pid == 0:
             self._be_worker(place)
+        self.fence_told = True
 
     def _be_worker(self, place: Place) -> NoReturn:
         """In the child: serve, and never return into the master's code."""
@@ -213,6 +221,9 @@ class Master:
                 os.close(self.inheritance.lifeline)
             settings = self.config.daemon
             confine_worker(f"gatescan-{place.index}", settings.memory_bytes, FILE_BYTES)
+            standing = fence.enclose_worker(self.config, self.needs)
+            if not self.fence_told or (standing.state == "part" and place.index == 0):
+                log.log(logging.WARNING if standing.state == "part" else logging.INFO, "workers' fence: %s", standing)
             Worker(
                 place.index,
                 self.listener,
@@ -222,6 +233,7 @@ class Master:
                 settings.recycle_messages,
                 settings.recycle_bytes,
                 self.loaded,
+                str(standing),
             ).run()
             status = 0
         except BaseException:
@@ -300,12 +312,14 @@ class Master:
         kept = (self.listener.fileno(), self._lifeline_end)
         for fd in kept:
             os.set_inheritable(fd, True)
+        fence.leave_word()
         os.environ[INHERITED] = f"{os.getpid()}:{kept[0]}:{kept[1]}:{','.join(map(str, workers))}"
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
             log.error("reload failed, the old configuration stays in force: %s", error)
-            del os.environ[INHERITED]
+            for name in (INHERITED, fence.FILTERED):
+                os.environ.pop(name, None)
             for fd in kept:
                 os.set_inheritable(fd, False)
 

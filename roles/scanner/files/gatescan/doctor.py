@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatescan import protocol, rules, sandbox
+from gatescan import fence, protocol, rules, sandbox
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.status import statuses
 from gatescan.quarantine import Quarantine
@@ -118,7 +118,7 @@ def _engines(config: Config) -> Iterator[Check]:
 def _daemon(config: Config) -> Iterator[Check]:
     path = config.daemon.socket
     try:
-        protocol.ping(path, PATIENCE)
+        pong = protocol.ping(path, PATIENCE)
     except OSError as error:
         advice = "look at the daemon's log and at `svstat`; until it answers all mail gets 4xx"
         yield Check("broken", f"daemon: {path}: {error.strerror or error}", advice)
@@ -127,6 +127,25 @@ def _daemon(config: Config) -> Iterator[Check]:
     if mode != config.daemon.socket_mode:
         yield Check("warning", f"daemon: socket has mode {mode:o}", "restart the daemon")
     yield Check("ok", f"daemon: answers on {path}")
+    yield _fence(pong)
+
+
+def _fence(pong: protocol.Pong) -> Check:
+    """What the worker that answered says of its fence, and what the kernel says of the daemon's workers."""
+    standing = fence.Standing.parse(pong.fence)
+    if standing is None:
+        return Check("warning", "fence: the daemon tells nothing of it", "svc -h /service/gatescan")
+    if standing.state == "off":
+        return Check("warning", f"fence: {standing.text}", "switch it on, or know why it is off")
+    what = f"fence: {standing.text}"
+    seen = sandbox.of_workers(pong.daemon)
+    open_ones = [pid for pid, confined in seen.items() if not confined]
+    if open_ones:
+        what += f"; without NoNewPrivs or Seccomp: process {', '.join(map(str, sorted(open_ones)))}"
+    if standing.state == "part" or open_ones:
+        advice = "mail is served; is the kernel Debian's, and does a container's or a unit's own filter allow it?"
+        return Check("warning", what, advice)
+    return Check("ok", f"{what}; NoNewPrivs and Seccomp in {len(seen)} workers")
 
 
 def _quarantine(config: Config) -> Iterator[Check]:

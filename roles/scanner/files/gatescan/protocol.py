@@ -10,7 +10,8 @@ new header lines into the room in front. Code 0 and start 0: the message is held
 ends with it, see `client/gatescan-queue.c`.
 
 The single byte PING instead of a request asks whether anybody is there; the reply has code 0 and for its text the
-time at which the worker's configuration and code were loaded, in seconds since 1970.
+time at which the worker's configuration and code were loaded, in seconds since 1970, a blank, and how far the worker
+is fenced in.
 """
 
 from __future__ import annotations
@@ -141,24 +142,37 @@ def reply(code: int, start: int = 0, text: bytes = b"") -> bytes:
     return _REPLY.pack(VERSION, code, start, len(text)) + text
 
 
-def pong(loaded: float) -> bytes:
-    """The packet that answers PING."""
-    return reply(0, text=f"{loaded:.6f}".encode())
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A worker's answer to PING. loaded: when its configuration and code were. fence: see `fence.Standing`.
+
+    daemon: the process that listens.
+    """
+
+    loaded: float
+    fence: str = ""
+    daemon: int = 0
+
+    def packet(self) -> bytes:
+        """What is sent."""
+        return reply(0, text=f"{self.loaded:.6f} {self.fence}".encode("ascii", "replace"))
 
 
-def ping(path: Path, timeout: float) -> float:
-    """Ask a worker at `path` when its configuration and code were loaded: seconds since 1970.
+def ping(path: Path, timeout: float) -> Pong:
+    """Ask a worker at `path` about itself.
 
     Raises OSError; it is a TimeoutError after `timeout` seconds without an answer.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(timeout)
         client.connect(str(path))
+        daemon = peer_of(client).pid
         client.send(PING)
         answer = client.recv(PACKET_LIMIT)
     if len(answer) <= _REPLY.size or _REPLY.unpack_from(answer)[1] != 0:
         raise ConnectionResetError("no worker took the question")
-    return float(answer[_REPLY.size :])
+    loaded, _, fence = answer[_REPLY.size :].decode("ascii", "replace").partition(" ")
+    return Pong(float(loaded), fence, daemon)
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:

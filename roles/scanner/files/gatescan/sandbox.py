@@ -5,6 +5,7 @@ A unit that systemd confines too far looks healthy: svscan runs and port 25 answ
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def of_svscan(proc: Path = PROC) -> Sandbox | None:
         except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
             continue
     return None
+
+
+def of_workers(daemon: int, proc: Path = PROC) -> dict[int, bool]:
+    """A daemon's workers: can each gain nothing, and are its system calls filtered?"""
+    found = {}
+    for directory in proc.glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            facts = _status(directory)
+            if facts.get("PPid") == str(daemon) and facts.get("Name", "").startswith("gatescan-"):
+                found[int(directory.name)] = facts.get("NoNewPrivs") == "1" and facts.get("Seccomp") == "2"
+    return found
 
 
 def _status(directory: Path) -> dict[str, str]:

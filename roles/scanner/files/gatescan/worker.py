@@ -85,6 +85,7 @@ class Worker:
         recycle_messages: int,
         recycle_bytes: int,
         loaded: float,
+        fence: str,
     ) -> None:
         self.index = index
         self.listener = listener
@@ -94,6 +95,7 @@ class Worker:
         self.recycle_messages = recycle_messages
         self.recycle_bytes = recycle_bytes
         self.loaded = loaded
+        self.fence = fence
         self.served = 0
 
     def run(self) -> None:
@@ -123,7 +125,7 @@ class Worker:
         try:
             reply = self._answer(connection, peer)
         except protocol.Ping:
-            reply = protocol.pong(self.loaded)
+            reply = protocol.Pong(self.loaded, self.fence).packet()
         except (protocol.ProtocolError, envelope.EnvelopeError) as error:
             log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             reply = protocol.reply(getattr(error, "code", protocol.TRY_AGAIN))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from doubles.manual import MANUALS, Answer
+from gatescan import fence
+from gatescan.config import parse
 from gatescan.engines.base import EngineError, Sample
 from gatescan.engines.commandline import CommandLine, ProgramSettings
+from gatescan.engines.needs import of_engines
 from gatescan.engines.table import PROGRAMS
 from gatescan.model import Verdict
 from samples import MARK, SAMPLE, part, soon
@@ -57,6 +61,31 @@ def test_an_answer_of_the_manual(double: Double, name: str, answer: Answer) -> N
         assert hit.name == answer.name
     if "{hit}" in answer.output:
         assert hit.part == "2/a b.exe"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_is_heard_from_behind_the_fence(double: Double, name: str, tmp_path: Path) -> None:
+    answer = next(answer for answer in MANUALS[name].answers if answer.meaning == "infected")
+    program = double(name, MANUALS[name].argv, answer.code, answer.output)
+    config = parse({"spool": str(tmp_path / "spool"), "engines": [{"type": name, "program": str(program)}]})
+    (tmp_path / "spool/tmp").mkdir(parents=True)
+    reader, writer = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        with open(writer, "w") as said:
+            try:
+                print(fence.enclose_worker(config, of_engines(config)), file=said)
+                tempfile.tempdir = str(tmp_path / "spool/tmp")
+                print(*engine(name, program).scan(SAMPLE, soon()), sep="\n", file=said)
+            except BaseException as error:
+                print(repr(error), file=said)
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as saying:
+        fenced, *found = saying.read().splitlines()
+    os.waitpid(worker, 0)
+    assert "system calls filtered, engines may be programs" in fenced
+    assert found and all(answer.name in line and "INFECTED" in line for line in found), found
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -61,6 +61,11 @@ def panel(config: Config, *, keep: bool = True) -> Panel | None:
     return Panel(members, Ledger(config.journal.counters / LEDGER if keep else None, names))
 
 
+def engines(config: Config) -> list[Engine]:
+    """The engines alone; ConfigError names what is wrong."""
+    return [_member(table, f"engines[{index}]", config).engine for index, table in enumerate(config.engines)]
+
+
 def _member(table: Mapping[str, Any], where: str, config: Config) -> Member:
     common_keys = CommonSettings.__dataclass_fields__
     common = build(CommonSettings, {key: table[key] for key in table if key in common_keys}, where)
