@@ -9,6 +9,7 @@ short_description: Stop, disable and mask services with their sockets, timers an
 description:
   - For every name, the service and the units of that name that could start it again are stopped, disabled and masked.
   - A name that this host has no unit of is masked too, so that a package installed later does not start it.
+  - What had failed before it was masked is forgotten, as a host with failed units is one that nobody looks at any more.
   - A unit that systemd itself makes an alias of another one is left to that one.
 options:
   names:
@@ -63,7 +64,7 @@ def plan(names: Iterable[str], found: Mapping[str, Mapping[str, str]]) -> list[s
             state = found.get(unit)
             if state is None or (state["LoadState"] == "not-found" and suffix != "service"):
                 continue
-            if state["LoadState"] != "masked" or state["ActiveState"] in RUNNING:
+            if state["LoadState"] != "masked" or state["ActiveState"] in (*RUNNING, "failed"):
                 pending.append(unit)
     return pending
 
@@ -83,6 +84,8 @@ def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapp
         # an init script without a unit file cannot be disabled by every systemd; the mask below holds it all the same
         module.run_command(["systemctl", "disable", "--quiet", "--", *known])
     module.run_command(["systemctl", "mask", "--quiet", "--", *pending], check_rc=True)
+    # of a unit that had failed or was killed just now; it is an error for one that is not loaded
+    module.run_command(["systemctl", "reset-failed", "--", *pending])
 
 
 def main() -> None:
