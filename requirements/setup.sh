@@ -6,6 +6,7 @@ here=$(dirname "$0")
 
 "$here/packages.sh" "$here/apt.txt"
 
+rm -rf "$venv" # first: it is on make's PATH, and would be found as the newest
 # the newest Python that is here: pyenv's, then the system's
 python=$(
   for candidate in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[1-9].*/bin/python /usr/bin/python3.1[1-9] "$(command -v python3)"; do
@@ -14,7 +15,6 @@ python=$(
 )
 [ -n "$python" ] || { echo "setup: no Python 3.11 or newer with venv" >&2; exit 1; }
 echo "setup: virtual environment with $("$python" --version) from $python"
-rm -rf "$venv"
 "$python" -m venv "$venv"
 if command -v uv >/dev/null; then
   uv pip install --quiet --python "$venv/bin/python" --require-hashes -r "$here/dev.txt"
