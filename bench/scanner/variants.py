@@ -1,4 +1,5 @@
-"""Who is measured: bare qmail, a wrapper that does nothing, Gatewright, and Debian's amavisd-new and rspamd.
+"""Who is measured: bare qmail, a wrapper that does nothing, Gatewright (once without its fence), and Debian's
+amavisd-new and rspamd.
 
 Each accepts SMTP on a port of its own and ends in the same qmail-queue. amavisd-new is a proxy in front of bare
 qmail, as it would be with qmail; rspamd is asked by a small queue program. Both run with checks like ours: names
@@ -94,8 +95,8 @@ def _spawn(command: list[str], group: Group, user: str | None = None, env: Mappi
     )
 
 
-def _gatewright(qmail: Qmail, variant: Variant) -> None:
-    place = _place("gatescan", SCANNER)
+def _gatewright(qmail: Qmail, variant: Variant, is_confined: bool = True) -> None:
+    place = _place(f"gatescan-{variant.port}", SCANNER)
     code = place / "code"
     shutil.copytree(SCANNER_FILES / "gatescan", code / "gatescan", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("run", "spool", "quarantine", "log", "lib", "lib/counters"):
@@ -105,7 +106,7 @@ def _gatewright(qmail: Qmail, variant: Variant) -> None:
         "hostname": "bench.example",
         "spool": str(place / "spool"),
         "next_queue": [str(HOME / "bin/qmail-queue")],
-        "daemon": {"socket": str(place / "run/socket"), "workers": WORKERS},
+        "daemon": {"socket": str(place / "run/socket"), "workers": WORKERS, "confined": is_confined},
         "quarantine": {"directory": str(place / "quarantine")},
         "rules": {
             "source": str(code / "gatescan/share/quarantine-attachments.txt"),
@@ -131,6 +132,11 @@ def _gatewright(qmail: Qmail, variant: Variant) -> None:
     )
     front = {"QMAILQUEUE": str(client), "GATESCAN_SOCKET": str(place / "run/socket")}
     qmail.serve(variant.port, variant.front, front)
+
+
+def _unfenced(qmail: Qmail, variant: Variant) -> None:
+    """Ours without seccomp and Landlock, to see what these cost."""
+    _gatewright(qmail, variant, is_confined=False)
 
 
 def _amavis(qmail: Qmail, variant: Variant) -> None:
@@ -228,6 +234,7 @@ KINDS = (
     Kind("bare qmail", _bare),
     Kind("no-op wrapper", _noop),
     Kind("Gatewright", _gatewright),
+    Kind("without fence", _unfenced),
     Kind("rspamd", _rspamd, "_rspamd", ("rspamd",)),
     Kind("amavisd-new", _amavis, "amavis", ("amavisd", "amavisd-new")),
 )
