@@ -172,6 +172,11 @@ def test_svscan_is_filtered_and_mail_goes_through_it(gateway: Gateway, outside: 
     office.arrived(mark)
 
 
+def test_the_scanner_confines_itself_below_svscans_filter(gateway: Gateway) -> None:
+    told = gateway.run("gatescan", "doctor", check=False)
+    assert re.search(r"^ok +fence: files.* by Landlock \d; system calls filtered.* in \d+ workers$", told, re.M), told
+
+
 def test_svscans_exposure_is_what_the_documentation_says(gateway: Gateway) -> None:
     listed = dict(re.findall(r"^(\S+)\.service\s+([\d.]+)", gateway.run("systemd-analyze", "security"), re.M))
     assert float(listed["svscan"]) <= 2.6
