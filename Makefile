@@ -52,7 +52,7 @@ unit: setup ## unit tests and the wrong inventories
 molecule: setup ## molecule's scenarios only
 	$(PYTEST) tests/molecule
 
-test-vm: setup ## a gateway on a machine with a kernel of its own, under qemu (1 to 2 hours; make test-vm HOST=gw2: Debian 12)
+test-vm: setup ## a gateway on a machine with a kernel of its own, under qemu (1 to 1.5 hours; make test-vm HOST=gw2: Debian 12)
 	requirements/packages.sh requirements/apt-vm.txt
 	python -m lab.vm $(HOST)
 

@@ -144,6 +144,16 @@ def curve(qmail: Qmail, bare: Variant, variant: Variant) -> list[dict[str, float
     return rows
 
 
+def fence(qmail: Qmail, fenced: Variant, unfenced: Variant, messages: Sequence[bytes], rounds: int) -> list[float]:
+    """CPU time with the fence, times that without it, of pairs that begin with the one and the other in turn."""
+    ratios = []
+    for number in range(2 * rounds):
+        pair = (fenced, unfenced) if number % 2 else (unfenced, fenced)
+        cpu = {variant.name: measure(qmail, variant, messages).cpu for variant in pair}
+        ratios.append(cpu[fenced.name] / cpu[unfenced.name])
+    return ratios
+
+
 def options() -> argparse.Namespace:
     """The command line."""
     assert __doc__
@@ -167,7 +177,8 @@ def main() -> None:
     with ExitStack() as cleanup:
         qmail = cleanup.enter_context(Qmail())
         running = list(start_all(qmail, chosen.only, cleanup))
-        bare, others = running[0], running[1:]
+        unfenced = next((variant for variant in running if variant.name == variants.UNFENCED), None)
+        bare, *others = (variant for variant in running if variant is not unfenced)
         print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {SESSIONS} sessions; notqmail 1.09")
         for variant in running:
             print(f"{variant.name:14} {'stops' if stops(qmail, variant) else 'lets through'} a program in a zip")
@@ -182,6 +193,13 @@ def main() -> None:
                 results[f"memory of {variant.name}"] = size
                 print(f"{variant.name:14} {size / 1e6:6.0f} MB in {count} processes")
         ours = next((variant for variant in others if variant.name == "Gatewright"), None)
+        if ours and unfenced:
+            print("\nThe fence: CPU time with it, times that without it (median, least and greatest of the pairs)")
+            for title, messages in corpora(chosen.messages):
+                ratios = fence(qmail, ours, unfenced, messages, chosen.rounds)
+                results[f"fence, {title}"] = ratios
+                middle = statistics.median(ratios)
+                print(f"{title}: {middle:.2f} [{min(ratios):.2f}-{max(ratios):.2f}], {len(ratios)} pairs", flush=True)
         if ours and not chosen.no_curve:
             results["curve"] = curve(qmail, bare, ours)
             print(f"memory of Gatewright's daemon after that: {ours.service.memory / 1e6:.0f} MB")

@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 SCANNER_FILES = HERE.parents[1] / "roles/scanner/files"
 CLIENT_FLAGS = ("-nostdlib", "-ffreestanding", "-fno-stack-protector")
 WORKERS = 4
+UNFENCED = "without fence"
 FIRST_PORT = 2525
 _DISABLED_IN_RSPAMD = """\
 antivirus arc asn clickhouse dkim dkim_signing dmarc fuzzy_check greylist history_redis hfilter mid neural
@@ -234,7 +235,7 @@ KINDS = (
     Kind("bare qmail", _bare),
     Kind("no-op wrapper", _noop),
     Kind("Gatewright", _gatewright),
-    Kind("without fence", _unfenced),
+    Kind(UNFENCED, _unfenced),
     Kind("rspamd", _rspamd, "_rspamd", ("rspamd",)),
     Kind("amavisd-new", _amavis, "amavis", ("amavisd", "amavisd-new")),
 )
