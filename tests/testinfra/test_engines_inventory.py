@@ -31,7 +31,7 @@ MIRROR = "/srv/signatures"
 
 def converge(gateway: Gateway, **variables: object) -> None:
     """Run the parts of the scenario's site playbook that concern engines, with further variables."""
-    tags = "config,firewall,clamav,spamassassin,uvscan"
+    tags = "config,foundation,firewall,clamav,spamassassin,uvscan"
     playbook("playbooks/site.yml", gateway.name, *INVENTORIES, "--tags", tags, variables=variables or None)
 
 
@@ -82,13 +82,14 @@ def test_engines_are_switched_on_kept_fresh_and_switched_off_by_the_inventory(
         "uvscan_enabled": True,
         "uvscan_archive": str(tmp_path / "uvscan.tar.gz"),
         "uvscan_sha256": archive(tmp_path / "uvscan.tar.gz"),
-        "uvscan_updates": "/srv",
+        "uvscan_updates": f"http://{mirror.ipv4}/",
         "clamav_updates": "custom",
         "clamav_custom_signatures": [f"http://{mirror.ipv4}/fresh.ndb"],
     }
     converge(gateway, **wanted)
     assert engines.units(*units) == ["active enabled"] * 4
     both_find_eicar(engines, outside)
+    uvscan_is_updated(engines, mirror, outside)
     new_signatures_are_used_and_broken_ones_are_not(engines, mirror, outside, first)
 
     converge(gateway, clamav_enabled=False, spamassassin_enabled=False, uvscan_enabled=False)
@@ -105,6 +106,18 @@ def both_find_eicar(engines: Engines, outside: Peer) -> None:
     mark = token()
     assert send(outside, engines.gateway.ipv4, with_file(mark, "notes.txt", EICAR.encode())).code == 250
     assert {finding["source"] for finding in engines.scanner.line(mark)["findings"]} == {"clamd", "uvscan"}
+    engines.scanner.forget(mark)
+
+
+def uvscan_is_updated(engines: Engines, mirror: Peer, outside: Peer) -> None:
+    """Its unit fetches, tests and uses what the mirror has, in the sandbox that it runs in."""
+    gateway, word = engines.gateway, token()
+    mirror.run("tee", f"{MIRROR}/scan.dat", stdin=f"EICAR-STANDARD\n{word}\n")
+    mirror.sh(f"cd {MIRROR} && tar -czf dat.tar.gz scan.dat && sha256sum dat.tar.gz > SHA256SUMS")
+    gateway.run("systemctl", "start", "uvscan-update")
+    mark = token()
+    assert send(outside, gateway.ipv4, with_file(mark, "notes.txt", word.encode())).code == 250
+    assert {finding["source"] for finding in engines.scanner.line(mark)["findings"]} == {"uvscan"}
     engines.scanner.forget(mark)
 
 
