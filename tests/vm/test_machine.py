@@ -35,6 +35,13 @@ def test_every_kernel_parameter_is_in_force(gateway: Gateway) -> None:
     assert live == wanted
 
 
+def test_an_interface_that_comes_late_gets_the_parameters_too(gateway: Gateway) -> None:
+    name = "net.ipv4.conf.all.log_martians"
+    gateway.run("sysctl", "-w", f"{name}=0")
+    gateway.run("systemctl", "restart", "sysctl-reapply-network")
+    assert gateway.run("sysctl", "-n", name).strip() == "1"
+
+
 def test_a_user_sees_neither_the_kernels_log_nor_its_addresses(gateway: Gateway) -> None:
     person = "setpriv --reuid=65534 --regid=65534 --clear-groups"
     assert "not permitted" in gateway.sh(f"{person} dmesg 2>&1 || true")
