@@ -3,8 +3,9 @@
 It reads the inventory's variables of each host and the roles' specifications, on the controller alone: no connection
 is made. Every problem is told, each with the variable, the entry and what is wrong.
 
-Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`), needs_facts
-(false; true looks at the host again when its facts are known, if a variable of its inventory is made of them).
+Options: roles_path (where the roles stand; beside this plugin's folder), playbook (whose variables the inventory cannot
+set; playbooks/site.yml), group (the gateways; `gateways`), needs_facts (false; true looks at the host again when its
+facts are known, if a variable of its inventory is made of them).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Ansible loads an action by its path: the project's package must be made known.
@@ -51,7 +53,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         group = facts["groups"].get(self._task.args.get("group", "gateways"), [])
         host = self._host(facts["hostvars"], name, roles, needs_facts)
         gateways = {other: self._host(facts["hostvars"], other, roles) for other in group}
-        problems = check_host(host, gateways, roles, validate)
+        handed_over = set() if needs_facts else self._handed_over()
+        problems = check_host(host, gateways, roles, validate, handed_over)
         if problems:
             message = "\n".join(f"  - {problem}" for problem in problems)
             return result | {
@@ -72,6 +75,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 options |= specs["main"].get("options") or {}
             roles[path.name] = Role(path.name, options, self._read(path / "defaults" / "main.yml"))
         return roles
+
+    def _handed_over(self) -> set[str]:
+        """Variables of the playbook's plays, but for those that the command line sets, which has the last word."""
+        plays = self._loader.load_from_file(str(self._task.args.get("playbook", PROJECT / "playbooks" / "site.yml")))
+        return {name for play in plays for name in play.get("vars", ())} - set(load_extra_vars(self._loader))
 
     def _read(self, path: Path) -> dict[str, Any]:
         return (self._loader.load_from_file(str(path)) or {}) if path.exists() else {}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ BEGIN = "<!-- written by `make docs` of meta/argument_specs.yml and defaults/mai
 END = "<!-- end of what `make docs` writes -->"
 SHOWN_CHARACTERS = 100
 """A longer default is not shown, but pointed to."""
+
+
+class Kind(StrEnum):
+    """Whose a variable is, as the heading that it stands under."""
+
+    OPTION = "Variables"
+    HANDED_OVER = "Handed over by playbooks/site.yml"
+    PUBLISHED = "Published to other roles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +43,7 @@ class Variable:
     choices: tuple[str, ...]
     meaning: str
     options: tuple[Variable, ...]
-
-    @property
-    def published(self) -> bool:
-        """Whether it is for other roles (`role__name`), not to be set."""
-        return "__" in self.name
+    kind: Kind = Kind.OPTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +76,19 @@ def one_line(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def variable(name: str, spec: dict[str, Any], defaults: dict[str, Any]) -> Variable:
+def variable(name: str, spec: dict[str, Any], defaults: dict[str, Any], handed_over: Collection[str] = ()) -> Variable:
     """One option of the specs, with the default that the role really has."""
-    kind = spec.get("type", "str")
+    type_ = spec.get("type", "str")
     default = defaults.get(name, spec.get("default"))
     return Variable(
         name=name,
-        type=f"list of {spec['elements']}" if "elements" in spec else kind,
+        type=f"list of {spec['elements']}" if "elements" in spec else type_,
         default=one_line(default) if name in defaults or "default" in spec else "",
         required=spec.get("required", False),
         choices=tuple(map(str, spec.get("choices", ()))),
         meaning=" ".join(words(spec.get("description", ""))),
         options=tuple(variable(key, value, {}) for key, value in spec.get("options", {}).items()),
+        kind=Kind.PUBLISHED if "__" in name else Kind.HANDED_OVER if name in handed_over else Kind.OPTION,
     )
 
 
@@ -100,7 +106,7 @@ def disagreements(name: str, options: dict[str, Any], defaults: dict[str, Any]) 
             yield f"{name}: {key} is {options[key]['default']!r} in the specs, {defaults[key]!r} in the defaults"
 
 
-def read_role(directory: Path) -> Role:
+def read_role(directory: Path, handed_over: Collection[str] = ()) -> Role:
     """Read one role's specs and defaults."""
     specs = load(directory / "meta" / "argument_specs.yml").get("argument_specs", {})
     defaults = load(directory / "defaults" / "main.yml")
@@ -110,15 +116,17 @@ def read_role(directory: Path) -> Role:
         name=directory.name,
         title=main.get("short_description", ""),
         description=words(main.get("description", ())),
-        variables=tuple(variable(key, spec, defaults) for key, spec in options.items()),
+        variables=tuple(variable(key, spec, defaults, handed_over) for key, spec in options.items()),
         problems=tuple(sorted(disagreements(directory.name, options, defaults))),
     )
 
 
 def read_roles(project: Path) -> list[Role]:
     """All roles: those of site.yml in its order, then the others."""
-    roles = {path.name: read_role(path) for path in sorted((project / "roles").iterdir()) if path.is_dir()}
     plays = yaml.safe_load((project / "playbooks" / "site.yml").read_text())
+    handed_over = {name for play in plays for name in play.get("vars", ())}
+    folders = sorted(path for path in (project / "roles").iterdir() if path.is_dir())
+    roles = {path.name: read_role(path, handed_over) for path in folders}
     order = [item["role"] for play in plays for item in play.get("roles", ())]
     return [roles[name] for name in [*order, *(name for name in roles if name not in order)]]
 
@@ -143,13 +151,13 @@ def listed(items: Iterable[Variable], where: str, indent: str = "") -> Iterator[
 
 
 def section(role: Role, defaults: str, heading: str) -> Iterator[str]:
-    """What a role does, its variables, and what it publishes. defaults: the path of its defaults for a link."""
+    """What a role does, and its variables of each kind. defaults: the path of its defaults for a link."""
     yield from (line for paragraph in role.description for line in (paragraph, ""))
     where = f"[defaults/main.yml]({defaults})"
-    for title, published in (("Variables", False), ("Published to other roles", True)):
-        chosen = [item for item in role.variables if item.published is published]
+    for kind in Kind:
+        chosen = [item for item in role.variables if item.kind is kind]
         if chosen:
-            yield from (f"{heading} {title}", "", *listed(chosen, where), "")
+            yield from (f"{heading} {kind}", "", *listed(chosen, where), "")
 
 
 def readme(role: Role, present: str) -> str:
@@ -166,7 +174,7 @@ def inventory(roles: Iterable[Role]) -> str:
     """All variables that an inventory may set, by chapter."""
     lines = ["# What an inventory may set", "", BEGIN, ""]
     for role in roles:
-        chosen = [item for item in role.variables if not item.published]
+        chosen = [item for item in role.variables if item.kind is Kind.OPTION]
         where = f"[defaults/main.yml](../roles/{role.name}/defaults/main.yml)"
         if chosen:
             title = f"## [{role.name}](../roles/{role.name}/README.md): {role.title}"

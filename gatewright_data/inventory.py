@@ -5,14 +5,16 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gatewright_data.addresses import parse_network
-from gatewright_data.domains import parse_domain, parse_port
-from gatewright_data.problems import InventoryError, Problems, as_list, entry_name, kind_of, suggest
+from gatewright_data.domains import parse_domain
+from gatewright_data.firewall import inbound_rule, limits, way_out
+from gatewright_data.problems import InventoryError, Problems, entry_name, kind_of, suggest
 from gatewright_data.scanner_rules import scanner_rules
 from gatewright_data.smtproutes import OPTIONAL, Routing, find_loops, read_routing, refuse_tls
 from gatewright_data.tcp_smtp import tcp_smtp
@@ -29,7 +31,6 @@ DEEP = {
 }  # fmt: skip
 _NETWORK_LISTS = ("firewall_admin_networks", "firewall_exempt_networks", "firewall_package_networks")
 _ADDRESS_LISTS = ("dnscache_root_servers",)
-_OPENINGS = ("firewall_inbound", "firewall_outbound")
 _STRICT_TYPES: dict[str, tuple[type, ...]] = {"list": (list, tuple), "dict": (dict,), "bool": (bool,)}
 # Mount options that a path may have, and what each would stop there: directories that are looked at from above.
 _MOUNT_STOPS: dict[str, tuple[str, ...]] = {
@@ -66,12 +67,23 @@ def owner_of(name: str, roles: Mapping[str, Role]) -> Role | None:
     return roles[max(fitting, key=len)] if fitting else None
 
 
-def check_host(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Role], validate: Validate) -> list[str]:
-    """All that is wrong in the inventory of one host, a sentence each."""
+def check_host(
+    host: Host,
+    gateways: Mapping[str, Host],
+    roles: Mapping[str, Role],
+    validate: Validate,
+    handed_over: Collection[str] = (),
+) -> list[str]:
+    """All that is wrong in the inventory of one host, a sentence each.
+
+    handed_over: options that the play gives its roles, whatever the inventory says of them.
+    """
     problems = Problems()
     for name, why in sorted(host.unreadable.items()):
         problems.add(name, f"cannot be read: {why}")
     _check_names(problems, host, roles)
+    for name in sorted({*host.values, *host.unreadable}.intersection(handed_over)):
+        problems.add(name, f"is what playbooks/site.yml hands over; here it would be ignored{_beside(name, roles)}")
     _check_types(problems, host, roles, validate)
     value_of = _values(host, roles)
     _collect(problems, lambda: _tcp_smtp(value_of))
@@ -80,7 +92,7 @@ def check_host(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Rol
     _check_loops(problems, host, gateways, roles)
     _check_routes_tls(problems, host, roles)
     _check_networks(problems, host)
-    _check_openings(problems, host)
+    _check_firewall(problems, host, value_of)
     _check_mounts(problems, host.values.get("hardening_mount_options"))
     _check_fit(problems, host, value_of)
     return list(dict.fromkeys(problems.found))
@@ -122,6 +134,13 @@ def _check_names(problems: Problems, host: Host, roles: Mapping[str, Role]) -> N
         elif name not in role.options and name not in role.defaults:
             own = [known for known in (*role.options, *role.defaults) if "__" not in known]
             problems.add(name, f"is no variable of role {role.name}{suggest(name, own)}")
+
+
+def _beside(name: str, roles: Mapping[str, Role]) -> str:
+    """Which option of the site's stands beside one that the play hands over."""
+    own = [name.removesuffix("_from_roles"), name.replace("_packages", "_extra_packages")]
+    found = [other for role in roles.values() for other in role.options if other in own and other != name]
+    return f"; yours is {found[0]}" if found else ""
 
 
 def _check_types(problems: Problems, host: Host, roles: Mapping[str, Role], validate: Validate) -> None:
@@ -232,30 +251,19 @@ def _check_network_list(problems: Problems, variable: str, value: object) -> Non
             problems.add(where, f"is a duplicate of {seen[network]}")
 
 
-def _check_openings(problems: Problems, host: Host) -> None:
-    for variable in _OPENINGS:
+def _check_firewall(problems: Problems, host: Host, value_of: Callable[[str], Any]) -> None:
+    rates = value_of("firewall_rates")
+    rates = rates if isinstance(rates, dict) else {}
+    _collect(problems, lambda: limits({"rates": rates}))
+    checks: dict[str, Callable[[str, Any], object]] = {
+        "firewall_inbound": lambda where, item: inbound_rule(where, item, (), rates),
+        "firewall_outbound": way_out,
+    }
+    for variable, check in checks.items():
         value = host.values.get(variable)
         for index, item in enumerate(value if isinstance(value, list) else []):
-            if not isinstance(item, dict):
-                continue
-            where = entry_name(variable, index, item.get("comment") or item.get("port") or item.get("ports"))
-            _check_network_list(problems, f"{where}: networks", item.get("networks"))
-            ports = [item["port"]] if "port" in item else []
-            for port in [*ports, *(as_list(problems, f"{where}: ports", item.get("ports")))]:
-                _check_port_range(problems, where, port)
-            if "port" not in item and "ports" not in item:
-                problems.add(where, "needs port or ports")
-
-
-def _check_port_range(problems: Problems, where: str, value: object) -> None:
-    ends = [int(part) if part.isdecimal() else part for part in str(value).split("-", 1)]
-    try:
-        numbers = [parse_port(end) for end in ends]
-    except ValueError as error:
-        problems.add(where, str(error))
-        return
-    if numbers != sorted(numbers):
-        problems.add(where, f"the range of ports {value} ends before it begins")
+            title = (item.get("comment") or item.get("port") or item.get("ports")) if isinstance(item, dict) else item
+            _collect(problems, partial(check, entry_name(variable, index, title), item))
 
 
 def _check_mounts(problems: Problems, value: object) -> None:

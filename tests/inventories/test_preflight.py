@@ -119,6 +119,11 @@ def test_a_variable_on_the_command_line_is_checked_too(tmp_path: Path) -> None:
     assert "tcp_smtp_deni" in run.problems["empty"][0]
 
 
+def test_what_the_play_hands_over_may_be_set_on_the_command_line_which_has_the_last_word(tmp_path: Path) -> None:
+    run = Run(tmp_path, GOOD[:1], preflight_alone(tmp_path), "-e", "qmail_remote_front=/usr/local/lib/mine")
+    assert run.code == 0, run.output
+
+
 def test_what_is_made_of_facts_is_checked_once_they_are_known(tmp_path: Path) -> None:
     vars_ = {"ansible_connection": "local", "daemontools_stop_timeout": "{{ ansible_facts['system'] }}"}
     case = {"name": "made of facts", "vars": vars_}

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-SOURCE = Path(__file__).parents[3] / "filter_plugins" / "firewall.py"
-SPEC = importlib.util.spec_from_file_location("gatewright_filter_firewall", SOURCE)
-assert SPEC and SPEC.loader
-firewall = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = firewall
-SPEC.loader.exec_module(firewall)
+from gatewright_data import firewall
+from gatewright_data.problems import InventoryError
 
 HOST: dict[str, Any] = {"users": {"root": 0, "_apt": 42}}
 SSH = {"port": 22, "proto": "tcp", "admin": True, "comment": "SSH"}
@@ -134,7 +126,7 @@ def test_two_roles_that_open_the_same_get_one_rule() -> None:
     ],
 )
 def test_a_mistake_is_refused_by_name(parts: dict[str, Any], named: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=named):
+    with pytest.raises(InventoryError, match=named):
         firewall.nftables_ruleset(policy(**parts), HOST)
 
 
