@@ -29,7 +29,10 @@ DEEP = {
     "smtproutes_databytes", "smtproutes_tls",
     "scanner_rules",
 }  # fmt: skip
-_NETWORK_LISTS = ("firewall_admin_networks", "firewall_exempt_networks", "firewall_package_networks")
+_NETWORK_LISTS = (
+    "firewall_admin_networks", "firewall_exempt_networks", "firewall_package_networks", "firewall_time_networks",
+    "clamav_update_networks", "uvscan_update_networks", "hardening_ban_exempt",
+)  # fmt: skip
 _ADDRESS_LISTS = ("dnscache_root_servers",)
 _STRICT_TYPES: dict[str, tuple[type, ...]] = {"list": (list, tuple), "dict": (dict,), "bool": (bool,)}
 # Mount options that a path may have, and what each would stop there: directories that are looked at from above.
@@ -94,6 +97,7 @@ def check_host(
     _check_networks(problems, host)
     _check_firewall(problems, host, value_of)
     _check_mounts(problems, host.values.get("hardening_mount_options"))
+    _check_octals(problems, host)
     _check_fit(problems, host, value_of)
     return list(dict.fromkeys(problems.found))
 
@@ -283,6 +287,18 @@ def _check_mounts(problems: Problems, value: object) -> None:
             stopped = [place for place in _MOUNT_STOPS[option] if posixpath.commonpath((path, place)) == path]
             if stopped:
                 problems.add(where, f"{option} would stop what is in {', '.join(stopped)}")
+
+
+def _check_octals(problems: Problems, host: Host) -> None:
+    """Modes and masks, which YAML takes for decimal numbers unless they are in quotation marks."""
+    found = {"hardening_umask": host.values.get("hardening_umask")}
+    directories = host.values.get("hardening_svscan_writable")
+    for index, item in enumerate(directories if isinstance(directories, list) else []):
+        if isinstance(item, dict):
+            found[f"{entry_name('hardening_svscan_writable', index, item.get('path'))}: mode"] = item.get("mode")
+    for where, value in found.items():
+        if value is not None and not (isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value)):
+            problems.add(where, f'must be three octal digits in quotation marks, such as "027", not {value!r}')
 
 
 # What must fit together
