@@ -217,6 +217,18 @@ def test_set_id_programs_are_the_declared_ones(gateway: Gateway) -> None:
     assert {path.rpartition("/")[2] for path in found} - known == ours
 
 
+def test_a_set_id_program_that_nobody_declared_is_named_and_may_stop_a_run(gateway: Gateway) -> None:
+    program = "/usr/local/bin/gw-probe"
+    gateway.sh(f"cp /usr/bin/id {program} && chmod 4755 {program}")
+    run = ("playbooks/site.yml", gateway.name, "--tags", "setid")
+    try:
+        told = playbook(*run).output
+        refused = playbook(*run, variables={"hardening_setid_unknown": "refuse"}, succeeds=False).output
+    finally:
+        gateway.run("rm", program)
+    assert all(f"hardening_setid_stripped names: {program}" in output for output in (told, refused))
+
+
 def test_an_upgrade_brings_no_set_id_bit_back(gateway: Gateway) -> None:
     stripped = [line.split() for line in gateway.run("dpkg-statoverride", "--list").splitlines()]
     paths = [path for _, _, mode, path in stripped if mode == "755"]
