@@ -41,6 +41,14 @@ _MOUNT_STOPS: dict[str, tuple[str, ...]] = {
     "nosuid": ("/usr/bin", "/var/qmail/bin"),
     "noexec": ("/etc", "/opt", "/package", "/usr/bin", "/var/lib/dpkg", "/var/lib/gatewright", "/var/qmail/bin"),
 }
+_CALENDARS = ("hardening_reboot_window", "hardening_integrity_schedule", "uvscan_update_schedule")
+# The words of a time as systemd.time(7) has them: a shorthand, or days, a date, a time and a zone.
+_DAY = r"(mon|tue|tues|wed|wednes|thu|thurs|fri|sat|satur|sun)(day)?"
+_CALENDAR_WORD = re.compile(
+    rf"minutely|hourly|daily|weekly|monthly|quarterly|semi-?annually|yearly|annually|({_DAY}([,-]|\.\.)?)+"
+    r"|[\d*][\d*~,./-]*|[\d*][\d*:,./-]*|utc|[a-z_]+(/[a-z_+-]+)+",
+    re.IGNORECASE,
+)
 # How near a name must be to one of ours to be a slip of the pen although no role's name begins it.
 _SLIP = 0.92
 
@@ -98,6 +106,7 @@ def check_host(
     _check_firewall(problems, host, value_of)
     _check_mounts(problems, host.values.get("hardening_mount_options"))
     _check_octals(problems, host)
+    _check_calendars(problems, host)
     _check_fit(problems, host, value_of)
     return list(dict.fromkeys(problems.found))
 
@@ -299,6 +308,13 @@ def _check_octals(problems: Problems, host: Host) -> None:
     for where, value in found.items():
         if value is not None and not (isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value)):
             problems.add(where, f'must be three octal digits in quotation marks, such as "027", not {value!r}')
+
+
+def _check_calendars(problems: Problems, host: Host) -> None:
+    for variable in _CALENDARS:
+        for word in str(host.values.get(variable) or "").split():
+            if not _CALENDAR_WORD.fullmatch(word):
+                problems.add(variable, f"{word!r} is no part of a time as systemd's OnCalendar has it")
 
 
 # What must fit together
