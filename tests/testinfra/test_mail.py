@@ -77,14 +77,14 @@ def test_a_message_over_databytes_is_refused(gateway: Gateway, outside: Peer) ->
 
 def test_mail_for_a_route_that_is_down_waits_and_arrives(gateway: Gateway, outside: Peer, office: Peer) -> None:
     mark = token()
-    office.run("postfix", "stop")
+    office.run("systemctl", "stop", "postfix")
     try:
         assert outside.send(gateway.ipv4, "user@corp.test", mark=mark).code == 250
         eventually(lambda: "user@corp.test" in gateway.queue(), what="the message waits in the queue")
         eventually(lambda: "deferral" in gateway.sh("cat /var/log/qmail/current"), what="a deferral in the log")
         assert not office.find(mark)
     finally:
-        office.run("postfix", "start")
+        office.run("systemctl", "start", "postfix")
     gateway.run("qmailctl", "flush")
     assert office.arrived(mark)["Subject"] == mark
     gateway.wait_for_empty_queue()

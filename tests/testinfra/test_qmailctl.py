@@ -77,14 +77,14 @@ def test_restart_starts_both_anew(gateway: Gateway, outside: Peer, office: Peer)
 
 @pytest.mark.parametrize("verb", ["doqueue", "alrm", "flush"])
 def test_mail_that_waits_is_tried_at_once(gateway: Gateway, office: Peer, verb: str) -> None:
-    office.run("postfix", "stop")
+    office.run("systemctl", "stop", "postfix")
     try:
         mark = inject(gateway, "user@corp.test")
         eventually(lambda: "deferral" in gateway.sh("tail -n 4 /var/log/qmail/current"), what="a deferral")
         listed = gateway.run("qmailctl", "queue")
         assert "messages in queue: 1" in listed and "user@corp.test" in listed
     finally:
-        office.run("postfix", "start")
+        office.run("systemctl", "start", "postfix")
     gateway.run("qmailctl", verb)
     office.arrived(mark, 30)
 
