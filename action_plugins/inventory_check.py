@@ -35,7 +35,7 @@ def validate(options: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]
     return list(ArgumentSpecValidator(dict(options)).validate(dict(values)).error_messages)
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     """Checks one host's inventory."""
 
     _requires_connection = False
@@ -89,7 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> Host:
         """A host's variables, templated; what is made of facts only once they are known."""
         variables = hostvars[name]
-        raw = hostvars.raw_get(name)  # type: ignore[attr-defined]
+        raw = hostvars.raw_get(name)  # type: ignore[attr-defined]  # HostVars has it, Mapping not
         values: dict[str, Any] = {}
         unreadable: dict[str, str] = {}
         for variable in raw:

@@ -27,7 +27,7 @@ def pack(files: Mapping[str, str], path: Path) -> Path:
     return path
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     """Brings the archive to the host, runs the module there and fetches the result. See the module's documentation."""
 
     TRANSFERS_FILES = True

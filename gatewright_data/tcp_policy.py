@@ -59,6 +59,7 @@ class Entry:
 
     def covers(self, other: Network) -> bool:
         """Whether every address of `other` is one of this entry's."""
+        # mypy does not see that equal versions are equal types
         return other.version == self.network.version and other.subnet_of(self.network)  # type: ignore[arg-type]
 
 
@@ -188,7 +189,7 @@ def _check_reach(problems: Problems, where: str, access: str | None, network: Ne
     if access == "relay" and network.prefixlen < _WIDEST_RELAY[network.version] and not private:
         problems.add(where, f"would let {network.num_addresses} addresses relay: that is an open relay")
     if access == "deny":
-        for loopback in _LOOPBACK:
+        for loopback in _LOOPBACK:  # as above
             if network.version == loopback.version and network.subnet_of(loopback):  # type: ignore[arg-type]
                 problems.add(where, "is this host's own loopback address, which must be able to send mail")
 
