@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 HOST ?= gw1
 PYTEST := pytest -q -p no:cacheprovider
 
-.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-others unit molecule test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test check lint lint-ansible lint-changed lint-python lint-c lint-others unit molecule test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,11 +24,11 @@ test: setup lint ## everything: lint, unit tests, molecule's scenarios (about 45
 	$(PYTEST) tests/unit tests/inventories tests/molecule
 
 check: setup ## the fast loop: lint, of Ansible's files only what is not committed, and the quick unit tests
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint-changed lint-python lint-others
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint-changed lint-python lint-c lint-others
 	$(PYTEST) --numprocesses=2 -m 'not slow' tests/unit
 
-lint: setup ## ruff, mypy, yamllint, ansible-lint, shellcheck, and that generated docs are fresh
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-python lint-others
+lint: setup ## ruff, mypy, yamllint, ansible-lint, shellcheck, clang-format, cppcheck, and that generated docs are fresh
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-python lint-c lint-others
 
 lint-ansible: # the longest, so the first
 	ansible-lint --offline --strict -q
@@ -40,6 +40,10 @@ lint-python:
 	ruff check .
 	ruff format --check .
 	mypy
+
+lint-c:
+	clang-format --dry-run --Werror $$(git ls-files "*.c" "*.h")
+	cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance --inline-suppr --std=c11 -Iroles/starttls/files/tls $$(git ls-files "*.c")
 
 lint-others:
 	yamllint --strict .

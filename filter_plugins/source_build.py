@@ -41,9 +41,12 @@ def build_plan(
 
 
 def role_files(role: str, *folders: str) -> dict[str, str]:
-    """Return relative path -> text of every file in folders of a role's `files`; caches of tools left out."""
+    """Return relative path -> text of every file in folders of a role's `files`; caches of tools left out.
+
+    A file may be named in a folder's place.
+    """
     top = ROLES / role / "files"
-    found = (path for folder in folders for path in (top / folder).rglob("*") if path.is_file())
+    found = (path for name in folders for path in (top / name, *(top / name).rglob("*")) if path.is_file())
     names = sorted(path.relative_to(top) for path in found)
     kept = [name for name in names if not any(part == "__pycache__" or part.startswith(".") for part in name.parts)]
     return {name.as_posix(): (top / name).read_text(encoding="utf-8") for name in kept}

@@ -145,8 +145,7 @@ tar -x --strip-components 1 -C build -f "$ARCHIVE"
 )
 (
     cd scanner
-    gcc -O2 -ffreestanding -fno-stack-protector -fno-pie -static -nostdlib \
-        '-DGATESCAN_PROGRAM="/usr/bin/gatescan"' -o gatescan-queue client/gatescan-queue.c
+    make -C client OUT=..
     DESTDIR='' sh package/install.sh
     python3 -m compileall -q /usr/lib/python3/dist-packages/gatescan
 )

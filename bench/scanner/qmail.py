@@ -91,12 +91,18 @@ class Qmail:
                 if stat.S_ISREG(path.lstat().st_mode):
                     path.unlink()
 
-    def compile(self, source: Path, *more_flags: str, **defines: str) -> Path:
+    def compile(self, source: Path, **defines: str) -> Path:
         """Compile a queue program into our place."""
         target = HOME / "bin" / source.stem
         flags = [f"-D{name}={value}" for name, value in defines.items()]
-        subprocess.run(["cc", *CFLAGS, *more_flags, *flags, "-o", str(target), str(source)], check=True)
+        subprocess.run(["cc", *CFLAGS, *flags, "-o", str(target), str(source)], check=True)
         return target
+
+    def make(self, folder: Path, program: str, **settings: str) -> Path:
+        """Make a program of ours by its own Makefile, into our place."""
+        words = [f"OUT={HOME}/bin", *(f"{name}={value}" for name, value in settings.items())]
+        subprocess.run(["make", "-s", "-C", str(folder), *words], check=True)
+        return HOME / "bin" / program
 
     def serve(self, port: int, group: Group, env: Mapping[str, str]) -> None:
         """Accept mail on a port of the loopback address, counted in `group`, until the group is ended."""

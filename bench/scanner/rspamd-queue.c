@@ -38,7 +38,8 @@ int main(void)
   ssize_t n;
 
   if (connect(rspamd, (struct sockaddr *) &there, sizeof there)) _exit(71);
-  n = snprintf(buffer, sizeof buffer, "POST /checkv2 HTTP/1.1\r\nConnection: close\r\nContent-Length: %ld\r\n\r\n", (long) size);
+  n = snprintf(buffer, sizeof buffer, "POST /checkv2 HTTP/1.1\r\nConnection: close\r\nContent-Length: %ld\r\n\r\n",
+               (long) size);
   if (write(rspamd, buffer, (size_t) n) != n) _exit(71);
   while (sent < size)
     if (sendfile(rspamd, message, &sent, (size_t) (size - sent)) <= 0) _exit(71);

@@ -25,7 +25,6 @@ from bench.scanner.waiting import listens, wait_until
 
 HERE = Path(__file__).parent
 SCANNER_FILES = HERE.parents[1] / "roles/scanner/files"
-CLIENT_FLAGS = ("-nostdlib", "-ffreestanding", "-fno-stack-protector")
 WORKERS = 4
 UNFENCED = "without fence"
 FIRST_PORT = 2525
@@ -128,9 +127,7 @@ def _gatewright(qmail: Qmail, variant: Variant, is_confined: bool = True) -> Non
     )
     _spawn([*command, "daemon"], variant.service, SCANNER, env)
     wait_until((place / "run/socket").is_socket, "the scanner's socket")
-    client = qmail.compile(
-        SCANNER_FILES / "client/gatescan-queue.c", *CLIENT_FLAGS, GATESCAN_NEXT=f'"{HOME}/bin/qmail-queue"'
-    )
+    client = qmail.make(SCANNER_FILES / "client", "gatescan-queue", NEXT=f"{HOME}/bin/qmail-queue")
     front = {"QMAILQUEUE": str(client), "GATESCAN_SOCKET": str(place / "run/socket")}
     qmail.serve(variant.port, variant.front, front)
 

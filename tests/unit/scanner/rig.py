@@ -20,9 +20,6 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[3]
 SCANNER_FILES = REPOSITORY / "roles/scanner/files"
-CLIENT_SOURCE = SCANNER_FILES / "client/gatescan-queue.c"
-CLIENT_FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror"]
-CLIENT_FLAGS += ["-ffreestanding", "-fno-stack-protector", "-fno-pie", "-static", "-nostdlib"]
 STUB_DAEMON = Path(__file__).with_name("stub_daemon.py")
 PATIENCE = 30.0
 """Seconds after which a condition that never comes true fails a test."""
@@ -45,13 +42,10 @@ def compiler() -> str | None:
 
 
 def build_client(directory: Path, **paths: str) -> Path:
-    """Compile the client as the role does, but with other paths built in."""
-    program = directory / "gatescan-queue"
-    defines = [f'-D{name}="{value}"' for name, value in paths.items()]
-    cc = compiler()
-    assert cc
-    subprocess.run([cc, *CLIENT_FLAGS, *defines, "-o", str(program), str(CLIENT_SOURCE)], check=True)
-    return program
+    """Make the client as the role does, but with other paths built in."""
+    settings = [f"CC={compiler()}", f"OUT={directory}", *(f"{name}={value}" for name, value in paths.items())]
+    subprocess.run(["make", "-s", "-C", str(SCANNER_FILES / "client"), *settings], check=True)
+    return directory / "gatescan-queue"
 
 
 def wire(sender: bytes, *recipients: bytes) -> bytes:

@@ -244,7 +244,7 @@ def test_the_options_of_qmail_scanner(tmp_path: Path, option: str, words: str) -
     command = tmp_path / "gatescan"
     command.write_text('#!/bin/sh\necho "$@"\nexit 3\n')
     command.chmod(0o755)
-    program = rig.build_client(tmp_path, GATESCAN_PROGRAM=str(command))
+    program = rig.build_client(tmp_path, PROGRAM=str(command))
     done = subprocess.run([program, option], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == (words + "\n", 3)
 

@@ -38,7 +38,7 @@ def compiler() -> str:
 def program(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """starttls-smtpd as the role builds it."""
     built = tmp_path_factory.mktemp("starttls") / "starttls-smtpd"
-    compile_program(compiler, "smtpd", built)
+    compile_program(compiler, built)
     return built
 
 
@@ -94,7 +94,7 @@ def built_remote(compiler: str, authority: Path, tmp_path_factory: pytest.TempPa
     place, names = tmp_path_factory.mktemp("remote"), NameServer()
     remote = Remote(place / "qmail", place / "qmail-remote")
     own = [f'-DQMAIL_HOME="{remote.home}"', f'-DAUTHORITIES="{authority}"', f"-DNAME_SERVER_PORT={names.port}"]
-    compile_program(compiler, "remote", remote.program, *own)
+    compile_program(compiler, remote.program, *own)
     return remote
 
 

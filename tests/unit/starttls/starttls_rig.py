@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import ssl
 import subprocess
@@ -100,12 +101,18 @@ class Session:
         return [item["heard"] for item in self.noted() if "heard" in item]
 
 
-def compile_program(compiler: str, folder: str, built: Path, *flags: str) -> None:
-    """Compile one of the role's programs as strictly as it can be."""
-    strict = ["-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    sources = sorted(map(str, [*SOURCES.glob(f"{folder}/*.c"), *SOURCES.glob("tls/*.c")]))
-    options = [*strict, *flags, f"-I{SOURCES / 'tls'}"]
-    subprocess.run([compiler, *options, "-o", str(built), *sources, "-lssl", "-lcrypto", "-lresolv"], check=True)
+def compile_program(compiler: str, built: Path, *flags: str) -> None:
+    """Make one of the role's programs, of the name of `built`, by the role's Makefile, as strictly as it can be."""
+    settings = {
+        "CC": compiler,
+        "OUT": str(built.parent),
+        "CFLAGS": "-O1 -fsanitize=address,undefined -fno-sanitize-recover=all",
+        "WARNINGS": "-Wall -Wextra -Werror",
+        "HARDENING": "",
+        "DEFINES": shlex.join(flags),
+    }
+    words = [f"{name}={value}" for name, value in settings.items()]
+    subprocess.run(["make", "-s", "-C", str(SOURCES), *words, str(built)], check=True)
 
 
 def make_certificate(path: Path, *options: str) -> Path:

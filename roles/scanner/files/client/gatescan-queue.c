@@ -16,8 +16,7 @@
  * with the custom error patch). Without it no text is sent. The next program inherits that descriptor, and
  * no other one above 2.
  *
- * Build: cc -O2 -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-pie -static -nostdlib
- *          -o gatescan-queue gatescan-queue.c
+ * Build: make, by the Makefile beside this file.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -75,8 +74,9 @@ enum {
 
 /* What the daemon is told of the caller. */
 static const char *const reported[] = {
-  "PROTO", "TCPREMOTEIP", "TCPREMOTEHOST", "TCPREMOTEINFO", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALHOST",
-  "TCPLOCALPORT", "RELAYCLIENT", "SMTPAUTHUSER", "SSL_PROTOCOL", "SSL_CIPHER", "QS_SPAMASSASSIN", "GATESCAN_POLICY"
+  "PROTO",        "TCPREMOTEIP",  "TCPREMOTEHOST",   "TCPREMOTEINFO",   "TCPREMOTEPORT",
+  "TCPLOCALIP",   "TCPLOCALHOST", "TCPLOCALPORT",    "RELAYCLIENT",     "SMTPAUTHUSER",
+  "SSL_PROTOCOL", "SSL_CIPHER",   "QS_SPAMASSASSIN", "GATESCAN_POLICY",
 };
 #define REPORTED (sizeof reported / sizeof *reported)
 
@@ -337,11 +337,9 @@ static _Noreturn void become_command(const char *option)
     char letter;
     const char *words[4];
   } commands[] = {
-    { 'g', { "gatescan", "rules", "build", NULL } },
-    { 'r', { "gatescan", "rules", "list", NULL } },
-    { 'v', { "gatescan", "version", NULL, NULL } },
-    { 'z', { "gatescan", "version", NULL, NULL } },
-    { 'h', { "gatescan", "--help", NULL, NULL } }
+    { 'g', { "gatescan", "rules", "build", NULL } }, { 'r', { "gatescan", "rules", "list", NULL } },
+    { 'v', { "gatescan", "version", NULL, NULL } },  { 'z', { "gatescan", "version", NULL, NULL } },
+    { 'h', { "gatescan", "--help", NULL, NULL } },
   };
 
   for (size_t i = 0; i < sizeof commands / sizeof *commands; ++i)

@@ -42,11 +42,11 @@
 
 enum {
   SMTP_PORT = 25,
-  ADDRESSES = 64,       /* of one host that are tried */
-  NAME_LIMIT = 256,     /* bytes of a host's name */
-  REPLY_LIMIT = 65536,  /* bytes of a reply; a server that says more is not listened to any longer */
-  SHOWN = 5000,         /* bytes of a reply that are reported */
-  GONE = -1             /* in place of a reply's code */
+  ADDRESSES = 64,      /* of one host that are tried */
+  NAME_LIMIT = 256,    /* bytes of a host's name */
+  REPLY_LIMIT = 65536, /* bytes of a reply; a server that says more is not listened to any longer */
+  SHOWN = 5000,        /* bytes of a reply that are reported */
+  GONE = -1            /* in place of a reply's code */
 };
 
 enum policy { OPTIONAL, REQUIRED, VERIFIED };
@@ -369,7 +369,8 @@ static void insist_on_tls(void)
   if (policy == OPTIONAL) hand_over();
   fputs("ZConnected to ", stdout);
   tell_partner();
-  printf(" but TLS is %s for this route, and %s. (#%s)\n", policy == VERIFIED ? "to be verified" : "required", why, enhanced);
+  printf(" but TLS is %s for this route, and %s. (#%s)\n", policy == VERIFIED ? "to be verified" : "required", why,
+         enhanced);
   tell_said();
   end_report();
 }

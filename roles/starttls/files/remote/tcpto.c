@@ -19,11 +19,11 @@ enum {
   PLACES = 64,
   COUNT = 4,
   WHEN = 8,
-  AWAY_FROM = 2,       /* timeouts */
+  AWAY_FROM = 2, /* timeouts */
   COUNT_LIMIT = 10,
-  APART = 120,         /* seconds within which a further timeout tells nothing new */
-  AWAY = 60 << 6,      /* seconds; and up to half as many again, so that not all processes come back at once */
-  WEIGHT = 1 << 10     /* seconds that a timeout is worth when a place is to be made free */
+  APART = 120,     /* seconds within which a further timeout tells nothing new */
+  AWAY = 60 << 6,  /* seconds; and up to half as many again, so that not all processes come back at once */
+  WEIGHT = 1 << 10 /* seconds that a timeout is worth when a place is to be made free */
 };
 
 typedef unsigned char place[PLACE];

@@ -11,7 +11,7 @@
 #include "tls.h"
 
 enum {
-  OUT = 16384,          /* bytes sent at once: a TLS record */
+  OUT = 16384, /* bytes sent at once: a TLS record */
   IN = 4096,
   HANDSHAKE_SECONDS = 60
 };

@@ -33,12 +33,12 @@
 #include "tls.h"
 
 enum {
-  CLIENT = 0,               /* the connection, as tcpserver gives it */
-  PEM = 9,                  /* key and certificates */
-  ROOM = 16384,             /* bytes of a stream's buffer: a TLS record; a command or a reply must fit in */
-  IDLE = 1500 * 1000,       /* milliseconds; PROGRAM's own limit (timeoutsmtpd, 1200 s) comes first */
-  REPLY_WAIT = 300 * 1000,  /* milliseconds for a reply to a command that is no transaction */
-  WRITE_WAIT = 300 * 1000,  /* milliseconds for a client that does not read */
+  CLIENT = 0,              /* the connection, as tcpserver gives it */
+  PEM = 9,                 /* key and certificates */
+  ROOM = 16384,            /* bytes of a stream's buffer: a TLS record; a command or a reply must fit in */
+  IDLE = 1500 * 1000,      /* milliseconds; PROGRAM's own limit (timeoutsmtpd, 1200 s) comes first */
+  REPLY_WAIT = 300 * 1000, /* milliseconds for a reply to a command that is no transaction */
+  WRITE_WAIT = 300 * 1000, /* milliseconds for a client that does not read */
   HANDSHAKE_WAIT = 60 * 1000,
   TRY_AGAIN = 111
 };
@@ -88,8 +88,9 @@ static _Noreturn void become_program(void)
 
 static void describe_tls(void)
 {
-  const int known = !encrypted || (setenv("SSL_PROTOCOL", tls_version(&tls), 1) == 0
-                                   && setenv("SSL_CIPHER", tls_cipher(&tls), 1) == 0);
+  const int known =
+      !encrypted
+      || (setenv("SSL_PROTOCOL", tls_version(&tls), 1) == 0 && setenv("SSL_CIPHER", tls_cipher(&tls), 1) == 0);
 
   if (!known) die("environment");
 }
@@ -252,7 +253,7 @@ static int wait_for_any(void)
   struct pollfd all[3] = {
     { .fd = CLIENT, .events = (short) ((hears ? reads : 0) | (waiting(&from_server) ? writes : 0)) },
     { .fd = server.in, .events = waiting(&from_client) ? POLLOUT : 0 },
-    { .fd = server.out, .events = !from_server.ended && room_in(&from_server) ? POLLIN : 0 }
+    { .fd = server.out, .events = !from_server.ended && room_in(&from_server) ? POLLIN : 0 },
   };
 
   /* poll(2) reports a hang-up also where nothing is asked for, again and again */
