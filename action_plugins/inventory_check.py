@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Ansible loads an action by its path: the project's package must be made known.
 sys.path[:0] = [folder for folder in (str(PROJECT),) if folder not in sys.path]
 
-from gatewright_data.inventory import Host, Role, check_host, owner_of  # needs the line above
+from gatewright.inventory import Host, Role, check_host, owner_of  # needs the line above
 
 # A default play knows these of every host; nobody writes them.
 MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})

@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter file by its path: the project's package must be made known.
 sys.path[:0] = [folder for folder in (str(Path(__file__).resolve().parents[1]),) if folder not in sys.path]
 
-from gatewright_data.firewall import bootstrap_elements, firewall_survey, nftables_ruleset  # noqa: E402  (as above)
+from gatewright.chapters.firewall.ruleset import bootstrap_elements, firewall_survey, nftables_ruleset  # noqa: E402  (as above)
 
 
 class FilterModule:

@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter file by its path: the project's package must be made known.
 sys.path[:0] = [folder for folder in (str(Path(__file__).resolve().parents[1]),) if folder not in sys.path]
 
-from gatewright_data.verification import table, verification  # noqa: E402  (needs the line above)
+from gatewright.verification import table, verification  # noqa: E402  (needs the line above)
 
 
 class FilterModule:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gatewright_data import firewall
-from gatewright_data.problems import InventoryError
+from gatewright.chapters.firewall import ruleset as firewall
+from gatewright.problems import InventoryError
 
 HOST: dict[str, Any] = {"users": {"root": 0, "_apt": 42}}
 SSH = {"port": 22, "proto": "tcp", "admin": True, "comment": "SSH"}

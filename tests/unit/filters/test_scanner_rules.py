@@ -8,8 +8,8 @@ import pytest
 from gatescan.model import Verdict
 from gatescan.rules import ANY_SIZE, parse
 
-from gatewright_data.problems import InventoryError
-from gatewright_data.scanner_rules import scanner_rules
+from gatewright.chapters.scanner.rules import scanner_rules
+from gatewright.problems import InventoryError
 
 
 def test_the_scanner_reads_every_form() -> None:

@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
-from gatewright_data.domains import parse_domain
-from gatewright_data.problems import InventoryError
-from gatewright_data.smtproutes import MOST_RCPTHOSTS, TLS_POLICIES, find_loops, read_routing, smtproutes_control
+from gatewright.chapters.smtproutes.routing import (
+    MOST_RCPTHOSTS,
+    TLS_POLICIES,
+    find_loops,
+    read_routing,
+    smtproutes_control,
+)
+from gatewright.domains import parse_domain
+from gatewright.problems import InventoryError
 
 
 def test_the_files_of_a_small_company() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatewright_data.addresses import tcpserver_text
-from gatewright_data.problems import InventoryError
-from gatewright_data.tcp_smtp import tcp_smtp
+from gatewright.addresses import tcpserver_text
+from gatewright.chapters.tcp_smtp.render import tcp_smtp
+from gatewright.problems import InventoryError
 
 Answer = tuple[bool, dict[str, str]]
 Lists = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatewright_data.verification import table, verification
+from gatewright.verification import table, verification
 
 GATEWAYS = [
     {"names": ["gw1.example.org"], "addresses": ["192.0.2.1"]},

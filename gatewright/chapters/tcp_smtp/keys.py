@@ -15,8 +15,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from gatewright_data.addresses import Address, groups, join_groups, tcpserver_text, zero_run
-from gatewright_data.tcp_policy import Entry, Policy
+from gatewright.addresses import Address, groups, join_groups, tcpserver_text, zero_run
+from gatewright.chapters.tcp_smtp.policy import Entry, Policy
 
 Groups = tuple[int, ...]
 

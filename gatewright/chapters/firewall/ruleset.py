@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatewright_data.problems import InventoryError
+from gatewright.problems import InventoryError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gatewright_data.addresses import parse_network
-from gatewright_data.domains import parse_domain
-from gatewright_data.firewall import inbound_rule, limits, way_out
-from gatewright_data.problems import InventoryError, Problems, entry_name, kind_of, suggest
-from gatewright_data.scanner_rules import scanner_rules
-from gatewright_data.smtproutes import OPTIONAL, Routing, find_loops, read_routing, refuse_tls
-from gatewright_data.tcp_smtp import tcp_smtp
+from gatewright.addresses import parse_network
+from gatewright.chapters.firewall.ruleset import inbound_rule, limits, way_out
+from gatewright.chapters.scanner.rules import scanner_rules
+from gatewright.chapters.smtproutes.routing import OPTIONAL, Routing, find_loops, read_routing, refuse_tls
+from gatewright.chapters.tcp_smtp.render import tcp_smtp
+from gatewright.domains import parse_domain
+from gatewright.problems import InventoryError, Problems, entry_name, kind_of, suggest
 
 # (options of one specification, value) -> Ansible's own complaints.
 Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]

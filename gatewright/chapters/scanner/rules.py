@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from gatewright_data.domains import parse_domain
-from gatewright_data.problems import Problems, as_list, check_keys, entry_name, kind_of
+from gatewright.domains import parse_domain
+from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
 VARIABLE = "scanner_rules"
 HEADER = "# Managed by Gatewright: change the inventory, not this file.\n"

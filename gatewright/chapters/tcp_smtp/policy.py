@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from gatewright_data.addresses import Address, Network, parse_network
-from gatewright_data.problems import Problems, as_list, check_keys, entry_name, kind_of
+from gatewright.addresses import Address, Network, parse_network
+from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
 CLIENTS, DENY, NETWORKS, DEFAULT_ENV = (
     "tcp_smtp_relay_clients",

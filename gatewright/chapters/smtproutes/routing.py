@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gatewright_data.domains import parse_domain, parse_port, parse_relay_host, parse_sender
-from gatewright_data.problems import Problems, as_list, check_keys, entry_name, kind_of
+from gatewright.domains import parse_domain, parse_port, parse_relay_host, parse_sender
+from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
 ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES, TLS = (
     "smtproutes_routes",

@@ -1,0 +1,6 @@
+"""The project's own package: what an inventory means, chapter by chapter, as pure functions.
+
+Every function takes plain data as Ansible hands it over and either returns plain data or raises `InventoryError` with
+all problems it found, each naming the variable, the entry and what is wrong. Filters, actions, lookups and tests share
+it; it stands outside filter_plugins, for Ansible takes every file in there, and in folders of it, for a filter.
+"""

@@ -1,0 +1,1 @@
+"""The firewall: the ruleset, and what is let in and out."""

@@ -1,0 +1,1 @@
+"""What the scanner holds and does."""

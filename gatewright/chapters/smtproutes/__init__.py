@@ -1,0 +1,1 @@
+"""Where mail goes: smtproutes, rcpthosts and what goes with them."""

@@ -1,0 +1,1 @@
+"""Who may connect and relay: /etc/tcp.smtp."""
