@@ -307,6 +307,7 @@ def diff_of(entry: Entry, found: Found) -> dict[str, str]:
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look at everything first, then change what differs."""
+    os.umask(0o022)  # directories on the way to an entry are everybody's to enter, whatever root's umask is
     params = module.params
     entries = [parse_entry(name, value, params, module.check_mode) for name, value in params["entries"].items()]
     for path in strays(params, {entry.path for entry in entries}):

@@ -417,6 +417,7 @@ def apply(guard: Guard, wanted: Sequence[Wanted]) -> dict[str, Any]:
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do one step."""
+    os.umask(0o022)  # directories on the way to a file are everybody's to enter, whatever root's umask is
     guard = Guard(module.params)
     wanted = [parse_file(path, value) for path, value in module.params["files"].items()]
     token = module.params["token"]

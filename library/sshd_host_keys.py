@@ -189,6 +189,7 @@ def openssh_major() -> int:
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look, refuse, then change what is too weak."""
+    os.umask(0o022)  # public keys are for everybody to read, whatever root's umask is
     params = module.params
     directory = Path(params["directory"])
     login = login_name(params["login"])

@@ -368,6 +368,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.umask(0o022)  # what is built is for everybody to run, whatever root's umask is
     plans = [module.params, *module.params["companions"]]
     if module.check_mode:
         module.exit_json(changed=True, path=module.params["result"])

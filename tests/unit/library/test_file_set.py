@@ -96,3 +96,12 @@ def test_a_wrong_entry_is_named_and_nothing_is_written(tmp_path: Path, entry: An
 def test_an_unknown_owner_is_no_error_in_check_mode(tmp_path: Path) -> None:
     result = run({"log": {"state": "directory", "owner": "qmaill-to-come"}}, check=True, root=str(tmp_path))
     assert result["changed"] is True
+
+
+def test_what_root_makes_is_for_everybody_to_enter_whatever_its_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run({"deep/er/file": "x", "deep/link": {"state": "link", "target": "er"}}, root=str(tmp_path))
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("deep", "deep/er")] == [0o755, 0o755]
