@@ -9,15 +9,22 @@ short_description: Compare the listening sockets of a host with the declared one
 description:
   - Lists every listening TCP socket and every bound UDP socket with the program that owns it.
   - Fails, naming it, on one that no declaration covers, and on a declared one that is missing. Changes nothing.
+  - A service that was just started or stopped gets C(seconds) to listen, or to end.
   - In check mode it only reports, as the tasks that would bring the host about did not run.
   - Where root may not look into the processes of other users (a container without CAP_SYS_PTRACE), a socket's owner is
     shown as C(hidden), and the declared owner counts when a program of that name runs and may not be looked into.
 options:
   declared:
-    description: Mappings with C(proto) (tcp or udp), C(port), C(owner) (program) and optionally C(address).
+    description:
+      - Mappings with C(proto) (tcp or udp), C(owner) (program), C(port) and optionally C(address).
+      - Without C(port), any port on C(address), which must be a loopback address, is covered, and none need be there.
     type: list
     elements: dict
     required: true
+  seconds:
+    description: Seconds within which the sockets must come to be as declared.
+    type: int
+    default: 0
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -30,6 +37,7 @@ EXAMPLES = r"""
     declared:
       - {proto: tcp, port: 22, owner: sshd}
       - {proto: udp, port: 53, owner: dnscache, address: 127.0.0.1}
+      - {proto: tcp, owner: containerd, address: 127.0.0.1}
 """
 
 RETURN = r"""
@@ -50,8 +58,10 @@ missing:
   returned: always
 """
 
+import ipaddress
 import re
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +71,7 @@ Socket = tuple[str, str, int, str]
 """proto, address, port, owner"""
 
 HIDDEN = "hidden"
+PAUSE_SECONDS = 0.5
 OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
 
 
@@ -96,7 +107,7 @@ def covers(declaration: Mapping[str, Any], socket: Socket, hidden: Collection[st
     proto, address, port, owner = socket
     return (
         declaration["proto"] == proto
-        and int(declaration["port"]) == port
+        and (declaration.get("port") is None or int(declaration["port"]) == port)
         and (declaration["owner"] == owner or (owner == HIDDEN and declaration["owner"] in hidden))
         and declaration.get("address", address) == address
     )
@@ -107,29 +118,66 @@ def show(declaration: Mapping[str, Any]) -> str:
     return f"{declaration['proto']} {declaration.get('address', '*')} {declaration['port']} {declaration['owner']}"
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address is one of the host itself."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def too_wide(declared: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Declarations without a port that are not bound to a loopback address, each as it was given."""
+    return [
+        str(dict(one)) for one in declared if one.get("port") is None and not is_loopback(str(one.get("address") or ""))
+    ]
+
+
+def compare(module: AnsibleModule, declared: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What listens, what of it nobody declared, and what is declared and not there."""
+    sockets, hidden = listening(module), hidden_programs()
+    return {
+        "sockets": [" ".join(map(str, item)) for item in sockets],
+        "undeclared": [
+            " ".join(map(str, item)) for item in sockets if not any(covers(one, item, hidden) for one in declared)
+        ],
+        "missing": [
+            show(one)
+            for one in declared
+            if one.get("port") is not None and not any(covers(one, item, hidden) for item in sockets)
+        ],
+    }
+
+
+def settled(module: AnsibleModule, declared: Sequence[Mapping[str, Any]], seconds: int) -> dict[str, list[str]]:
+    """Compare, and again until the sockets are as declared or the seconds are over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = compare(module, declared)
+        if not (found["undeclared"] or found["missing"]) or time.monotonic() >= deadline:
+            return found
+        time.sleep(PAUSE_SECONDS)
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
-        argument_spec={"declared": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "declared": {"type": "list", "elements": "dict", "required": True},
+            "seconds": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
     )
     declared = module.params["declared"]
-    sockets, hidden = listening(module), hidden_programs()
-    undeclared = [
-        " ".join(map(str, item)) for item in sockets if not any(covers(one, item, hidden) for one in declared)
-    ]
-    missing = [show(one) for one in declared if not any(covers(one, item, hidden) for item in sockets)]
-    result = {
-        "changed": False,
-        "sockets": [" ".join(map(str, item)) for item in sockets],
-        "undeclared": undeclared,
-        "missing": missing,
-    }
-    if (undeclared or missing) and not module.check_mode:
-        words = [f"not declared: {item}" for item in undeclared]
-        words += [f"declared, but not there: {item}" for item in missing]
+    if wide := too_wide(declared):
+        module.fail_json(msg=f"a declared socket without a port must have a loopback address: {'; '.join(wide)}")
+    found = settled(module, declared, 0 if module.check_mode else module.params["seconds"])
+    if (found["undeclared"] or found["missing"]) and not module.check_mode:
+        words = [f"not declared: {item}" for item in found["undeclared"]]
+        words += [f"declared, but not there: {item}" for item in found["missing"]]
         reason = "listening sockets differ from the declared ones (proto address port owner): "
-        module.fail_json(msg=reason + "; ".join(words), **result)
-    module.exit_json(**result)
+        module.fail_json(msg=reason + "; ".join(words), **found)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,19 @@ tcp   LISTEN 0 128         [::]:22       [::]:*    users:(("sshd",pid=201,fd=4))
 """
 
 
-def run(tmp_path: Path, declared: list[dict[str, Any]], listening: str = LISTENING, check: bool = False) -> Any:
+def run(
+    tmp_path: Path,
+    declared: list[dict[str, Any]],
+    listening: str = LISTENING,
+    check: bool = False,
+    seconds: int = 0,
+    program: str = "",
+) -> Any:
     """Run the module on a host whose ss prints `listening`."""
-    program = tmp_path / "ss"
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{listening}END\n")
-    program.chmod(0o755)
-    arguments = {"ANSIBLE_MODULE_ARGS": {"declared": declared, "_ansible_check_mode": check}}
+    ss = tmp_path / "ss"
+    ss.write_text(program or f"#!/bin/sh\ncat <<'END'\n{listening}END\n")
+    ss.chmod(0o755)
+    arguments = {"ANSIBLE_MODULE_ARGS": {"declared": declared, "seconds": seconds, "_ansible_check_mode": check}}
     done = subprocess.run(
         [sys.executable, str(MODULE)],
         input=json.dumps(arguments),
@@ -60,6 +67,32 @@ def test_a_declared_socket_that_is_missing_is_named(tmp_path: Path) -> None:
     assert result["failed"]
     assert result["missing"] == ["tcp * 25 tcpserver"]
     assert "declared, but not there: tcp * 25 tcpserver" in result["msg"]
+
+
+def test_a_service_that_is_just_starting_gets_its_time(tmp_path: Path) -> None:
+    """Its supervise has started it again; it binds a moment later."""
+    late = tmp_path / "late"
+    late.mkdir()
+    program = f"""#!/bin/sh
+[ -e {late}/asked ] && cat <<'END'
+{LISTENING}END
+: > {late}/asked
+"""
+    assert not run(tmp_path, [SSHD, DNSCACHE], program=program, seconds=30).get("failed")
+
+
+def test_a_program_on_loopback_may_be_declared_whatever_its_port(tmp_path: Path) -> None:
+    random = 'tcp LISTEN 0 5 127.0.0.1:39711 0.0.0.0:* users:(("containerd",pid=999,fd=3))\n'
+    containerd = {"proto": "tcp", "owner": "containerd", "address": "127.0.0.1"}
+    assert not run(tmp_path, [SSHD, DNSCACHE, containerd], LISTENING + random).get("failed")
+    assert not run(tmp_path, [SSHD, DNSCACHE, containerd]).get("failed"), "it need not be there"
+    outside = random.replace("127.0.0.1", "0.0.0.0")
+    assert run(tmp_path, [SSHD, DNSCACHE, containerd], LISTENING + outside)["undeclared"]
+
+
+def test_no_program_may_be_declared_on_any_port_towards_others(tmp_path: Path) -> None:
+    result = run(tmp_path, [SSHD, DNSCACHE, {"proto": "tcp", "owner": "containerd"}])
+    assert result["failed"] and "containerd" in result["msg"] and "loopback" in result["msg"]
 
 
 def test_check_mode_reports_and_does_not_fail(tmp_path: Path) -> None:
