@@ -270,6 +270,28 @@ def test_a_changed_program_is_noticed(gateway: Gateway) -> None:
     assert gateway.run("systemctl", "is-active", "aidecheck.timer").strip() == "active"
 
 
+def test_services_that_start_again_are_nothing_that_the_integrity_check_reports(gateway: Gateway) -> None:
+    gateway.run("gatewright-integrity", "update")
+    gateway.sh("PATH=/command:$PATH; svc -t /service/* /service/*/log; sleep 1; systemctl restart svscan")
+    eventually(lambda: gateway.is_up("qmail-send") and gateway.is_up("dnscache"), what="services that are up again")
+    report = gateway.run("aide", "--config", "/etc/aide/aide.conf", "--check", check=False)
+    assert not re.findall(r"^[fdl].*: /(?:etc|var/qmail)/.*$", report, re.M), report[:3000]
+
+
+def test_a_run_that_changed_files_renews_the_baseline_and_notes_what_differed(gateway: Gateway) -> None:
+    gateway.run("gatewright-integrity", "update")
+    assert gateway.run("gatewright-integrity", "settle") == "", "nothing is newer"
+    gateway.run("touch", "/usr/local/sbin/gw-wanted")
+    try:
+        assert "being renewed" in gateway.run("gatewright-integrity", "settle")
+        unit = "aiderenew.service"
+        eventually(lambda: gateway.run("systemctl", "is-active", unit, check=False).strip() == "inactive", 120, unit)
+        assert "/usr/local/sbin/gw-wanted" in gateway.run("cat", "/var/lib/aide/renewal.log")
+        assert gateway.run("gatewright-integrity", "settle") == ""
+    finally:
+        gateway.sh("rm -f /usr/local/sbin/gw-wanted; gatewright-integrity update")
+
+
 # Upkeep
 
 
