@@ -237,7 +237,10 @@ def _certificate(config: Config) -> Iterator[Check]:
     if not config.certificate:
         return
     what = f"certificate: {config.certificate}"
-    advice = "run `gatewright-certificate renew`, which says what is wrong"
+    advice = (
+        "put a renewed certificate and key where starttls_certificate and starttls_key say, if those are set;"
+        " then run `gatewright-certificate renew`, which says what is wrong"
+    )
     text = Path(config.certificate).read_bytes()
     shown = subprocess.run(["openssl", "x509", "-noout", "-enddate"], input=text, capture_output=True, check=False)
     _, _, date = shown.stdout.decode("ascii", "replace").strip().partition("=")

@@ -133,7 +133,9 @@ def test_a_set_that_was_rolled_back_does_not_come_again(host: Host) -> None:
     host.install()
     host.publish("dat-1.zip", GOOD + "first\n")
     host.run("update")
-    assert host.run("rollback").returncode == 0 and host.signatures == GOOD
+    done = host.run("rollback")
+    assert done.returncode == 0 and host.signatures == GOOD
+    assert done.stdout == f"in use: {host.used.readlink()}\n", "the set that is used now, not the one that was left"
     done = host.run("update")
     assert "rolled back" in done.stdout and host.signatures == GOOD
     host.publish("dat-2.zip", GOOD + "second\n")
