@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gatescan import filetype, mime, names, unpack
 from gatescan.budget import Budget, LimitReached
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.mime.embedded import is_message
 from gatescan.model import Buffer, Finding, Part, Report, Verdict
 from gatescan.rules import Rule, RuleSet
 from gatescan.text import printable
@@ -87,73 +86,51 @@ class _Walk:
         self.budget = budget
         self.keep_data = keep_data
         self.report = MessageReport(size=len(data))
-        # Parts that the MIME layer has looked into; kept by it, so that their ids stay theirs.
-        self._parsed: dict[int, Part] = {}
+        # A bound of the whole message was reached: nothing more is opened.
+        self.spent = False
 
     def run(self) -> None:
         try:
             parsed = mime.parse(self.data, self.budget)
             self._read_headers(parsed)
             self.report.findings.extend(parsed.findings)
-            self._parsed = {id(part): part for part in parsed.parts}
-            self._open_all(parsed.parts)
+            for part in parsed.parts:
+                self._open(part)
             self._virtual_headers(parsed)
         except LimitReached as limit:
             self._limit(limit, "")
         except Exception as error:
             self._failed(error, "")
 
-    def _open_all(self, parts: Sequence[Part]) -> None:
-        """Look at the parts and, depth first and without recursion, at what is packed in them."""
-        spent = False
-        for top in parts:
-            self._look(top)
-            open_parts: list[tuple[Part, Iterator[Part]]] = [] if spent else self._opened(top)
-            while open_parts:
-                part, members = open_parts[-1]
-                try:
-                    member = next(members, None)
-                    if member is not None:
-                        self.budget.check_depth(member.depth)
-                        self._look(member)
-                        open_parts.extend(self._opened(member))
-                        continue
-                except LimitReached as limit:
-                    self._limit(limit, part.path)
-                    spent = limit.code != "depth"
-                except Exception as error:
-                    self._failed(error, part.path)
-                open_parts.pop()
-                self._done(part)
-                if spent:
-                    self._abandon(open_parts)
-            self._done(top)
-
-    def _opened(self, part: Part) -> list[tuple[Part, Iterator[Part]]]:
-        if part.sealed or not len(part.data):
-            return []
-        return [(part, self._members(part))]
+    def _open(self, top: Part) -> None:
+        """Look at a leaf of the message and, depth first and without recursion, at what is packed in it."""
+        self._look(top)
+        open_parts = [(top, self._members(top))]
+        while open_parts:
+            part, members = open_parts[-1]
+            try:
+                member = next(members, None)
+                if member is not None:
+                    self.budget.check_depth(member.depth)
+                    self._look(member)
+                    open_parts.append((member, self._members(member)))
+                    continue
+            except LimitReached as limit:
+                self._limit(limit, part.path)
+                self.spent = limit.code != "depth"
+            except Exception as error:
+                self._failed(error, part.path)
+            open_parts.pop()
+            self._done(part)
+            if self.spent:
+                self._abandon(open_parts)
 
     def _members(self, part: Part) -> Iterator[Part]:
-        """What is packed in a part, one level down, by its bytes and by what text can carry."""
-        yield from unpack.members(part, self.budget)
-        if id(part) in self._parsed:
+        """What is packed in a part, one level down, by its bytes and by what mail programs see in them."""
+        if self.spent or part.sealed or not len(part.data):
             return
-        # What came out of an archive, the MIME layer has not seen.
-        if part.content_type == "message/rfc822" or is_message(bytes(part.data[:4096]), part.names):
-            yield from self._inner_message(part)
-        else:
-            yield from mime.members(part, self.budget)
-
-    def _inner_message(self, part: Part) -> Iterator[Part]:
-        """The parts of a message that lay in an archive."""
-        parsed = mime.parse(part.data, self.budget)
-        part.findings += [replace(f, part=f"{part.path}/{f.part}") for f in parsed.findings]
-        for inner in parsed.parts:
-            inner.path = f"{part.path}/{inner.path}"
-            inner.depth += part.depth + 1
-            self._parsed[id(inner)] = inner
-            yield inner
+        yield from unpack.members(part, self.budget)
+        yield from mime.members(part, self.budget)
 
     def _abandon(self, open_parts: list[tuple[Part, Iterator[Part]]]) -> None:
         while open_parts:
@@ -184,9 +161,8 @@ class _Walk:
 
     def _test_names(self, part: Part, size: int) -> None:
         rules, context = self.rules, self.context
-        if id(part) not in self._parsed:
-            for name in part.names:
-                self.report.findings += names.anomalies(name, part.path)
+        for name in part.names:
+            self.report.findings += names.anomalies(name, part.path)
         seen: set[int] = set()
         for name in names.variants(part.names):
             if (rule := rules.match_name(name, size, context)) and rule.line not in seen:

@@ -68,6 +68,7 @@ class Part:
     depth: 0 for a part of the message itself, one more for each container that was opened to reach it.
     sealed: it exists, but its bytes can't be read (an encrypted member); data is then empty.
     kind: type by its bytes (a short name from filetype.py), empty until it was looked at.
+    charset: as the part's header declares it; empty if it does not.
     """
 
     path: str
@@ -78,6 +79,7 @@ class Part:
     sealed: bool = False
     kind: str = ""
     findings: list[Finding] = field(default_factory=list)
+    charset: str = ""
 
 
 @dataclass(slots=True)

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from gatescan import names
-from gatescan.budget import Budget, Limits
-from gatescan.mime import Parsed, parse
-from gatescan.model import Verdict
+from gatescan.budget import Budget, LimitReached, Limits
+from gatescan.mime import Parsed, members, parse
+from gatescan.model import Finding, Part, Verdict
 
 
 def take_apart(message: bytes, **limits: int) -> Parsed:
-    """The message parsed within a budget of its own."""
-    return parse(message, Budget(Limits(**limits), len(message)))
+    """The message with all that the MIME layer finds in it, and what is odd about names, within a budget of its own."""
+    budget = Budget(Limits(**limits), len(message))
+    parsed = parse(message, budget)
+    leaves, parsed.parts = parsed.parts, []
+    try:
+        for leaf in leaves:
+            _open(leaf, parsed, budget)
+    except LimitReached as limit:
+        parsed.findings.append(Finding(Verdict.LIMIT, f"limit-{limit.code}", limit.detail))
+    return parsed
+
+
+def _open(part: Part, parsed: Parsed, budget: Budget) -> None:
+    parsed.parts.append(part)
+    budget.check_depth(part.depth)
+    parsed.findings += [finding for name in part.names for finding in names.anomalies(name, part.path)]
+    for member in members(part, budget):
+        _open(member, parsed, budget)
+    parsed.findings += part.findings
 
 
 def codes(parsed: Parsed) -> set[str]:

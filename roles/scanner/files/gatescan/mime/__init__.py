@@ -1,17 +1,18 @@
 """A message as mail clients see it: the leaves of its MIME tree, and what is odd about it.
 
-`parse()` is the entry. `members()` looks into one part for what hides in text, HTML and signed wrappings;
-`parse()` has done so for the parts that it returns, the judge does so for members of archives.
+`parse()` takes one message apart into its leaves. `members()` is a reader as those of archives are: it gives what
+one part holds, a level down, be it a leaf of the message or a member of an archive.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gatescan.budget import Budget
-from gatescan.mime import embedded
+from gatescan.large import piece
+from gatescan.mime import embedded, enclosed
 from gatescan.mime.header import unfold
 from gatescan.mime.parameters import MAX_FIELD_BYTES
 from gatescan.mime.sealed import END_TO_END
@@ -58,11 +59,25 @@ def parse(data: Buffer, budget: Budget) -> Parsed:
 
 
 def members(part: Part, budget: Budget) -> Iterator[Part]:
-    """What an archive's member holds at this layer: files as text, in HTML, in wrappings.
+    """What a part holds at this layer, one level down: messages, files as text, in HTML, in wrappings.
 
     Findings go to `part.findings`. Raises LimitReached.
     """
-    return embedded.members(part, "", budget)
+    for number, (start, end) in enumerate(enclosed.messages(part, budget), 1):
+        yield from _message(part, start, end, number, budget)
+    if part.content_type != "message/rfc822":
+        yield from embedded.members(part, budget)
+
+
+def _message(part: Part, start: int, end: int, number: int, budget: Budget) -> Iterator[Part]:
+    """The leaves of one message in a part; the second one and later ones of a mailbox have their number in the path."""
+    stem = part.path if number == 1 else f"{part.path}/message-{number}"
+    parsed = parse(piece(part.data, start, end), budget)
+    part.findings += [replace(finding, part=f"{stem}/{finding.part}".rstrip("/")) for finding in parsed.findings]
+    for leaf in parsed.parts:
+        leaf.path = f"{stem}/{leaf.path}"
+        leaf.depth = part.depth + 1
+        yield leaf
 
 
 def _describe(parsed: Parsed, fields: list[tuple[bytes, bytes]]) -> None:

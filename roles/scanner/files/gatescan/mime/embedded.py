@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from gatescan import filetype
 from gatescan.budget import Budget
 from gatescan.large import holds
-from gatescan.mime import apple, armour, markup, sealed
+from gatescan.mime import apple, armour, calendar, markup, sealed
+from gatescan.mime.enclosed import starts_as_entity
 from gatescan.model import Buffer, Finding, Part, Verdict
 
-_MESSAGE_NAMES = (".eml", ".mht", ".mhtml", ".nws", ".mbox")
-_MESSAGE_START = re.compile(rb"(?:>?From [^\n]*\n)?(?:[!-9;-~]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*){2}", re.ASCII)
-_MIME_LINE = re.compile(rb"^(?:mime-version|content-type|received|from|subject|date):", re.MULTILINE | re.IGNORECASE)
+_MEDIA = frozenset(("font", "media", "sqlite"))
+_TEXTUAL = frozenset(("office-xml", "svg", "hta", "batch", "encoded-script", "registry", "webquery"))
+_BINARY = (
+    filetype.ARCHIVES | filetype.DOCUMENTS | filetype.IMAGES | filetype.UNOPENABLE | filetype.EXECUTABLES | _MEDIA
+) - _TEXTUAL
 _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
-def is_message(data: bytes, names: tuple[str, ...] = ()) -> bool:
-    """Whether a client would open a leaf of these names as a message of its own."""
-    return any(n.lower().endswith(_MESSAGE_NAMES) for n in names) and starts_as_message(data)
-
-
-def starts_as_message(data: bytes) -> bool:
-    """Whether `data` begins with at least two header fields, one of them well-known."""
-    head = bytes(data[:4096])
-    return _MESSAGE_START.match(head) is not None and _MIME_LINE.search(head) is not None
-
-
-def members(part: Part, charset: str, budget: Budget) -> Iterator[Part]:
+def members(part: Part, budget: Budget) -> Iterator[Part]:
     """What `part` holds one level down; findings go to `part.findings`. Raises LimitReached."""
     head = bytes(part.data[:128])
+    kind = part.kind or filetype.kind(part.data)
     if sealed.looks_like_cms(head) or part.content_type in _SMIME_TYPES:
-        yield from _cms(part, budget)
+        yield from _cms(part, bytes(part.data), budget)
     elif apple.is_apple_file(head):
         name, forks = apple.forks(bytes(part.data))
         yield from _children(part, ((name, fork) for fork in forks), budget)
@@ -39,21 +32,27 @@ def members(part: Part, charset: str, budget: Budget) -> Iterator[Part]:
         unpacked = apple.macbinary(bytes(part.data))
         if unpacked:
             yield from _children(part, [unpacked], budget)
-    elif _is_binary(head):
-        if head[0] & 0x80 and _pgp_named(part) and sealed.is_sealed_packet(head):
+    elif head[:1] >= b"\x80" and _pgp_named(part):
+        if sealed.is_sealed_packet(head):
             part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted file", part))
-    else:
-        yield from _in_text(part, part.data, charset, budget)
+    elif kind not in _BINARY or markup.is_markup(b"", part.content_type, part.names):
+        yield from _in_text(part, part.data, budget)
 
 
-def _in_text(part: Part, data: Buffer, charset: str, budget: Budget) -> Iterator[Part]:
-    if holds(data, b"-----BEGIN PGP MESSAGE") and sealed.is_sealed_pgp(data):
-        part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted text", part))
+def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
     if _opaque(part):
         return
+    if holds(data, b"-----BEGIN PGP MESSAGE") and sealed.is_sealed_pgp(data):
+        part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted text", part))
+    der = sealed.cms_in_text(data)
+    if der is not None:
+        yield from _cms(part, der, budget)
+        return
     yield from _children(part, armour.files(data, budget), budget)
+    if calendar.is_calendar(data):
+        yield from _children(part, calendar.files(data, budget), budget)
     if markup.is_markup(data, part.content_type, part.names):
-        findings, files = markup.inspect(data, part.content_type, part.names, charset, part.path, budget)
+        findings, files = markup.inspect(data, part.content_type, part.names, part.charset, part.path, budget)
         part.findings += findings
         yield from _children(part, files, budget)
 
@@ -63,26 +62,27 @@ def _opaque(part: Part) -> bool:
     return part.content_type.startswith(("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/"))
 
 
-def _is_binary(head: bytes) -> bool:
-    """Whether NUL bytes show that this is no text; UTF-16 and UTF-32 are text."""
-    if b"\0" not in head or head[:2] in (b"\xff\xfe", b"\xfe\xff") or head[:4] == b"\0\0\xfe\xff":
-        return head[:2] == b"\x1f\x8b"
-    wide = head[:64]
-    return not (b"<\0" in wide or b"\0<" in wide) or wide.count(0) * 3 < len(wide)
-
-
 def _pgp_named(part: Part) -> bool:
     return "pgp" in part.content_type or any(n.lower().endswith((".pgp", ".gpg")) for n in part.names)
 
 
-def _cms(part: Part, budget: Budget) -> Iterator[Part]:
-    content = sealed.open_cms(bytes(part.data), budget)
+def _cms(part: Part, der: bytes, budget: Budget) -> Iterator[Part]:
+    content = sealed.open_cms(der, budget)
     if content.kind in ("sealed", "unknown") and (content.kind == "sealed" or part.content_type in _SMIME_TYPES):
         part.findings.append(_sealed(sealed.SMIME, "an S/MIME encrypted or unreadable part", part))
     if content.content:
         budget.part()
-        budget.check_depth(part.depth + 1)
-        yield Part(f"{part.path}/smime", (), "message/rfc822", content.content, part.depth + 1)
+        # What is signed is a message as often as it is a file, which then has the name without `.p7m`.
+        content_type = "message/rfc822" if starts_as_entity(content.content) else ""
+        names = tuple(filter(None, (_unsigned(name) for name in part.names)))
+        yield Part(f"{part.path}/signed", names, content_type, content.content, part.depth + 1)
+
+
+def _unsigned(name: str) -> str:
+    """The name of what is in a signed file; empty if that has no extension of its own."""
+    stem, suffix, _ = name.strip(" .").lower().rpartition(".p7")
+    inner = name.strip(" .")[: len(stem)] if suffix else ""
+    return inner if "." in inner else ""
 
 
 def _sealed(code: str, detail: str, part: Part) -> Finding:
@@ -94,6 +94,5 @@ def _children(
 ) -> Iterator[Part]:
     for number, (name, content) in enumerate(files, 1):
         budget.part()
-        budget.check_depth(part.depth + 1)
         names = (name,) if name else ()
         yield Part(f"{part.path}/{number}", names, "", content, part.depth + 1)

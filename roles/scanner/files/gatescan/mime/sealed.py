@@ -22,6 +22,8 @@ _DATA = _PKCS7 + b"\x01"
 _SEALED = (_PKCS7 + b"\x03", _PKCS7 + b"\x04", _PKCS7 + b"\x06", _SMIME_TYPES + b"\x17")
 _COMPRESSED = _SMIME_TYPES + b"\x09"
 _MAX_NESTING = 40
+_TEXT_HEAD = 4096
+_PEM = re.compile(rb"-----BEGIN (?:PKCS ?#?7|CMS|SIGNED MESSAGE|P7M)[^\n-]{0,40}-----\s*")
 
 _ARMOUR = re.compile(
     rb"^-----BEGIN PGP MESSAGE[^\n]{0,60}-----[ \t]*\r*\n(?:[A-Za-z][\w-]*:[^\n]*\n)*\s*([A-Za-z0-9+/=\s]{16})",
@@ -45,15 +47,26 @@ def looks_like_cms(data: bytes) -> bool:
     return head[:1] == b"\x30" and (b"\x06\x09" + _PKCS7 in head or b"\x06\x0b" + _SMIME_TYPES in head)
 
 
+def cms_in_text(data: Buffer) -> bytes | None:
+    """The DER of a CMS object that is written as PEM or as bare base64; None if the text is none."""
+    head = bytes(data[:_TEXT_HEAD])
+    armour = _PEM.search(head) if b"-----BEGIN " in head else None
+    start = armour.end() if armour else len(head) - len(head.lstrip(b"\xef\xbb\xbf \t\r\n"))
+    if head[start : start + 2] != b"MI" or not looks_like_cms(loose_base64(head[start : start + 80])):
+        return None
+    body = bytes(data[start:])
+    return loose_base64(body.partition(b"-----END")[0])
+
+
 def open_cms(data: bytes, budget: Budget) -> Cms:
     """What is in a CMS object. Raises LimitReached."""
     head = data[:32]
     if any(oid in head for oid in _SEALED):
         return Cms("sealed")
     if _SIGNED in head:
-        return Cms("signed", _content_after(data, _DATA, budget))
+        return Cms("signed", _content(data, budget))
     if _COMPRESSED in head:
-        packed = _content_after(data, _DATA, budget)
+        packed = _content(data, budget)
         inflater = zlib.decompressobj()
         try:
             content = inflater.decompress(packed, budget.bytes_left + 1)
@@ -62,6 +75,48 @@ def open_cms(data: bytes, budget: Budget) -> Cms:
         budget.spend(len(content))
         return Cms("compressed", content) if content else Cms("unknown")
     return Cms("unknown")
+
+
+def _content(data: bytes, budget: Budget) -> bytes:
+    """The octets that a signature or a compression wraps, whatever their declared type is; empty if there are none."""
+    at = _after_type(data, budget)
+    if at < 0:
+        at = data.find(_DATA)
+        at = at + len(_DATA) if at >= 0 else len(data)
+    return _octets(data, at, budget)
+
+
+def _after_type(data: bytes, budget: Budget) -> int:
+    """Where the eContent begins, by the structure of the object; -1 if that is broken."""
+    # ContentInfo: SEQUENCE, type, [0], SEQUENCE; then a version, the algorithms, and the SEQUENCE that is looked for.
+    position = 0
+    for wanted in (0x30, 0x06, 0xA0, 0x30, 0x02, 0, 0x30, 0x06):
+        if not 0 <= position < len(data):
+            return -1
+        tag, _, start = _tag(data, position)
+        if wanted not in (0, tag):
+            return -1
+        position = start if wanted in (0x30, 0xA0) else _end(data, position, budget)
+    return position
+
+
+def _end(data: bytes, position: int, budget: Budget) -> int:
+    """Where the element at `position` ends; -1 if it does not."""
+    nesting = 0
+    while position < len(data):
+        budget.tick()
+        tag, length, start = _tag(data, position)
+        if tag == 0 and length == 0:
+            nesting -= 1
+            position = start
+        elif length < 0:
+            nesting += 1
+            position = start
+        else:
+            position = start + length
+        if nesting <= 0:
+            return position
+    return -1
 
 
 def is_sealed_pgp(body: Buffer) -> bool:
@@ -82,14 +137,10 @@ def _first_packet(data: bytes) -> int:
     return data[0] & 0x3F if data[0] & 0x40 else data[0] >> 2 & 0x0F
 
 
-def _content_after(data: bytes, oid: bytes, budget: Budget) -> bytes:
-    """The octets of the eContent that follows its content type `oid`, in one or in many pieces."""
-    at = data.find(oid)
-    if at < 0:
-        return b""
-    # After the type: [0] EXPLICIT around an OCTET STRING, primitive or constructed of pieces.
+def _octets(data: bytes, position: int, budget: Budget) -> bytes:
+    """The octets of the eContent at `position`: [0] EXPLICIT around an OCTET STRING, whole or in many pieces."""
     pieces: list[bytes] = []
-    position, ends = at + len(oid), [len(data)]
+    ends = [len(data)]
     while position < len(data) and len(ends) < _MAX_NESTING:
         if position >= ends[-1]:
             ends.pop()

@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gatescan.budget import Budget, LimitReached
 from gatescan.large import blocks, piece, windows
-from gatescan.mime import embedded, header, media, multipart, sealed, transfer
+from gatescan.mime import enclosed, header, media, multipart, sealed, transfer
 from gatescan.mime.header import Header, Octets
 from gatescan.mime.media import Media
 from gatescan.model import Buffer, Finding, Part, Verdict
-from gatescan.names import anomalies
 
 MAX_ALTERNATIVES = 200
 """Readings of one message beyond the first of each entity."""
@@ -38,15 +37,27 @@ _UNSEEN = b"\r\n\0"
 
 @dataclass(slots=True)
 class Entity:
-    """A piece of a buffer with a header and a body. level counts MIME nesting, depth opened containers."""
+    """A piece of a buffer with a header and a body. level counts MIME nesting.
+
+    source: the number of the buffer; 0 is the message, each decoded body has one of its own.
+    """
 
     data: Octets
     start: int
     end: int
     path: str = ""
     level: int = 0
-    depth: int = 0
+    source: int = 0
     default_type: str = "text/plain"
+
+
+class Body(NamedTuple):
+    """The body of an entity, as it is or decoded; `source` as in Entity."""
+
+    data: Octets
+    start: int
+    end: int
+    source: int
 
 
 @dataclass(slots=True)
@@ -60,7 +71,7 @@ class View:
 
     shape: tuple[object, ...]
     entities: list[Entity] = field(default_factory=list)
-    leaves: list[tuple[Part, str]] = field(default_factory=list)
+    leaves: list[Part] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     void: bool = False
     quiet: bool = False
@@ -75,7 +86,7 @@ class View:
     def is_text(self) -> bool:
         """Whether this is nothing but a text without a name."""
         return self.shape[0] == "leaf" and all(
-            not part.names and part.content_type.startswith("text/") for part, _ in self.leaves
+            not part.names and part.content_type.startswith("text/") for part in self.leaves
         )
 
 
@@ -89,7 +100,7 @@ class Walk:
         self.top: Header | None = None
         self.alternatives = 0
         self._seen: set[tuple[int, int, int, str]] = set()
-        self._buffers: list[Octets] = []
+        self._sources = 0
 
     def run(self, data: Octets) -> None:
         """Walk a whole message. Raises LimitReached."""
@@ -115,7 +126,7 @@ class Walk:
         views = [view for chosen in reading.media for view in self._views(entity, head, chosen)]
         if head.odd:
             views += self._other_headers(entity, head, views)
-        return self._follow(views[0], entity) if len(views) == 1 else self._follow_all(views, entity)
+        return self._follow(views[0]) if len(views) == 1 else self._follow_all(views, entity)
 
     def _other_headers(self, entity: Entity, head: Header, usual: list[View]) -> list[View]:
         """The views of clients that see another header than most do."""
@@ -138,57 +149,25 @@ class Walk:
             raise LimitReached("readings", f"more than {MAX_ALTERNATIVES} readings beyond the first")
         telling = {view.shown(): view for view in reversed(views) if not view.void}
         if not telling:
-            return self._follow(views[0], entity)
+            return self._follow(views[0])
         chosen = list(reversed(telling.values()))
         if sum(not view.quiet for view in chosen) > 1:
             detail = f"{len(chosen)} readings that show different things"
             self.findings.append(Finding(Verdict.AMBIGUOUS, "readings-differ", detail, entity.path or "1"))
-        inner = [e for view in chosen for e in self._follow(view, entity)]
+        inner = [e for view in chosen for e in self._follow(view)]
         return [e for e in inner if self._is_new(e)]
 
     def _is_new(self, entity: Entity) -> bool:
-        key = (id(entity.data), entity.start, entity.end, entity.default_type)
-        self._buffers.append(entity.data)  # kept, so that its id stays its own
+        key = (entity.source, entity.start, entity.end, entity.default_type)
         if key in self._seen:
             return False
         self._seen.add(key)
         return True
 
-    def _follow(self, view: View, entity: Entity) -> list[Entity]:
+    def _follow(self, view: View) -> list[Entity]:
         self.findings += view.findings
-        inner = view.entities
-        for part, charset in view.leaves:
-            inner += self._leaf(part, charset, entity)
-        return inner
-
-    def _leaf(self, part: Part, charset: str, entity: Entity) -> list[Entity]:
-        """Take up a leaf and all that it hides; return the messages in it."""
-        messages = []
-        waiting = deque([(part, charset)])
-        while waiting:
-            leaf, charset = waiting.popleft()
-            self.parts.append(leaf)
-            for name in leaf.names:
-                self.findings += anomalies(name, leaf.path)
-            if not leaf.data:
-                continue
-            if leaf.content_type == "message/rfc822" and leaf.depth > entity.depth:
-                self.parts.pop()
-                messages.append(self._inner_message(leaf, entity))
-                continue
-            for member in embedded.members(leaf, charset, self.budget):
-                waiting.append((member, ""))
-            if leaf.names and embedded.is_message(bytes(leaf.data[:4096]), leaf.names):
-                messages.append(self._inner_message(leaf, entity))
-            if leaf.findings:
-                self.findings += leaf.findings
-                leaf.findings = []
-        return messages
-
-    def _inner_message(self, leaf: Part, entity: Entity) -> Entity:
-        data = bytes(leaf.data)
-        self.budget.check_depth(leaf.depth + 1)
-        return Entity(data, 0, len(data), leaf.path, entity.level + 1, leaf.depth + 1)
+        self.parts += view.leaves
+        return view.entities
 
     def _views(self, entity: Entity, head: Header, chosen: Media) -> list[View]:
         """What one reading of the header shows; several if it leaves the body open to readings."""
@@ -200,20 +179,23 @@ class Walk:
         if chosen.boundary:
             # No multipart by its type, but some clients go by the boundary.
             as_multipart = self._split_view(
-                entity, (entity.data, head.body, entity.end), media.with_boundary(chosen, chosen.boundary)
+                entity,
+                Body(entity.data, head.body, entity.end, entity.source),
+                media.with_boundary(chosen, chosen.boundary),
             )
             if not as_multipart.void:
                 return [leaf, as_multipart]
         return [leaf]
 
-    def _bodies(self, entity: Entity, head: Header, chosen: Media) -> list[tuple[Octets, int, int]]:
+    def _bodies(self, entity: Entity, head: Header, chosen: Media) -> list[Body]:
         """The body as it is and, if it claims to be encoded (which RFC 2045 forbids here), decoded."""
-        bodies: list[tuple[Octets, int, int]] = [(entity.data, head.body, entity.end)]
+        bodies = [Body(entity.data, head.body, entity.end, entity.source)]
         if chosen.encoding not in ("identity", "unknown"):
             body = piece(entity.data, head.body, entity.end)
             decoded, _ = transfer.decode(body, chosen.encoding, True, self.budget)
             # The line end before the first boundary line is the header's.
-            bodies.append((b"\n" + bytes(decoded[0]), 1, len(decoded[0]) + 1))
+            self._sources += 1
+            bodies.append(Body(b"\n" + bytes(decoded[0]), 1, len(decoded[0]) + 1, self._sources))
         return bodies
 
     def _multipart_views(self, entity: Entity, head: Header, chosen: Media) -> list[View]:
@@ -232,11 +214,11 @@ class Walk:
             return [self._leaf_view(entity, head.body, chosen, "text/plain")]
         return views
 
-    def _guessed(self, entity: Entity, bodies: list[tuple[Octets, int, int]], chosen: Media) -> list[View]:
+    def _guessed(self, entity: Entity, bodies: list[Body], chosen: Media) -> list[View]:
         """The reading of clients that make up the boundary that is missing or wrong."""
         views = []
         for body in bodies:
-            boundary = multipart.guess(*body)
+            boundary = multipart.guess(body.data, body.start, body.end)
             if boundary:
                 view = self._split_view(entity, body, media.with_boundary(chosen, boundary))
                 detail = "parts without a boundary that is declared"
@@ -244,14 +226,14 @@ class Walk:
                 views.append(view)
         return views
 
-    def _by_prefix(self, entity: Entity, body: tuple[Octets, int, int], chosen: Media, exact: View) -> list[View]:
+    def _by_prefix(self, entity: Entity, body: Body, chosen: Media, exact: View) -> list[View]:
         """The reading of clients that take any line beginning with the boundary for a boundary line.
 
         It is of no interest where the longer line is the boundary of another multipart, as it is declared.
         """
         boundary = chosen.boundary or b""
         longer = list(dict.fromkeys(tail.rstrip().removesuffix(b"--") for tail in exact.longer))
-        if all(multipart.declared(body[0], boundary + tail) for tail in longer[:_MAX_LONGER]):
+        if all(multipart.declared(body.data, boundary + tail) for tail in longer[:_MAX_LONGER]):
             return []
         return [self._split_view(entity, body, chosen, prefix=True)]
 
@@ -259,8 +241,8 @@ class Walk:
     def _max_parts(self) -> int:
         return self.budget.limits.parts
 
-    def _split_view(self, entity: Entity, body: tuple[Octets, int, int], chosen: Media, prefix: bool = False) -> View:
-        data, start, end = body
+    def _split_view(self, entity: Entity, body: Body, chosen: Media, prefix: bool = False) -> View:
+        data, start, end, source = body
         cut = multipart.split(data, start, end, chosen.boundary or b"", self._max_parts, prefix)
         path = entity.path
         stem = f"{path}." if path else ""
@@ -271,13 +253,12 @@ class Walk:
         if view.void:
             return view
         view.entities = [
-            Entity(data, s, e, f"{stem}{n}", entity.level + 1, entity.depth, default)
-            for n, (s, e) in enumerate(spans, 1)
+            Entity(data, s, e, f"{stem}{n}", entity.level + 1, source, default) for n, (s, e) in enumerate(spans, 1)
         ]
         for span, name in ((cut.preamble, "preamble"), (cut.epilogue, "epilogue")):
-            self._outside(view, data, span, f"{stem}{name}", entity)
+            self._outside(view, data, span, f"{stem}{name}")
         if chosen.names:
-            view.leaves.append((Part(path or "1", chosen.names, chosen.type, b"", entity.depth), ""))
+            view.leaves.append(Part(path or "1", chosen.names, chosen.type, b""))
         if chosen.type == "multipart/encrypted":
             smime = b"pkcs7" in chosen.parameter(b"protocol").lower()
             code = sealed.SMIME if smime else sealed.PGP
@@ -288,7 +269,7 @@ class Walk:
             )
         return view
 
-    def _outside(self, view: View, data: Octets, span: tuple[int, int], path: str, entity: Entity) -> None:
+    def _outside(self, view: View, data: Octets, span: tuple[int, int], path: str) -> None:
         """Text before the first or after the last part, unless it is short and plain."""
         start, end = span
         if end <= start:
@@ -299,15 +280,15 @@ class Walk:
                 return
         body = piece(data, start, end)
         self.budget.spend(end - start)
-        view.leaves.append((Part(path, (), "text/plain", body, entity.depth), ""))
+        view.leaves.append(Part(path, (), "text/plain", body))
 
     def _message_views(self, entity: Entity, head: Header, chosen: Media) -> list[View]:
         views = []
         bodies = self._bodies(entity, head, chosen)
-        for data, start, end in bodies:
+        for data, start, end, source in bodies:
             window = data[start : min(end, start + 4096)]
-            view = View(("message", len(data), start, end), void=not embedded.starts_as_message(window))
-            view.entities = [Entity(data, start, end, entity.path, entity.level + 1, entity.depth)]
+            view = View(("message", len(data), start, end), void=not enclosed.starts_as_message(window))
+            view.entities = [Entity(data, start, end, entity.path, entity.level + 1, source)]
             views.append(view)
         if all(view.void for view in views):
             # No message by its looks: whatever it is, it goes by its names and bytes.
@@ -322,7 +303,7 @@ class Walk:
         outputs, differ = transfer.decode(raw, chosen.encoding, is_text, self.budget)
         path = entity.path or "1"
         view = View(("leaf", chosen.names), content=outputs[0])
-        view.leaves = [(Part(path, chosen.names, content_type, data, entity.depth), chosen.charset) for data in outputs]
+        view.leaves = [Part(path, chosen.names, content_type, data, charset=chosen.charset) for data in outputs]
         view.void = not chosen.names and not any(len(data) for data in outputs)
         if differ:
             view.findings.append(
@@ -351,7 +332,7 @@ def content_key(data: Buffer) -> tuple[int, int]:
 
 def part_key(part: Part) -> tuple[object, ...]:
     """Equal for parts that a reader can't tell from each other."""
-    return (part.names, content_key(part.data), part.depth)
+    return (part.names, content_key(part.data))
 
 
 def read_every_way(data: Octets, budget: Budget) -> Walk:
@@ -364,7 +345,7 @@ def read_every_way(data: Octets, budget: Budget) -> Walk:
             other.run(_bare_cr_ended(data))
             _merge(walk, other)
     except LimitReached as limit:
-        walk.findings.append(Finding(Verdict.LIMIT, limit.code, limit.detail))
+        walk.findings.append(Finding(Verdict.LIMIT, f"limit-{limit.code}", limit.detail))
     if walk.alternatives:
         walk.parts = list({part_key(part): part for part in reversed(walk.parts)}.values())[::-1]
     return walk

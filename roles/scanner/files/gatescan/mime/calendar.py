@@ -1,0 +1,47 @@
+"""Files that a calendar entry (RFC 5545) or a visiting card (RFC 6350) carries in itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+from gatescan.budget import Budget
+from gatescan.model import Buffer
+from gatescan.words import loose_base64, text
+
+_BEGIN = re.compile(rb"^begin:v(?:calendar|card)", re.IGNORECASE | re.MULTILINE)
+_HEAD = 1024
+_FOLD = re.compile(rb"\r*\n[ \t]")
+_PARAMETER = rb"(?:;[^:;=\"\r\n]{1,60}(?:=(?:[^\";:\r\n]|\"[^\"\r\n]*\")*)?)"
+_PROPERTY = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"+):([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
+_DATA_URL = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"*):data:([^,\r\n]{0,200}),([^\r\n]+)", re.M | re.I)
+_IN_BASE64 = re.compile(rb";(?:encoding\s*=\s*\"?(?:base64|b)\b|value\s*=\s*\"?binary|base64\b)", re.IGNORECASE)
+_NAME = re.compile(rb";[a-z-]{0,20}file-?name\s*=\s*(?:\"([^\"]+)\"|([^;:\"]+))", re.IGNORECASE)
+
+File = tuple[str, bytes]
+
+
+def is_calendar(data: Buffer) -> bool:
+    """Whether `data` begins as a calendar or a card does."""
+    return _BEGIN.search(bytes(data[:_HEAD])) is not None
+
+
+def files(data: Buffer, budget: Budget) -> Iterator[File]:
+    """(name, content) of each property that holds a file in base64 or a `data:` address. Raises LimitReached."""
+    budget.spend(len(data))
+    flat = _FOLD.sub(b"", bytes(data))
+    for found in _PROPERTY.finditer(flat):
+        budget.tick()
+        if _IN_BASE64.search(found[1]):
+            yield _file(found[1], loose_base64(found[2]), budget)
+    for found in _DATA_URL.finditer(flat):
+        budget.tick()
+        encoded = unquote_to_bytes(found[3])
+        yield _file(found[1], loose_base64(encoded) if b"base64" in found[2].lower() else encoded, budget)
+
+
+def _file(parameters: bytes, content: bytes, budget: Budget) -> File:
+    budget.spend(len(content))
+    name = _NAME.search(parameters)
+    return (text(name[1] or name[2]).strip() if name else ""), content
