@@ -9,9 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gatescan.budget import Budget, Limits
-from gatescan.mime import parse
-from gatescan.model import Verdict
+from gatescan.budget import Budget, LimitReached, Limits
+from gatescan.mime import members, parse
+from gatescan.model import Finding, Verdict
 
 from tests.fuzz import driver
 
@@ -59,10 +59,19 @@ SLOW = 5.0
 
 
 def one_input(data: bytes) -> None:
-    """Parse `data` within a small budget."""
+    """Open `data` wholly within a small budget."""
     budget = Budget(Limits(bytes_floor=3_000_000, bytes_ratio=1, parts=300), len(data))
     start = time.process_time()
     parsed = parse(data, budget)
+    waiting = list(parsed.parts)
+    try:
+        while waiting:
+            part = waiting.pop()
+            budget.check_depth(part.depth)
+            waiting += members(part, budget)
+            parsed.findings += part.findings
+    except LimitReached as limit:
+        parsed.findings.append(Finding(Verdict.LIMIT, f"limit-{limit.code}", limit.detail))
     assert time.process_time() - start < SLOW, "too slow"
     limited = any(finding.verdict is Verdict.LIMIT for finding in parsed.findings)
     assert limited or (budget.bytes_out <= budget.bytes_bound and budget.parts <= 300)

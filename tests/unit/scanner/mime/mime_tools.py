@@ -5,12 +5,16 @@ from __future__ import annotations
 from gatescan import names
 from gatescan.budget import Budget, LimitReached, Limits
 from gatescan.mime import Parsed, members, parse
-from gatescan.model import Finding, Part, Verdict
+from gatescan.model import Buffer, Finding, Part, Verdict
 
 
 def take_apart(message: bytes, **limits: int) -> Parsed:
     """The message with all that the MIME layer finds in it, and what is odd about names, within a budget of its own."""
-    budget = Budget(Limits(**limits), len(message))
+    return take_apart_within(message, Budget(Limits(**limits), len(message)))
+
+
+def take_apart_within(message: Buffer, budget: Budget) -> Parsed:
+    """The same within this budget."""
     parsed = parse(message, budget)
     leaves, parsed.parts = parsed.parts, []
     try:

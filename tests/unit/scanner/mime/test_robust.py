@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from gatescan.budget import Budget, Limits
-from gatescan.mime import parse
 from gatescan.model import Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mime_tools import codes, take_apart
+from mime_tools import codes, take_apart, take_apart_within
 
 from tests.corpus import encodings, structure
 from tests.corpus.case import HEADER, attached, multipart, single
@@ -36,7 +35,7 @@ MESSAGES = st.lists(FRAGMENTS | st.binary(max_size=12), max_size=60).map(b"".joi
 def test_nothing_escapes_and_the_budget_holds(body: bytes) -> None:
     for message in (body, multipart(body, boundary=b"b1"), HEADER + body):
         budget = Budget(Limits(bytes_floor=200_000, bytes_ratio=1, parts=100), len(message))
-        parsed = parse(message, budget)
+        parsed = take_apart_within(message, budget)
         assert all(part.path for part in parsed.parts)
         overrun = budget.bytes_out > budget.bytes_bound or budget.parts > 100
         assert not overrun or any(f.verdict is Verdict.LIMIT for f in parsed.findings)
@@ -57,7 +56,7 @@ def test_a_mapped_file_reads_like_bytes(tmp_path_factory: pytest.TempPathFactory
     path: Path = tmp_path_factory.mktemp("mapped") / "message"
     path.write_bytes(message)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        ours = parse(mapped, Budget(Limits(), len(message)))
+        ours = take_apart_within(mapped, Budget(Limits(), len(message)))
         assert [(p.path, p.names, bytes(p.data)) for p in ours.parts] == [
             (p.path, p.names, bytes(p.data)) for p in take_apart(message).parts
         ]
@@ -83,7 +82,7 @@ def test_twice_the_message_is_at_most_twice_the_work(shape: str) -> None:
     def work(size: int) -> int:
         message = GROWING[shape](size)
         budget = Budget(Limits(bytes_out=10**9, bytes_ratio=10**6), len(message))
-        parse(message, budget)
+        take_apart_within(message, budget)
         return budget.bytes_out
 
     small, large = work(20_000), work(40_000)
@@ -109,7 +108,7 @@ def test_readings_of_readings_are_bounded(name: str) -> None:
         part = b"--b\nContent-Type: multipart/mixed; boundary=a; boundary=c\n\n--a\n\nx\n--c\n\ny\n"
         message = single(b"Content-Type: multipart/mixed; boundary=b\n", part * 500)
     budget = Budget(Limits(), len(message))
-    parsed = parse(message, budget)
+    parsed = take_apart_within(message, budget)
     assert "two-boundaries" in codes(parsed)
     if name == "many-odd":
         assert "limit-readings" in codes(parsed)
