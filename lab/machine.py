@@ -44,7 +44,7 @@ def check_machine() -> None:
             f"{' '.join(missing)} runc netavark"
         )
     if os.geteuid() != 0:
-        raise LabError("the lab makes networks and booted containers: run it as root (sudo make lab)")
+        raise LabError("the lab makes networks and booted containers: run it as root (sudo ./gw lab up)")
 
 
 def is_cgroup2() -> bool:

@@ -13,7 +13,7 @@ def converse(order: dict[str, Any]) -> dict[str, object]:
     stage = "connect"
     try:
         with smtplib.SMTP(timeout=order.get("timeout", 60), source_address=source) as client:
-            code, text = client.connect(order["server"], 25)
+            code, text = client.connect(order["server"], order.get("port", 25))
             if code != 220:
                 return {"stage": stage, "code": code, "text": text.decode(errors="replace")}
             stage = "helo"
@@ -38,4 +38,5 @@ def converse(order: dict[str, Any]) -> dict[str, object]:
         return {"stage": stage, "code": 0, "text": f"{type(error).__name__}: {error}"}
 
 
-print(json.dumps([converse(order) for order in json.load(sys.stdin)]))
+if __name__ == "__main__":
+    print(json.dumps([converse(order) for order in json.load(sys.stdin)]))

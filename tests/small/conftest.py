@@ -1,0 +1,16 @@
+"""Tests from end to end on the small gateway: real processes, on loopback, without any privilege."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.small.gateway import SmallGateway, small_gateway
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[SmallGateway]:
+    """A gateway made of inventory/example, built once."""
+    with small_gateway() as running:
+        yield running

@@ -1,0 +1,78 @@
+"""What a message meets on its way through the small gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.demonstration import attached, letter, on_the_wire
+from lab.small.gateway import EXAMPLE, NEIGHBOUR, SmallGateway, loopback
+from lab.talk import token
+
+USER = "user@example.org"
+
+
+def test_a_message_from_outside_arrives_and_is_marked_as_scanned(gateway: SmallGateway) -> None:
+    mark = token()
+    message = letter(mark, "someone@world.test", USER).as_string()
+    assert gateway.outside.send(gateway.ipv4, USER, on_the_wire(message)).code == 250
+    arrived = gateway.office.arrived(mark)
+    assert arrived["Subject"] == mark
+    assert any("qmail-scanner" in name.lower() or "gatescan" in value.lower() for name, value in arrived.items())
+
+
+@pytest.mark.parametrize("name", ["EICAR.COM", "invoice.exe", "disk.iso"])
+def test_a_message_that_the_rules_name_is_held(gateway: SmallGateway, name: str) -> None:
+    """The paper's list, and the example inventory's own rule (iso)."""
+    mark = token()
+    content = b"0" * 68 + b"\n" if name == "EICAR.COM" else b"harmless"
+    reply = gateway.outside.send(gateway.ipv4, USER, on_the_wire(attached(mark, name, content)), f"{mark}@world.test")
+    assert reply.code == 250
+    assert mark in gateway.run("gatescan", "quarantine", "list", "--json")
+    gateway.wait_for_empty_queue()
+    assert not gateway.office.find(mark)
+
+
+def test_nobody_relays_but_those_whom_the_inventory_names(gateway: SmallGateway) -> None:
+    mark = token()
+    assert gateway.office.send(gateway.ipv4, "friend@world.test", sender=USER, mark=mark).code == 250
+    gateway.outside.arrived(mark)
+    for stranger in (NEIGHBOUR, gateway.outside.source):
+        refused = gateway.office.send(gateway.ipv4, "victim@elsewhere.test", source=stranger, mark=token())
+        assert (refused.stage, refused.code) == ("rcpt", 553)
+
+
+def test_mail_to_its_postmaster_goes_to_the_inventorys_address(gateway: SmallGateway) -> None:
+    mark = token()
+    assert gateway.outside.send(gateway.ipv4, "postmaster@gateway.example.org", mark=mark).code == 250
+    gateway.office.arrived(mark)
+    wanted = yaml.safe_load(EXAMPLE.read_text())["qmail_postmaster"]
+    assert f"to remote {wanted}" in gateway.place.said("qmail")
+
+
+def test_without_its_scanner_no_message_is_taken(gateway: SmallGateway) -> None:
+    socket = gateway.place.path / "scanner/socket"
+    hidden = socket.rename(socket.with_suffix(".away"))
+    try:
+        reply = gateway.outside.send(gateway.ipv4, USER, mark=token())
+    finally:
+        hidden.rename(socket)
+    assert (reply.stage, reply.code) == ("data", 451)
+
+
+def test_its_programs_have_no_privilege(gateway: SmallGateway) -> None:
+    ours = gateway.place.processes()
+    assert len(ours) >= 8  # qmail-send with its four, tcpserver, the scanner and its workers
+    for pid in ours:
+        text = Path(f"/proc/{pid}/status").read_text()
+        status = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        assert int(status["CapEff"], 16) == 0
+        assert "0" not in status["Uid"].split()
+
+
+def test_rules_move_to_loopback_and_loopbacks_own_right_to_relay_goes() -> None:
+    relay = ':allow,RELAYCLIENT=""'
+    rules = f"127.{relay}\n[::1]{relay}\n# a comment\n192.0.2.64-79{relay}\n:allow\n"
+    assert loopback(rules) == f"# a comment\n127.0.2.64-79{relay}\n:allow\n"
