@@ -1,0 +1,87 @@
+"""The launcher ./gw: its verbs, what it needs of a machine, and what it says where something is missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+GW = PROJECT / "gw"
+NEEDS = ("readlink", "dirname", "cat", "sed")
+DASH = shutil.which("dash")
+
+
+def gw(*arguments: str, path: str = "", cwd: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": path or "/usr/bin:/bin", **environment}
+    command = [DASH or "/bin/sh", str(GW), *arguments]
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def bare(folder: Path, *names: str) -> str:
+    """A PATH of these programs alone."""
+    for name in names:
+        (folder / name).symlink_to(shutil.which(name) or "/nonexistent")
+    return str(folder)
+
+
+def test_it_starts_with_neither_make_nor_git_nor_python(tmp_path: Path) -> None:
+    said = gw("help", path=bare(tmp_path, *NEEDS))
+    assert said.returncode == 0 and "demo" in said.stdout and not said.stderr
+
+
+def test_a_verb_that_there_is_not_is_named(tmp_path: Path) -> None:
+    said = gw("dmeo", path=bare(tmp_path, *NEEDS))
+    assert said.returncode == 2
+    assert "gw: no verb dmeo" in said.stderr and "demo" in said.stderr
+
+
+def test_a_playbook_that_there_is_not_is_named_with_those_that_are() -> None:
+    for said in (gw("playbook"), gw("playbook", "sight")):
+        assert said.returncode == 2 and "site" in said.stderr and "verify" in said.stderr
+
+
+def test_a_playbook_runs_from_any_folder_by_the_checkouts_own_ansible(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("[gateways]\nmx1\n")
+    if not (PROJECT / ".cache/venv/.ready").exists():
+        pytest.skip("no virtual environment: ./gw setup makes it")
+    said = gw("playbook", "site", "-i", "mine", "--list-hosts", cwd=tmp_path, HOME=str(tmp_path))
+    assert said.returncode == 0, said.stderr
+    assert "mx1" in said.stdout
+
+
+def test_each_target_of_make_calls_a_verb_that_there_is() -> None:
+    called = set(re.findall(r"\./gw (\w+)", (PROJECT / "Makefile").read_text()))
+    cases = set(re.findall(r"^  ([\w |-]+)\)", GW.read_text(), re.MULTILINE))
+    verbs = {verb.strip() for case in cases for verb in case.split("|")}
+    assert {"demo", "test", "check", "setup"} <= called <= verbs
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_missing_packages_are_named_to_who_may_not_install_them(tmp_path: Path, is_there: bool) -> None:
+    state = "install ok installed" if is_there else "unknown ok not-installed"
+    for name, script in {"dpkg-query": f"echo '{state}'", "id": "echo 1000"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "list").write_text("# needed\nlibfoo\nbar\n")
+    said = subprocess.run(
+        ["/bin/sh", PROJECT / "requirements/packages.sh", tmp_path / "list"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == (0 if is_there else 1)
+    assert is_there or "apt-get install --no-install-recommends libfoo bar" in said.stderr
+
+
+def test_an_environment_that_fits_the_locked_list_is_not_made_again(tmp_path: Path) -> None:
+    ready = tmp_path / "venv/.ready"
+    ready.parent.mkdir()
+    (tmp_path / "dev.txt").write_text("ansible-core==0\n")
+    (tmp_path / "setup.sh").write_bytes((PROJECT / "requirements/setup.sh").read_bytes())
+    digest = subprocess.run("sha256sum < dev.txt", shell=True, cwd=tmp_path, capture_output=True, check=True).stdout
+    ready.write_bytes(digest)
+    command = ["/bin/sh", "setup.sh", "venv"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    assert list(ready.parent.iterdir()) == [ready]
