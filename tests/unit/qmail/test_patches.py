@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -10,11 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-PATCHES = Path(__file__).parents[3] / "roles/qmail/files/patches"
-RELEASES = ["qmail-1.03", "netqmail-1.06", "notqmail-1.09"]
-OLD = RELEASES[:2]
-CC = ["gcc", "-O1", "-w", "-std=gnu89", "-include", "errno.h"]
+from smtpd_rig import CC, OLD, RELEASES, apply_series, unpack
 
 HARNESS = """
 #include "stralloc.h"
@@ -44,20 +39,9 @@ int main() {
 @pytest.fixture(params=RELEASES)
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The unpacked release, not yet patched."""
-    archive = Path(os.environ.get("GATEWRIGHT_ARTIFACTS", "/nonexistent"), f"{request.param}.tar.gz")
-    if not archive.is_file():
-        pytest.skip(f"no {archive.name} in GATEWRIGHT_ARTIFACTS")
     if not shutil.which("gcc") or not shutil.which("patch"):
         pytest.skip("gcc and patch are needed to try the patches")
-    subprocess.run(["tar", "-xzf", archive, "-C", tmp_path], check=True)
-    return tmp_path / request.param
-
-
-def apply_series(source: Path) -> None:
-    """Apply the release's patches as the build does."""
-    for patch in sorted((PATCHES / source.name).glob("*.patch")):
-        with patch.open() as text:
-            subprocess.run(["patch", "-p1", "--fuzz=0", "--forward"], cwd=source, stdin=text, check=True)
+    return unpack(request.param, tmp_path)
 
 
 def harness_status(source: Path) -> int:

@@ -34,8 +34,28 @@ class Refusal(Exception):
     """The message is not delivered: an exit code and a text."""
 
 
+def assigned(local: bytes) -> Account | None:
+    """The user that users/cdb gives a local part: by its whole, else by the longest of its beginnings."""
+    try:
+        with open(f"{auto.HOME}/users/cdb", "rb") as file:
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return None
+    name, best = local.lower(), None
+    for line in lines[: lines.index(b".")]:
+        key, user, uid, gid, home, dash, more = line[1:].split(b":")[:7]
+        if line[:1] == b"=" and name == key.lower():
+            return Account(user, int(uid), int(gid), home, dash, more)
+        if line[:1] == b"+" and name.startswith(key.lower()) and (best is None or len(key) > len(best[0])):
+            best = key, Account(user, int(uid), int(gid), home, dash, more + local[len(key) :])
+    return best[1] if best else None
+
+
 def account(local: bytes) -> Account:
-    """The user that a local part belongs to (user or user-extension), else the alias user."""
+    """The user that a local part belongs to: users/cdb's, or user or user-extension, else the alias user."""
+    found = assigned(local)
+    if found:
+        return found
     end = len(local)
     while end > 0:
         name = local[:end].lower()

@@ -110,6 +110,26 @@ def main_newmrh() -> int:
     return 0
 
 
+def main_newu() -> int:
+    """Run qmail-newu: users/assign to users/cdb, which has the same text here."""
+    os.chdir(auto.HOME)
+    try:
+        with open("users/assign", "rb") as file:
+            text = file.read()
+    except OSError:
+        sys.stderr.write("qmail-newu: fatal: unable to open users/assign\n")
+        return 111
+    lines = text.split(b"\n")
+    if b"." not in lines or any(line.count(b":") < 6 for line in lines[: lines.index(b".")]):
+        sys.stderr.write("qmail-newu: fatal: bad format in users/assign\n")
+        return 111
+    with open("users/cdb.tmp", "wb") as file:
+        file.write(text)
+    os.chmod("users/cdb.tmp", 0o644)
+    os.rename("users/cdb.tmp", "users/cdb")
+    return 0
+
+
 def main_showctl() -> int:
     """Run qmail-showctl."""
     os.chdir(auto.HOME)
