@@ -41,7 +41,9 @@ class Client:
 
     def patience(self, seconds: float) -> float:
         """Seconds to wait for the client, or for anybody whom it makes wait."""
-        left = self.deadline - time.monotonic() if self.deadline else seconds
+        if not self.deadline:
+            return seconds
+        left = self.deadline - time.monotonic()
         if left <= 0:
             raise Hangup(TOO_LATE)
         return min(left, seconds)
