@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 ROLES = Path(__file__).resolve().parents[1] / "roles"
+RELEASE = ROLES.parent / "VERSION"
+"""The file that holds Gatewright's own version."""
 
 
 def build_key(recipe: Mapping[str, Any], pin: Mapping[str, Any], suite: str, architecture: str) -> str:
@@ -29,14 +31,15 @@ def build_plan(
 ) -> dict[str, Any]:
     """A recipe with its `result`, a path on the controller, and with a version of the package that names the build.
 
-    So another patch or flag gives another version.
+    So another patch or flag gives another version. A package without a version, of our own programs, has Gatewright's.
     """
     key = build_key(recipe, pin, suite, architecture)
     suffix = "deb" if "package" in recipe else "tar.gz"
     plan = {**recipe, "result": f"{cache}/built/{recipe['archive']}-{key}.{suffix}"}
     if "package" in recipe:
         control = recipe["package"]["control"]
-        plan["package"] = {**recipe["package"], "control": {**control, "Version": f"{control['Version']}+gw{key}"}}
+        version = control.get("Version") or RELEASE.read_text(encoding="utf-8").strip()
+        plan["package"] = {**recipe["package"], "control": {**control, "Version": f"{version}+gw{key}"}}
     return plan
 
 

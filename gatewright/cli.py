@@ -77,6 +77,7 @@ def lint_steps(is_quick: bool) -> list[Step]:
         Step("shellcheck", ["shellcheck", *filter(is_shell, files)]),
         Step("clang-format", ["clang-format", "--dry-run", "--Werror", *c_files, *headers]),
         Step("cppcheck", [*CPPCHECK, *CPPCHECK_C, *c_files]),
+        Step("requirements.yml", ["ansible-galaxy", "install", "-r", "requirements.yml"]),
         Step("generated docs (./gw docs writes them)", [sys.executable, "-m", "docs.generate", "--check"]),
     )
     return [*ansible_lint(is_quick), *python, *others]
@@ -159,6 +160,7 @@ VERBS: dict[str, Callable[[], int]] = {
     "docs": docs,
     "lint": lint,
     "molecule": molecule,
+    "quick": lambda: lint(is_quick=True),
     "test": test,
     "unit": unit,
 }
