@@ -27,6 +27,7 @@ ONE_GATEWAY = {
     "test_quarantine": "gw1",
     "test_relay_rights": "gw2",
     "test_starttls_routes": "gw1",
+    "test_survey": "gw1",
     "test_verify": "gw1",
 }
 """Long files whose subject is the same on both distributions run on one; GATEWRIGHT_EVERYWHERE=1 runs them on all."""

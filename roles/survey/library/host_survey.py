@@ -1,0 +1,892 @@
+#!/usr/bin/python
+"""Look at a host as it is before the first change, and tell all at once what would stop the run or harm the host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_survey
+short_description: Look at a host before the first change, and name everything that stands in the way
+description:
+  - Reads what a host has (firewalls, listening sockets, accounts, packages, apt's sources and proxies, space, memory,
+    time, name, sshd's port and keys, what name servers it reaches) and compares it with what the run will make of it.
+  - Fails with one list of sentences, each with what is wrong, where, and what to do. Changes nothing.
+  - What is no obstacle is a warning.
+options:
+  wanted:
+    description: What the run is going to make of the host; see C(Wanted) in the module.
+    type: dict
+    required: true
+  accept:
+    description: Kinds of obstacles that are to be warnings, such as C(mirror) or C(clock).
+    type: list
+    elements: str
+    default: []
+author: Gatewright
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  host_survey:
+    wanted: {packages: [chrony], name: gw1.example.org}
+"""
+
+RETURN = r"""
+problems: {description: "Obstacles, C(kind: sentence) each.", type: list, elements: str, returned: always}
+remarks: {description: "What is no obstacle, in the same form.", type: list, elements: str, returned: always}
+host:
+  description: >-
+    What later roles need to know: C(package_ports) (of apt's sources and proxies), C(ssh_port) (by which this run came
+    in; 0 if unknown), C(controller) (its address), C(missing) (packages to install), C(has_fresh_lists),
+    C(has_python_apt), C(tables) (of other firewalls, C(family name)), C(users), C(groups) and C(primary_groups) (of the
+    wanted names that are there, with their numbers), C(builds) (Gatewright's own packages, name to version).
+  type: dict
+  returned: always
+"""
+
+import dataclasses
+import glob
+import grp
+import ipaddress
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ansible.module_utils.basic import AnsibleModule
+
+MB = 1_000_000
+BUILD_SPACE = 800 * MB
+"""Bytes that a throwaway root with a compiler takes, with what is unpacked for it."""
+RUN_SPACE = 300 * MB
+"""Bytes that the packages of a gateway take."""
+LEAST_MEMORY = 150 * MB
+"""Bytes of memory and swap without which neither a compiler nor the scanner ends its work."""
+GOOD_MEMORY = 900 * MB
+FRESH_LISTS = 3600
+"""Seconds for which apt's package lists are taken as they are."""
+SECONDS = 3.0
+"""Seconds that a server gets to answer."""
+CLOCK_WARNING, CLOCK_WRONG = 60, 6 * 3600
+"""Seconds between this host's clock and the controller's."""
+COMMAND_SECONDS = 60
+BUILD_PLACE = Path("/var/lib/gatewright")
+FIREWALL_PACKAGES = ("ufw", "firewalld", "ferm", "shorewall", "iptables-persistent", "netfilter-persistent")
+OUR_TABLES = ("inet gatewright", "inet f2b-table")
+"""Ours, and fail2ban's, which the role hardening sets up."""
+OUR_OWNERS = frozenset({"tcpserver", "dnscache", "sshd", "clamd", "freshclam", "spamd", "spamd child", "chronyd"})
+"""Programs of Gatewright's own services: their roles start, change and stop them; the run ends with a look at them."""
+MTA_OWNERS = frozenset(
+    {"exim4", "master", "sendmail", "sendmail-mta", "smtpd", "msmtpd", "nullmailer-send", "courierd"}
+)
+RESOLVER_OWNERS = frozenset({"systemd-resolve"})
+HIDDEN = "hidden"
+STATES = {"U": "unpacked, not configured", "F": "half configured", "H": "half installed", "W": "triggers awaited"}
+OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
+STOPS = frozenset({"drop", "reject", "queue", "vmap", "xt", "synproxy"})
+"""Statements of a rule that may stop a packet; xt is what iptables made and nft cannot read."""
+
+
+# What is there, and what is to be
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A base chain of nftables; can_stop: whether it, or a chain that it leads to, may drop a packet."""
+
+    table: str
+    name: str
+    hook: str
+    policy: str
+    can_stop: bool
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A listening socket; unit and package are empty where they are not known."""
+
+    proto: str
+    address: str
+    port: int
+    owner: str
+    unit: str = ""
+    package: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only the host itself reaches it."""
+        return ipaddress.ip_address(self.address).is_loopback if self.address != "*" else False
+
+
+@dataclass(frozen=True)
+class Host:
+    """What was found. Sizes in bytes, times in seconds; lists_age: of apt's lists, None if there are none."""
+
+    name: str = ""
+    chains: tuple[Chain, ...] = ()
+    legacy: tuple[str, ...] = ()
+    sockets: tuple[Socket, ...] = ()
+    hidden: frozenset[str] = frozenset()
+    users: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+    installed: Mapping[str, str] = field(default_factory=dict)
+    unfinished: Mapping[str, str] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    mtas: frozenset[str] = frozenset()
+    controller: str = ""
+    ssh_port: int = 0
+    login: str = ""
+    has_key: bool = True
+    key_files: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    reached: tuple[str, ...] | None = None
+    lists_age: float | None = 0
+    has_python_apt: bool = True
+    free: int = 10**12
+    runs_programs: bool = True
+    memory: int = 10**12
+    clock_off: float = 0
+    servers: tuple[str, ...] | None = None
+    resolvers: tuple[str, ...] = ()
+    resolving: tuple[str, ...] = ()
+
+    @property
+    def package_ports(self) -> list[int]:
+        """TCP ports of apt's sources and proxies."""
+        return sorted({port_of(address) for address in (*self.proxies, *self.sources)} - {0})
+
+    @property
+    def has_fresh_lists(self) -> bool:
+        """Whether apt knows today's packages."""
+        return self.lists_age is not None and self.lists_age < FRESH_LISTS
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the run is going to make of the host, by the variables of the same meaning."""
+
+    name: str = ""
+    packages: Sequence[str] = ()
+    purged: Sequence[str] = ()
+    units: Sequence[str] = ()
+    sockets: Sequence[Mapping[str, Any]] = ()
+    users: Sequence[Mapping[str, Any]] = ()
+    groups: Sequence[Mapping[str, Any]] = ()
+    adopt_accounts: bool = False
+    builds: Sequence[str] = ()
+    other_firewalls: str = "refuse"
+    accepted_tables: Sequence[str] = ()
+    admin_networks: Sequence[str] = ()
+    ssh_port: int = 22
+    ssh_port_is_said: bool = True
+    key_files: Sequence[str] = (".ssh/authorized_keys",)
+    needs_key: bool = True
+    login: str = ""
+    name_servers: Sequence[str] = ()
+    forward_only: bool = False
+    time: float = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What stands in the way (or does not: is_remark), in a sentence that says what to do."""
+
+    kind: str
+    text: str
+    is_remark: bool = False
+
+    def __str__(self) -> str:
+        """As it is shown."""
+        return f"{self.kind}: {self.text}"
+
+
+def port_of(address: str) -> int:
+    """The TCP port of an address that apt uses; 0 for one that is no network's."""
+    found = re.match(r"(https?)://(?:[^/@]*@)?(?:\[[^]]*\]|[^/:]*)(?::(\d+))?", address)
+    return 0 if not found else int(found[2] or (443 if found[1] == "https" else 80))
+
+
+def host_of(address: str) -> str:
+    """The host of such an address."""
+    found = re.match(r"https?://(?:[^/@]*@)?(?:\[([^]]*)\]|([^/:]*))", address)
+    return (found[1] or found[2]) if found else ""
+
+
+def several(items: Iterable[object]) -> str:
+    """Items in a sentence."""
+    return ", ".join(map(str, items))
+
+
+# What stands in the way: each takes the host and what is wanted
+
+
+def other_firewalls(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """Rules of others that go on dropping what ours let through."""
+    if wanted.other_firewalls == "ignore":
+        return
+    yield from (
+        Finding("firewall", f"rules of legacy iptables are in force ({table} tables): remove them, and what loads them")
+        for table in host.legacy
+    )
+    if wanted.other_firewalls == "remove":
+        return
+    packages = [name for name in FIREWALL_PACKAGES if name in host.installed]
+    if packages:
+        advice = "remove it, or set firewall_other_firewalls to remove (packages and their rules) or ignore"
+        yield Finding("firewall", f"another firewall is installed: {several(packages)}; {advice}")
+    chains = foreign_chains(host, wanted)
+    for table in dict.fromkeys(chain.table for chain in chains):
+        names = [f"{item.name} (hook {item.hook}, policy {item.policy})" for item in chains if item.table == table]
+        yield Finding(
+            "firewall",
+            f"table {table} of somebody else's is in force and would go on dropping what Gatewright's lets through:"
+            f" {several(names)}. Remove it, and what loads it, or set firewall_other_firewalls to remove;"
+            f" if it may stay, put {table!r} into firewall_accepted_tables",
+        )
+
+
+def foreign_chains(host: Host, wanted: Wanted) -> list[Chain]:
+    """Base chains that are neither ours nor accepted, and that may stop a packet."""
+    known = (*OUR_TABLES, *wanted.accepted_tables)
+    return [chain for chain in host.chains if chain.can_stop and chain.table not in known]
+
+
+def undeclared_sockets(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """Sockets that nobody declared, and that the run would not close."""
+    for item in host.sockets:
+        if is_declared(item, host, wanted.sockets) or will_go(item, wanted):
+            continue
+        what = f"{item.proto} {item.address} {item.port} {item.owner}"
+        where = several(word for word in (item.unit, item.package and f"package {item.package}") if word)
+        if item.owner == HIDDEN:
+            yield Finding("socket", f"{what}: nobody declared it; whose it is cannot be seen here", is_remark=True)
+            continue
+        entry = f"proto: {item.proto}, port: {item.port}, owner: {item.owner}"
+        if item.is_local:
+            entry = f"proto: {item.proto}, owner: {item.owner}, address: {item.address}"
+        yield Finding(
+            "socket",
+            f"{what}{f' ({where})' if where else ''} listens, and nobody declared it. Stop it, name its unit in"
+            f" service_trimming_extra_units, or declare it in service_trimming_allowed_sockets: {{{entry}}}",
+        )
+
+
+def is_declared(item: Socket, host: Host, declared: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a declaration covers a socket; one without a port covers any on its loopback address."""
+    return any(
+        one["proto"] == item.proto
+        and one.get("port") in (None, item.port)
+        and (one["owner"] == item.owner or (item.owner == HIDDEN and one["owner"] in host.hidden))
+        and one.get("address") in (None, item.address)
+        for one in declared
+    )
+
+
+def will_go(item: Socket, wanted: Wanted) -> bool:
+    """Whether the run closes a socket: of a unit that is trimmed, a package that is purged, or what ours replaces."""
+    if item.owner in OUR_OWNERS | MTA_OWNERS | RESOLVER_OWNERS or (item.port == 25 and item.owner == HIDDEN):
+        return True
+    return item.unit.rpartition(".")[0] in wanted.units or item.package in wanted.purged
+
+
+def clashing_accounts(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """Users and groups that have other numbers here, and numbers that others have."""
+    kinds: tuple[tuple[Literal["user", "group"], str, Sequence[Mapping[str, Any]], Mapping[str, int]], ...] = (
+        ("group", "gid", wanted.groups, host.groups),
+        ("user", "uid", wanted.users, {name: ids[0] for name, ids in host.users.items()}),
+    )
+    for kind, key, accounts, present in kinds:
+        names = {number: name for name, number in present.items()}
+        for account in accounts:
+            name, number = str(account["name"]), int(account[key])
+            if name in present and present[name] != number:
+                text = f"{kind} {name} has the number {present[name]} here, and {number} in the inventory"
+                advice = "take the host's (foundation_adopt_accounts: true), or remove the account if nothing uses it"
+                yield Finding("account", f"{text}; {advice}", is_remark=wanted.adopt_accounts)
+            elif name not in present and number in names:
+                yield Finding(
+                    "account",
+                    f"{kind} {name} is to have the number {number}, which is {names[number]}'s here. Give {name}"
+                    f" another one in the inventory ({free_number(number, present.values())} is free), or remove"
+                    f" {names[number]}",
+                )
+
+
+def free_number(after: int, taken: Iterable[int]) -> int:
+    """The next number that nobody has."""
+    numbers = set(taken)
+    return next(number for number in range(after + 1, 2**31) if number not in numbers)
+
+
+def way_back_in(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """What would keep whoever runs this from coming again."""
+    if host.controller and wanted.admin_networks:
+        address = ipaddress.ip_address(host.controller)
+        if not any(address in ipaddress.ip_network(item, strict=False) for item in wanted.admin_networks):
+            yield Finding(
+                "ssh",
+                f"this run comes from {host.controller}, which is in none of firewall_admin_networks"
+                f" ({several(wanted.admin_networks)}): the firewall would shut it out. Add its network",
+            )
+    if host.ssh_port and host.ssh_port != wanted.ssh_port:
+        if wanted.ssh_port_is_said:
+            text = f"sshd moves from port {host.ssh_port} to {wanted.ssh_port} (sshd_port)"
+            yield Finding("ssh", text, is_remark=True)
+        else:
+            yield Finding(
+                "ssh",
+                f"this run came in by port {host.ssh_port}, and the inventory does not say sshd_port, which is"
+                f" {wanted.ssh_port} then. Set sshd_port to {host.ssh_port} to stay there, or to {wanted.ssh_port}"
+                " to move",
+            )
+    if wanted.needs_key and not host.has_key:
+        yield Finding(
+            "ssh",
+            f"{host.login} has no authorized key in {several(wanted.key_files)}: logins by password end, so nobody"
+            f" could log in again.{where_keys_are(host)} Put a key there, or name its place in"
+            " sshd_authorized_keys_files",
+        )
+
+
+def where_keys_are(host: Host) -> str:
+    """What sshd says now of the place of keys."""
+    return f" sshd reads them from {several(host.key_files)} now." if host.key_files else ""
+
+
+def packages(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """What would stop dpkg and apt."""
+    if host.unfinished:
+        states = several(f"{name} ({state})" for name, state in sorted(host.unfinished.items()))
+        yield Finding("package", f"dpkg has not finished: {states}. Run dpkg --configure -a, then apt-get -f install")
+    stuck = {name for name in (*wanted.purged, *host.mtas, *firewalls_to_remove(wanted)) if name in host.installed}
+    stuck |= {name for name in wanted.packages if name not in host.installed}
+    if held := sorted(stuck & host.held):
+        advice = f"Release them: apt-mark unhold {' '.join(held)}"
+        yield Finding("package", f"held packages would have to be installed or removed: {several(held)}. {advice}")
+
+
+def must_build(host: Host, wanted: Wanted) -> bool:
+    """Whether a package of our own is not installed yet."""
+    return any(name not in host.installed for name in wanted.builds)
+
+
+def firewalls_to_remove(wanted: Wanted) -> tuple[str, ...]:
+    """Packages that go with firewall_other_firewalls: remove."""
+    return FIREWALL_PACKAGES if wanted.other_firewalls == "remove" else ()
+
+
+def missing(host: Host, wanted: Wanted) -> list[str]:
+    """Packages that are not installed yet."""
+    return sorted(name for name in set(wanted.packages) if name not in host.installed)
+
+
+def mirrors(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """Whether packages can be had."""
+    absent = missing(host, wanted)
+    if host.reached is None:
+        return
+    tried = host.proxies or host.sources
+    is_remark = not (absent or must_build(host, wanted))
+    if not host.sources:
+        yield Finding("mirror", "apt has no sources: write /etc/apt/sources.list.d/debian.sources", is_remark)
+    elif not host.reached:
+        what = f"{len(absent)} packages are to be installed" if absent else "packages may be needed"
+        yield Finding(
+            "mirror",
+            f"no Debian mirror answers ({several(tried)}), and {what}. Look at the network, the name servers"
+            f" ({several(host.resolvers) or 'none'}) and apt's sources and proxies",
+            is_remark,
+        )
+
+
+def room(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """Space and memory."""
+    builds = must_build(host, wanted)
+    needed = (BUILD_SPACE if builds else 0) + (RUN_SPACE if missing(host, wanted) else 0)
+    if host.free < needed:
+        yield Finding(
+            "space",
+            f"{host.free // MB} MB are free below /var, and {needed // MB} MB are needed for packages"
+            f"{' and the build in a throwaway root' if builds else ''}",
+        )
+    if builds and not host.runs_programs:
+        yield Finding("space", f"programs may not run in {BUILD_PLACE} (mounted noexec), where qmail is built")
+    if host.memory < LEAST_MEMORY:
+        text = f"{host.memory // MB} MB of memory and swap are left; at least {LEAST_MEMORY // MB} are needed"
+        yield Finding("memory", text)
+    elif host.memory < GOOD_MEMORY:
+        text = f"{host.memory // MB} MB of memory and swap are left; {GOOD_MEMORY // MB} are better"
+        yield Finding("memory", text, is_remark=True)
+
+
+def name(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """Whether the gateway has a name that mail can be sent to."""
+    if wanted.name and "." not in wanted.name.strip("."):
+        yield Finding(
+            "name",
+            f"the gateway would call itself {wanted.name!r}, which has no domain: mail to root would go nowhere. Set"
+            " qmail_me to its full name, or give the host one (/etc/hosts, /etc/hostname)",
+        )
+
+
+def clock(host: Host, _wanted: Wanted) -> Iterator[Finding]:
+    """Whether it is the same time here as where this run comes from."""
+    off = abs(host.clock_off)
+    if off > CLOCK_WARNING:
+        text = f"the clock is {off:.0f} seconds {'ahead of' if host.clock_off > 0 else 'behind'} the controller's"
+        yield Finding("clock", f"{text}; set one of them right", is_remark=off < CLOCK_WRONG)
+
+
+def name_servers(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """Whether the servers that dnscache is going to ask do answer."""
+    if host.servers is None or host.servers or not wanted.name_servers:
+        return
+    if wanted.forward_only:
+        in_vain = several(wanted.name_servers)
+        yield Finding(
+            "resolver", f"none of dnscache_root_servers, resolvers that dnscache is to ask, answers: {in_vain}"
+        )
+        return
+    forwarders = several(host.resolving)
+    advice = (
+        "The resolver that it uses now does answer: set dnscache_forward_only to true and dnscache_root_servers to"
+        f" [{forwarders}]"
+        if forwarders
+        else "Open UDP and TCP 53 for this host, or set dnscache_forward_only to true and, in dnscache_root_servers,"
+        " resolvers that it may ask"
+    )
+    yield Finding(
+        "resolver",
+        f"no root server answers here ({several(wanted.name_servers[:3])} ...), so no name would resolve. {advice}",
+    )
+
+
+def apt_ports(host: Host, _wanted: Wanted) -> Iterator[Finding]:
+    """What the firewall opens for apt beside what the inventory says."""
+    unusual = [port for port in host.package_ports if port not in (80, 443)]
+    if unusual:
+        addresses = several(host.proxies or host.sources)
+        text = f"apt uses port {several(unusual)} ({addresses}): the firewall lets root and _apt out to it"
+        yield Finding("apt", text, is_remark=True)
+
+
+CHECKS: tuple[Callable[[Host, Wanted], Iterator[Finding]], ...] = (
+    *(way_back_in, other_firewalls, undeclared_sockets, clashing_accounts, packages, mirrors, apt_ports),
+    *(name_servers, room, name, clock),
+)
+
+
+def findings(host: Host, wanted: Wanted) -> list[Finding]:
+    """All that is to be told of a host."""
+    return [item for check in CHECKS for item in check(host, wanted)]
+
+
+# How it is found out
+
+
+def output(*command: str) -> str:
+    """What a program prints; nothing if it cannot be run or fails."""
+    environment = {**os.environ, "LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", "")}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_SECONDS,
+            check=False,
+            env=environment,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def text_of(path: str | Path) -> str:
+    """A file's text; nothing if it cannot be read."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def read_ruleset(ruleset: str) -> tuple[Chain, ...]:
+    """The base chains of type filter in what `nft -j list ruleset` prints."""
+    items = json.loads(ruleset or "{}").get("nftables", [])
+    rules: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for rule in (item["rule"] for item in items if "rule" in item):
+        rules.setdefault((f"{rule['family']} {rule['table']}", rule["chain"]), []).append(rule)
+    bases = [item["chain"] for item in items if "chain" in item and item["chain"].get("type") == "filter"]
+    return tuple(
+        Chain(
+            table := f"{base['family']} {base['table']}",
+            base["name"],
+            base.get("hook", ""),
+            base.get("policy", "accept"),
+            base.get("policy") == "drop" or may_stop(table, base["name"], rules, set()),
+        )
+        for base in bases
+    )
+
+
+def may_stop(
+    table: str, chain: str, rules: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]], seen: set[str]
+) -> bool:
+    """Whether a rule of a chain, or of one that it leads to, may stop a packet."""
+    if chain in seen:
+        return False
+    seen.add(chain)
+    for rule in rules.get((table, chain), ()):
+        for statement in rule.get("expr", ()):
+            if STOPS & set(statement):
+                return True
+            target = (statement.get("jump") or statement.get("goto") or {}).get("target")
+            if target and may_stop(table, target, rules, seen):
+                return True
+    return False
+
+
+def read_iptables(saved: str, family: str) -> tuple[Chain, ...]:
+    """The same of what `iptables-save` prints, for a host that has no nft."""
+    found = []
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif table == "filter" and (policy := re.match(r":(INPUT|OUTPUT|FORWARD) (ACCEPT|DROP)", line)):
+            stops = bool(re.search(r"^-A .* -j (?!ACCEPT|RETURN|LOG|DOCKER|LIBVIRT)", saved, re.MULTILINE))
+            name, drops = policy[1], policy[2] == "DROP"
+            found.append(Chain(f"{family} filter", name, name.lower(), policy[2].lower(), drops or stops))
+    return tuple(found)
+
+
+def chains_now() -> tuple[Chain, ...]:
+    """The base chains in force, as far as a program is there that shows them."""
+    ruleset = output("nft", "-j", "list", "ruleset")
+    if ruleset:
+        return read_ruleset(ruleset)
+    return read_iptables(output("iptables-save"), "ip") + read_iptables(output("ip6tables-save"), "ip6")
+
+
+def legacy_tables() -> tuple[str, ...]:
+    """Families that have rules of the kernel's older firewall."""
+    return tuple(family for family in ("ip", "ip6") if text_of(f"/proc/net/{family}_tables_names").strip())
+
+
+def unit_of(process: str) -> str:
+    """The systemd unit of a process."""
+    found = re.findall(r"/([^/\n]+\.(?:service|socket|scope))", text_of(f"/proc/{process}/cgroup"))
+    return str(found[-1]) if found else ""
+
+
+def package_of(process: str) -> str:
+    """The Debian package of a process's program."""
+    try:
+        program = os.readlink(f"/proc/{process}/exe")
+    except OSError:
+        return ""
+    names = (program, program.removeprefix("/usr"))
+    return next((found.partition(":")[0] for item in names if (found := output("dpkg-query", "-S", item))), "")
+
+
+def socket_units() -> dict[int, str]:
+    """Port to the socket unit that systemd itself listens for."""
+    found = {}
+    for line in output("systemctl", "list-sockets", "--no-legend", "--no-pager").splitlines():
+        words = line.split()
+        if len(words) > 1 and (port := re.search(r":(\d+)$", words[0])):
+            found[int(port[1])] = next((word for word in words if word.endswith(".socket")), "")
+    return found
+
+
+def read_sockets(listed: str, describe: Callable[[str, int], tuple[str, str]]) -> tuple[Socket, ...]:
+    """The sockets that `ss` lists; describe: process and port to unit and package."""
+    found = []
+    for line in listed.splitlines():
+        fields = line.split(None, 6)
+        address, port = fields[4].rsplit(":", 1)
+        owner = OWNER.search(line)
+        place = address.strip("[]").split("%")[0]
+        unit, package = describe(owner[2], int(port)) if owner else ("", "")
+        found.append(Socket(fields[0], place, int(port), owner[1] if owner else HIDDEN, unit, package))
+    return tuple(sorted(set(found), key=lambda item: (item.proto, item.port, item.address)))
+
+
+def sockets_now() -> tuple[Socket, ...]:
+    """The listening sockets with their owners, units and packages."""
+    units = socket_units()
+
+    def describe(process: str, port: int) -> tuple[str, str]:
+        return (units.get(port, ""), "") if process == "1" else (unit_of(process), package_of(process))
+
+    return read_sockets(output("ss", "-H", "-l", "-n", "-t", "-u", "-p"), describe)
+
+
+def hidden_programs() -> frozenset[str]:
+    """Programs whose descriptors root may not list here."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            os.readlink(process / "exe")
+        except PermissionError:
+            found.add(text_of(process / "comm").strip())
+        except OSError:
+            continue
+    return frozenset(found)
+
+
+def dpkg_states(listed: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Installed packages with their versions, and what is unfinished, of lines `abbreviation package version`."""
+    installed, unfinished = {}, {}
+    for line in listed.splitlines():
+        state, _, rest = line.partition("\t")
+        package, _, version = rest.partition("\t")
+        if state[1:2] == "i":
+            installed[package] = version
+        if state[1:2] in STATES or state[2:3] == "R":
+            unfinished[package] = STATES.get(state[1:2], "needs to be installed again")
+    return installed, unfinished
+
+
+def mail_servers() -> frozenset[str]:
+    """Installed packages that are a mail server, but for ours."""
+    listed = output("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Provides}\n")
+    fields = [line.split("\t") for line in listed.splitlines()]
+    found = {item[1] for item in fields if item[0][1:2] == "i" and "mail-transport-agent" in item[2]}
+    return frozenset(found - {"gatewright-qmail"})
+
+
+def connection() -> tuple[str, int]:
+    """Where this run comes from, and the port of this host that it came in by; "" and 0 if not over SSH.
+
+    sudo takes SSH_CONNECTION out of the environment; a process above this one still has it.
+    """
+    process = os.getpid()
+    while process > 1:
+        variables = text_of(f"/proc/{process}/environ").split("\0")
+        words = next((item[15:].split() for item in variables if item.startswith("SSH_CONNECTION=")), [])
+        if len(words) == 4:
+            return words[0].removeprefix("::ffff:"), int(words[3])
+        parent = re.search(r"^PPid:\s*(\d+)", text_of(f"/proc/{process}/status"), re.MULTILINE)
+        process = int(parent[1]) if parent else 0
+    return "", 0
+
+
+def login_name(login: str) -> str:
+    """Who is logged in: the one named, or who became root, or who runs this."""
+    return login or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+
+
+def has_key(user: str, patterns: Iterable[str]) -> bool:
+    """Whether one of a user's files has a line that is a key."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return False
+    for pattern in patterns:
+        place = re.sub("%[hu%]", lambda m: {"%h": entry.pw_dir, "%u": user, "%%": "%"}[m[0]], pattern)
+        if re.search(r"^[^#\n]*\b(ssh|ecdsa|sk)-\S+ AAAA", text_of(Path(entry.pw_dir, place)), re.MULTILINE):
+            return True
+    return False
+
+
+def sshd_key_files() -> tuple[str, ...]:
+    """Where sshd looks for keys now."""
+    found = re.search(r"^authorizedkeysfile (.*)$", output("sshd", "-T"), re.MULTILINE | re.IGNORECASE)
+    return tuple(found[1].split()) if found else ()
+
+
+def proxies_now() -> tuple[str, ...]:
+    """The proxies that apt uses."""
+    found = re.findall(
+        r'^Acquire::https?::(?:Proxy|proxy)(?:::\S+)? "(\S+?)";', output("apt-config", "dump"), re.MULTILINE
+    )
+    return tuple(dict.fromkeys(item for item in found if "://" in item))
+
+
+def sources_now() -> tuple[str, ...]:
+    """The addresses that apt fetches from, without those that a line or file switches off."""
+    found: list[str] = []
+    for path in ("/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))):
+        lines = [line for line in text_of(path).splitlines() if line.lstrip().startswith("deb")]
+        found += [word for line in lines for word in line.split() if "://" in word]
+    for path in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
+        for part in re.split(r"\n\s*\n", text_of(path)):
+            if not re.search(r"^Enabled:\s*(no|false|0)", part, re.MULTILINE | re.IGNORECASE):
+                found += [word for line in re.findall(r"^URIs:(.*)$", part, re.MULTILINE) for word in line.split()]
+    return tuple(dict.fromkeys(found))
+
+
+def answers(address: str) -> bool:
+    """Whether a TCP connection to an address of apt's comes about."""
+    if not port_of(address):
+        return True  # a file or a medium
+    try:
+        socket.create_connection((host_of(address), port_of(address)), timeout=SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def at_once(look: Callable[[str], bool], items: Sequence[str]) -> tuple[str, ...]:
+    """Those of the items for which a look succeeds, all looked at at once."""
+    if not items:
+        return ()
+    with ThreadPoolExecutor(max_workers=len(items)) as pool:
+        return tuple(item for item, is_there in zip(items, pool.map(look, items), strict=True) if is_there)
+
+
+def asked(server: str, is_recursive: bool) -> bool:
+    """Whether a name server says who serves the root."""
+    question = struct.pack("!6H", 0x4757, 0x100 if is_recursive else 0, 1, 0, 0, 0) + b"\0" + struct.pack("!HH", 2, 1)
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    for _attempt in range(2):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as link:
+                link.settimeout(SECONDS)
+                link.connect((server, 53))
+                link.send(question)
+                answer = link.recv(4096)
+        except OSError:
+            continue
+        code, records = answer[3] & 15, struct.unpack_from("!HH", answer, 6)
+        return answer[:2] == question[:2] and code == 0 and any(records)
+    return False
+
+
+def resolvers_now() -> tuple[str, ...]:
+    """The name servers that the host uses, those behind systemd-resolved's stub included."""
+    texts = (text_of("/etc/resolv.conf"), text_of("/run/systemd/resolve/resolv.conf"))
+    found = [word for text in texts for word in re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE)]
+    return tuple(dict.fromkeys(found))
+
+
+def lists_age() -> float | None:
+    """Seconds since apt's lists were fetched; None without any."""
+    times = [os.stat(path).st_mtime for path in glob.glob("/var/lib/apt/lists/*_Packages*")]
+    stamps = [os.stat(path).st_mtime for path in glob.glob("/var/lib/apt/periodic/update-success-stamp")]
+    directory = [os.stat("/var/lib/apt/lists").st_mtime] if times else []
+    return time.time() - max((*stamps, *directory)) if times else None
+
+
+def existing(path: Path) -> Path:
+    """A directory, or the nearest one above it that is there."""
+    return path if path.is_dir() else existing(path.parent)
+
+
+def memory_left() -> int:
+    """Bytes of memory that are available, and free swap."""
+    values = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text_of("/proc/meminfo"), re.MULTILINE))
+    return 1024 * (int(values.get("MemAvailable", 0)) + int(values.get("SwapFree", 0)))
+
+
+def has_module(program: str) -> bool:
+    """Whether Debian's python3 has apt's library."""
+    return bool(output("/usr/bin/python3", "-c", f"import {program}; print('there')"))
+
+
+def look(wanted: Wanted) -> Host:
+    """Look at the host. What costs time (servers) is asked only where the run needs it."""
+    states = output("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\n")
+    installed, unfinished = dpkg_states(states)
+    controller, port = connection()
+    login = login_name(wanted.login)
+    place = existing(BUILD_PLACE)
+    proxies, sources = proxies_now(), sources_now()
+    needs_packages = any(item not in installed for item in (*wanted.builds, *wanted.packages))
+    reached = at_once(answers, proxies or sources) if needs_packages else None
+    resolvers = tuple(item for item in resolvers_now() if "%" not in item)
+    # where dnscache runs already, the firewall lets nobody else ask; the run ends with a look at it
+    is_first = not Path("/service/dnscache").exists()
+    servers = at_once(lambda item: asked(item, wanted.forward_only), list(wanted.name_servers)) if is_first else None
+    return Host(
+        name=socket.gethostname(),
+        chains=chains_now(),
+        legacy=legacy_tables(),
+        sockets=sockets_now(),
+        hidden=hidden_programs(),
+        users={item.pw_name: (item.pw_uid, item.pw_gid) for item in pwd.getpwall()},
+        groups={item.gr_name: item.gr_gid for item in grp.getgrall()},
+        installed=installed,
+        unfinished=unfinished,
+        held=frozenset(output("apt-mark", "showhold").split()),
+        mtas=mail_servers(),
+        controller=controller,
+        ssh_port=port,
+        login=login,
+        has_key=has_key(login, wanted.key_files),
+        key_files=sshd_key_files(),
+        proxies=proxies,
+        sources=sources,
+        reached=reached,
+        lists_age=lists_age(),
+        has_python_apt=has_module("apt"),
+        free=shutil.disk_usage(place).free,
+        runs_programs=not os.statvfs(place).f_flag & os.ST_NOEXEC,
+        memory=memory_left(),
+        clock_off=time.time() - wanted.time if wanted.time else 0,
+        servers=servers,
+        resolvers=resolvers,
+        resolving=at_once(lambda item: asked(item, True), resolvers) if servers == () else (),
+    )
+
+
+def told(host: Host, wanted: Wanted) -> dict[str, Any]:
+    """What later roles need to know."""
+    users, groups = ({str(item["name"]) for item in items} for items in (wanted.users, wanted.groups))
+    return {
+        "package_ports": list(map(str, host.package_ports)),
+        "ssh_port": host.ssh_port,
+        "controller": host.controller,
+        "missing": missing(host, wanted),
+        "has_fresh_lists": host.has_fresh_lists,
+        "has_python_apt": host.has_python_apt,
+        "tables": sorted({chain.table for chain in foreign_chains(host, wanted)}),
+        "users": {name: ids[0] for name, ids in host.users.items() if name in users},
+        "primary_groups": {name: ids[1] for name, ids in host.users.items() if name in users},
+        "groups": {name: gid for name, gid in host.groups.items() if name in groups},
+        "builds": {name: version for name, version in host.installed.items() if name.startswith("gatewright-")},
+    }
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "wanted": {"type": "dict", "required": True},
+            "accept": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    known = {item.name for item in dataclasses.fields(Wanted)}
+    if unknown := sorted(set(module.params["wanted"]) - known):
+        module.fail_json(msg=f"wanted has no {unknown[0]!r}")
+    wanted = Wanted(**module.params["wanted"])
+    host = look(wanted)
+    found = findings(host, wanted)
+    problems = [str(item) for item in found if not item.is_remark and item.kind not in module.params["accept"]]
+    remarks = [str(item) for item in found if str(item) not in problems]
+    result = {"changed": False, "problems": problems, "remarks": remarks, "host": told(host, wanted)}
+    for remark in remarks:
+        module.warn(remark)
+    if problems:
+        listed = "\n".join(f"  - {item}" for item in problems)
+        module.fail_json(msg=f"This host is not ready, and nothing was changed:\n{listed}", **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

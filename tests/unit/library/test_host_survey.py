@@ -1,0 +1,316 @@
+"""host_survey: made-up hosts, and what an administrator is told of each before anything is changed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import host_survey
+import pytest
+from host_survey import Chain, Finding, Host, Socket, Wanted, findings, told
+
+MODULE = Path(host_survey.__file__)
+QMAILD = {"name": "qmaild", "uid": 64011, "gid": 64011, "home": "/var/qmail"}
+NGINX = Socket("tcp", "0.0.0.0", 80, "nginx", "nginx.service", "nginx")
+
+
+def problems(host: Host, wanted: Wanted | None = None) -> list[str]:
+    """What stands in the way."""
+    return [str(item) for item in findings(host, wanted or Wanted()) if not item.is_remark]
+
+
+def remarks(host: Host, wanted: Wanted | None = None) -> list[str]:
+    """What is no obstacle."""
+    return [str(item) for item in findings(host, wanted or Wanted()) if item.is_remark]
+
+
+def only(found: list[str], *words: str) -> None:
+    """The one thing that was found has these words."""
+    assert len(found) == 1, found
+    for word in words:
+        assert word in found[0], (word, found[0])
+
+
+def test_a_plain_host_is_ready() -> None:
+    assert findings(Host(), Wanted(name="gw1.example.org", packages=["chrony"])) == []
+
+
+def test_everything_is_told_at_once() -> None:
+    host = Host(sockets=(NGINX,), users={"qmaild": (7791, 65534)}, free=0)
+    wanted = Wanted(name="mail1", users=[QMAILD], builds=["gatewright-qmail"])
+    assert [item.kind for item in findings(host, wanted)] == ["socket", "account", "space", "name"]
+
+
+# Firewalls
+
+
+def chain(table: str, name: str, hook: str = "", policy: str = "accept", kind: str = "filter") -> dict[str, Any]:
+    """A chain as nft shows it; a base chain if it has a hook."""
+    family, table = table.split()
+    base = {"type": kind, "hook": hook, "prio": 0, "policy": policy} if hook else {}
+    return {"chain": {"family": family, "table": table, "name": name, **base}}
+
+
+def rule(table: str, name: str, *statements: dict[str, Any]) -> dict[str, Any]:
+    """A rule as nft shows it."""
+    family, table = table.split()
+    return {"rule": {"family": family, "table": table, "chain": name, "expr": list(statements)}}
+
+
+def ruleset(*items: dict[str, Any]) -> str:
+    """What `nft -j list ruleset` prints."""
+    return json.dumps({"nftables": [{"metainfo": {"version": "1.1.3"}}, *items]})
+
+
+ACCEPT: dict[str, Any] = {"accept": None}
+SCRIPTED = ruleset(chain("ip filter", "INPUT", "input", "drop"), rule("ip filter", "INPUT", ACCEPT))
+JUMPING = ruleset(
+    chain("inet crowd", "in", "input"),
+    chain("inet crowd", "bad"),
+    rule("inet crowd", "in", {"counter": {}}, {"jump": {"target": "bad"}}),
+    rule("inet crowd", "bad", {"drop": None}),
+    rule("inet crowd", "bad", {"goto": {"target": "in"}}),
+)
+DOCKER = ruleset(
+    chain("ip nat", "PREROUTING", "prerouting", kind="nat"), chain("ip filter", "FORWARD", "forward", "drop")
+)
+# What Debian's own nftables.conf makes: chains that stop nothing.
+STOCK = ruleset(chain("inet filter", "input", "input"), rule("inet filter", "input", {"counter": {}}, ACCEPT))
+
+
+@pytest.mark.parametrize(
+    ("text", "table", "name"),
+    [(SCRIPTED, "ip filter", "INPUT"), (JUMPING, "inet crowd", "in"), (DOCKER, "ip filter", "FORWARD")],
+)
+def test_rules_of_others_that_can_drop_are_refused_by_name(text: str, table: str, name: str) -> None:
+    host = Host(chains=host_survey.read_ruleset(text))
+    only(problems(host), f"table {table} ", f"{name} (hook ", "firewall_accepted_tables", "firewall_other_firewalls")
+    assert problems(host, Wanted(accepted_tables=[table])) == []
+    assert problems(host, Wanted(other_firewalls="ignore")) == []
+    assert problems(host, Wanted(other_firewalls="remove")) == []
+    assert told(host, Wanted(other_firewalls="remove"))["tables"] == [table], "the firewall's role removes it"
+
+
+@pytest.mark.parametrize("text", [STOCK, "", '{"nftables": []}'])
+def test_rules_that_stop_nothing_may_stay(text: str) -> None:
+    assert problems(Host(chains=host_survey.read_ruleset(text))) == []
+
+
+@pytest.mark.parametrize("table", ["inet gatewright", "inet f2b-table"])
+def test_our_own_tables_are_none_of_others(table: str) -> None:
+    assert problems(Host(chains=(Chain(table, "input", "input", "drop", True),))) == []
+
+
+def test_a_host_without_nft_is_read_by_iptables() -> None:
+    saved = "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+    only(
+        problems(Host(chains=host_survey.read_iptables(saved, "ip"))),
+        "table ip filter",
+        "INPUT (hook input, policy drop)",
+    )
+
+
+def test_another_firewalls_package_and_legacy_rules_are_refused() -> None:
+    only(problems(Host(installed={"ufw": "1"})), "ufw", "firewall_other_firewalls")
+    only(problems(Host(legacy=("ip",)), Wanted(other_firewalls="remove")), "legacy iptables", "ip tables")
+
+
+# Sockets
+
+
+def test_a_socket_that_nobody_declared_is_told_with_what_to_write() -> None:
+    only(
+        problems(Host(sockets=(NGINX,))),
+        "tcp 0.0.0.0 80 nginx (nginx.service, package nginx)",
+        "service_trimming_allowed_sockets: {proto: tcp, port: 80, owner: nginx}",
+    )
+    assert problems(Host(sockets=(NGINX,)), Wanted(sockets=[{"proto": "tcp", "port": 80, "owner": "nginx"}])) == []
+
+
+def test_a_program_on_loopback_is_declared_whatever_its_port() -> None:
+    host = Host(sockets=(Socket("tcp", "127.0.0.1", 39711, "containerd", "containerd.service"),))
+    only(problems(host), "{proto: tcp, owner: containerd, address: 127.0.0.1}")
+    declared = [{"proto": "tcp", "owner": "containerd", "address": "127.0.0.1", "port": None}]
+    assert problems(host, Wanted(sockets=declared)) == []
+
+
+@pytest.mark.parametrize(
+    ("socket", "wanted"),
+    [
+        (Socket("tcp", "0.0.0.0", 111, "systemd", "rpcbind.socket"), Wanted(units=["rpcbind"])),
+        (Socket("tcp", "0.0.0.0", 631, "cupsd", "cups.service", "cups-daemon"), Wanted(purged=["cups-daemon"])),
+        (Socket("tcp", "127.0.0.1", 25, "exim4", "exim4.service", "exim4-daemon-light"), Wanted()),
+        (Socket("tcp", "127.0.0.1", 25, "hidden"), Wanted()),
+        (Socket("udp", "127.0.0.53", 53, "systemd-resolve"), Wanted()),
+        (Socket("tcp", "127.0.0.1", 783, "spamd"), Wanted()),
+    ],
+)
+def test_what_the_run_closes_or_replaces_is_no_obstacle(socket: Socket, wanted: Wanted) -> None:
+    assert findings(Host(sockets=(socket,)), wanted) == []
+
+
+def test_a_socket_whose_owner_cannot_be_seen_is_a_remark() -> None:
+    host = Host(sockets=(Socket("tcp", "0.0.0.0", 8080, "hidden"),))
+    assert problems(host) == []
+    only(remarks(host), "8080")
+
+
+def test_sockets_are_read_with_unit_and_package() -> None:
+    listed = 'tcp LISTEN 0 5 [::1%lo]:8000 [::]:* users:(("python3",pid=999,fd=3))\nudp UNCONN 0 0 *:323 *:*\n'
+    found = host_survey.read_sockets(listed, lambda process, port: (f"{process}.service", f"package-{port}"))
+    assert found == (
+        Socket("tcp", "::1", 8000, "python3", "999.service", "package-8000"),
+        Socket("udp", "*", 323, "hidden"),
+    )
+    assert found[0].is_local and not found[1].is_local
+
+
+# Accounts
+
+
+def test_an_account_with_another_number_is_refused_or_keeps_its_own() -> None:
+    host = Host(users={"qmaild": (7791, 65534)}, groups={"nofiles": 7790})
+    wanted = Wanted(users=[QMAILD], groups=[{"name": "nofiles", "gid": 64011}])
+    found = problems(host, wanted)
+    assert len(found) == 2
+    assert "user qmaild has the number 7791 here, and 64011 in the inventory" in found[1]
+    assert "foundation_adopt_accounts" in found[0] and "group nofiles" in found[0]
+    assert problems(host, replace(wanted, adopt_accounts=True)) == []
+    assert told(host, wanted)["users"] == {"qmaild": 7791}
+    assert told(host, wanted)["primary_groups"] == {"qmaild": 65534}
+
+
+def test_a_number_that_somebody_else_has_is_told_with_a_free_one() -> None:
+    host = Host(users={"backup-agent": (64011, 64011), "other": (64012, 64012)})
+    only(problems(host, Wanted(users=[QMAILD], adopt_accounts=True)), "64011, which is backup-agent's", "64013 is free")
+
+
+# SSH
+
+
+def test_a_controller_outside_the_admin_networks_is_told_which_variable() -> None:
+    host = Host(controller="192.0.2.7", ssh_port=22)
+    only(problems(host, Wanted(admin_networks=["10.0.0.0/8", "2001:db8::/32"])), "192.0.2.7", "firewall_admin_networks")
+    assert problems(host, Wanted(admin_networks=["192.0.2.0/24"])) == []
+    assert problems(Host(), Wanted(admin_networks=["10.0.0.0/8"])) == [], "not over SSH"
+
+
+def test_sshd_on_another_port_stays_only_where_the_inventory_says_so() -> None:
+    host = Host(controller="192.0.2.7", ssh_port=2222)
+    only(problems(host, Wanted(ssh_port=22, ssh_port_is_said=False)), "port 2222", "Set sshd_port to 2222 to stay")
+    assert problems(host, Wanted(ssh_port=22, ssh_port_is_said=True)) == []
+    only(remarks(host, Wanted(ssh_port=22)), "sshd moves from port 2222 to 22")
+    assert findings(host, Wanted(ssh_port=2222)) == []
+
+
+def test_keys_in_another_place_are_told_with_that_place() -> None:
+    host = Host(login="admin", has_key=False, key_files=("/etc/ssh/keys/%u",))
+    only(problems(host), "admin has no authorized key", "/etc/ssh/keys/%u", "sshd_authorized_keys_files")
+    assert problems(host, Wanted(needs_key=False)) == []
+
+
+# Packages, space, name, time
+
+
+def test_held_packages_that_the_run_moves_are_refused_and_others_are_not() -> None:
+    held = frozenset({"exim4-base", "linux-image-amd64", "chrony", "openssh-server"})
+    host = Host(held=held, installed={"exim4-base": "4", "openssh-server": "9"}, mtas=frozenset({"exim4-base"}))
+    wanted = Wanted(packages=["chrony", "openssh-server"])
+    only(problems(host, wanted), "chrony, exim4-base.", "apt-mark unhold chrony exim4-base")
+
+
+def test_what_dpkg_has_not_finished_is_named() -> None:
+    listed = "ii \tbash\t5\niF \tpostfix\t3.7\niHR\tcups\t2\nrc \told\t1\nhi \texim4\t4\n"
+    installed, unfinished = host_survey.dpkg_states(listed)
+    assert set(unfinished) == {"postfix", "cups"} and {"bash", "exim4"} <= set(installed) and "old" not in installed
+    only(problems(Host(unfinished=unfinished)), "cups", "postfix (half configured)", "dpkg --configure -a")
+
+
+def test_an_apt_proxy_is_a_remark_and_its_port_goes_to_the_firewall() -> None:
+    host = Host(proxies=("http://10.0.0.9:3142",), sources=("https://deb.debian.org/debian",))
+    only(remarks(host), "3142")
+    assert told(host, Wanted())["package_ports"] == ["443", "3142"]
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("http://deb.debian.org/debian", "deb.debian.org", 80),
+        ("https://user:word@[2001:db8::1]:8443/debian", "2001:db8::1", 8443),
+        ("file:/srv/debian", "", 0),
+        ("cdrom:[Debian]/", "", 0),
+    ],
+)
+def test_addresses_of_apt_are_read(address: str, host: str, port: int) -> None:
+    assert (host_survey.host_of(address), host_survey.port_of(address)) == (host, port)
+
+
+def test_a_mirror_that_does_not_answer_stops_only_a_run_that_needs_it() -> None:
+    silent = Host(reached=(), sources=("http://deb.debian.org/debian",), installed={"chrony": "4"})
+    only(problems(silent, Wanted(packages=["chrony", "aide"])), "no Debian mirror answers", "1 packages")
+    only(problems(Host(reached=(), sources=()), Wanted(builds=["gatewright-qmail"])), "apt has no sources")
+    assert problems(silent, Wanted(packages=["chrony"])) == []
+
+
+def test_a_network_without_root_servers_is_told_what_to_set() -> None:
+    wanted = Wanted(name_servers=["198.41.0.4"])
+    host = Host(servers=(), resolvers=("10.0.0.2",), resolving=("10.0.0.2",))
+    only(problems(host, wanted), "198.41.0.4", "dnscache_forward_only", "dnscache_root_servers to [10.0.0.2]")
+    only(problems(Host(servers=()), wanted), "Open UDP and TCP 53")
+    assert problems(Host(servers=("198.41.0.4",)), wanted) == []
+    only(problems(host, Wanted(name_servers=["10.0.0.3"], forward_only=True)), "10.0.0.3")
+
+
+def test_too_little_room_is_told_in_numbers() -> None:
+    full = Host(free=80_000_000, runs_programs=False)
+    found = problems(full, Wanted(builds=["gatewright-qmail"], packages=["aide"]))
+    assert "80 MB are free" in found[0] and "noexec" in found[1]
+    built = Host(free=80_000_000, installed={"gatewright-qmail": "1", "aide": "1"})
+    assert problems(built, Wanted(builds=["gatewright-qmail"], packages=["aide"])) == []
+    only(problems(Host(memory=100_000_000)), "memory")
+    only(remarks(Host(memory=500_000_000)), "memory")
+
+
+def test_a_name_without_a_domain_is_refused() -> None:
+    only(problems(Host(), Wanted(name="mail1")), "'mail1'", "qmail_me")
+
+
+def test_a_clock_that_is_off_is_told_and_one_that_is_wrong_refused() -> None:
+    only(remarks(Host(clock_off=-200)), "200 seconds behind")
+    only(problems(Host(clock_off=86_400 * 300)), "ahead of the controller's")
+    assert findings(Host(clock_off=5), Wanted()) == []
+
+
+# The module as Ansible runs it
+
+
+def run(wanted: dict[str, Any], accept: list[str], check: bool = False) -> Any:
+    """Run the module on this machine."""
+    arguments = {"wanted": wanted, "accept": accept, "_ansible_check_mode": check}
+    done = subprocess.run(
+        [sys.executable, str(MODULE)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+KINDS = ["firewall", "socket", "account", "ssh", "package", "mirror", "resolver", "space", "memory", "clock"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_host_that_is_not_ready_fails_in_check_mode_too_and_what_is_accepted_is_a_warning(check: bool) -> None:
+    refused = run({"name": "mail1", "needs_key": False}, KINDS, check)
+    assert refused["failed"] and refused["changed"] is False
+    assert "nothing was changed" in refused["msg"] and "qmail_me" in refused["msg"]
+    accepted = run({"name": "mail1", "needs_key": False}, [*KINDS, "name"], check)
+    assert not accepted.get("failed")
+    assert any("qmail_me" in str(remark) for remark in accepted["warnings"])
+    assert set(accepted["host"]) >= {"package_ports", "missing", "has_fresh_lists", "builds"}
+
+
+def test_a_finding_is_shown_with_its_kind() -> None:
+    assert str(Finding("clock", "is wrong")) == "clock: is wrong"
