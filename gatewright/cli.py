@@ -146,7 +146,7 @@ def test() -> int:
     if os.environ.get("GATEWRIGHT_SMALL"):
         print(NOT_RUN_SMALL, flush=True)
     else:
-        tests.append("tests/molecule")
+        tests += ["tests/bare", "tests/molecule"]
     return pytest(*tests)
 
 

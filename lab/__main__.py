@@ -34,6 +34,7 @@ def prepare() -> None:
     machine.check_machine()
     CACHE.mkdir(parents=True, exist_ok=True)
     machine.write_containers_conf()
+    machine.choose_storage()
     machine.ensure_key(KEY)
 
 

@@ -67,7 +67,8 @@ def containers_conf() -> Path:
 def environment() -> dict[str, str]:
     """The environment of every program that the lab runs. What they print is read, so it has no colour."""
     plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "LC_ALL": "C.UTF-8"}
-    return {**os.environ, **plain, "CONTAINERS_CONF": str(containers_conf())}
+    storage = {"CONTAINERS_STORAGE_CONF": str(storage_conf())} if storage_conf().exists() else {}
+    return {**os.environ, **plain, **storage, "CONTAINERS_CONF": str(containers_conf())}
 
 
 def write_containers_conf() -> None:
@@ -82,6 +83,40 @@ def write_containers_conf() -> None:
     if not is_cgroup2():
         lines.append('runtime = "runc"')
     containers_conf().write_text("\n".join(lines) + "\n")
+
+
+def storage_conf() -> Path:
+    """Where podman's storage is configured, if the machine's own configuration does not work."""
+    return CACHE / "storage.conf"
+
+
+def storage_text(driver: str) -> str:
+    """podman's storage.conf: images and containers in the lab's cache, by a driver that asks less of the kernel."""
+    lines = ["[storage]", f'driver = "{driver}"', f'graphroot = "{CACHE}/storage"', 'runroot = "/run/gatewright-lab"']
+    if driver == "overlay":
+        lines += ["[storage.options.overlay]", 'mount_program = "/usr/bin/fuse-overlayfs"']
+    return "\n".join(lines) + "\n"
+
+
+def choose_storage() -> None:
+    """See that podman can keep images; inside a container its overlay may not stand on another one. Raises LabError."""
+    try:
+        run("podman", "info")
+        return
+    except LabError as error:
+        why = str(error)
+    drivers = ["overlay"] if shutil.which("fuse-overlayfs") and Path("/dev/fuse").exists() else []
+    for driver in (*drivers, "vfs"):
+        storage_conf().write_text(storage_text(driver))
+        try:
+            run("podman", "info")
+        except LabError:
+            storage_conf().unlink()
+            continue
+        name = "fuse-overlayfs" if driver == "overlay" else f"{driver}, which copies each image"
+        print(f"lab: podman's own storage does not work here; it uses {name}", flush=True)
+        return
+    raise LabError(f"podman cannot keep images here, nor by vfs:\n{why}")
 
 
 def ensure_key(path: Path) -> None:
