@@ -85,3 +85,15 @@ def test_an_environment_that_fits_the_locked_list_is_not_made_again(tmp_path: Pa
     command = ["/bin/sh", "setup.sh", "venv"]
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
     assert list(ready.parent.iterdir()) == [ready]
+
+
+def test_a_set_up_that_fails_ends_the_verb(tmp_path: Path) -> None:
+    """The packages that are missing are named, and nothing is run without them."""
+    for name, script in {"dpkg-query": "echo 'unknown ok not-installed'", "id": "echo 1000"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    for verb in (["setup"], ["demo"], ["pytest", "tests/small"], ["playbook", "site"]):
+        said = gw(*verb, path=f"{tmp_path}:/usr/bin:/bin", GATEWRIGHT_SMALL="1")
+        assert said.returncode == 1, verb
+        assert "setup: missing packages: python3" in said.stderr
+        assert not said.stdout
