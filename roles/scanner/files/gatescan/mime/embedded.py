@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gatescan import filetype
 from gatescan.budget import Budget
 from gatescan.large import holds
-from gatescan.mime import apple, armour, calendar, markup, sealed
+from gatescan.mime import apple, armour, calendar, charsets, markup, scripts, sealed
 from gatescan.mime.enclosed import starts_as_entity
 from gatescan.model import Buffer, Finding, Part, Verdict
 
@@ -16,6 +16,7 @@ _TEXTUAL = frozenset(("office-xml", "svg", "hta", "batch", "encoded-script", "re
 _BINARY = (
     filetype.ARCHIVES | filetype.DOCUMENTS | filetype.IMAGES | filetype.UNOPENABLE | filetype.EXECUTABLES | _MEDIA
 ) - _TEXTUAL
+_TEXT_NAMES = (".txt", ".text", ".log", ".asc", ".csv", ".json", ".md", ".uu", ".uue", ".hqx", ".yenc", ".ntx")
 _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
@@ -35,8 +36,8 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
     elif head[:1] >= b"\x80" and _pgp_named(part):
         if sealed.is_sealed_packet(head):
             part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted file", part))
-    elif kind not in _BINARY or markup.is_markup(b"", part.content_type, part.names):
-        yield from _in_text(part, part.data, budget)
+    elif _shown_as_text(part) or not (kind in _BINARY or charsets.looks_binary(part.data)):
+        yield from _in_text(part, charsets.ascii_view(part.data, part.charset), budget)
 
 
 def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
@@ -52,14 +53,19 @@ def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
     if calendar.is_calendar(data):
         yield from _children(part, calendar.files(data, budget), budget)
     if markup.is_markup(data, part.content_type, part.names):
-        findings, files = markup.inspect(data, part.content_type, part.names, part.charset, part.path, budget)
-        part.findings += findings
-        yield from _children(part, files, budget)
+        yield from _typed_children(part, markup.members(part, data, part.charset, budget), budget)
 
 
 def _opaque(part: Part) -> bool:
     """Whether no client would ever look for text in a part of this type."""
     return part.content_type.startswith(("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/"))
+
+
+def _shown_as_text(part: Part) -> bool:
+    """Whether clients show a part as text or a page by its type or name, whatever its bytes are."""
+    if part.content_type.startswith("text/") or markup.is_markup(b"", part.content_type, part.names):
+        return True
+    return any(name.lower().rstrip(". ").endswith(_TEXT_NAMES) for name in part.names)
 
 
 def _pgp_named(part: Part) -> bool:
@@ -96,3 +102,9 @@ def _children(
         budget.part()
         names = (name,) if name else ()
         yield Part(f"{part.path}/{number}", names, "", content, part.depth + 1)
+
+
+def _typed_children(part: Part, files: Iterator[scripts.File], budget: Budget) -> Iterator[Part]:
+    for number, (names, media_type, content) in enumerate(files, 1):
+        budget.part()
+        yield Part(f"{part.path}/{number}", names, media_type, content, part.depth + 1)

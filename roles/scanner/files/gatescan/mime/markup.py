@@ -1,4 +1,4 @@
-"""HTML and SVG: files carried in data: URLs, and scripts that build a file in the reader's browser."""
+"""HTML and SVG: files carried in data: addresses, and scripts that build a file in the reader's browser."""
 
 from __future__ import annotations
 
@@ -6,38 +6,42 @@ import html
 import io
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote_to_bytes
 
 from gatescan.budget import Budget
-from gatescan.large import blocks, held, holds
-from gatescan.model import Buffer, Finding, Verdict
-from gatescan.words import codec, loose_base64
+from gatescan.large import blocks, holds, windows
+from gatescan.mime import charsets
+from gatescan.mime.scripts import Evidence, File, Peeler
+from gatescan.model import Buffer, Finding, Part, Verdict
 
 _MARKUP_TYPES = ("text/html", "application/xhtml", "image/svg")
-_MARKUP_NAMES = (".html", ".htm", ".shtml", ".xhtml", ".svg", ".svgz", ".hta", ".mht", ".mhtml", ".xht")
-_OPENING = re.compile(rb"<(?:!doctype\s+(?:html|svg)|html|head|body|script|svg)\b", re.I)
-_DATA_URL = re.compile(rb"data:\s{0,20}([a-z0-9.+/;=\"'_-]{0,200}?)(;\s{0,9}base64\s{0,9})?,([^\"'<>)\\]*+)", re.I)
-_DOWNLOAD = re.compile(rb"\bdownload\s{0,9}=\s{0,9}[\"']?([^\"'<>\s]{1,255})", re.I)
-_LITERAL = re.compile(rb"[\"'`](TV[opqr][A-Za-z0-9+/=]{60,}+|UEsD[A-Za-z0-9+/=]{60,}+|UmFy[A-Za-z0-9+/=]{60,}+)")
-_ENCODED_LETTER = re.compile(rb"&#(?:x0{0,9}[4-7][0-9a-f]|0{0,9}(?:6[5-9]|[7-9][0-9]|1[01][0-9]|12[0-2]))\b", re.I)
-_UTF7_TAG = b"+ADw"
-"""`<` in UTF-7."""
-_ACTIVE = re.compile(
-    rb"<script|\bon(?:load|click|mouseover|error|begin|focus)\s{0,9}=|javascript:|<foreignobject", re.I
+_SVG_NAMES = (".svg", ".svgz")
+_MARKUP_NAMES = (
+    *(".html", ".htm", ".shtml", ".shtm", ".xhtml", ".xht", ".xhtm", ".hta", ".mht", ".mhtml", ".htc", ".xml", ".xsl"),
+    *_SVG_NAMES,
 )
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([\w-]{1,40})", re.I)
-_BOMS = (
-    (b"\xff\xfe\0\0", "utf-32"),
-    (b"\0\0\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
+_OPENING = re.compile(rb"<(?:!doctype\s+(?:html|svg)|(?:[\w.-]{1,40}:)?(?:html|head|body|script|svg|iframe)\b)", re.I)
+_OPENING_BOUND = 1024
+_BEHIND_COMMENTS = 1_000_000
+"""Bytes in which a page that begins with `<` may have its first tag: comments of any length stand before it."""
+_SVG = re.compile(rb"<(?:[\w.-]{1,40}:)?svg\b", re.I)
+# Character references that write a letter otherwise than as itself, or break a word of an address.
+_ENCODED_LETTER = re.compile(
+    rb"&(?:#(?:x0{0,9}(?:[4-7][0-9a-f]|3a|9|a|d)|0{0,9}(?:58|6[5-9]|[7-9][0-9]|1[01][0-9]|12[0-2]|9|10|13))\b"
+    rb"|(?:colon|tab|newline);)",
+    re.I,
 )
-# A browser saves what a script built by one of the first; the second is how the bytes get there.
-_SAVES = (b"createobjecturl", b"mssaveoropenblob", b"mssaveblob", b".download")
-_BUILDS = (b"atob(", b"uint8array", b"fromcharcode", b"new blob", b"new file(", b"unescape(", b"base64")
-_WORDS = frozenset((*_SAVES, *_BUILDS, b"<html", b"<script", b"atob", b"data:", b"download"))
-
-File = tuple[str, bytes]
+_REFERENCE = re.compile(rb"&(?:#\w{1,12}|[a-z]{2,8});?", re.I)
+_SVG_ACTIVE = re.compile(
+    rb"<(?:[\w.-]{1,40}:)?(?:script|iframe|embed|object|applet|handler|listener|form)\b"
+    rb"|[\s\"'/]on[a-z]{3,24}\s{0,9}=\s{0,9}[\"'&]|attributename\s{0,9}=\s{0,9}[\"']?\s{0,9}on[a-z]"
+    rb"|j\s{0,3}a\s{0,3}v\s{0,3}a\s{0,3}s\s{0,3}c\s{0,3}r\s{0,3}i\s{0,3}p\s{0,3}t\s{0,3}:|vbscript:|data:text/(?:html|xml|xsl)"
+    rb"|<!attlist[^>]{0,200}\son[a-z]|<!entity\s[^>]{0,200}[\"'][^\"'>]{0,200}(?:<|&#x?0*3c|&#0*60)|http-equiv\s{0,9}=",
+    re.I,
+)
+_WORDS = (b"<script", b":script", b"script:", b"srcdoc", b"<html", b"svg", b"data:")
+_HANDLER = re.compile(rb"on[a-z]{3,24}\s{0,9}=")
+_BEFORE_ATTRIBUTES = b" \t\r\n\f\"'/"
+_SCRIPTED = frozenset((b"<script", b":script", b"script:", b"srcdoc", b"on"))
 
 
 def is_markup(data: Buffer, content_type: str, names: tuple[str, ...]) -> bool:
@@ -46,81 +50,81 @@ def is_markup(data: Buffer, content_type: str, names: tuple[str, ...]) -> bool:
         return True
     if any(name.lower().rstrip(". ").endswith(_MARKUP_NAMES) for name in names):
         return True
-    return content_type != "text/plain" and _OPENING.search(data, 0, 1024) is not None
+    return content_type != "text/plain" and opens_as_markup(data)
 
 
-def plain_bytes(data: Buffer, charset: str) -> tuple[Buffer, bool]:
-    """(`data` in an ASCII-compatible charset, whether its charset hides tags from who reads bytes).
+def opens_as_markup(data: Buffer) -> bool:
+    """Whether the first tags are those of a page or an image."""
+    head = bytes(data[:64]).lstrip(b"\xef\xbb\xbf\0 \t\r\n\f")
+    return _OPENING.search(data, 0, _BEHIND_COMMENTS if head[:1] == b"<" else _OPENING_BOUND) is not None
 
-    Only UTF-7, UTF-16 and UTF-32 differ from ASCII where tags are concerned.
+
+def members(part: Part, plain: Buffer, charset: str, budget: Budget) -> Iterator[File]:
+    """The files in a page or an image; what is wrong with it itself goes to `part.findings`. Raises LimitReached.
+
+    `plain` is the part's text as `charsets.ascii_view` shows it.
     """
-    head = bytes(data[:1024])
-    wide = next((name for bom, name in _BOMS if head.startswith(bom)), "")
-    declared = codec(charset) if charset else None
-    if not wide and declared and declared.startswith(("utf-16", "utf-32", "utf-7")):
-        wide = declared
-    if not wide and head[:64].count(0) >= 16:
-        wide = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
-    tagged = not wide and holds(data, _UTF7_TAG)
-    if not wide and (tagged or b"utf-7" in head.lower()):
-        meta = _META_CHARSET.search(data, 0, 4096)
-        if tagged or (meta and codec(meta[1].decode("ascii")) == "utf-7"):
-            wide = "utf-7"
-    if not wide:
-        return data, False
-    narrow = bytes(data)
-    plain = narrow.decode(wide, "replace").encode("utf-8", "replace")
-    return plain, b"<" in plain and (wide == "utf-7" and plain.count(b"<") > narrow.count(b"<"))
-
-
-def inspect(
-    data: Buffer, content_type: str, names: tuple[str, ...], charset: str, path: str, budget: Budget
-) -> tuple[list[Finding], Iterator[File]]:
-    """(what is wrong with the document itself, the files in it). Raises LimitReached."""
-    budget.spend(len(data))
-    plain, hidden = plain_bytes(data, charset)
-    if holds(plain, b"&#") and _ENCODED_LETTER.search(plain):
+    budget.spend(len(plain))
+    decoded = charsets.from_utf7(plain, charset)
+    if decoded is not None:
+        if decoded.count(b"<") > bytes(plain).count(b"<"):
+            _note(part, Verdict.AMBIGUOUS, "html-charset", "tags in UTF-7")
+        plain = decoded
+    if _ENCODED_LETTER.search(plain):
         plain = _unescaped(plain)
-    seen = held(plain, _WORDS)
-    findings = []
-    if hidden:
-        findings.append(_finding(Verdict.AMBIGUOUS, "html-charset", "tags in UTF-7", path))
-    if b"<svg" in bytes(plain[:4096]).lower() and _is_svg(seen, content_type, names) and _ACTIVE.search(plain):
-        findings.append(_finding(Verdict.POLICY, "svg-script", "an SVG image with a script", path))
-    elif b"<script" in seen and not seen.isdisjoint(_SAVES) and not seen.isdisjoint(_BUILDS):
-        findings.append(_finding(Verdict.POLICY, "html-smuggling", "a script that builds a file to save", path))
-    return findings, _files(plain, seen, budget)
+    seen = _seen(plain)
+    if b"svg" in seen and _is_svg(part, seen) and _SVG.search(plain) and _SVG_ACTIVE.search(plain):
+        _note(part, Verdict.POLICY, "svg-script", "an SVG image with a script")
+    peeler = Peeler(budget)
+    if not seen.isdisjoint(_SCRIPTED):
+        yield from peeler.files(_unescaped(plain))
+        _judge_scripts(part, peeler.evidence)
+    elif b"data:" in seen:
+        yield from peeler.addresses(plain)
 
 
-def _unescaped(plain: Buffer) -> bytes:
-    """HTML with its character references replaced; none of them has a `>` in it."""
+def _seen(plain: Buffer) -> set[bytes]:
+    """Those of _WORDS that stand in a page, in any case and however addresses are broken; `on` for a handler."""
+    found: set[bytes] = set()
+    for window in windows(plain, 100):
+        lower = window.lower()
+        flat = lower.translate(None, b"\t\r\n")
+        found.update(word for word in _WORDS if word in flat)
+        if any(lower[at.start() - 1] in _BEFORE_ATTRIBUTES for at in _HANDLER.finditer(lower, 1)):
+            found.add(b"on")
+    return found
+
+
+def _judge_scripts(part: Part, evidence: Evidence) -> None:
+    if evidence.builds_a_file:
+        _note(part, Verdict.POLICY, "html-smuggling", "a script that builds a file to save")
+    elif evidence.hides_a_script:
+        _note(part, Verdict.POLICY, "html-hidden-script", "a script that hides what it does")
+
+
+def _note(part: Part, verdict: Verdict, code: str, detail: str) -> None:
+    part.findings.append(Finding(verdict, code, detail, part.path))
+
+
+def _unescaped(plain: Buffer) -> Buffer:
+    """HTML with its character references replaced, but for `<`, which is text where it is written so."""
+    if not holds(plain, b"&"):
+        return plain
     out = io.BytesIO()
+    known: dict[bytes, bytes] = {}
     for block in blocks(plain, b">"):
-        out.write(html.unescape(block.decode("utf-8", "replace")).encode("utf-8", "replace"))
+        out.write(_REFERENCE.sub(lambda found: _character(found[0], known), block))
     return out.getvalue()
 
 
-def _finding(verdict: Verdict, code: str, detail: str, path: str) -> Finding:
-    return Finding(verdict, code, detail, path)
+def _character(reference: bytes, known: dict[bytes, bytes]) -> bytes:
+    if (found := known.get(reference)) is None:
+        text = html.unescape(reference.decode("ascii", "replace")).encode("utf-8", "replace")
+        found = known[reference] = reference if text[:1] in (b"<", b"\0") else text
+    return found
 
 
-def _is_svg(seen: set[bytes], content_type: str, names: tuple[str, ...]) -> bool:
-    if content_type.startswith("image/svg") or any(n.lower().endswith((".svg", ".svgz")) for n in names):
+def _is_svg(part: Part, seen: set[bytes]) -> bool:
+    if part.content_type.startswith("image/svg") or any(n.lower().endswith(_SVG_NAMES) for n in part.names):
         return True
-    return b"<html" not in seen and not content_type.startswith("text/html")
-
-
-def _files(plain: Buffer, seen: set[bytes], budget: Budget) -> Iterator[File]:
-    if b"data:" in seen:
-        label = _DOWNLOAD.search(plain) if b"download" in seen else None
-        name = label[1].decode("utf-8", "replace") if label else ""
-        for url in _DATA_URL.finditer(plain):
-            content = loose_base64(unquote_to_bytes(url[3])) if url[2] else unquote_to_bytes(url[3])
-            budget.spend(len(content))
-            if content.strip():
-                yield name, content
-    if b"<script" in seen or b"atob" in seen:
-        for literal in _LITERAL.finditer(plain):
-            content = loose_base64(literal[1])
-            budget.spend(len(content))
-            yield "", content
+    return b"<html" not in seen and not part.content_type.startswith("text/html")

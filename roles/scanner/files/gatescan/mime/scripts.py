@@ -1,0 +1,434 @@
+"""Scripts of a page, layer by layer: what they hide in codes and joined words, and the files that they carry.
+
+Nothing is run. Each layer is text: the page itself, the same with its strings joined and their escapes undone, what
+stands there in base64, hex, percent signs or numbers, and so on, until nothing new comes. What was seen in all layers
+together is the evidence.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from gatescan import filetype
+from gatescan.budget import Budget, LimitReached
+from gatescan.large import BLOCK, holds, windows
+from gatescan.model import Buffer
+from gatescan.words import loose_base64
+
+MAX_LAYERS = 12
+"""Layers in one another; more is a `limit`."""
+MAX_NAMES = 20
+"""Names under which a page saves files, of which each is tested."""
+
+_OVERLAP = 8_192
+_FILE_BYTES = 45
+"""Decoded bytes below which a magic number may be chance."""
+_OPAQUE_BYTES = 384
+"""Decoded bytes that are of no known kind, from which on they may be a hidden script or file."""
+_INFLATED = 2_000_000
+
+# What a browser saves as a file, by itself or with one of BYTES or TEXTS behind it.
+SAVES = (b"createobjecturl", b"mssaveoropenblob", b"mssaveblob", b"showsavefilepicker")
+# How bytes that are no text get there ...
+BYTES = (
+    *(b"atob", b"8array", b"clampedarray", b"16array", b"32array", b"64array", b"arraybuffer", b"dataview"),
+    *(b"fromcharcode", b"fromcodepoint", b"charcodeat", b"unescape", b"frombase64"),
+)
+# ... and text.
+TEXTS = (b"new blob", b"new file(", b"newblob", b".blob(")
+_DECODES = frozenset((b"atob", b"unescape", b"fromcharcode", b"charcodeat", b"fromcodepoint", b"frombase64"))
+# Programs that are written without letters: JSFuck, AAEncode and their kin.
+_WITHOUT_LETTERS = (b"(![]+[])", b"(!![]+[])", b'(![]+"")', b"(!''+[])", b"(![]+'')")
+_RUNNERS = (b"eval", b"write", b"execscript")
+WORDS = frozenset((*SAVES, *BYTES, *TEXTS, *_WITHOUT_LETTERS, *_RUNNERS, b"download", b"base64", b"_0x"))
+PASSIVE = (
+    *(".csv", ".tsv", ".txt", ".json", ".geojson", ".xml", ".md", ".log", ".ics", ".vcf"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".pdf"),
+)
+"""Ends of names of text and pictures that nothing runs."""
+
+_RUNS = re.compile(rb"\beval\b|document\s{0,9}\.\s{0,9}write|\[[\"'`]write(?:ln)?[\"'`]\]|\bexecscript\b")
+_MAKES_FUNCTION = re.compile(rb"Function\s{0,9}\(\s{0,9}[\"'`\w]")
+_OBFUSCATOR = re.compile(rb"_0x[0-9a-f]{4,6}\b")
+_OBFUSCATED_NAMES = 30
+_DOWNLOAD = re.compile(
+    rb"download([\"'`]?)\s{0,9}\]?\s{0,9}([=,)]=?)(?:\s{0,9}[\"'`]?([^\"'`<>\s;)]{1,255}))?", re.IGNORECASE
+)
+_SETS_ATTRIBUTE = re.compile(rb"setattribute(?:[\"'`]\s{0,9}\])?\s{0,9}\(\s{0,9}[\"'`]$", re.IGNORECASE)
+_PROPERTY = re.compile(rb"(?:\.\s{0,9}|\[\s{0,9}[\"'`])$")
+_ATTRIBUTE = re.compile(rb"[\s\"'](?:[\w-]{1,20}[:.])?$")
+_COMPUTED_DATA = re.compile(rb"base64\s{0,9},(?:[\"'`]\s{0,9}(?:\+|,|\.concat)|\$\{)", re.IGNORECASE)
+_SHOWN = re.compile(rb"(?:image|font|audio|video)[\\/]", re.IGNORECASE)
+
+_DATA_URL = re.compile(
+    rb"d[\t\r\n]*a[\t\r\n]*t[\t\r\n]*a[\t\r\n]*:([^,<>()]{0,200}?)(;\s{0,9}b[\t\r\n]*ase64\s{0,9})?,", re.IGNORECASE
+)
+_ADDRESS_END = re.compile(rb"[\"'`<>)\\]")
+
+_BETWEEN = rb"(?:\s|/\*[^*]{0,80}\*/){0,20}"
+_JOINT = re.compile(
+    rb"[\"'`]" + _BETWEEN + rb"(?:\+|,|\.concat\(|\)\s{0,9}\+\s{0,9}\()" + _BETWEEN + rb"[\"'`]"
+    rb"|\$\{\s{0,9}([\"'`])([^\"'`{}\\]{0,80})\1\s{0,9}\}|\$\{\s{0,9}\}"
+)
+_JS_ESCAPE = re.compile(
+    rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{0*([0-9a-fA-F]{1,6})\}|([0-3]?[0-7]{1,2})|(\r?\n|.))", re.DOTALL
+)
+_PLAIN_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b" ", b"f": b" ", b"v": b" ", b"\n": b"", b"\r\n": b""}
+_CODES = (
+    (b"\\x", re.compile(rb"\\x[0-9a-fA-F]{2}(?:\\x[0-9a-fA-F]{2}){44,}+")),
+    (b"\\u00", re.compile(rb"\\u00[0-9a-fA-F]{2}(?:\\u00[0-9a-fA-F]{2}){44,}+")),
+    (b"%", re.compile(rb"%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2}){44,}+")),
+)
+_PERCENT = re.compile(rb"%(?:u[0-9a-fA-F]{4}|[0-9a-fA-F]{2})(?:[^%]{0,9}%(?:u[0-9a-fA-F]{4}|[0-9a-fA-F]{2})){5}")
+_PERCENT_CODE = re.compile(rb"%(?:u([0-9a-fA-F]{4})|([0-9a-fA-F]{2}))")
+_QUOTED = re.compile(rb"[\"'`]([A-Za-z0-9+/_-]{8,59}={0,2})[\"'`]")
+_RUN = re.compile(rb"[A-Za-z0-9+/_-]{60,}+(?:[\\\s]{1,8}[A-Za-z0-9+/]{16,}+)*+={0,2}")
+_HEX = re.compile(rb"[0-9a-fA-F]{16,}")
+_BYTE = rb"(?:0x[0-9a-fA-F]{1,2}|\d{1,3})"
+_NUMBERS = re.compile(rb"[\[(\"'`{>]\s{0,99}(" + _BYTE + rb"(?:[\s,;|:-]{1,9}" + _BYTE + rb"){11,}+)")
+_HEX_PAIRS = re.compile(rb"[\[(\"'`{>]\s{0,9}([0-9a-fA-F]{2}(?:[ ,;:|-][0-9a-fA-F]{2}){11,}+)")
+_NUMBER = re.compile(rb"0x[0-9a-fA-F]{1,2}|\d{1,3}")
+_NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
+_SRCDOC = re.compile(rb"srcdoc\s{0,9}=\s{0,9}(?:\"([^\"]*+)|'([^']*+))", re.IGNORECASE)
+
+_IN_NAMES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$"
+_ASSIGNED = re.compile(rb"=\s{0,9}([\"'`])([^\"'`\\\n]{0,200})\1")
+_OPERAND = rb"(?:[A-Za-z_$][\w$]{0,40}|[\"'`][^\"'`\\\n]{0,200}[\"'`])"
+_ADDED = re.compile(rb"\+\s{0,9}(" + _OPERAND + rb"(?:\s{0,9}\+\s{0,9}" + _OPERAND + rb"){0,200}+)")
+_LINK = re.compile(rb"([A-Za-z_$][\w$]*)|[\"'`]([^\"'`]*)[\"'`]")
+_LONGEST_OPERAND = 250
+_MAX_VARIABLES = 5_000
+
+_PRINTABLE = re.compile(rb"[\t\n\r -~]+")
+_TEXTUAL = frozenset(("text", "html", "svg", "xml", "mail", "script"))
+_FILES = filetype.EXECUTABLES | filetype.ARCHIVES | filetype.DOCUMENTS | filetype.UNOPENABLE
+
+File = tuple[tuple[str, ...], str, bytes]
+"""Names, media type, content."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What the layers of one page have shown so far.
+
+    seen: those of WORDS that stand in any layer. names: under which it saves files. opaque: bytes of no known kind
+    stand there in a code. saves: a script names a file that is saved. computed: a script makes a data: address.
+    runs: it runs text as a script. obfuscated: its names are numbers.
+    """
+
+    seen: set[bytes] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
+    opaque: bool = False
+    saves: bool = False
+    computed: bool = False
+    runs: bool = False
+    obfuscated: bool = False
+
+    def look(self, layer: bytes) -> None:
+        """Note what stands in a layer."""
+        lower = layer.lower()
+        here = {word for word in WORDS if word in lower}
+        self.seen |= here
+        if b"download" in here:
+            self._look_for_names(layer)
+        if b"base64" in here and not self.computed:
+            self.computed = any(not _is_shown(layer, made.start()) for made in _COMPUTED_DATA.finditer(layer))
+        if not self.runs:
+            self.runs = _MAKES_FUNCTION.search(layer) is not None or (
+                not here.isdisjoint(_RUNNERS) and _RUNS.search(lower) is not None
+            )
+        if b"_0x" in here and not self.obfuscated:
+            self.obfuscated = len(_OBFUSCATOR.findall(lower)) >= _OBFUSCATED_NAMES
+
+    def _look_for_names(self, layer: bytes) -> None:
+        """The names that files are saved under, and whether a script sets one."""
+        for found in _DOWNLOAD.finditer(layer):
+            before = layer[max(0, found.start() - 40) : found.start()]
+            if (found[2] == b"=" and _PROPERTY.search(before)) or _SETS_ATTRIBUTE.search(before):
+                self.saves = True
+            elif found[1] or found[2] != b"=" or not _ATTRIBUTE.search(before):
+                continue
+            if found[3] and len(self.names) < MAX_NAMES:
+                self.names[found[3].decode("utf-8", "replace")] = None
+
+    @property
+    def builds_a_file(self) -> bool:
+        """Whether it saves what code has made."""
+        if self.computed:
+            return True
+        if not self.saves and self.seen.isdisjoint(SAVES):
+            return False
+        if not self.seen.isdisjoint(BYTES):
+            return True
+        return not self.seen.isdisjoint(TEXTS) and not self._saves_plain_text
+
+    @property
+    def _saves_plain_text(self) -> bool:
+        """Whether all that it can save is text that stands there, under names that no program runs."""
+        return bool(self.names) and all(name.lower().endswith(PASSIVE) for name in self.names)
+
+    @property
+    def hides_a_script(self) -> bool:
+        """Whether it runs what nobody can read."""
+        if self.obfuscated or not self.seen.isdisjoint(_WITHOUT_LETTERS):
+            return True
+        return self.opaque and self.runs and not self.seen.isdisjoint(_DECODES)
+
+
+class Peeler:
+    """One page's layers. `files` gives the files that are found on the way; `evidence` is whole after that."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.evidence = Evidence()
+        self._known: set[int] = set()
+        self._stack: list[tuple[bytes, int]] = []
+
+    def addresses(self, page: Buffer) -> Iterator[File]:
+        """The files in a page that has no script: what its data: addresses hold. Raises LimitReached."""
+        if holds(page, b"download"):
+            for window in windows(page, _OVERLAP):
+                self.evidence.look(window)
+        return self._addresses(page, 0)
+
+    def files(self, page: Buffer) -> Iterator[File]:
+        """The files in a page and in all of its layers, each once. Raises LimitReached."""
+        if len(page) > BLOCK:
+            # Whole, because a window holds no file that is larger.
+            yield from self._addresses(page, 0)
+            yield from self._runs_of(page)
+        for window in windows(page, _OVERLAP):
+            self._push(window, 0)
+            while self._stack:
+                layer, depth = self._stack.pop()
+                self.budget.tick()
+                self.budget.spend(len(layer))
+                yield from self._open(layer, depth)
+
+    def _push(self, layer: bytes, depth: int) -> None:
+        if depth > MAX_LAYERS:
+            raise LimitReached("depth", f"scripts wrapped more than {MAX_LAYERS} times")
+        if self._is_new(layer):
+            self._stack.append((layer, depth))
+
+    def _is_new(self, content: bytes) -> bool:
+        key = hash(content)
+        new = key not in self._known
+        self._known.add(key)
+        return new
+
+    def _open(self, layer: bytes, depth: int) -> Iterator[File]:
+        """Push the layers under one layer; yield the files that stand in it."""
+        self.evidence.look(layer)
+        yield from self._addresses(layer, depth)
+        flat = _without_joints(_without_escapes(layer))
+        if flat != layer and self._is_new(flat):
+            self.evidence.look(flat)
+            yield from self._addresses(flat, depth)
+        for inner in _layers(layer, flat):
+            self._push(inner, depth + 1)
+        if b"reverse" in flat and self._is_new(b"reversed" + flat):
+            backwards = flat[::-1]
+            self._is_new(b"reversed" + backwards)
+            self._push(backwards, depth + 1)
+        for content in _contents(layer, flat):
+            self.budget.spend(len(content))
+            self.budget.tick()
+            yield from self._sorted(content, depth)
+
+    def _runs_of(self, page: Buffer) -> Iterator[File]:
+        """Files that stand in base64 in a page which is too large to be looked at whole otherwise."""
+        for run in _RUN.finditer(page):
+            if len(run[0]) > _OVERLAP:
+                for content in _decoded(run[0]):
+                    self.budget.spend(len(content))
+                    if filetype.kind(content) in _FILES and self._is_new(content + b"\0"):
+                        yield (), "", content
+
+    def _sorted(self, content: bytes, depth: int) -> Iterator[File]:
+        """A decoded run of codes: a file, a further layer, or neither."""
+        if content[:1] == b"\x78":
+            content = _inflated(content, self.budget)
+        if _PRINTABLE.fullmatch(content, 0, 4096):
+            self._push(content, depth + 1)
+        kind = filetype.kind(content) if len(content) >= _FILE_BYTES else "data"
+        if kind in _FILES:
+            if self._is_new(content + b"\0"):
+                yield (), "", content
+        elif kind in _TEXTUAL:
+            self._push(content, depth + 1)
+        elif kind == "data" and len(content) >= _OPAQUE_BYTES:
+            self.evidence.opaque = True
+
+    def _addresses(self, layer: Buffer, depth: int) -> Iterator[File]:
+        """What the data: addresses of a layer hold. A script among them belongs to the page."""
+        names = tuple(self.evidence.names)
+        for media_type, content in data_addresses(layer, self.budget):
+            if not self._is_new(content + b"\0"):
+                continue
+            if "script" in media_type or "html" in media_type:
+                self._push(content, depth + 1)
+            yield names, media_type, content
+
+
+def data_addresses(text: Buffer, budget: Budget) -> Iterator[tuple[str, bytes]]:
+    """(media type in lower case, content) of each data: address in a text, in any spelling."""
+    for url in _DATA_URL.finditer(text) if _has_address(text) else ():
+        quote = bytes(text[url.start() - 1 : url.start()]) if url.start() else b""
+        content = _address_content(text, url.end(), quote, encoded=url[2] is not None)
+        budget.spend(len(content))
+        if content.strip():
+            yield url[1].partition(b";")[0].strip().lower().decode("latin-1"), content
+
+
+def _has_address(text: Buffer) -> bool:
+    return any(b"data:" in window.lower().translate(None, b"\t\r\n") for window in windows(text, 100))
+
+
+def _address_content(text: Buffer, start: int, quote: bytes, encoded: bool) -> bytes:
+    """In base64 it ends at the first letter that is none; else at the quotation mark that it began with."""
+    end = _ADDRESS_END.search(text, start)
+    stop = end.start() if end else len(text)
+    if encoded:
+        return loose_base64(unquote_to_bytes(bytes(text[start:stop])))
+    if quote in (b'"', b"'", b"`") and isinstance(text, bytes):
+        closing = text.find(quote, start)
+        stop = closing if closing >= 0 else stop
+    return unquote_to_bytes(bytes(text[start:stop]))
+
+
+def _is_shown(layer: bytes, base64_at: int) -> bool:
+    """Whether a data: address that ends there in `base64` is of a picture, a font, a sound or a film."""
+    return _SHOWN.search(layer, max(0, base64_at - 60), base64_at) is not None
+
+
+def _without_escapes(layer: bytes) -> bytes:
+    return _JS_ESCAPE.sub(_js_escape, layer) if b"\\" in layer else layer
+
+
+def _js_escape(found: re.Match[bytes]) -> bytes:
+    if code := found[1]:
+        return bytes((int(code, 16),))
+    if code := found[2] or found[3]:
+        return _character(int(code, 16))
+    if code := found[4]:
+        return bytes((int(code, 8) & 255,)) if code != b"0" else b""
+    return _PLAIN_ESCAPES.get(found[5], found[5])
+
+
+def _character(code: int) -> bytes:
+    """A character as one byte if it can be: scripts keep bytes in letters."""
+    if code < 256:
+        return bytes((code,))
+    return chr(min(code, 0x10FFFF)).encode("utf-8", "replace")
+
+
+def _without_joints(layer: bytes) -> bytes:
+    """With strings joined that stand side by side, as `"down"+"load"` and the elements of an array do."""
+    return _JOINT.sub(rb"\2", layer)
+
+
+def _layers(layer: bytes, flat: bytes) -> Iterator[bytes]:
+    """The texts that stand in a layer in a code that makes text."""
+    if b"srcdoc" in layer.lower():
+        for document in _SRCDOC.finditer(layer):
+            text = (document[1] or document[2] or b"").decode("utf-8", "replace")
+            yield html.unescape(text).encode("utf-8", "replace")
+    if b"+" in flat and (sums := _evaluated(flat)):
+        yield sums
+    if b"%" in flat and _PERCENT.search(flat):
+        yield _PERCENT_CODE.sub(_percent_code, flat)
+    if short := b"\n".join(_short_texts(flat)):
+        yield short
+
+
+def _percent_code(found: re.Match[bytes]) -> bytes:
+    return _character(int(found[1] or found[2], 16))
+
+
+def _evaluated(layer: bytes) -> bytes:
+    """What sums of variables with known strings make, one a line."""
+    known: dict[bytes, bytes] = {}
+    for assigned in _ASSIGNED.finditer(layer):
+        if len(known) >= _MAX_VARIABLES:
+            break
+        known[_name_before(layer, assigned.start())] = assigned[2]
+    if not known:
+        return b""
+    return b"\n".join(filter(None, (_sum(layer, added, known) for added in _ADDED.finditer(layer))))
+
+
+def _name_before(layer: bytes, end: int) -> bytes:
+    """The variable that is named before a place; empty if there is none."""
+    before = layer[max(0, end - 50) : end].rstrip()
+    return before[len(before.rstrip(_IN_NAMES)) :]
+
+
+def _sum(layer: bytes, added: re.Match[bytes], known: dict[bytes, bytes]) -> bytes:
+    first = _operand_before(layer, added.start(), known)
+    links = [known.get(link[1]) if link[1] else link[2] for link in _LINK.finditer(added[1])]
+    if first is None and not any(links):
+        return b""
+    return b"".join(link or b" " for link in (first, *links))
+
+
+def _operand_before(layer: bytes, end: int, known: dict[bytes, bytes]) -> bytes | None:
+    before = layer[max(0, end - _LONGEST_OPERAND) : end].rstrip()
+    if before[-1:] in (b'"', b"'", b"`"):
+        return before[before.rfind(before[-1:], 0, -1) + 1 : -1]
+    return known.get(before[len(before.rstrip(_IN_NAMES)) :])
+
+
+def _short_texts(layer: bytes) -> Iterator[bytes]:
+    """Strings that are text in base64, as those who obfuscate keep the names of functions."""
+    for quoted in _QUOTED.finditer(layer):
+        if len(quoted[1]) % 4 == 0:
+            content = loose_base64(quoted[1])
+            if _PRINTABLE.fullmatch(content):
+                yield content
+
+
+def _contents(layer: bytes, flat: bytes) -> Iterator[bytes]:
+    """Every run of codes in a layer, decoded."""
+    for mark, pattern in _CODES:
+        for codes in pattern.finditer(layer) if mark in layer else ():
+            yield bytes.fromhex(codes[0].replace(mark, b"").decode("ascii"))
+    for run in _RUN.finditer(flat):
+        if not flat[max(0, run.start() - 12) : run.start()].lower().rstrip().endswith(b"base64,"):
+            yield from _decoded(run[0])
+    for numbers in _NUMBERS.finditer(flat):
+        yield from _from_numbers(numbers[1])
+    for pairs in _HEX_PAIRS.finditer(flat):
+        yield binascii.unhexlify(pairs[1].translate(None, _NOT_HEX))
+
+
+def _decoded(run: bytes) -> Iterator[bytes]:
+    if _HEX.fullmatch(run) and len(run) % 2 == 0:
+        yield binascii.unhexlify(run)
+    elif b"_" in run or b"-" in run:
+        yield loose_base64(run.replace(b"-", b"+").replace(b"_", b"/"))
+    else:
+        yield loose_base64(run)
+
+
+def _from_numbers(text: bytes) -> Iterator[bytes]:
+    """Numbers below 256 as bytes; nothing if there are others."""
+    values = [int(n, 16) if n[1:2] in (b"x", b"X") else int(n) for n in _NUMBER.findall(text)]
+    if max(values) < 256:
+        yield bytes(values)
+
+
+def _inflated(content: bytes, budget: Budget) -> bytes:
+    """Unpacked if it is zlib's, at most _INFLATED bytes of it; else as it is."""
+    try:
+        out = zlib.decompressobj().decompress(content, min(_INFLATED, budget.bytes_left + 1))
+    except zlib.error:
+        return content
+    budget.spend(len(out))
+    return out or content

@@ -1,0 +1,392 @@
+"""HTML and SVG that carry or build a file, in every wrapping that browsers undo; and pages that only look so."""
+
+# ruff: noqa: E501 - a page is easier to read when its lines are not broken.
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import random
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+from gatescan.model import Verdict
+
+from tests.corpus.case import EXE, HARMLESS, TEXT, Case, attached, base64_lines, multipart, single
+
+POLICY = Verdict.POLICY
+_SEED = 20261127
+
+CODED = base64.b64encode(EXE).decode()
+SECRET = bytes(c ^ 0x5A for c in EXE * 2)
+"""The program as no magic number shows it."""
+SAVING = (
+    f"var b=atob('{base64.b64encode(SECRET).decode()}');var u=new Uint8Array(b.length);for(var i=0;i<b.length;i++)u[i]=b.charCodeAt(i)^90;"
+    "var a=document.createElement('a');a.href=URL.createObjectURL(new Blob([u]));a.download='invoice.iso';a.click();"
+)
+"""A script that saves a file which nobody sees in the page."""
+
+
+def cases() -> Iterator[Case]:
+    """Every case."""
+    for name, page in pages().items():
+        yield from _sent(name, page)
+    for name, image in images().items():
+        yield Case(f"markup/svg/{name}", 33, attached(b"logo.svg", image.encode(), b"image/svg+xml"), POLICY)
+        yield Case(f"markup/svg-zip/{name}", 33, attached(b"logos.zip", zipped("logo.svg", image.encode())), POLICY)
+    for name, message in _laced():
+        yield Case(f"markup/laced/{name}", 34, message, POLICY)
+    for name, page in harmless_pages().items():
+        yield Case(f"markup/harmless/{name}", 33, attached(b"report.html", page.encode(), b"text/html"), HARMLESS)
+        yield Case(f"markup/harmless-body/{name}", 33, _body(page.encode(), b"utf-8"), HARMLESS)
+    for name, image in harmless_images().items():
+        yield Case(f"markup/harmless-svg/{name}", 33, attached(b"logo.svg", image.encode(), b"image/svg+xml"), HARMLESS)
+
+
+def _sent(name: str, page: str) -> Iterator[Case]:
+    """A page as an attachment, under a type that says nothing, as the body, and in a zip."""
+    data = page.encode("latin-1")
+    yield Case(f"markup/file/{name}", 33, attached(b"invoice.html", data, b"text/html"), POLICY)
+    yield Case(f"markup/untyped/{name}", 33, attached(b"invoice.htm", data), POLICY)
+    yield Case(f"markup/body/{name}", 33, _body(data, b"utf-8"), POLICY)
+    yield Case(f"markup/zip/{name}", 33, attached(b"papers.zip", zipped("invoice.html", data)), POLICY)
+
+
+def _body(page: bytes, charset: bytes) -> bytes:
+    head = b"Content-Type: text/html; charset=" + charset + b"\nContent-Transfer-Encoding: base64\n\n"
+    return multipart(TEXT, head + base64_lines(page), subtype=b"alternative")
+
+
+def zipped(name: str, data: bytes) -> bytes:
+    """A zip with one packed member."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(name, (2026, 11, 22, 10, 0, 0)), data)
+    return out.getvalue()
+
+
+def _page(script: str, head: str = "", body: str = "") -> str:
+    return f"<html><head><title>Invoice</title>{head}</head><body>{body}<script>{script}</script></body></html>"
+
+
+def _coded(script: str) -> str:
+    return base64.b64encode(script.encode()).decode()
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{ord(c):02x}" for c in text)
+
+
+WRAPPINGS: dict[str, Callable[[str], str]] = {
+    "write-unescape": lambda s: f"document.write(unescape('{_percent(f'<script>{s}</script>')}'))",
+    "write-unescape-u": lambda s: "document.write(unescape('" + "".join(f"%u{ord(c):04x}" for c in f"<script>{s}</script>") + "'))",
+    "write-decode-uri": lambda s: f"document.write(decodeURIComponent('{quote(f'<script>{s}</script>')}'))",
+    "eval-atob": lambda s: f"eval(atob('{_coded(s)}'))",
+    "eval-atob-lines": lambda s: "eval(atob(`" + "\n".join(_coded(s)[i : i + 76] for i in range(0, len(_coded(s)), 76)) + "`))",
+    "eval-atob-joined": lambda s: "eval(atob('" + "'+\n'".join(_coded(s)[i : i + 30] for i in range(0, len(_coded(s)), 30)) + "'))",
+    "function-atob": lambda s: f"(new Function(atob('{_coded(s)}')))()",
+    "timeout-atob": lambda s: f"setTimeout(window['at'+'ob']('{_coded(s)}'),1)",
+    "from-char-code": lambda s: "eval(String.fromCharCode(" + ",".join(str(ord(c)) for c in s) + "))",
+    "from-char-code-blanks": lambda s: "eval(String.fromCharCode(\n " + ", ".join(str(ord(c)) for c in s) + "))",
+    "decimal-array": lambda s: "eval([" + ",".join(str(ord(c)) for c in s) + "].map(c=>String.fromCharCode(c)).join(''))",
+    "hex-array": lambda s: "eval([" + ",".join(hex(ord(c)) for c in s) + "].map(c=>String.fromCharCode(c)).join(''))",
+    "decimal-string": lambda s: "eval('" + "|".join(str(ord(c)) for c in s) + "'.split('|').map(c=>String.fromCharCode(c)).join(''))",
+    "hex-string": lambda s: f"eval('{s.encode().hex()}'.replace(/../g,h=>String.fromCharCode(parseInt(h,16))))",
+    "hex-pairs": lambda s: f"eval('{s.encode().hex(' ')}'.split(' ').map(h=>String.fromCharCode(parseInt(h,16))).join(''))",
+    "x-escapes": lambda s: "eval('" + "".join(f"\\x{ord(c):02x}" for c in s) + "')",
+    "u-escapes": lambda s: "eval('" + "".join(f"\\u{ord(c):04X}" for c in s) + "')",
+    "u-braces": lambda s: "eval('" + "".join(f"\\u{{{ord(c):x}}}" for c in s) + "')",
+    "octal": lambda s: "eval('" + "".join(f"\\{ord(c):o}" if c.isalpha() else c for c in s.replace("'", '"')) + "')",
+    "packed": lambda s: "eval(inflate(atob('" + base64.b64encode(zlib.compress(s.encode())).decode() + "')))",
+    "reversed": lambda s: "eval('" + s.replace("'", '"')[::-1] + "'.split('').reverse().join(''))",
+    "reversed-atob": lambda s: f"eval(atob('{_coded(s)[::-1]}'.split('').reverse().join('')))",
+    "data-script": lambda s: f"</script><script src=\"data:text/javascript;base64,{_coded(s)}\">",
+    "srcdoc": lambda s: "</script><iframe srcdoc=\"&lt;script&gt;" + s.replace('"', "&quot;") + "&lt;/script&gt;\"></iframe><script>",
+    "json": lambda s: f"</script><script type='application/json' id=j>{{\"c\":\"{_coded(s)}\"}}</script><script>eval(atob(JSON.parse(j.text).c))",
+    "style": lambda s: f"</script><style id=s>:root{{--c:{_coded(s)}}}</style><script>eval(atob(getComputedStyle(document.body).getPropertyValue('--c')))",
+    "comment": lambda s: f"</script><!--{_coded(s)}--><script>eval(atob(document.childNodes[0].data))",
+    "hidden-input": lambda s: f"</script><input type=hidden id=h value={_coded(s)}><script>eval(atob(h.value))",
+}  # fmt: skip
+
+WORDS: dict[str, Callable[[str], str]] = {
+    "joined": lambda s: s.replace("URL.createObjectURL", "URL['create'+'Object'+'URL']").replace("atob(", "window['a'+'tob'](").replace("a.download=", "a['down'+\"load\"]="),
+    "joined-comments": lambda s: s.replace("URL.createObjectURL", "URL['create'/*x*/ + /*y*/'ObjectURL']"),
+    "concat": lambda s: s.replace("URL.createObjectURL", "URL['create'.concat('Object').concat('URL')]"),
+    "array-join": lambda s: s.replace("URL.createObjectURL", "URL[['create','Object','URL'].join('')]"),
+    "template": lambda s: s.replace("URL.createObjectURL", "URL[`create${'Object'}${\"URL\"}`]"),
+    "empty-template": lambda s: s.replace("URL.createObjectURL", "URL[`create${}ObjectURL`]"),
+    "variables": lambda s: "var c='createOb',d='jectURL';" + s.replace("URL.createObjectURL", "URL[c+d]"),
+    "variables-three": lambda s: "var c = \"create\", o = \"Object\";" + s.replace("URL.createObjectURL", "URL[c + o + 'URL']"),
+    "escaped": lambda s: s.replace("createObjectURL", "cr\\u0065ateObjectURL").replace("atob", "\\u0061tob"),
+    "string-escaped": lambda s: s.replace("URL.createObjectURL", "URL['\\x63reate\\x4fbject\\x55RL']"),
+    "identity-escaped": lambda s: s.replace("URL.createObjectURL", "URL['cre\\ate\\ObjectURL']"),
+    "base64-names": lambda s: s.replace("URL.createObjectURL", f"URL[atob('{_coded('createObjectURL')}')]"),
+    "reversed-names": lambda s: s.replace("URL.createObjectURL", "URL['LRUtcejbOetaerc'.split('').reverse().join('')]"),
+    "set-attribute": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]));a.download='invoice.iso'", "a.setAttribute('href','data:application/octet-stream;base64,'+btoa(b));a.setAttribute('down'+'load','invoice.iso')"),
+    "data-template": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]))", "a.href=`data:application/octet-stream;base64,${btoa(b)}`"),
+    "microsoft": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]));", "navigator.msSaveOrOpenBlob(new Blob([u]),'invoice.iso');"),
+    "other-array": lambda s: s.replace("Uint8Array", "Int8Array").replace("atob(", "decode("),
+    "data-view": lambda s: s.replace("new Uint8Array(b.length)", "new DataView(new ArrayBuffer(b.length))").replace("atob(", "decode("),
+}  # fmt: skip
+
+
+def pages() -> dict[str, str]:
+    """Pages that build or carry a file, by what hides it."""
+    found = {f"wrapped/{name}": _page(wrap(SAVING)) for name, wrap in WRAPPINGS.items()}
+    found |= {f"words/{name}": _page(change(SAVING)) for name, change in WORDS.items()}
+    for outer, inner in (
+        ("eval-atob", "write-unescape"),
+        ("write-unescape", "eval-atob"),
+        ("hex-string", "from-char-code"),
+        ("packed", "u-escapes"),
+    ):
+        found[f"two-layers/{outer}-{inner}"] = _page(WRAPPINGS[outer](WRAPPINGS[inner](SAVING)))
+    script = SAVING
+    for _ in range(5):
+        script = WRAPPINGS["eval-atob"](script)
+    found["five-layers"] = _page(script)
+    found["handler"] = f'<html><body onload="{WRAPPINGS["eval-atob"](SAVING)}">x</body></html>'
+    found["javascript-address"] = f'<html><a href="javascript:{_percent(SAVING)}">open</a></html>'
+    found["late"] = f"<!--{'x' * 5000}-->" + _page(SAVING)
+    found["late-charset"] = _page(WORDS["joined"](SAVING), head=f"<!--{'y ' * 3000}-->")
+    found["without-letters"] = _page("(![]+[])[+[]]+(!![]+[])[+[]]" * 40)
+    found["renamed"] = _page(";".join(f"var _0x{n:x}=_0x{n + 1:x}[{n}]" for n in range(0x1A00, 0x1A40)))
+    found["secret-script"] = _page(
+        f"var k=7,t='';var d=atob('{base64.b64encode(SECRET).decode()}');for(i in d)t+=String.fromCharCode(d.charCodeAt(i)^k);eval(t)"
+    )
+    found |= _carrying()
+    return found
+
+
+def _carrying() -> dict[str, str]:
+    """Pages in which the program itself stands in some code."""
+    name = "download=run.exe"
+    found = {
+        f"carried/{label}": f"<html><a {name} href={address}>open</a></html>"
+        for label, address in {
+            "upper": f'"DATA:APPLICATION/OCTET-STREAM;BASE64,{CODED}"',
+            "tabs": f'"da\tta:application/octet-stream;base64,{CODED}"',
+            "line-end": f'"d\nata:application/octet-stream;base64,{CODED}"',
+            "references": f'"&#100;&#x61;ta&colon;;base64,{CODED}"',
+            "tab-reference": f'"da&Tab;ta:;base64,{CODED}"',
+            "number-reference": f'"da&#10;ta:;base64,{CODED}"',
+            "blanks": f'" data: application/octet-stream ; base64 ,{CODED}"',
+            "parameters": f"'data:application/octet-stream;charset=\"utf-8\";name=x;base64,{CODED}'",
+            "odd-type": f'"data:a*b%20c!$&~/x;base64,{CODED}"',
+            "no-type": f'"data:;base64,{CODED}"',
+            "percent": f'"data:;base64,{quote(CODED)}"',
+            "all-percent": '"data:application/octet-stream,' + "".join(f"%{c:02X}" for c in EXE) + '"',
+            "unquoted": f"data:;base64,{CODED}",
+            "split-lines": '"data:;base64,' + "\n ".join(CODED[i : i + 60] for i in range(0, len(CODED), 60)) + '"',
+        }.items()
+    }
+    page = base64.b64encode(f"<html><a {name} href='data:;base64,{CODED}'>x</a></html>".encode()).decode()
+    found["carried/meta-refresh"] = (
+        f'<html><meta http-equiv="refresh" content="0;url=data:text/html;base64,{page}"></html>'
+    )
+    found["carried/frame"] = f'<html><iframe src="data:text/html;base64,{page}"></iframe></html>'
+    found["carried/object"] = f'<html><object data="data:text/html;base64,{page}"></object></html>'
+    found["carried/srcdoc"] = f"<html><iframe srcdoc='&lt;a href=&quot;data:;base64,{CODED}&quot;&gt;'></iframe></html>"
+    found["carried/css"] = (
+        f"<html><style>a{{background:url(data:application/octet-stream;base64,{CODED})}}</style></html>"
+    )
+    found["carried/json"] = _page("load()", body=f'<script type="application/json">{{"f":"{CODED}"}}</script>')
+    found["carried/joined"] = _page("f='" + "'+'".join(CODED[i : i + 40] for i in range(0, len(CODED), 40)) + "'")
+    found["carried/lines"] = _page("f=`" + "\n".join(CODED[i : i + 64] for i in range(0, len(CODED), 64)) + "`")
+    found["carried/hex"] = _page(f"f='{EXE.hex()}'")
+    found["carried/decimals"] = _page(f"f={list(EXE)}")
+    found["carried/hexadecimals"] = _page("f=[" + ",".join(f"0x{c:02x}" for c in EXE) + "]")
+    found["carried/escapes"] = _page("f='" + "".join(f"\\x{c:02x}" for c in EXE) + "'")
+    found["carried/percents"] = _page("f=unescape('" + "".join(f"%{c:02x}" for c in EXE) + "')")
+    found["carried/packed"] = _page(f"f='{base64.b64encode(zlib.compress(EXE * 3)).decode()}'")
+    found["carried/url-safe"] = _page(f"f='{base64.urlsafe_b64encode(EXE).decode()}'")
+    found["carried/twice"] = _page(f"f='{base64.b64encode(CODED.encode()).decode()}'")
+    found["carried/named"] = "<html><a download='run.vbs' href='data:text/plain,MsgBox%201'>open</a></html>"
+    found["carried/named-by-script"] = _page(
+        "var t=new Blob(['MsgBox 1']);a.href=URL.createObjectURL(t);a.download='run.vbs'"
+    )
+    return found
+
+
+def images() -> dict[str, str]:
+    """SVG images with a script."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9" height="9">'
+    found = {
+        name: head + inner + "</svg>"
+        for name, inner in {
+            "script": "<script>alert(1)</script>",
+            "handler": "<rect\nonclick = 'alert(1)'/>",
+            "focus": '<g tabindex="1" onfocusin="alert(1)"/>',
+            "address": '<a xlink:href="javascript:alert(1)"><text>x</text></a>',
+            "broken-address": '<a href="java&#10;script:alert(1)"><text>x</text></a>',
+            "spelled-address": '<a href="&#106;avascript&colon;alert(1)"><text>x</text></a>',
+            "animated": '<a><set attributeName="onmouseover" to="alert(1)"/></a>',
+            "frame": '<foreignObject><iframe xmlns="http://www.w3.org/1999/xhtml" src="https://www.example.com/"/></foreignObject>',
+            "form": '<foreignObject><form xmlns="http://www.w3.org/1999/xhtml" action="https://www.example.com/"/></foreignObject>',
+            "embed": '<foreignObject><embed xmlns="http://www.w3.org/1999/xhtml" src="https://www.example.com/"/></foreignObject>',
+            "use": '<use href="data:image/svg+xml,%3Csvg%20xmlns=%22x%22%3E%3Cscript%3Ealert(1)%3C/script%3E%3C/svg%3E"/>',
+        }.items()
+    }
+    found["late"] = f'<?xml version="1.0"?><!--{"x" * 5000}-->' + head + "<script>alert(1)</script></svg>"
+    found["very-late"] = f'<?xml version="1.0"?><!--{"x" * 70000}-->' + head + "<script>alert(1)</script></svg>"
+    found["prefix"] = '<svg:svg xmlns:svg="http://www.w3.org/2000/svg"><svg:script>alert(1)</svg:script></svg:svg>'
+    found["other-prefix"] = head + '<h:script xmlns:h="http://www.w3.org/1999/xhtml">alert(1)</h:script></svg>'
+    found["entity"] = '<!DOCTYPE svg [<!ENTITY x "<script>alert(1)</script>">]>' + head + "&x;</svg>"
+    found["attribute-list"] = '<!DOCTYPE svg [<!ATTLIST svg onload CDATA "alert(1)">]>' + head + "</svg>"
+    found["nul"] = "<!-- \0 -->" + head + "<scr\0ipt>alert(1)</script></svg>"
+    return found
+
+
+def _laced() -> Iterator[tuple[str, bytes]]:
+    """Pages and texts with bytes in them that readers pass over."""
+    page = f"<html><body><a download=run.exe href='data:application/octet-stream;base64,{CODED}'>open</a></body></html>"
+    built = _page(SAVING)
+    uu = b"begin 644 run.exe\n" + b"".join(
+        _uuencoded_lines(EXE)
+    ) + b"`\nend\n"  # fmt: skip
+    for control in (0, 1, 2, 7, 8, 11, 14, 31, 127):
+        byte = bytes((control,))
+        data = b"<html><!-- " + byte * 3 + b" -->" + page.encode()[6:]
+        yield f"control-{control}/file", attached(b"invoice.html", data, b"text/html")
+        yield f"control-{control}/untyped", attached(b"invoice.html", byte + data)
+        yield f"control-{control}/body", _body(data, b"utf-8")
+        yield f"control-{control}/zip", attached(b"papers.zip", zipped("invoice.html", data))
+        yield f"control-{control}/uuencode", single(b"Content-Type: text/plain\n", b"Hello " + byte + b"\n\n" + uu)
+        yield f"control-{control}/uuencode-zip", attached(b"papers.zip", zipped("readme.txt", byte * 20 + b"\n" + uu))
+    for name, document in (("carried", page), ("built", built)):
+        every_other = "".join(c + "\0" for c in document).encode()
+        yield f"nul-everywhere/{name}", attached(b"invoice.html", b" " + every_other, b"text/html")
+        yield f"nul-in-tags/{name}", attached(b"invoice.html", document.replace("<", "<\0").encode(), b"text/html")
+        for coding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+            data = document.encode(coding)
+            mark = "\ufeff".encode(coding)
+            label = coding[:6].encode()
+            yield f"{coding}/{name}/declared", _body(data, coding.replace("-le", "le").replace("-be", "be").encode())
+            yield f"{coding}/{name}/label", attached(b"invoice.html", data, b"text/html; charset=" + label)
+            yield f"{coding}/{name}/bare", attached(b"invoice.html", data)
+            yield f"{coding}/{name}/mark", attached(b"invoice.html", mark + data, b"text/html")
+            yield (
+                f"{coding}/{name}/late",
+                attached(b"invoice.html", mark + ("\u4e00" * 3000).encode(coding) + data, b"text/html"),
+            )
+            yield f"{coding}/{name}/zip", attached(b"papers.zip", zipped("invoice.html", data))
+            yield f"{coding}/{name}/nameless", attached(b"papers.zip", zipped("invoice", data))
+        split = (
+            document.replace("data:", "da\x1b(Bta:")
+            .replace("createObjectURL", "create\x1b(BObject\x1b(JURL")
+            .replace("atob", "at\x1b(Bob")
+            .replace("base64", "base\x1b$B\x1b(B64")
+        )
+        yield f"iso-2022-jp/{name}/declared", _body(split.encode(), b"iso-2022-jp")
+        yield (
+            f"iso-2022-jp/{name}/meta",
+            attached(
+                b"invoice.html", split.replace("<body>", "<body><meta charset=iso-2022-jp>").encode(), b"text/html"
+            ),
+        )
+        yield f"iso-2022-jp/{name}/unsaid", attached(b"invoice.html", split.encode(), b"text/html")
+        yield f"utf-8-mark/{name}", attached(b"invoice", b"\xef\xbb\xbf" + document.encode())
+        yield f"ebcdic/{name}", _body(document.encode("cp037"), b"ibm037")
+    for coding in ("utf-16-le", "utf-16-be"):
+        text = "\ufeff".encode(coding) + uu.decode().encode(coding)
+        yield f"{coding}/uuencode", attached(b"readme.txt", text, b"text/plain; charset=utf-16")
+
+
+def _uuencoded_lines(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), 45):
+        yield binascii.b2a_uu(data[start : start + 45], backtick=True)
+
+
+def harmless_pages() -> dict[str, str]:
+    """Pages as reports, exports and campaigns have them."""
+    source = random.Random(_SEED)
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + source.randbytes(9_000)).decode()
+    by_chance = picture[:2000] + "+ADw" + picture[2004:3000] + "+ADwAPH8/" + picture[3009:]
+    table = "".join(f"<tr><td>{n}</td><td>{n * n}</td></tr>" for n in range(40))
+    csv = base64.b64encode(b"name;sum\n" + b"".join(b"row %d;%d\n" % (n, n * n) for n in range(60))).decode()
+    jquery = (
+        "(function(w){var r=/^-?\\d+$/;function f(e,n){var t='0x'+e.slice(1)-65536;return n||(t<0?String.fromCharCode(t+65536):"
+        "String.fromCharCode(t>>10|55296,1023&t|56320))}w.$=function(s){return document.querySelectorAll(s)};"
+        "w.$.parse=function(d){return JSON.parse(d+'')};w.$.html=function(e,h){e.innerHTML=h}})(window);"
+    )
+    numbers = list(range(1, 200)) + [source.randint(0, 255) for _ in range(600)]
+    return {
+        "chance/said": f'<html><head><meta charset="utf-8"></head><img src="data:image/png;base64,{by_chance}"></html>',
+        "chance/unsaid": f'<html><img src="data:image/png;base64,{by_chance}"></html>',
+        "big-picture": f'<html><body>Hello<img src="data:image/png;base64,{picture * 20}"></body></html>',
+        "svg-picture": "<html><img src=\"data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9' fill='%23f00'/></svg>\"></html>",
+        "font": f"<html><style>@font-face{{src:url(data:font/woff2;base64,{base64.b64encode(b'wOF2' + source.randbytes(2000)).decode()})}}</style></html>",
+        "download-this": "<html><button onclick=\"fetch('data:text/csv;base64,"
+        + csv
+        + "').then(res => res.blob()).then(blob => {const downloadURL = window.URL.createObjectURL(blob);const a = document.createElement('a');document.body.appendChild(a);a.href = downloadURL;a.download = 'table.csv';a.click();window.URL.revokeObjectURL(downloadURL);document.body.removeChild(a);})\">Download</button></html>",
+        "table-to-csv": _page(
+            "function save(){var t=[];document.querySelectorAll('tr').forEach(r=>t.push(r.innerText));var b=new Blob([t.join('\\n')],{type:'text/csv'});var a=document.createElement('a');a.href=URL.createObjectURL(b);a.download='table.csv';a.click()}",
+            body=f"<table>{table}</table><button onclick='save()'>Save</button>",
+        ),
+        "linked-picture": f"<html><a download='chart.png' href='data:image/png;base64,{picture}'>save</a></html>",
+        "query": f"<html><a href='https://www.example.com/get?download=setup.exe&x=1'>get</a><img src='data:image/png;base64,{picture}'></html>",
+        "jquery": _page(
+            jquery + "$('.download').length;var x=" + str(numbers), head="<style>.download{color:red}</style>"
+        ),
+        "old-analytics": _page(
+            "var h=(('https:'==document.location.protocol)?'https://ssl.':'http://www.');document.write(unescape(\"%3Cscript src='\"+h+\"example.com/ga.js' type='text/javascript'%3E%3C/script%3E\"));"
+        ),
+        "hidden-address": _page(
+            "document.write('<a href=\"mailto:'+String.fromCharCode(105,110,102,111,64,101,120,97,109,112,108,101,46,111,114,103)+'\">write</a>')"
+        ),
+        "chart": _page(
+            'var data=[{"x":'
+            + str(numbers)
+            + ',"y":['
+            + ",".join(f"{source.random():.6f}" for _ in range(300))
+            + '],"type":"scatter"}];draw(\'c\',data)',
+            body="<div id=c></div>",
+        ),
+        "menu": _page(
+            "document.getElementById('m').onclick=function(){this.hidden=!this.hidden};var t='one'+'two'+\"three\";",
+            body="<div id=m>x</div>",
+        ),
+        "escapes": _page("var s='caf\\u00e9 \\x41\\u0042\\n';var p='C:\\\\temp\\\\new';"),
+        "translations": _page(
+            'var t={"download":"Herunterladen","save":"Speichern","evaluation":"Bewertung"};show(t[\'download\'])'
+        ),
+        "tracking": "<html><body>"
+        + "".join(
+            f"<a href='https://t.example.com/c?u=https%3A%2F%2Fwww.example.com%2Fa%3Fb%3D{n}&e=YW5uQGV4YW1wbGUubmV0{n}'>offer</a>"
+            for n in range(50)
+        )
+        + "<img width=1 height=1 src='https://t.example.com/o.gif'></body></html>",
+        "outlook": '<html xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office"><head><meta name=Generator content="Microsoft Word 15"><!--[if gte mso 9]><xml><o:shapedefaults v:ext="edit" spidmax="1026" /></xml><![endif]--><style>@font-face{font-family:Calibri}p.MsoNormal{margin:0cm}</style></head><body lang=DE link="#0563C1"><p class=MsoNormal>Gr&uuml;&szlig;e&nbsp;&#8211; Ann<o:p></o:p></p></body></html>',
+        "code-shown": "<html><pre>&lt;script&gt;a.href=URL.createObjectURL(new Blob([atob(x)]));&lt;/script&gt; and &lt;a download&gt;</pre></html>",
+        "control": "<html><body>one\x01two\0three</body></html>",
+        "json-ld": '<html><script type="application/ld+json">{"@context":"http://schema.org","@type":"Order","url":"https://www.example.com/"}</script></html>',
+    }
+
+
+def harmless_images() -> dict[str, str]:
+    """SVG as drawing programs write it."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="99" height="99">'
+    label = '<foreignObject pointer-events="none" width="100%" height="100%" requiredFeatures="http://www.w3.org/TR/SVG11/feature#Extensibility"><div xmlns="http://www.w3.org/1999/xhtml" style="display: flex; justify-content: unsafe center;"><div data-drawio-colors="color: rgb(0, 0, 0);">Order<br/>received on time</div></div></foreignObject>'
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + random.Random(_SEED).randbytes(900)).decode()
+    return {
+        "drawio": f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">\n{head}<g><switch>{label}<text x="9" y="9">Order</text></switch></g></svg>',
+        "drawio-source": head.replace(
+            "<svg",
+            '<svg content="&lt;mxfile&gt;&lt;diagram&gt;&lt;object label=&quot;x&quot; id=&quot;1&quot;&gt;&lt;/object&gt;&lt;/diagram&gt;&lt;/mxfile&gt;"',
+        )
+        + label
+        + "</svg>",
+        "mermaid": head
+        + '<style>#m{font-family:sans-serif;}#m .node rect{fill:#eee}@keyframes dash{to{stroke-dashoffset:0;}}</style><g><foreignObject width="80" height="24"><div xmlns="http://www.w3.org/1999/xhtml"><span class="nodeLabel"><p>Start</p></span></div></foreignObject></g></svg>',
+        "gradient": head
+        + '<defs><linearGradient id="a"><stop offset="0" stop-color="red"/></linearGradient><style type="text/css"><![CDATA[.a{fill:url(#a)}]]></style></defs><rect class="a" width="9" height="9"/></svg>',
+        "illustrator": '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x" [<!ENTITY ns_svg "http://www.w3.org/2000/svg"><!ENTITY ns_xlink "http://www.w3.org/1999/xlink">]><svg xmlns="&ns_svg;"><path d="M0,0L9,9"/></svg>',
+        "animation": head
+        + '<circle r="4"><animate attributeName="r" begin="0s" dur="2s" repeatCount="indefinite" values="4;8"/></circle></svg>',
+        "picture": head + f'<image xlink:href="data:image/png;base64,{picture}" width="9"/></svg>',
+        "link": head + '<a xlink:href="https://www.example.com/"><text>our site</text></a></svg>',
+        "title": head + "<title>Conversion = steps; on time = 9 of 10</title><desc>description = none</desc></svg>",
+    }
