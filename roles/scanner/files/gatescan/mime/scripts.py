@@ -45,15 +45,29 @@ TEXTS = (b"new blob", b"new file(", b"newblob", b".blob(")
 _DECODES = frozenset((b"atob", b"unescape", b"fromcharcode", b"charcodeat", b"fromcodepoint", b"frombase64"))
 # Programs that are written without letters: JSFuck, AAEncode and their kin.
 _WITHOUT_LETTERS = (b"(![]+[])", b"(!![]+[])", b'(![]+"")', b"(!''+[])", b"(![]+'')")
-_RUNNERS = (b"eval", b"write", b"execscript")
-WORDS = frozenset((*SAVES, *BYTES, *TEXTS, *_WITHOUT_LETTERS, *_RUNNERS, b"download", b"base64", b"_0x"))
+_FAMILIES: dict[bytes, tuple[bytes, ...]] = {
+    b"objecturl": (b"createobjecturl",),
+    b"mssave": (b"mssaveoropenblob", b"mssaveblob"),
+    b"filepicker": (b"showsavefilepicker",),
+    b"array": (b"8array", b"clampedarray", b"16array", b"32array", b"64array", b"arraybuffer"),
+    b"char": (b"fromcharcode", b"charcodeat"),
+    b"codepoint": (b"fromcodepoint",),
+    b"base64": (b"base64", b"frombase64"),
+    b"blob": (b"new blob", b"newblob", b".blob("),
+    b"+[])": _WITHOUT_LETTERS,
+    b"(![]+": _WITHOUT_LETTERS,
+    **{word: (word,) for word in (b"atob", b"dataview", b"unescape", b"new file(", b"download", b"_0x")},
+    **{word: (word,) for word in (b"eval", b"write", b"execscript")},
+}
+"""Words that are looked for, by what they have in common: one search where none of them stands."""
 PASSIVE = (
     *(".csv", ".tsv", ".txt", ".json", ".geojson", ".xml", ".md", ".log", ".ics", ".vcf"),
     *(".png", ".jpg", ".jpeg", ".gif", ".pdf"),
 )
 """Ends of names of text and pictures that nothing runs."""
 
-_RUNS = re.compile(rb"\beval\b|document\s{0,9}\.\s{0,9}write|\[[\"'`]write(?:ln)?[\"'`]\]|\bexecscript\b")
+_EVAL = re.compile(rb"eval(?![\w$])")
+_WRITES = re.compile(rb"(?:\.\s{0,9}|\[[\"'`])write(?:ln)?(?:[\"'`]\])?\s{0,9}\(")
 _MAKES_FUNCTION = re.compile(rb"Function\s{0,9}\(\s{0,9}[\"'`\w]")
 _OBFUSCATOR = re.compile(rb"_0x[0-9a-f]{4,6}\b")
 _OBFUSCATED_NAMES = 30
@@ -71,7 +85,7 @@ _DATA_URL = re.compile(
 )
 _ADDRESS_END = re.compile(rb"[\"'`<>)\\]")
 
-_BETWEEN = rb"(?:\s|/\*[^*]{0,80}\*/){0,20}"
+_BETWEEN = rb"(?:\s|/\*[^*]{0,80}\*/){0,20}+"
 _JOINT = re.compile(
     rb"[\"'`]" + _BETWEEN + rb"(?:\+|,|\.concat\(|\)\s{0,9}\+\s{0,9}\()" + _BETWEEN + rb"[\"'`]"
     rb"|\$\{\s{0,9}([\"'`])([^\"'`{}\\]{0,80})\1\s{0,9}\}|\$\{\s{0,9}\}"
@@ -91,13 +105,26 @@ _QUOTED = re.compile(rb"[\"'`]([A-Za-z0-9+/_-]{8,59}={0,2})[\"'`]")
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{60,}+(?:[\\\s]{1,8}[A-Za-z0-9+/]{16,}+)*+={0,2}")
 _HEX = re.compile(rb"[0-9a-fA-F]{16,}")
 _BYTE = rb"(?:0x[0-9a-fA-F]{1,2}|\d{1,3})"
-_NUMBERS = re.compile(rb"[\[(\"'`{>]\s{0,99}(" + _BYTE + rb"(?:[\s,;|:-]{1,9}" + _BYTE + rb"){11,}+)")
-_HEX_PAIRS = re.compile(rb"[\[(\"'`{>]\s{0,9}([0-9a-fA-F]{2}(?:[ ,;:|-][0-9a-fA-F]{2}){11,}+)")
+_NUMBERS = re.compile(_BYTE + rb"(?:[\s,;|:-]{1,9}" + _BYTE + rb"){11,}+")
+_HEX_PAIRS = re.compile(rb"[0-9a-fA-F]{2}(?:[ ,;:|-][0-9a-fA-F]{2}){11,}+")
+_LEAST_LIST = 23
+"""Characters of a list of twelve numbers."""
 _NUMBER = re.compile(rb"0x[0-9a-fA-F]{1,2}|\d{1,3}")
 _NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
+
+
+def _table(letters: bytes) -> bytes:
+    """For `bytes.translate`: `A` for these letters, a blank for all others."""
+    return bytes(65 if c in letters else 32 for c in range(256))
+
+
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_IN_BASE64 = _table(_LETTERS + b"0123456789+/_-")
+_IN_LISTS = _table(b"0123456789abcdefABCDEFxX ,;|:-\t\r\n")
+_LEAST_RUN = 60
 _SRCDOC = re.compile(rb"srcdoc\s{0,9}=\s{0,9}(?:\"([^\"]*+)|'([^']*+))", re.IGNORECASE)
 
-_IN_NAMES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$"
+_IN_NAMES = _LETTERS + b"0123456789_$"
 _ASSIGNED = re.compile(rb"=\s{0,9}([\"'`])([^\"'`\\\n]{0,200})\1")
 _OPERAND = rb"(?:[A-Za-z_$][\w$]{0,40}|[\"'`][^\"'`\\\n]{0,200}[\"'`])"
 _ADDED = re.compile(rb"\+\s{0,9}(" + _OPERAND + rb"(?:\s{0,9}\+\s{0,9}" + _OPERAND + rb"){0,200}+)")
@@ -117,7 +144,7 @@ File = tuple[tuple[str, ...], str, bytes]
 class Evidence:
     """What the layers of one page have shown so far.
 
-    seen: those of WORDS that stand in any layer. names: under which it saves files. opaque: bytes of no known kind
+    seen: those of _FAMILIES that stand in any layer. names: under which it saves files. opaque: bytes of no known kind
     stand there in a code. saves: a script names a file that is saved. computed: a script makes a data: address.
     runs: it runs text as a script. obfuscated: its names are numbers.
     """
@@ -133,16 +160,13 @@ class Evidence:
     def look(self, layer: bytes) -> None:
         """Note what stands in a layer."""
         lower = layer.lower()
-        here = {word for word in WORDS if word in lower}
+        here = {word for mark, words in _FAMILIES.items() if mark in lower for word in words if word in lower}
         self.seen |= here
         if b"download" in here:
             self._look_for_names(layer)
         if b"base64" in here and not self.computed:
             self.computed = any(not _is_shown(layer, made.start()) for made in _COMPUTED_DATA.finditer(layer))
-        if not self.runs:
-            self.runs = _MAKES_FUNCTION.search(layer) is not None or (
-                not here.isdisjoint(_RUNNERS) and _RUNS.search(lower) is not None
-            )
+        self.runs = self.runs or _runs_text(layer, lower, here)
         if b"_0x" in here and not self.obfuscated:
             self.obfuscated = len(_OBFUSCATOR.findall(lower)) >= _OBFUSCATED_NAMES
 
@@ -225,11 +249,10 @@ class Peeler:
 
     def _open(self, layer: bytes, depth: int) -> Iterator[File]:
         """Push the layers under one layer; yield the files that stand in it."""
-        self.evidence.look(layer)
-        yield from self._addresses(layer, depth)
         flat = _without_joints(_without_escapes(layer))
+        self.evidence.look(flat)
+        yield from self._addresses(layer, depth)
         if flat != layer and self._is_new(flat):
-            self.evidence.look(flat)
             yield from self._addresses(flat, depth)
         for inner in _layers(layer, flat):
             self._push(inner, depth + 1)
@@ -308,6 +331,16 @@ def _is_shown(layer: bytes, base64_at: int) -> bool:
     return _SHOWN.search(layer, max(0, base64_at - 60), base64_at) is not None
 
 
+def _runs_text(layer: bytes, lower: bytes, words: set[bytes]) -> bool:
+    """Whether a script makes a script or a page of a text."""
+    return (
+        b"execscript" in words
+        or (b"eval" in words and any(lower[e.start() - 1] not in _IN_NAMES for e in _EVAL.finditer(lower, 1)))
+        or (b"write" in words and b"document" in lower and _WRITES.search(lower) is not None)
+        or _MAKES_FUNCTION.search(layer) is not None
+    )
+
+
 def _without_escapes(layer: bytes) -> bytes:
     return _JS_ESCAPE.sub(_js_escape, layer) if b"\\" in layer else layer
 
@@ -354,14 +387,13 @@ def _percent_code(found: re.Match[bytes]) -> bytes:
 
 def _evaluated(layer: bytes) -> bytes:
     """What sums of variables with known strings make, one a line."""
+    sums = list(_ADDED.finditer(layer))
     known: dict[bytes, bytes] = {}
-    for assigned in _ASSIGNED.finditer(layer):
+    for assigned in _ASSIGNED.finditer(layer) if sums else ():
         if len(known) >= _MAX_VARIABLES:
             break
         known[_name_before(layer, assigned.start())] = assigned[2]
-    if not known:
-        return b""
-    return b"\n".join(filter(None, (_sum(layer, added, known) for added in _ADDED.finditer(layer))))
+    return b"\n".join(filter(None, (_sum(layer, added, known) for added in sums))) if known else b""
 
 
 def _name_before(layer: bytes, end: int) -> bytes:
@@ -399,13 +431,27 @@ def _contents(layer: bytes, flat: bytes) -> Iterator[bytes]:
     for mark, pattern in _CODES:
         for codes in pattern.finditer(layer) if mark in layer else ():
             yield bytes.fromhex(codes[0].replace(mark, b"").decode("ascii"))
-    for run in _RUN.finditer(flat):
-        if not flat[max(0, run.start() - 12) : run.start()].lower().rstrip().endswith(b"base64,"):
+    for start, _ in _stretches(flat, _IN_BASE64, _LEAST_RUN):
+        if not flat[max(0, start - 12) : start].lower().rstrip().endswith(b"base64,") and (
+            run := _RUN.match(flat, start)
+        ):
             yield from _decoded(run[0])
-    for numbers in _NUMBERS.finditer(flat):
-        yield from _from_numbers(numbers[1])
-    for pairs in _HEX_PAIRS.finditer(flat):
-        yield binascii.unhexlify(pairs[1].translate(None, _NOT_HEX))
+    for start, end in _stretches(flat, _IN_LISTS, _LEAST_LIST):
+        for numbers in _NUMBERS.finditer(flat, start, end):
+            yield from _from_numbers(numbers[0])
+        for pairs in _HEX_PAIRS.finditer(flat, start, end):
+            yield binascii.unhexlify(pairs[0].translate(None, _NOT_HEX))
+
+
+def _stretches(text: bytes, table: bytes, least: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each stretch of at least so many letters of a table. Much quicker than a regex."""
+    mapped = text.translate(table)
+    wanted = b"A" * least
+    start = mapped.find(wanted)
+    while start >= 0:
+        end = mapped.find(b" ", start)
+        yield start, end if end >= 0 else len(text)
+        start = mapped.find(wanted, end) if end >= 0 else -1
 
 
 def _decoded(run: bytes) -> Iterator[bytes]:
