@@ -51,6 +51,7 @@ def _sent(name: str, page: str) -> Iterator[Case]:
     data = page.encode("latin-1")
     yield Case(f"markup/file/{name}", 33, attached(b"invoice.html", data, b"text/html"), POLICY)
     yield Case(f"markup/untyped/{name}", 33, attached(b"invoice.htm", data), POLICY)
+    yield Case(f"markup/picture/{name}", 33, attached(b"invoice.html", data, b"image/png"), POLICY)
     yield Case(f"markup/body/{name}", 33, _body(data, b"utf-8"), POLICY)
     yield Case(f"markup/zip/{name}", 33, attached(b"papers.zip", zipped("invoice.html", data)), POLICY)
 

@@ -57,7 +57,9 @@ def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
 
 
 def _opaque(part: Part) -> bool:
-    """Whether no client would ever look for text in a part of this type."""
+    """Whether no client would ever look for text in a part of this type and name."""
+    if markup.is_markup(b"", part.content_type, part.names):
+        return False
     return part.content_type.startswith(("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/"))
 
 

@@ -85,7 +85,7 @@ _DATA_URL = re.compile(
 )
 _ADDRESS_END = re.compile(rb"[\"'`<>)\\]")
 
-_BETWEEN = rb"(?:\s|/\*[^*]{0,80}\*/){0,20}+"
+_BETWEEN = rb"(?:\s|/\*[^*]{0,80}\*/){0,20}"
 _JOINT = re.compile(
     rb"[\"'`]" + _BETWEEN + rb"(?:\+|,|\.concat\(|\)\s{0,9}\+\s{0,9}\()" + _BETWEEN + rb"[\"'`]"
     rb"|\$\{\s{0,9}([\"'`])([^\"'`{}\\]{0,80})\1\s{0,9}\}|\$\{\s{0,9}\}"
@@ -95,18 +95,18 @@ _JS_ESCAPE = re.compile(
 )
 _PLAIN_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b" ", b"f": b" ", b"v": b" ", b"\n": b"", b"\r\n": b""}
 _CODES = (
-    (b"\\x", re.compile(rb"\\x[0-9a-fA-F]{2}(?:\\x[0-9a-fA-F]{2}){44,}+")),
-    (b"\\u00", re.compile(rb"\\u00[0-9a-fA-F]{2}(?:\\u00[0-9a-fA-F]{2}){44,}+")),
-    (b"%", re.compile(rb"%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2}){44,}+")),
+    (b"\\x", re.compile(rb"\\x[0-9a-fA-F]{2}(?:\\x[0-9a-fA-F]{2}){44,}")),
+    (b"\\u00", re.compile(rb"\\u00[0-9a-fA-F]{2}(?:\\u00[0-9a-fA-F]{2}){44,}")),
+    (b"%", re.compile(rb"%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2}){44,}")),
 )
 _PERCENT = re.compile(rb"%(?:u[0-9a-fA-F]{4}|[0-9a-fA-F]{2})(?:[^%]{0,9}%(?:u[0-9a-fA-F]{4}|[0-9a-fA-F]{2})){5}")
 _PERCENT_CODE = re.compile(rb"%(?:u([0-9a-fA-F]{4})|([0-9a-fA-F]{2}))")
 _QUOTED = re.compile(rb"[\"'`]([A-Za-z0-9+/_-]{8,59}={0,2})[\"'`]")
-_RUN = re.compile(rb"[A-Za-z0-9+/_-]{60,}+(?:[\\\s]{1,8}[A-Za-z0-9+/]{16,}+)*+={0,2}")
+_RUN = re.compile(rb"[A-Za-z0-9+/_-]{60,}+(?:[\\\s]{1,8}[A-Za-z0-9+/]{16,}+)*={0,2}")
 _HEX = re.compile(rb"[0-9a-fA-F]{16,}")
 _BYTE = rb"(?:0x[0-9a-fA-F]{1,2}|\d{1,3})"
-_NUMBERS = re.compile(_BYTE + rb"(?:[\s,;|:-]{1,9}" + _BYTE + rb"){11,}+")
-_HEX_PAIRS = re.compile(rb"[0-9a-fA-F]{2}(?:[ ,;:|-][0-9a-fA-F]{2}){11,}+")
+_NUMBERS = re.compile(_BYTE + rb"(?:[\s,;|:-]{1,9}" + _BYTE + rb"){11,}")
+_HEX_PAIRS = re.compile(rb"[0-9a-fA-F]{2}(?:[ ,;:|-][0-9a-fA-F]{2}){11,}")
 _LEAST_LIST = 23
 """Characters of a list of twelve numbers."""
 _NUMBER = re.compile(rb"0x[0-9a-fA-F]{1,2}|\d{1,3}")
@@ -127,7 +127,7 @@ _SRCDOC = re.compile(rb"srcdoc\s{0,9}=\s{0,9}(?:\"([^\"]*+)|'([^']*+))", re.IGNO
 _IN_NAMES = _LETTERS + b"0123456789_$"
 _ASSIGNED = re.compile(rb"=\s{0,9}([\"'`])([^\"'`\\\n]{0,200})\1")
 _OPERAND = rb"(?:[A-Za-z_$][\w$]{0,40}|[\"'`][^\"'`\\\n]{0,200}[\"'`])"
-_ADDED = re.compile(rb"\+\s{0,9}(" + _OPERAND + rb"(?:\s{0,9}\+\s{0,9}" + _OPERAND + rb"){0,200}+)")
+_ADDED = re.compile(rb"\+\s{0,9}(" + _OPERAND + rb"(?:\s{0,9}\+\s{0,9}" + _OPERAND + rb"){0,200})")
 _LINK = re.compile(rb"([A-Za-z_$][\w$]*)|[\"'`]([^\"'`]*)[\"'`]")
 _LONGEST_OPERAND = 250
 _MAX_VARIABLES = 5_000
