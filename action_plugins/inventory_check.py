@@ -3,9 +3,8 @@
 It reads the inventory's variables of each host and the roles' specifications, on the controller alone: no connection
 is made. Every problem is told, each with the variable, the entry and what is wrong.
 
-Options: roles_path (where the roles stand; beside this plugin's folder), playbook (whose variables the inventory cannot
-set; playbooks/site.yml), group (the gateways; `gateways`), needs_facts (false; true looks at the host again when its
-facts are known, if a variable of its inventory is made of them).
+Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`), needs_facts
+(false; true looks at the host again when its facts are known, if a variable of its inventory is made of them).
 """
 
 from __future__ import annotations
@@ -20,14 +19,17 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
 PROJECT = Path(__file__).resolve().parents[1]
-# Ansible loads an action by its path: the project's package must be made known.
-sys.path[:0] = [folder for folder in (str(PROJECT),) if folder not in sys.path]
+# Ansible loads an action by the path of its file: the project's package must be made known.
+sys.path.append(str(PROJECT))
 
-from gatewright.inventory import Host, Role, check_host, owner_of  # needs the line above
+from gatewright.chapters import Chapter, chapter_of  # needs the line above
+from gatewright.inventory import Host, Role, check_host, owner_of
 
 # A default play knows these of every host; nobody writes them.
 MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
 FACTS = "ansible_facts"
+# Where a host is, which no two gateways may share.
+ADDRESS = frozenset({"ansible_host", "ansible_port"})
 
 
 def validate(options: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
@@ -53,8 +55,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         group = facts["groups"].get(self._task.args.get("group", "gateways"), [])
         host = self._host(facts["hostvars"], name, roles, needs_facts)
         gateways = {other: self._host(facts["hostvars"], other, roles) for other in group}
-        handed_over = set() if needs_facts else self._handed_over()
-        problems = check_host(host, gateways, roles, validate, handed_over)
+        problems = check_host(host, gateways, roles, validate, set(load_extra_vars(self._loader)))
         if problems:
             message = "\n".join(f"  - {problem}" for problem in problems)
             return result | {
@@ -73,13 +74,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
                 options = {**(entry_point.get("options") or {}), **options}
             if "main" in specs:
                 options |= specs["main"].get("options") or {}
-            roles[path.name] = Role(path.name, options, self._read(path / "defaults" / "main.yml"))
+            defaults = self._read(path / "defaults" / "main.yml")
+            roles[path.name] = Role(path.name, options, defaults, chapter_of(path) or Chapter())
         return roles
-
-    def _handed_over(self) -> set[str]:
-        """Variables of the playbook's plays, but for those that the command line sets, which has the last word."""
-        plays = self._loader.load_from_file(str(self._task.args.get("playbook", PROJECT / "playbooks" / "site.yml")))
-        return {name for play in plays for name in play.get("vars", ())} - set(load_extra_vars(self._loader))
 
     def _read(self, path: Path) -> dict[str, Any]:
         return (self._loader.load_from_file(str(path)) or {}) if path.exists() else {}
@@ -93,9 +90,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         values: dict[str, Any] = {}
         unreadable: dict[str, str] = {}
         for variable in raw:
-            if variable in MAGIC or (variable.startswith("ansible_") and variable != "ansible_host"):
+            if variable in MAGIC or (variable.startswith("ansible_") and variable not in ADDRESS):
                 continue
-            ours = owner_of(variable, roles) is not None or variable == "ansible_host"
+            ours = owner_of(variable, roles) is not None or variable in ADDRESS
             if not ours:
                 values[variable] = None  # its name alone is looked at
                 continue

@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from gatewright.inventory import GATHERS
+from gatewright.roles import roles_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- written by `make docs` of meta/argument_specs.yml and defaults/main.yml -->"
@@ -28,7 +31,7 @@ class Kind(StrEnum):
     """Whose a variable is, as the heading that it stands under."""
 
     OPTION = "Variables"
-    HANDED_OVER = "Handed over by playbooks/site.yml"
+    GATHERED = "Gathered from what all roles publish"
     PUBLISHED = "Published to other roles"
 
 
@@ -76,7 +79,7 @@ def one_line(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def variable(name: str, spec: dict[str, Any], defaults: dict[str, Any], handed_over: Collection[str] = ()) -> Variable:
+def variable(name: str, spec: dict[str, Any], defaults: dict[str, Any]) -> Variable:
     """One option of the specs, with the default that the role really has."""
     type_ = spec.get("type", "str")
     default = defaults.get(name, spec.get("default"))
@@ -88,7 +91,7 @@ def variable(name: str, spec: dict[str, Any], defaults: dict[str, Any], handed_o
         choices=tuple(map(str, spec.get("choices", ()))),
         meaning=" ".join(words(spec.get("description", ""))),
         options=tuple(variable(key, value, {}) for key, value in spec.get("options", {}).items()),
-        kind=Kind.PUBLISHED if "__" in name else Kind.HANDED_OVER if name in handed_over else Kind.OPTION,
+        kind=Kind.PUBLISHED if "__" in name else Kind.GATHERED if GATHERS in str(default) else Kind.OPTION,
     )
 
 
@@ -106,7 +109,7 @@ def disagreements(name: str, options: dict[str, Any], defaults: dict[str, Any]) 
             yield f"{name}: {key} is {options[key]['default']!r} in the specs, {defaults[key]!r} in the defaults"
 
 
-def read_role(directory: Path, handed_over: Collection[str] = ()) -> Role:
+def read_role(directory: Path) -> Role:
     """Read one role's specs and defaults."""
     specs = load(directory / "meta" / "argument_specs.yml").get("argument_specs", {})
     defaults = load(directory / "defaults" / "main.yml")
@@ -116,7 +119,7 @@ def read_role(directory: Path, handed_over: Collection[str] = ()) -> Role:
         name=directory.name,
         title=main.get("short_description", ""),
         description=words(main.get("description", ())),
-        variables=tuple(variable(key, spec, defaults, handed_over) for key, spec in options.items()),
+        variables=tuple(variable(key, spec, defaults) for key, spec in options.items()),
         problems=tuple(sorted(disagreements(directory.name, options, defaults))),
     )
 
@@ -124,10 +127,9 @@ def read_role(directory: Path, handed_over: Collection[str] = ()) -> Role:
 def read_roles(project: Path) -> list[Role]:
     """All roles: those of site.yml in its order, then the others."""
     plays = yaml.safe_load((project / "playbooks" / "site.yml").read_text())
-    handed_over = {name for play in plays for name in play.get("vars", ())}
     folders = sorted(path for path in (project / "roles").iterdir() if path.is_dir())
-    roles = {path.name: read_role(path, handed_over) for path in folders}
-    order = [item["role"] for play in plays for item in play.get("roles", ())]
+    roles = {path.name: read_role(path) for path in folders}
+    order = [name for name in roles_of(plays) if name in roles]
     return [roles[name] for name in [*order, *(name for name in roles if name not in order)]]
 
 

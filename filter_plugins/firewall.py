@@ -1,4 +1,4 @@
-"""Filters: the gateway's policy to an nftables ruleset, and what the firewall role reads from the host."""
+"""Filters of the firewall; gatewright/chapters/firewall/ruleset has what they do."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Ansible loads a filter file by its path: the project's package must be made known.
-sys.path[:0] = [folder for folder in (str(Path(__file__).resolve().parents[1]),) if folder not in sys.path]
+# Ansible loads a filter by the path of its file: the project's package must be made known.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.chapters.firewall.ruleset import bootstrap_elements, firewall_survey, nftables_ruleset  # noqa: E402  (as above)
+from gatewright.chapters.firewall.ruleset import bootstrap_elements, firewall_rules, firewall_survey
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
         return {
-            "nftables_ruleset": nftables_ruleset,
+            "firewall_rules": firewall_rules,
             "firewall_survey": firewall_survey,
             "bootstrap_elements": bootstrap_elements,
         }

@@ -1,4 +1,4 @@
-"""Filter: routes to qmail's control files."""
+"""Filters of smtproutes; gatewright/chapters/smtproutes/routing has what they do."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Ansible loads a filter file by its path: the project's package must be made known.
-sys.path[:0] = [folder for folder in (str(Path(__file__).resolve().parents[1]),) if folder not in sys.path]
+# Ansible loads a filter by the path of its file: the project's package must be made known.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.chapters.smtproutes.routing import smtproutes_control  # noqa: E402  (needs the line above)
+from gatewright.chapters.smtproutes.routing import smtproutes_control
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""

@@ -1,63 +1,21 @@
-"""What is built: a recipe's key in the controller's cache, its place there, and the sources that a role brings."""
+"""Filters of source_build; gatewright/chapters/source_build has what they do."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROLES = Path(__file__).resolve().parents[1] / "roles"
-RELEASE = ROLES.parent / "VERSION"
-"""The file that holds Gatewright's own version."""
+# Ansible loads a filter by the path of its file: the project's package must be made known.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-
-def build_key(recipe: Mapping[str, Any], pin: Mapping[str, Any], suite: str, architecture: str) -> str:
-    """Digest of everything that goes into a build, 16 hex digits.
-
-    Equal keys mean equal archive, patches, commands, accounts, Debian release and architecture. Where an archive is
-    found does not count, nor does the version of the package, which is made from this key.
-    """
-    content = {name: value for name, value in pin.items() if name in ("sha256", "content")}
-    package = dict(recipe.get("package", {}))
-    package["control"] = {k: v for k, v in package.get("control", {}).items() if k != "Version"}
-    parts = [{**recipe, "package": package}, content, suite, architecture]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def build_plan(
-    recipe: Mapping[str, Any], pin: Mapping[str, Any], cache: str, suite: str, architecture: str
-) -> dict[str, Any]:
-    """A recipe with its `result`, a path on the controller, and with a version of the package that names the build.
-
-    So another patch or flag gives another version. A package without a version, of our own programs, has Gatewright's.
-    """
-    key = build_key(recipe, pin, suite, architecture)
-    suffix = "deb" if "package" in recipe else "tar.gz"
-    plan = {**recipe, "result": f"{cache}/built/{recipe['archive']}-{key}.{suffix}"}
-    if "package" in recipe:
-        control = recipe["package"]["control"]
-        version = control.get("Version") or RELEASE.read_text(encoding="utf-8").strip()
-        plan["package"] = {**recipe["package"], "control": {**control, "Version": f"{version}+gw{key}"}}
-    return plan
-
-
-def role_files(role: str, *folders: str) -> dict[str, str]:
-    """Return relative path -> text of every file in folders of a role's `files`; caches of tools left out.
-
-    A file may be named in a folder's place.
-    """
-    top = ROLES / role / "files"
-    found = (path for name in folders for path in (top / name, *(top / name).rglob("*")) if path.is_file())
-    names = sorted(path.relative_to(top) for path in found)
-    kept = [name for name in names if not any(part == "__pycache__" or part.startswith(".") for part in name.parts)]
-    return {name.as_posix(): (top / name).read_text(encoding="utf-8") for name in kept}
+from gatewright.chapters.source_build import build_key, build_plan, role_files
 
 
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Filters by name."""
+        """The filters by name."""
         return {"build_key": build_key, "build_plan": build_plan, "role_files": role_files}

@@ -1,4 +1,4 @@
-"""Filters: what verify.yml found to rows, and rows to a table."""
+"""Filters of verify.yml; gatewright/verification has what they do."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Ansible loads a filter file by its path: the project's package must be made known.
-sys.path[:0] = [folder for folder in (str(Path(__file__).resolve().parents[1]),) if folder not in sys.path]
+# Ansible loads a filter by the path of its file: the project's package must be made known.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.verification import table, verification  # noqa: E402  (needs the line above)
+from gatewright.verification import verification, verification_table
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"verification": verification, "verification_table": table}
+        return {"verification": verification, "verification_table": verification_table}

@@ -4,3 +4,14 @@ Every function takes plain data as Ansible hands it over and either returns plai
 all problems it found, each naming the variable, the entry and what is wrong. Filters, actions, lookups and tests share
 it; it stands outside filter_plugins, for Ansible takes every file in there, and in folders of it, for a filter.
 """
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+# The scanner reads its own settings and rules; its package stands with the role that installs it.
+_SCANNER = str(PROJECT / "roles" / "scanner" / "files")
+if _SCANNER not in sys.path:
+    sys.path.append(_SCANNER)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class InventoryError(ValueError):
@@ -23,6 +26,14 @@ class Problems:
     def add(self, where: str, what: str) -> None:
         """Note that the entry `where` is wrong because of `what`."""
         self.found.append(f"{where}: {what}")
+
+    def collect(self, build: Callable[[], T]) -> T | None:
+        """What `build` returns; the problems that it raises are noted, and there is nothing."""
+        try:
+            return build()
+        except InventoryError as error:
+            self.found += error.problems
+            return None
 
     def raise_if_any(self) -> None:
         """Raise InventoryError when anything was noted."""

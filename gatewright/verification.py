@@ -36,7 +36,7 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
     ]
 
 
-def table(rows: Sequence[Row]) -> list[str]:
+def verification_table(rows: Sequence[Row]) -> list[str]:
     """The rows as lines in columns."""
     cells = [("", "CHECK", "EXPECTED", "FOUND")]
     cells += [("ok" if row["ok"] else "WRONG", row["check"], row["expected"], row["found"]) for row in rows]

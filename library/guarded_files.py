@@ -68,7 +68,7 @@ EXAMPLES = r"""
     name: firewall
     files:
       /etc/nftables.conf:
-        content: "{{ firewall_policy | nftables_ruleset }}"
+        content: "{{ lookup('ansible.builtin.template', 'etc/nftables.conf.j2') }}"
         mode: "0644"
         validate: nft -c -f %s
     apply: nft -f /etc/nftables.conf

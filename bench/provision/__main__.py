@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.plays import SITE, Run, fresh_gateway, play
-from filter_plugins.source_build import role_files
+from gatewright.chapters.source_build import role_files
 from lab import artifacts, hosts
 from lab.__main__ import prepare
 from lab.machine import LabError

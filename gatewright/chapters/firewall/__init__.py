@@ -1,1 +1,40 @@
-"""The firewall: the ruleset, and what is let in and out."""
+"""The firewall: what is let in and out, in numbers and networks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.chapters.firewall.ruleset import inbound_rule, openings, rates, way_out
+from gatewright.inventory import Site
+from gatewright.problems import Problems
+
+
+def check(site: Site, problems: Problems) -> None:
+    """The site's own entries; those of roles are known to be right."""
+    limits = site.value("firewall_rates")
+    rates(problems, limits)
+    known = limits if isinstance(limits, dict) else {}
+    for entry in openings("firewall_inbound", site.host.values.get("firewall_inbound")):
+        problems.collect(partial(inbound_rule, entry.where, entry.value, (), known))
+    for entry in openings("firewall_outbound", site.host.values.get("firewall_outbound")):
+        problems.collect(partial(way_out, entry.where, entry.value))
+
+
+CHAPTER = Chapter(
+    options={
+        "firewall_inbound": kinds.checked_elsewhere,
+        "firewall_outbound": kinds.checked_elsewhere,
+        "firewall_rates": kinds.mapped(kinds.line(), kinds.checked_elsewhere),
+        "firewall_admin_networks": kinds.networks,
+        "firewall_exempt_networks": kinds.networks,
+        "firewall_package_ports": kinds.listed(kinds.ports, empty=False),
+        "firewall_package_networks": kinds.networks,
+        "firewall_time_networks": kinds.networks,
+        "firewall_bootstrap_minutes": kinds.number(1, 1440, "minutes"),
+        "firewall_log_per_minute": kinds.number(1, 10_000, "packets"),
+        "firewall_window": kinds.number(10, 3600, "seconds"),
+    },
+    check=check,
+)

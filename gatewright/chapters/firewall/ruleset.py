@@ -1,4 +1,4 @@
-"""The gateway's policy as an nftables ruleset, and what the firewall role reads from the host."""
+"""The gateway's policy as rules, which the template etc/nftables.conf.j2 lays out, and what is read from the host."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypedDict
 
-from gatewright.problems import InventoryError
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from gatewright.addresses import Network, parse_network
+from gatewright.problems import InventoryError, Problems, entry_name
 
 COMMENT = re.compile(r"[\w .,:;()/+@=-]{0,100}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -18,6 +18,8 @@ INBOUND_KEYS = {"port", "ports", "proto", "networks", "admin", "rate", "comment"
 OUTBOUND_KEYS = {"user", "uid", "port", "ports", "proto", "networks", "optional", "comment"}
 RATE_KEYS = {"new_per_minute", "burst", "concurrent"}
 POLICY_KEYS = {
+    "from_roles",
+    "own",
     "inbound",
     "outbound",
     "admin_networks",
@@ -28,93 +30,27 @@ POLICY_KEYS = {
     "log_per_minute",
 }
 BOOTSTRAP_USERS = ("root", "_apt", "systemd-resolve")
-
-RULESET = """\
-#!/usr/sbin/nft -f
-# Managed by Gatewright: change the inventory, not this file.
-#
-# One transaction: the table is made if it is missing, removed with all its rules, and made anew. There is no
-# moment without rules. Other tables (fail2ban's, say) are left alone. Users are numbers: this file loads at
-# boot, and before a user exists.
-
-table inet gatewright
-delete table inet gatewright
-
-table inet gatewright {{
-	counter dropped_in {{ }}
-	counter dropped_forward {{ }}
-	counter dropped_out {{ }}
-
-	# Name servers that the host used before it had its own; filled while roles install, emptied by time.
-	set bootstrap_resolvers4 {{ type ipv4_addr; flags timeout; }}
-	set bootstrap_resolvers6 {{ type ipv6_addr; flags timeout; }}
-{limits}
-	chain input {{
-		type filter hook input priority filter; policy drop;
-		iif "lo" accept
-		ip saddr 127.0.0.0/8 counter drop
-		ip6 saddr ::1 counter drop
-		ip6 hoplimit 255 icmpv6 type {{ nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }} accept
-		ip6 saddr fe80::/10 icmpv6 type {{ mld-listener-query, mld-listener-report, mld-listener-done, \
-mld2-listener-report }} accept
-		ct state established,related accept
-		ct state invalid counter drop
-		icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept
-		icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} accept
-		icmp type echo-request limit rate 20/second burst 40 packets accept
-		icmpv6 type echo-request limit rate 20/second burst 40 packets accept
-{inbound}
-		counter name "dropped_in"
-		limit rate {log}/minute burst 10 packets log prefix "gatewright drop in: "
-	}}
-
-	chain forward {{
-		type filter hook forward priority filter; policy drop;
-		counter name "dropped_forward"
-		limit rate {log}/minute burst 10 packets log prefix "gatewright drop forward: "
-	}}
-
-	chain output {{
-		type filter hook output priority filter; policy drop;
-		oif "lo" accept
-		icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, \
-mld-listener-done, mld2-listener-report }} accept
-		ct state established,related accept
-		ct state invalid counter drop
-		icmp type {{ echo-request, destination-unreachable, time-exceeded, parameter-problem }} accept
-		icmpv6 type {{ echo-request, destination-unreachable, packet-too-big, time-exceeded, \
-parameter-problem }} accept
-{outbound}
-		counter name "dropped_out"
-		limit rate {log}/minute burst 10 packets log prefix "gatewright drop out: " flags skuid
-		# A program of ours that may not go there is told so at once; it need not wait for a time-out.
-		reject with icmpx admin-prohibited
-	}}
-}}
-"""
-
-LIMIT = """
-	# From an IPv4 address or IPv6 /64: {new} new connections a minute (burst {burst}), {concurrent} at once.
-	counter {name}_over_rate {{ }}
-	counter {name}_over_count {{ }}
-	set {name}_rate4 {{ type ipv4_addr; size 65535; flags dynamic,timeout; timeout 2m; }}
-	set {name}_rate6 {{ type ipv6_addr; size 65535; flags dynamic,timeout; timeout 2m; }}
-	set {name}_count4 {{ type ipv4_addr; size 65535; flags dynamic; }}
-	set {name}_count6 {{ type ipv6_addr; size 65535; flags dynamic; }}
-	chain limit_{name} {{
-{exempt}\
-		add @{name}_count4 {{ ip saddr ct count over {concurrent} }} \
-counter name "{name}_over_count" drop
-		add @{name}_count6 {{ {prefix6} ct count over {concurrent} }} \
-counter name "{name}_over_count" drop
-		update @{name}_rate4 {{ ip saddr limit rate over {new}/minute burst {burst} packets }} \
-counter name "{name}_over_rate" drop
-		update @{name}_rate6 {{ {prefix6} limit rate over {new}/minute burst {burst} packets }} \
-counter name "{name}_over_rate" drop
-		accept
-	}}
-"""
 PREFIX6 = "ip6 saddr & ffff:ffff:ffff:ffff::"
+
+
+class Rate(TypedDict):
+    """The limit of each source under one name; exempt: matches of who has none."""
+
+    name: str
+    new: int
+    burst: int
+    concurrent: int
+
+
+class Rules(TypedDict):
+    """What the template etc/nftables.conf.j2 lays out: rules, each a line of a chain."""
+
+    inbound: list[str]
+    outbound: list[str]
+    rates: list[Rate]
+    exempt: list[str]
+    prefix6: str
+    log: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +62,37 @@ class Survey:
     legacy: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()
     dhcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An entry of what is let in or out, and where it stands: `firewall_inbound[0] (web)`."""
+
+    where: str
+    value: Any
+
+
+def openings(variable: str, value: Any) -> list[Opening]:
+    """The entries of one list, each with its place in that list."""
+    return [Opening(entry_name(variable, index, _title(item)), item) for index, item in enumerate(as_list(value))]
+
+
+def _title(item: Any) -> Any:
+    """What tells an entry from others in a message."""
+    if not isinstance(item, Mapping):
+        return item
+    return next((item[key] for key in ("comment", "port", "ports") if item.get(key) not in (None, "")), dict(item))
+
+
+def joined(policy: Mapping[str, Any], direction: str) -> list[Opening]:
+    """The entries of the role itself, of other roles and of the site, each with the list that it stands in."""
+    found = openings("the firewall's own", policy.get("own")) if direction == "outbound" else []
+    for published in as_list(policy.get("from_roles")):
+        origin = (
+            published.get("origin", "firewall_from_roles") if isinstance(published, Mapping) else "firewall_from_roles"
+        )
+        found += openings(f"{origin}.{direction}", published.get(direction) if isinstance(published, Mapping) else [])
+    return found + openings(f"firewall_{direction}", policy.get(direction))
 
 
 def fail(where: str, problem: str) -> InventoryError:
@@ -185,13 +152,13 @@ def proto_of(where: str, entry: Mapping[str, Any]) -> str:
 
 
 def networks_of(where: str, values: Any) -> list[Network]:
-    """Return networks of both families, each written without host bits."""
+    """Return networks of both families."""
     found: list[Network] = []
     for value in as_list(values):
         try:
-            found.append(ipaddress.ip_network(str(value)))
+            found.append(parse_network(value))
         except ValueError as error:
-            raise fail(where, f"network {value!r}: {error}") from None
+            raise fail(where, f"network {error}") from None
     return found
 
 
@@ -228,17 +195,17 @@ def inbound_rule(where: str, value: Any, admin: Sequence[Network], rates: Iterab
     return [f"{source}{service} {verdict}{note}" for source in matches(networks, "saddr")]
 
 
-def inbound_rules(policy: Mapping[str, Any]) -> list[str]:
+def inbound_rules(problems: Problems, policy: Mapping[str, Any]) -> list[str]:
     """Return the rules for what other hosts may reach."""
-    admin = networks_of("firewall_admin_networks", policy.get("admin_networks"))
-    wanted = as_list(policy.get("inbound"))
+    admin = problems.collect(lambda: networks_of("firewall_admin_networks", policy.get("admin_networks"))) or []
+    wanted = joined(policy, "inbound")
     if not wanted:
-        raise fail("firewall_inbound", "is empty: nothing could reach this host, its administrator neither")
+        problems.add("firewall_inbound", "is empty: nothing could reach this host, not even its administrator")
     rates = policy.get("rates") or {}
     return [
         rule
-        for index, value in enumerate(wanted)
-        for rule in inbound_rule(f"firewall_inbound[{index}]", value, admin, rates)
+        for entry in wanted
+        for rule in problems.collect(partial(inbound_rule, entry.where, entry.value, admin, rates)) or []
     ]
 
 
@@ -254,7 +221,7 @@ def uid_of(where: str, user: str, entry: Mapping[str, Any], ids: Mapping[str, An
             raise fail(where, f"user {user} is {number} in the inventory, but {present} on the host")
         return number
     if present is None and not entry.get("optional"):
-        raise fail(where, f"user {user} does not exist on the host; give its number in firewall_user_ids")
+        raise fail(where, f"user {user} does not exist on the host; give its number as uid in this entry")
     return present
 
 
@@ -270,17 +237,24 @@ def way_out(where: str, value: Any) -> tuple[list[str], list[str]]:
     return users, [f"{target}{service} accept{note}" for target in targets]
 
 
-def outbound_rules(policy: Mapping[str, Any], host: Survey) -> list[str]:
+def outbound_rules(problems: Problems, policy: Mapping[str, Any], host: Survey) -> list[str]:
     """Return the rules for what this host's users may reach."""
     ids = policy.get("user_ids") or {}
-    rules = []
-    for index, entry in enumerate(as_list(policy.get("outbound"))):
-        where = f"firewall_outbound[{index}]"
-        users, ends = way_out(where, entry)
-        numbers = [uid_of(where, user, entry, ids, host) for user in users]
-        owners = braces(str(number) for number in numbers if number is not None) if any_known(numbers) else ""
-        rules += [f"meta skuid {owners} {end}" for end in ends if owners]
-    return rules
+    return [
+        rule
+        for entry in joined(policy, "outbound")
+        for rule in problems.collect(partial(outbound_rule, entry.where, entry.value, ids, host)) or []
+    ]
+
+
+def outbound_rule(where: str, entry: Any, ids: Mapping[str, Any], host: Survey) -> list[str]:
+    """Return the rules of one entry of what this host's users may reach; none if none of its users is there."""
+    users, ends = way_out(where, entry)
+    numbers = [uid_of(where, user, entry, ids, host) for user in users]
+    if not any_known(numbers):
+        return []
+    owners = braces(str(number) for number in numbers if number is not None)
+    return [f"meta skuid {owners} {end}" for end in ends]
 
 
 def any_known(numbers: Sequence[int | None]) -> bool:
@@ -315,49 +289,51 @@ def dhcp_rules(policy: Mapping[str, Any], host: Survey) -> tuple[list[str], list
     )
 
 
-def limits(policy: Mapping[str, Any]) -> str:
-    """Return the sets and the chain of each rate."""
-    exempt = matches(networks_of("firewall_exempt_networks", policy.get("exempt_networks")), "saddr")
-    texts = []
-    for name, value in (policy.get("rates") or {}).items():
-        where = f"firewall_rates.{name}"
-        if not NAME.fullmatch(str(name)):
-            raise fail(where, "the name of a rate has only small letters, digits and _")
-        entry = check_keys(where, value, RATE_KEYS)
-        texts.append(
-            LIMIT.format(
-                name=name,
-                new=whole(where, "new_per_minute", entry.get("new_per_minute"), 1, 100_000),
-                burst=whole(where, "burst", entry.get("burst"), 1, 100_000),
-                concurrent=whole(where, "concurrent", entry.get("concurrent"), 1, 65_535),
-                exempt="".join(f"\t\t{source}accept\n" for source in exempt if source),
-                prefix6=PREFIX6,
-            )
-        )
-    return "".join(texts)
+def rates(problems: Problems, value: Any) -> list[Rate]:
+    """Return the limits by name."""
+    named = value.items() if isinstance(value, Mapping) else ()
+    found = (problems.collect(partial(_rate, f"firewall_rates.{name}", name, rate)) for name, rate in named)
+    return [rate for rate in found if rate]
 
 
-def nftables_ruleset(policy: Any, survey: Any = None) -> str:
-    """Return the whole of /etc/nftables.conf.
+def _rate(where: str, name: Any, value: Any) -> Rate:
+    if not NAME.fullmatch(str(name)):
+        raise fail(where, "the name of a rate has only small letters, digits and _")
+    entry = check_keys(where, value, RATE_KEYS)
+    return {
+        "name": str(name),
+        "new": whole(where, "new_per_minute", entry.get("new_per_minute"), 1, 100_000),
+        "burst": whole(where, "burst", entry.get("burst"), 1, 100_000),
+        "concurrent": whole(where, "concurrent", entry.get("concurrent"), 1, 65_535),
+    }
 
-    policy: see POLICY_KEYS; survey: what firewall_survey returned. InventoryError names the entry.
+
+def firewall_rules(policy: Any, survey: Any = None) -> Rules:
+    """Return the rules that the template etc/nftables.conf.j2 lays out.
+
+    policy: see POLICY_KEYS; survey: what firewall_survey returned. InventoryError names every entry that is wrong, by
+    the list and the place in it where it stands.
     """
     checked = check_keys("firewall", policy, POLICY_KEYS)
     host = Survey(**(survey or {}))
-    dhcp_in, dhcp_out = dhcp_rules(checked, host)
-    lines_in = inbound_rules(checked) + dhcp_in
-    lines_out = bootstrap_rules(host) + outbound_rules(checked, host) + dhcp_out
-    return RULESET.format(
-        limits=limits(checked),
-        inbound=indented(lines_in),
-        outbound=indented(lines_out),
-        log=whole("firewall_log_per_minute", "rate", checked.get("log_per_minute", 10), 1, 10_000),
+    problems = Problems()
+    dhcp_in, dhcp_out = problems.collect(lambda: dhcp_rules(checked, host)) or ([], [])
+    lines_in = inbound_rules(problems, checked) + dhcp_in
+    lines_out = bootstrap_rules(host) + outbound_rules(problems, checked, host) + dhcp_out
+    limited = rates(problems, checked.get("rates"))
+    exempt = problems.collect(lambda: networks_of("firewall_exempt_networks", checked.get("exempt_networks"))) or []
+    log = problems.collect(
+        lambda: whole("firewall_log_per_minute", "rate", checked.get("log_per_minute", 10), 1, 10_000)
     )
-
-
-def indented(rules: Iterable[str]) -> str:
-    """Return each different rule on a line of a chain."""
-    return "\n".join(f"\t\t{rule}" for rule in dict.fromkeys(rules))
+    problems.raise_if_any()
+    return {
+        "inbound": list(dict.fromkeys(lines_in)),
+        "outbound": list(dict.fromkeys(lines_out)),
+        "rates": limited,
+        "exempt": [source for source in matches(exempt, "saddr") if source],
+        "prefix6": PREFIX6,
+        "log": log or 10,
+    }
 
 
 def firewall_survey(output: str) -> dict[str, Any]:

@@ -1,1 +1,100 @@
-"""What the scanner holds and does."""
+"""What the scanner holds and does: checked by the scanner's own parsers, which the role brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gatescan import config
+from gatescan.engines.build import engines
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.chapters.scanner.rules import EXTRA, VARIABLE, read_rules
+from gatewright.inventory import Site
+from gatewright.problems import Problems
+
+# Keys of scanner_settings that have an option of their own: what stood there would be overridden, or override it.
+_OWN = {
+    "limits": "scanner_limits",
+    "engines": "scanner_engines",
+    "certificate": "starttls_certificate",
+    "local_domains": "scanner_local_domains",
+    "hostname": "qmail_me",
+}
+
+
+def check(site: Site, problems: Problems) -> None:
+    """Rules, actions, bounds, engines and further settings as the scanner itself reads them."""
+    lists = {name: site.host.values.get(name) for name in (VARIABLE, EXTRA)}
+    read_rules(problems, lists)
+    _check_section(problems, "scanner_actions", "actions", site.host.values.get("scanner_actions"))
+    _check_section(problems, "scanner_limits", "limits", site.host.values.get("scanner_limits"))
+    _check_settings(problems, site.host.values.get("scanner_settings"))
+    _check_engines(site, problems)
+
+
+def _check_section(problems: Problems, variable: str, section: str, value: Any) -> None:
+    """Each setting of one section by itself, so that all mistakes are told at once."""
+    for part in _parts(value):
+        _ask(problems, variable, section, lambda part=part: config.parse({section: part}))  # type: ignore[misc]
+
+
+def _check_settings(problems: Problems, value: Any) -> None:
+    for key, part in value.items() if isinstance(value, Mapping) else ():
+        if key in _OWN:
+            problems.add(f"scanner_settings.{key}", f"has a variable of its own, {_OWN[key]}")
+            continue
+        for single in _parts(part) if isinstance(part, Mapping) else [part]:
+            _ask(problems, "scanner_settings", "", lambda key=key, single=single: config.parse({key: single}))  # type: ignore[misc]
+
+
+def _parts(value: Any) -> Iterator[dict[str, Any]]:
+    """A mapping taken apart down to its single settings, each in the mappings that it stands in."""
+    for key, item in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(item, Mapping) and item:
+            yield from ({key: part} for part in _parts(item))
+        else:
+            yield {key: item}
+
+
+def _check_engines(site: Site, problems: Problems) -> None:
+    tables = site.host.values.get("scanner_engines")
+    settings = site.host.values.get("scanner_settings")
+    daemon = settings.get("daemon", {}) if isinstance(settings, Mapping) else {}
+    if isinstance(tables, list):
+        _ask(
+            problems, "scanner_engines", "engines", lambda: engines(config.parse({"engines": tables, "daemon": daemon}))
+        )
+
+
+def _ask(problems: Problems, variable: str, section: str, read: Callable[[], object]) -> None:
+    """Note what the scanner says, under the variable's name in place of its section's."""
+    try:
+        read()
+    except config.ConfigError as error:
+        key = error.key.removeprefix(section) if section else f".{error.key}"
+        if section != "engines" or error.key.startswith("engines"):
+            problems.add(f"{variable}{key}", error.problem)
+
+
+CHAPTER = Chapter(
+    options={
+        "scanner_actions": kinds.checked_elsewhere,
+        "scanner_limits": kinds.checked_elsewhere,
+        "scanner_settings": kinds.checked_elsewhere,
+        "scanner_engines": kinds.checked_elsewhere,
+        "scanner_admin": kinds.either(
+            "a mail address, or a local part of the gateway's own", kinds.mailbox, kinds.matching("[a-z0-9_-]+", "")
+        ),
+        "scanner_local_domains": kinds.listed(kinds.covering_domain),
+        "scanner_digest_minutes": kinds.number(0, 100_000, "minutes"),
+        "scanner_workers": kinds.number(1, 1000, "processes"),
+        "scanner_quarantine_bytes": kinds.number(1_000_000, kinds.BYTES, "bytes"),
+        "scanner_quarantine_days": kinds.number(1, 36_500, "days"),
+        "scanner_uid": kinds.account_id,
+        "scanner_notify_uid": kinds.account_id,
+    },
+    check=check,
+    parsed=frozenset({VARIABLE, EXTRA}),
+)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+from gatescan import rules
 
 from gatewright.domains import parse_domain
 from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
 VARIABLE = "scanner_rules"
+EXTRA = "scanner_extra_rules"
 HEADER = "# Managed by Gatewright: change the inventory, not this file.\n"
 _KINDS = ("extension", "name", "header")
 _KEYS = {*_KINDS, "size", "pattern", "virus", "direction", "domains", "description"}
@@ -16,34 +20,66 @@ _EXTENSION = re.compile(r"[^\s./\\]+(\.[^\s./\\]+)*")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 
 
-def scanner_rules(rules: object, variable: str = VARIABLE) -> str:
+def scanner_rules(listed: object, variable: str = VARIABLE, extra: object = None) -> str:
     """Render the list of rules, one TAB-delimited line each.
 
-    An item is an extension as a string (`exe`, with or without its dot), or a mapping with one of
+    extra: the site's rules (scanner_extra_rules), which stand behind them. An item is an extension as a string (`exe`,
+    with or without its dot), or a mapping with one of
     `extension`; `name` and, if it is to be exact, `size` in bytes; `header` (a header's name, or a virtual one)
     and `pattern` (a regular expression for all of its text). Further keys: `description`, `virus` (header rules
     only: a hit counts as a virus), `direction` (inbound or outbound) and `domains` (of recipients, `.example.org` for
     all below). Raises InventoryError with all problems.
     """
     problems = Problems()
+    lines = read_rules(problems, {variable: listed, EXTRA: extra})
+    problems.raise_if_any()
+    return HEADER + "".join(f"{line}\n" for line in lines)
+
+
+def read_rules(problems: Problems, lists: Mapping[str, object]) -> list[str]:
+    """The lines of the rules in several lists, by the names of their variables, each rule once."""
     lines: dict[tuple[str, ...], str] = {}
     names: dict[tuple[str, ...], str] = {}
-    for index, item in enumerate(as_list(problems, variable, rules)):
-        shown = next((item[kind] for kind in _KINDS if kind in item), item) if isinstance(item, dict) else item
-        where = entry_name(variable, index, shown)
-        item = {"extension": item} if isinstance(item, str) else item
-        if not isinstance(item, dict):
-            problems.add(where, f"must be an extension or a mapping, not {kind_of(item)}")
-            continue
-        check_keys(problems, where, item, _KEYS)
-        what = _what(problems, where, item)
-        scope = _scope(problems, where, item)
-        key = (what[0].lower() if "name" in item else what[0], *what[1:], *scope)  # names match in any case
-        if names.setdefault(key, where) != where:
-            problems.add(where, f"is a duplicate of {names[key]}")
-        lines[key] = "\t".join((*what, _description(problems, where, item), *scope))
-    problems.raise_if_any()
-    return HEADER + "".join(f"{line}\n" for line in lines.values())
+    for variable, listed in lists.items():
+        for index, item in enumerate(as_list(problems, variable, listed)):
+            _read_rule(problems, entry_name(variable, index, _shown(item)), item, lines, names)
+    return list(lines.values())
+
+
+def _shown(item: object) -> object:
+    return next((item[kind] for kind in _KINDS if kind in item), item) if isinstance(item, dict) else item
+
+
+def _read_rule(
+    problems: Problems,
+    where: str,
+    item: object,
+    lines: dict[tuple[str, ...], str],
+    names: dict[tuple[str, ...], str],
+) -> None:
+    item = {"extension": item} if isinstance(item, str) else item
+    if not isinstance(item, dict):
+        problems.add(where, f"must be an extension or a mapping, not {kind_of(item)}")
+        return
+    before = len(problems.found)
+    check_keys(problems, where, item, _KEYS)
+    what = _what(problems, where, item)
+    scope = _scope(problems, where, item)
+    key = (what[0].lower() if "name" in item else what[0], *what[1:], *scope)  # names match in any case
+    if names.setdefault(key, where) != where:
+        problems.add(where, f"is a duplicate of {names[key]}")
+    lines[key] = "\t".join((*what, _description(problems, where, item), *scope))
+    if len(problems.found) == before:
+        _ask_the_scanner(problems, where, lines[key])
+
+
+def _ask_the_scanner(problems: Problems, where: str, line: str) -> None:
+    """The scanner's own parser has the last word on a line."""
+    try:
+        rules.parse(line, where)
+    except rules.RulesError as error:
+        for problem in error.problems:
+            problems.add(where, problem.removeprefix(f"{where}:1:").partition(": ")[2])
 
 
 def _what(problems: Problems, where: str, item: dict[str, object]) -> tuple[str, str]:

@@ -1,1 +1,67 @@
-"""Where mail goes: smtproutes, rcpthosts and what goes with them."""
+"""Where mail goes: smtproutes, rcpthosts and what goes with them; routing.py reads and makes them."""
+
+from __future__ import annotations
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.chapters.smtproutes.routing import (
+    BAD_SENDERS,
+    DATABYTES,
+    DEFAULT,
+    EXTRA,
+    OPTIONAL,
+    ROUTES,
+    TLS,
+    Routing,
+    find_loops,
+    read_routing,
+    refuse_tls,
+)
+from gatewright.inventory import Host, Site
+from gatewright.problems import InventoryError, Problems
+
+
+def routing_of(site: Site) -> Routing:
+    """The routing of a host. Raises InventoryError."""
+    return read_routing(
+        site.value(ROUTES),
+        site.value(DEFAULT),
+        site.value(EXTRA),
+        site.value(BAD_SENDERS),
+        site.value(DATABYTES) or 0,
+        own_names=site.host.names,
+        tls=site.value(TLS) or OPTIONAL,
+    )
+
+
+def check(site: Site, problems: Problems) -> None:
+    """Routes are right, get the TLS that they ask for, and lead round nowhere."""
+    routing = problems.collect(lambda: routing_of(site))
+    if routing:
+        if site.value("starttls_enabled") is False:
+            problems.found += refuse_tls(routing, "starttls_enabled is false").found
+        problems.found += _loops(site, routing)
+
+
+def _loops(site: Site, own: Routing) -> list[str]:
+    """Routes that lead round among the gateways; one whose own routing is wrong is named with its own problems."""
+    routings = {site.host.name: own}
+    for gateway in site.others:
+        found = _routing_or_nothing(site, gateway)
+        if found:
+            routings[gateway.name] = found
+    return find_loops(site.host.name, routings, {name: host.names for name, host in site.gateways.items()})
+
+
+def _routing_or_nothing(site: Site, gateway: Host) -> Routing | None:
+    try:
+        return routing_of(site.of(gateway))
+    except InventoryError:
+        return None
+
+
+CHAPTER = Chapter(
+    options={"smtproutes_tls_ca": kinds.path(empty=True)},
+    check=check,
+    parsed=frozenset({ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES, TLS}),
+)

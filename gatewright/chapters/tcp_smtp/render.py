@@ -43,24 +43,29 @@ def tcp_smtp(
     """
     policy = read_policy(clients, deny, networks, default_env)
     problems = Problems()
-    blocks: list[str] = []
+    blocks = [_block(policy, entry, keys) for entry, keys in keyed(problems, policy, ipv6)]
+    problems.raise_if_any()
+    return {"text": HEADER + "".join(blocks) + _rest(policy), "proofs": list(_proofs(policy, ipv6))}
+
+
+def keyed(problems: Problems, policy: Policy, ipv6: bool) -> list[tuple[Entry, list[str]]]:
+    """Each entry with its keys in the file. An entry that no keys can express is noted, and left out."""
+    found = []
     for entry in policy.entries:
         if entry.network.version == 6 and not ipv6:
             if entry.variable:
                 problems.add(entry.where, "is IPv6, which the original tcpserver (install method source) does not know")
             continue
         try:
-            blocks.append(_block(policy, entry))
+            found.append((entry, list(keys_of(policy, entry))))
         except NotExact as error:
             problems.add(entry.where, str(error))
-    problems.raise_if_any()
-    return {"text": HEADER + "".join(blocks) + _rest(policy), "proofs": list(_proofs(policy, ipv6))}
+    return found
 
 
-def _block(policy: Policy, entry: Entry) -> str:
+def _block(policy: Policy, entry: Entry, keys: list[str]) -> str:
     """The comment and the rules of one entry; loopback has no comment, as in the paper."""
     decision = policy.decide(entry.network)
-    keys = list(keys_of(policy, entry))
     rules = "".join(f"{key}:{decision}\n" for key in keys)
     if not entry.variable:
         return rules

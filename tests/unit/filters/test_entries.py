@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-SOURCE = Path(__file__).parents[3] / "filter_plugins" / "entries.py"
-SPEC = importlib.util.spec_from_file_location("gatewright_filter_entries", SOURCE)
-assert SPEC and SPEC.loader
-entries = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = entries
-SPEC.loader.exec_module(entries)
+from gatewright.chapters import daemontools, dnscache, foundation
+from gatewright.problems import InventoryError
 
 GROUPS = [{"name": "qmail", "gid": 7791}, {"name": "nofiles", "gid": 7790}]
 ALIAS = {"name": "alias", "uid": 7790, "gid": 7790, "home": "/var/qmail/alias"}
 
 
 def test_links_lead_each_name_to_its_target() -> None:
-    assert entries.as_links(["svc", "svok"], "/command", "/usr/bin") == {
+    assert daemontools.as_links(["svc", "svok"], "/command", "/usr/bin") == {
         "/command/svc": {"state": "link", "target": "/usr/bin/svc"},
         "/command/svok": {"state": "link", "target": "/usr/bin/svok"},
     }
@@ -30,19 +22,19 @@ def test_links_lead_each_name_to_its_target() -> None:
 
 def test_each_zone_has_a_file_with_an_address_a_line() -> None:
     zones = {"corp.test": ["10.0.0.1", "10.0.0.2"], "example.org": ["192.0.2.1"]}
-    assert entries.zone_server_files(zones) == {
+    assert dnscache.zone_server_files(zones) == {
         "root/servers/corp.test": "10.0.0.1\n10.0.0.2\n",
         "root/servers/example.org": "192.0.2.1\n",
     }
 
 
 def test_users_and_groups_get_their_fixed_numbers() -> None:
-    lines = entries.sysusers([ALIAS], GROUPS).splitlines()
+    lines = foundation.sysusers([ALIAS], GROUPS).splitlines()
     assert lines[1:] == ["g qmail 7791", "g nofiles 7790", 'u alias 7790:7790 "Gatewright" /var/qmail/alias']
 
 
 def test_a_user_and_a_group_may_have_one_number() -> None:
-    assert "u alias 7790:7790" in entries.sysusers([ALIAS], [{"name": "nofiles", "gid": 7790}])
+    assert "u alias 7790:7790" in foundation.sysusers([ALIAS], [{"name": "nofiles", "gid": 7790}])
 
 
 @pytest.mark.parametrize(
@@ -55,9 +47,5 @@ def test_a_user_and_a_group_may_have_one_number() -> None:
 def test_a_number_given_twice_is_refused_and_both_names_are_said(
     users: list[dict[str, Any]], groups: list[dict[str, Any]], words: str
 ) -> None:
-    with pytest.raises(AnsibleFilterError, match=words):
-        entries.sysusers(users, groups)
-
-
-def test_ansible_finds_every_filter_that_roles_use() -> None:
-    assert set(entries.FilterModule().filters()) == {"as_links", "sysusers", "zone_server_files"}
+    with pytest.raises(InventoryError, match=words):
+        foundation.sysusers(users, groups)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import Template
 
 from gatewright.chapters.firewall import ruleset as firewall
 from gatewright.problems import InventoryError
@@ -15,6 +17,15 @@ SMTP = {"port": 25, "proto": "tcp", "rate": "smtp"}
 RATES = {"smtp": {"new_per_minute": 60, "burst": 30, "concurrent": 10}}
 
 
+TEMPLATE = Path(__file__).parents[3] / "roles" / "firewall" / "templates" / "etc" / "nftables.conf.j2"
+
+
+def ruleset(wanted: dict[str, Any], survey: dict[str, Any]) -> str:
+    """/etc/nftables.conf, laid out as Ansible's template does it."""
+    template = Template(TEMPLATE.read_text(), trim_blocks=True, keep_trailing_newline=True)
+    return str(template.render(_firewall_rules=firewall.firewall_rules(wanted, survey)))
+
+
 def policy(**parts: Any) -> dict[str, Any]:
     """A policy with the two doors, and what a test adds."""
     return {"inbound": [SSH, SMTP], "rates": RATES, **parts}
@@ -22,7 +33,7 @@ def policy(**parts: Any) -> dict[str, Any]:
 
 def chain(name: str, **parts: Any) -> list[str]:
     """The lines of one chain of the ruleset."""
-    text = firewall.nftables_ruleset(policy(**parts), HOST)
+    text = ruleset(policy(**parts), HOST)
     body = text.split(f"\tchain {name} {{\n", 1)[1].split("\n\t}", 1)[0]
     return [line.strip() for line in body.splitlines()]
 
@@ -33,7 +44,7 @@ def test_every_chain_drops_by_default(name: str) -> None:
 
 
 def test_only_our_own_table_is_replaced_in_one_transaction() -> None:
-    text = firewall.nftables_ruleset(policy(), HOST)
+    text = ruleset(policy(), HOST)
     assert "flush ruleset" not in text
     statements = [line.rstrip(" {") for line in text.splitlines() if "table inet gatewright" in line]
     assert statements == ["table inet gatewright", "delete table inet gatewright", "table inet gatewright"]
@@ -86,10 +97,10 @@ def test_icmp_that_must_pass_passes_in_both_families() -> None:
 
 def test_dhcp_passes_only_if_a_client_is_there() -> None:
     with_lease = {**HOST, "dhcp": True}
-    assert "dport 68" in firewall.nftables_ruleset(policy(), with_lease)
-    assert "dport 68" not in firewall.nftables_ruleset(policy(), HOST)
-    assert "dport 68" not in firewall.nftables_ruleset(policy(dhcp_client="never"), with_lease)
-    assert "dport 68" in firewall.nftables_ruleset(policy(dhcp_client="always"), HOST)
+    assert "dport 68" in ruleset(policy(), with_lease)
+    assert "dport 68" not in ruleset(policy(), HOST)
+    assert "dport 68" not in ruleset(policy(dhcp_client="never"), with_lease)
+    assert "dport 68" in ruleset(policy(dhcp_client="always"), HOST)
 
 
 def test_two_roles_that_open_the_same_get_one_rule() -> None:
@@ -100,21 +111,21 @@ def test_two_roles_that_open_the_same_get_one_rule() -> None:
     ("parts", "named"),
     [
         ({"inbound": []}, "firewall_inbound: is empty"),
-        ({"inbound": [SSH, {"port": 70000}]}, r"firewall_inbound\[1\]: port '70000'"),
-        ({"inbound": [{"port": True}]}, r"firewall_inbound\[0\]: port 'True'"),
-        ({"inbound": [{"proto": "tcp"}]}, r"firewall_inbound\[0\]: names no port"),
+        ({"inbound": [SSH, {"port": 70000}]}, r"firewall_inbound\[1\] \(70000\): port '70000'"),
+        ({"inbound": [{"port": True}]}, r"firewall_inbound\[0\] \(True\): port 'True'"),
+        ({"inbound": [{"proto": "tcp"}]}, r"firewall_inbound\[0\] \(.*\): names no port"),
         ({"inbound": [{"ports": ["90-80"]}]}, r"'90-80' runs backwards"),
         ({"inbound": [{"port": 25, "proto": "icmp"}]}, "'icmp' is neither tcp nor udp"),
         ({"inbound": [{"port": 25, "rate": "none"}]}, "'none' is not one of firewall_rates"),
         ({"inbound": [{"port": 25, "source": "x"}]}, "unknown key 'source'"),
-        ({"inbound": [{"port": 25, "networks": ["10.0.0.1/8"]}]}, r"\[0\]: network '10.0.0.1/8'.*host bits"),
+        ({"inbound": [{"port": 25, "networks": ["10.0.0.1/8"]}]}, r"\[0\] \(25\): network '10.0.0.1/8'.*host bits"),
         ({"inbound": [{"port": 25, "comment": 'a" accept; "'}]}, "comment"),
         ({"admin_networks": ["example.org"]}, "firewall_admin_networks: network 'example.org'"),
         (
             {"outbound": [{"user": "dnscache", "port": 53}]},
-            r"firewall_outbound\[0\]: user dnscache does not exist",
+            r"firewall_outbound\[0\] \(53\): user dnscache does not exist.*give its number as uid in this entry",
         ),
-        ({"outbound": [{"port": 53}]}, r"firewall_outbound\[0\]: names no user"),
+        ({"outbound": [{"port": 53}]}, r"firewall_outbound\[0\] \(53\): names no user"),
         (
             {"outbound": [{"user": "root", "uid": 5, "port": 53}]},
             "user root is 5 in the inventory, but 0 on the host",
@@ -127,7 +138,23 @@ def test_two_roles_that_open_the_same_get_one_rule() -> None:
 )
 def test_a_mistake_is_refused_by_name(parts: dict[str, Any], named: str) -> None:
     with pytest.raises(InventoryError, match=named):
-        firewall.nftables_ruleset(policy(**parts), HOST)
+        firewall.firewall_rules(policy(**parts), HOST)
+
+
+def test_an_entry_is_named_by_the_list_that_it_stands_in_whatever_roles_put_before_it() -> None:
+    published = [{"origin": "dnscache__firewall", "outbound": [{"user": "root", "port": 53}] * 3}]
+    with pytest.raises(
+        InventoryError, match=r"^firewall_outbound\[0\] \(monitoring\): user monitor does not exist"
+    ) as told:
+        firewall.firewall_rules(
+            policy(from_roles=published, outbound=[{"user": "monitor", "port": 443, "comment": "monitoring"}]), HOST
+        )
+    assert "firewall_user_ids" not in str(told.value)
+
+
+def test_a_role_that_publishes_a_wrong_entry_is_named() -> None:
+    with pytest.raises(InventoryError, match=r"later__firewall\.inbound\[0\] \(0\): port '0'"):
+        firewall.firewall_rules(policy(from_roles=[{"origin": "later__firewall", "inbound": [{"port": 0}]}]), HOST)
 
 
 def test_the_survey_tells_users_firewalls_resolvers_and_leases() -> None:
@@ -151,4 +178,4 @@ def test_the_old_resolvers_are_allowed_for_a_time_only() -> None:
         "add element inet gatewright bootstrap_resolvers4 { 192.0.2.53 timeout 60m }\n"
         "add element inet gatewright bootstrap_resolvers6 { 2001:db8::53 timeout 60m }\n"
     )
-    assert "192.0.2.53" not in firewall.nftables_ruleset(policy(), {**HOST, "resolvers": ["192.0.2.53"]})
+    assert "192.0.2.53" not in ruleset(policy(), {**HOST, "resolvers": ["192.0.2.53"]})

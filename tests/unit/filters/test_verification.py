@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatewright.verification import table, verification
+from gatewright.verification import verification, verification_table
 
 GATEWAYS = [
     {"names": ["gw1.example.org"], "addresses": ["192.0.2.1"]},
@@ -85,6 +85,6 @@ def test_each_thing_that_is_wrong_is_named(path: str, value: Any, check: str) ->
 
 
 def test_the_table_has_its_columns_below_each_other() -> None:
-    lines = table(verification(GOOD, GATEWAYS))
+    lines = verification_table(verification(GOOD, GATEWAYS))
     column = lines[0].index("EXPECTED")
     assert lines[1].startswith("ok  port 22") and all(line[column - 1] == " " != line[column] for line in lines)

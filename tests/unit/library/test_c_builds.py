@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from filter_plugins import source_build
+from gatewright.chapters import source_build
 
 PROJECT = Path(__file__).parents[3]
 PROGRAMS = {
@@ -21,7 +21,8 @@ PROGRAMS = {
 @pytest.mark.parametrize("role", PROGRAMS)
 def test_what_a_recipe_compiles_is_what_its_package_installs(role: str, tmp_path: Path) -> None:
     folders, programs = PROGRAMS[role]
-    recipe = yaml.safe_load((PROJECT / "roles" / role / "vars/main.yml").read_text())[f"{role}__recipe"]
+    variables = yaml.safe_load((PROJECT / "roles" / role / "vars/main.yml").read_text())
+    recipe = variables.get(f"_{role}_recipe") or variables[f"{role}__recipe"]
     for name, text in source_build.role_files(role, *folders).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

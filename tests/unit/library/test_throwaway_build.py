@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "library")]
 
 import throwaway_build  # noqa: E402
 
-from filter_plugins import source_build  # noqa: E402
+from gatewright.chapters import source_build  # noqa: E402
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""The gateway's own resolver: whom it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.inventory import Site
+from gatewright.problems import Problems
+
+_servers = kinds.listed(kinds.server_address, empty=False)
+
+
+def check(site: Site, problems: Problems) -> None:
+    """The cache must fit into the memory that dnscache gets."""
+    cache, limit = site.value("dnscache_cache_size"), site.value("dnscache_data_limit")
+    if isinstance(cache, int) and isinstance(limit, int) and cache + 2_000_000 > limit:
+        problems.add("dnscache_data_limit", f"must be at least 2000000 more than dnscache_cache_size ({cache})")
+
+
+CHAPTER = Chapter(
+    options={
+        "dnscache_root_servers": _servers,
+        "dnscache_zone_servers": kinds.mapped(kinds.domain, _servers),
+        "dnscache_cache_size": kinds.number(100_000, 2_000_000_000, "bytes"),
+        "dnscache_data_limit": kinds.number(1_000_000, 4_000_000_000, "bytes"),
+        "dnscache_uid": kinds.account_id,
+        "dnscache_log_uid": kinds.account_id,
+        "dnscache_gid": kinds.account_id,
+        "dnscache_search_domains": kinds.listed(kinds.domain),
+    },
+    check=check,
+)
+
+
+def zone_server_files(zones: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Return dnscache's root/servers/ZONE files: the addresses of a zone's own servers, one a line."""
+    return {f"root/servers/{zone}": "".join(f"{address}\n" for address in servers) for zone, servers in zones.items()}

@@ -1,0 +1,92 @@
+"""Debian made strict: numbers, times, mount options, and programs with rights of their own."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.problems import Problems, kind_of
+
+# Mount options that a path may have, and what each would stop there: directories that are looked at from above.
+_MOUNT_STOPS: dict[str, tuple[str, ...]] = {
+    "nodev": ("/dev",),
+    "nosuid": ("/usr/bin", "/var/qmail/bin"),
+    "noexec": ("/etc", "/opt", "/package", "/usr/bin", "/var/lib/dpkg", "/var/lib/gatewright", "/var/qmail/bin"),
+}
+
+
+def mounts(problems: Problems, name: str, value: Any) -> None:
+    """Mount options that exist, on paths where they stop neither mail nor packages."""
+    for path, options in value.items():
+        where = f"{name}.{path}"
+        if not re.fullmatch(r"/[^\s#]*", str(path)) or posixpath.normpath(path) != path:
+            problems.add(where, "is not the absolute path of a mount point")
+        elif not isinstance(options, list):
+            problems.add(where, f"must be a list, not {kind_of(options)}")
+        else:
+            for option in map(str, options):
+                _mount_option(problems, where, path, option)
+
+
+def _mount_option(problems: Problems, where: str, path: str, option: str) -> None:
+    if option not in _MOUNT_STOPS:
+        problems.add(where, f"{option!r} is none of {', '.join(_MOUNT_STOPS)}")
+        return
+    stopped = [place for place in _MOUNT_STOPS[option] if posixpath.commonpath((path, place)) == path]
+    if stopped:
+        problems.add(where, f"{option} would stop what is in {', '.join(stopped)}")
+
+
+_directive = kinds.matching(r"[A-Z][A-Za-z0-9]+", "the name of a directive of systemd")
+_sandbox = kinds.mapped(_directive, kinds.either("text or a list of texts", kinds.scalar, kinds.listed(kinds.line())))
+_sysctl = kinds.matching(
+    r"[a-z0-9_]+([./][A-Za-z0-9_*-]+)+", "the name of a kernel setting, such as net.ipv4.ip_forward"
+)
+_program = kinds.path()
+
+CHAPTER = Chapter(
+    options={
+        "hardening_banner": kinds.text,
+        "hardening_sysctl_extra": kinds.mapped(_sysctl, kinds.scalar),
+        "hardening_kernel_modules_off": kinds.listed(kinds.module),
+        "hardening_usb_rules": kinds.listed(
+            kinds.matching(
+                r"(allow|block|reject)(?=[ -~]*$)( [ -~]+)?",
+                "a rule of usbguard-rules.conf: allow, block or reject, and what",
+            )
+        ),
+        "hardening_mount_options": mounts,
+        "hardening_shell_timeout": kinds.number(60, 86_400, "seconds"),
+        "hardening_umask": kinds.octal,
+        "hardening_password_max_days": kinds.number(1, 99_999, "days"),
+        "hardening_password_inactive_days": kinds.number(0, 99_999, "days"),
+        "hardening_password_length": kinds.number(6, 128, "characters"),
+        "hardening_password_attempts": kinds.number(1, 100, "attempts"),
+        "hardening_password_lock_seconds": kinds.seconds,
+        "hardening_su_gid": kinds.account_id,
+        "hardening_cron_users": kinds.listed(kinds.account),
+        "hardening_log_server": kinds.either(
+            "a host name, an address, or nothing", kinds.host, kinds.matching("", "nothing", empty=True)
+        ),
+        "hardening_log_server_port": kinds.port,
+        "hardening_journal_size": kinds.journal_size,
+        "hardening_time_servers": kinds.listed(kinds.host, empty=False),
+        "hardening_ban_exempt": kinds.networks,
+        "hardening_ban_seconds": kinds.seconds,
+        "hardening_reboot_window": kinds.calendar,
+        "hardening_drain_seconds": kinds.number(0, 86_400, "seconds"),
+        "hardening_integrity_schedule": kinds.calendar,
+        "hardening_setid_stripped": kinds.listed(_program),
+        "hardening_setid_allowed": kinds.listed(kinds.path(pattern=True)),
+        "hardening_svscan_writable": kinds.listed(
+            kinds.record(
+                {"path": kinds.path(), "owner": kinds.account, "group": kinds.account, "mode": kinds.octal},
+                needed=["path"],
+            )
+        ),
+        "hardening_svscan_extra": _sandbox,
+    },
+)

@@ -1,0 +1,129 @@
+"""The mail transfer agent: the gateway's own name, its users, its bounds, and who gets the administrator's mail."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.domains import parse_domain
+from gatewright.inventory import Site
+from gatewright.problems import Problems, entry_name
+
+# Control files that qmail makes itself, or that others own.
+_NOT_OURS = ("rcpthosts.cdb", "morercpthosts.cdb", "concurrencyremote")
+
+
+def check(site: Site, problems: Problems) -> None:
+    """What must fit together on one gateway, and what no two may share."""
+    _check_release(site, problems)
+    _check_postmaster(site, problems)
+    _check_ids(site, problems)
+    for other in site.others:
+        _check_other(site, problems, other)
+
+
+def _check_release(site: Site, problems: Problems) -> None:
+    if site.value("qmail_release") == "standin" and "standin-1.0" not in (site.value("source_build_pins_extra") or {}):
+        problems.add(
+            "qmail_release", "standin is the lab's test program, no mail server; choose notqmail, netqmail or qmail"
+        )
+    if site.value("ucspi_tcp_install_method") == "source" and ":" in str(site.value("qmail_smtpd_address") or ""):
+        problems.add("qmail_smtpd_address", "the original tcpserver (ucspi_tcp_install_method: source) knows IPv4 only")
+
+
+def _check_postmaster(site: Site, problems: Problems) -> None:
+    """Mail to root goes there: at this gateway it would go round for ever, or to nobody."""
+    local, _at, domain = str(site.value("qmail_postmaster") or "").lower().partition("@")
+    own = {name for name in site.host.names if name != str(site.host.values.get("ansible_host", "")).lower()}
+    if local and domain in own:
+        problems.add("qmail_postmaster", f"is at this gateway itself ({domain}), which delivers to nobody")
+
+
+def _check_ids(site: Site, problems: Problems) -> None:
+    for variable in ("qmail_users", "qmail_groups"):
+        _check_id_table(problems, variable, site.host.values.get(variable))
+
+
+def _check_id_table(problems: Problems, variable: str, value: object) -> None:
+    """Ids of users or groups: numbers of their own, above root's."""
+    holders: dict[object, str] = {}
+    for name, number in value.items() if isinstance(value, dict) else ():
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 2**32 - 1:
+            problems.add(f"{variable}.{name}", f"must be a number above 0, not {number!r}")
+        elif holders.setdefault(number, name) != name:
+            problems.add(f"{variable}.{name}", f"{number} is {holders[number]}'s already")
+
+
+def _check_other(site: Site, problems: Problems, other: Any) -> None:
+    """Two gateways with one name or address are one that is set up twice, or that nobody can tell apart."""
+    mine, theirs = site.host.values, other.values
+    name = mine.get("qmail_me")
+    if name and str(name).lower() == str(theirs.get("qmail_me", "")).lower():
+        problems.add("qmail_me", f"{name} is {other.name}'s name already; each gateway needs its own")
+    address, port = mine.get("ansible_host"), mine.get("ansible_port")
+    if address and (address, port) == (theirs.get("ansible_host"), theirs.get("ansible_port")):
+        problems.add("ansible_host", f"{address} is {other.name}'s address already")
+
+
+@kinds.plain
+def _listener(value: Any) -> str:
+    """What tcpserver listens on: 0 or an address of the host."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return "" if value in ("0", 0) else f"must be 0 or an address, not {value!r}"
+    return ""
+
+
+@kinds.plain
+def _alias(value: Any) -> str:
+    """A local part whose dot-qmail file can be made: qmail looks for dots as colons."""
+    form = kinds.matching(r"[a-z0-9_][a-z0-9_:+=-]*", "")
+    found = Problems()
+    form(found, "x", value)
+    return f"must be a local part in small letters, without a dot, slash or blank, not {value!r}" if found.found else ""
+
+
+def _control(problems: Problems, where: str, value: Any) -> None:
+    """Control files by name: they stand in one folder, and some are not for the inventory."""
+    kinds.mapped(kinds.file_name, kinds.text)(problems, where, value)
+    for name in value:
+        if name in _NOT_OURS:
+            problems.add(f"{where}.{name}", "is made on the gateway itself")
+
+
+def _rbl_lists(problems: Problems, where: str, value: Any) -> None:
+    """Names of DNS lists; rblsmtpd takes `name:message` too, but its arguments are words of a command line."""
+    for index, item in enumerate(value):
+        try:
+            parse_domain(str(item).partition(":")[0])
+            wrong = "" if str(item).isprintable() and " " not in str(item) else "has a blank in it"
+        except ValueError as error:
+            wrong = str(error)
+        if wrong:
+            problems.add(entry_name(where, index, item), wrong)
+
+
+CHAPTER = Chapter(
+    options={
+        "qmail_users": kinds.mapped(
+            kinds.choice("alias", "qmaild", "qmaill", "qmailp", "qmailq", "qmailr", "qmails"), kinds.checked_elsewhere
+        ),
+        "qmail_groups": kinds.mapped(kinds.choice("qmail", "nofiles"), kinds.checked_elsewhere),
+        "qmail_me": kinds.domain,
+        "qmail_postmaster": kinds.mailbox,
+        "qmail_aliases": kinds.listed(_alias),
+        "qmail_control": _control,
+        "qmail_smtpd_address": _listener,
+        "qmail_concurrency_incoming": kinds.number(1, 10_000, "connections"),
+        "qmail_concurrency_remote": kinds.number(1, 255, "deliveries"),
+        "qmail_concurrency_local": kinds.number(1, 255, "deliveries"),
+        "qmail_smtpd_softlimit": kinds.number(16_000_000, 4_000_000_000, "bytes"),
+        "qmail_rblsmtpd_lists": _rbl_lists,
+        "qmail_log_size": kinds.number(4096, 16_777_215, "bytes"),
+        "qmail_log_count": kinds.number(2, 10_000, "files"),
+    },
+    check=check,
+)

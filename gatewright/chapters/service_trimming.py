@@ -1,0 +1,39 @@
+"""What a gateway does without, and what may listen on it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+
+
+@kinds.plain
+def _listener(value: Any) -> str:
+    """An address that a program may listen on, with nothing for all of them."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return f"{value!r} is not an address"
+    return ""
+
+
+_socket = kinds.record(
+    {
+        "proto": kinds.choice("tcp", "udp"),
+        "port": kinds.port,
+        "owner": kinds.matching(r"[!-~]([ -~]{0,30}[!-~])?", "the name of a program"),
+        "address": _listener,
+    },
+    needed=["proto", "port", "owner"],
+)
+
+CHAPTER = Chapter(
+    options={
+        "service_trimming_units": kinds.listed(kinds.unit),
+        "service_trimming_extra_units": kinds.listed(kinds.unit),
+        "service_trimming_purged_packages": kinds.listed(kinds.package),
+        "service_trimming_allowed_sockets": kinds.listed(_socket),
+    },
+)

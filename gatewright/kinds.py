@@ -1,0 +1,396 @@
+"""Kinds of values that options take, and what is wrong with a value that is none.
+
+A kind is called with a collector of problems, the place of a value (`sshd_port`, `clamav_update_ports[1] (99999)`) and
+the value; it notes what is wrong with it, in a sentence, and raises nothing. Types of Ansible's argument specification
+were looked at before, so a kind may count on a list being a list. Choices and booleans need no kind: the specification
+says all about them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from gatewright.addresses import parse_network
+from gatewright.domains import parse_domain
+from gatewright.problems import Problems, check_keys, entry_name, kind_of
+
+Kind = Callable[[Problems, str, Any], None]
+Complain = Callable[[Any], str]
+"""What is wrong with a value, as the end of a sentence; nothing if it is right."""
+
+# Accounts as useradd and systemd-sysusers take them; a number is a user's or group's id.
+_ACCOUNT = r"[a-z_][a-z0-9_-]{0,30}"
+_UNIT = r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?"
+_UNIT_SUFFIX = re.compile(r"\.(service|socket|timer|path|target|mount|automount|swap|device|slice|scope)$")
+_DAY = r"(mon|tue|tues|wed|wednes|thu|thurs|fri|sat|satur|sun)(day)?"
+# The parts of a time as systemd.time(7) has them: a shorthand, or days, a date, a time and a zone.
+_CALENDAR_PART = re.compile(
+    rf"minutely|hourly|daily|weekly|monthly|quarterly|semi-?annually|yearly|annually|({_DAY}([,-]|\.\.)?)+"
+    r"|[\d*][\d*~,./-]*|[\d*][\d*:,./-]*|utc|[a-z_]+(/[a-z_+-]+)+",
+    re.IGNORECASE,
+)
+FAR = 2**31 - 1
+"""A number above which nothing that is counted in seconds, days or pieces makes sense."""
+BYTES = 2**50
+"""The same for bytes: a pebibyte."""
+
+
+def plain(complain: Complain) -> Kind:
+    """A kind of a single value."""
+
+    def check(problems: Problems, where: str, value: Any) -> None:
+        wrong = complain(value)
+        if wrong:
+            problems.add(where, wrong)
+
+    return check
+
+
+def number(low: int, high: int = FAR, unit: str = "") -> Kind:
+    """A whole number within bounds. unit: what is counted, for the message."""
+
+    def complain(value: Any) -> str:
+        if isinstance(value, bool) or (not isinstance(value, int) and not re.fullmatch(r"\d{1,20}", str(value))):
+            return f"must be a whole number{unit and ' of ' + unit}, not {value!r}"
+        if not low <= int(value) <= high:
+            return f"must be a number from {low} to {high}{unit and ' (' + unit + ')'}, not {value!r}"
+        return ""
+
+    return plain(complain)
+
+
+def any_number(low: float, high: float) -> Kind:
+    """A number, with or without a fraction."""
+
+    def complain(value: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            return f"must be a number from {low:g} to {high:g}, not {value!r}"
+        return ""
+
+    return plain(complain)
+
+
+port = number(1, 65535, "a port")
+seconds = number(1, 86_400 * 7, "seconds")
+account_id = number(1, 2**32 - 2, "an id above root's")
+
+
+@plain
+def ports(value: Any) -> str:
+    """A port, or a range such as 6000-6009, as text or number."""
+    ends = str(value).split("-", 1)
+    if isinstance(value, bool) or not all(re.fullmatch(r"\d{1,5}", end) and 1 <= int(end) <= 65535 for end in ends):
+        return f"{value!r} is no port, and no range of ports, from 1 to 65535"
+    return f"the range {value!r} runs backwards" if int(ends[0]) > int(ends[-1]) else ""
+
+
+def matching(pattern: str, what: str, empty: bool = False) -> Kind:
+    """Text of a form. what: its description, as in `must be WHAT`. empty: whether nothing will do too."""
+    form = re.compile(pattern)
+
+    def complain(value: Any) -> str:
+        if empty and value == "":
+            return ""
+        return "" if isinstance(value, str) and form.fullmatch(value) else f"must be {what}, not {value!r}"
+
+    return plain(complain)
+
+
+def line(empty: bool = False, longest: int = 1000) -> Kind:
+    """One line of printable text."""
+
+    def complain(value: Any) -> str:
+        if not isinstance(value, str) or not value.isprintable() or len(value) > longest:
+            return f"must be one line of text, not {value!r}"
+        return "is empty" if not value.strip() and not (empty and not value) else ""
+
+    return plain(complain)
+
+
+@plain
+def text(value: Any) -> str:
+    """Text of several lines."""
+    if not isinstance(value, str):
+        return f"must be text, not {kind_of(value)}"
+    odd = [letter for letter in value if not letter.isprintable() and letter not in "\n\t"]
+    return f"has a control character in it: {odd[0]!r}" if odd else ""
+
+
+def path(empty: bool = False, where: str = "on the gateway", pattern: bool = False) -> Kind:
+    """The absolute path of a file or folder. pattern: whether `*` and `?` may stand in it."""
+
+    def complain(value: Any) -> str:
+        if empty and value == "":
+            return ""
+        if not isinstance(value, str) or not value.startswith("/"):
+            return f"must be the absolute path of a file {where}, not {value!r}"
+        if any(letter.isspace() or not letter.isprintable() for letter in value):
+            return f"must be a path without blanks and control characters, not {value!r}"
+        bad = posixpath.normpath(value) != (value.rstrip("/") or "/") or (not pattern and re.search(r"[*?\[\]]", value))
+        return f"must be a plain path, without .., double slashes or patterns, not {value!r}" if bad else ""
+
+    return plain(complain)
+
+
+def controller_path(empty: bool = False) -> Kind:
+    """A path on the controller, absolute or from the folder of the playbook; what it names is looked for later."""
+    form = line(empty)
+
+    def check(problems: Problems, where: str, value: Any) -> None:
+        form(problems, where, value)
+
+    return check
+
+
+@plain
+def file_name(value: Any) -> str:
+    """The name of a file, without a folder."""
+    if not isinstance(value, str) or not value or value in (".", ".."):
+        return f"must be the name of a file, not {value!r}"
+    bad = "/" in value or any(letter.isspace() or not letter.isprintable() for letter in value)
+    return f"must be the name of a file, without slash, blank or control character, not {value!r}" if bad else ""
+
+
+account = matching(_ACCOUNT, "the name of a user or group (small letters, digits, - and _)")
+package = matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")
+module = matching(r"[A-Za-z0-9_-]+", "the name of a kernel module")
+environment_name = matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")
+sha256 = matching(r"[0-9a-fA-F]{64}", "a SHA-256 of 64 hexadecimal digits", empty=True)
+size = matching(r"\d{1,12}[KMGT]?|infinity", "a size as systemd has it, such as 500M or 3G, or infinity")
+journal_size = matching(r"[1-9]\d{0,11}[KMGT]?", "a size as systemd has it, such as 500M")
+octal = matching(r"0?[0-7]{3}", 'three octal digits in quotation marks, such as "027"')
+
+
+@plain
+def unit(value: Any) -> str:
+    """The name of a systemd unit without its suffix."""
+    if isinstance(value, str) and (suffix := _UNIT_SUFFIX.search(value)):
+        return f"is the name of a unit with its suffix; leave {suffix[0]} away"
+    right = isinstance(value, str) and re.fullmatch(_UNIT, value)
+    return "" if right else f"must be the name of a systemd unit, not {value!r}"
+
+
+@plain
+def network(value: Any) -> str:
+    """An address or a network in CIDR form."""
+    try:
+        parse_network(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@plain
+def server_address(value: Any) -> str:
+    """The IPv4 address of another host that can be asked: dnscache speaks no IPv6."""
+    try:
+        found = ipaddress.ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if found is None:
+        return "is not an address"
+    if found.version == 6:
+        return "is an IPv6 address, and dnscache asks by IPv4 only"
+    odd = found.is_loopback or found.is_unspecified or found.is_multicast or found == ipaddress.IPv4Address(2**32 - 1)
+    return "is no address of another host that could be asked" if odd else ""
+
+
+@plain
+def domain(value: Any) -> str:
+    """A domain or host name."""
+    try:
+        parse_domain(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@plain
+def covering_domain(value: Any) -> str:
+    """A domain, or `.domain` for all below it."""
+    try:
+        parse_domain(value[1:] if isinstance(value, str) and value.startswith(".") else value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@plain
+def host(value: Any) -> str:
+    """A host name or an address."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        try:
+            parse_domain(value)
+        except ValueError as error:
+            return str(error)
+    return ""
+
+
+@plain
+def mailbox(value: Any) -> str:
+    """The address of a person: local part, @, domain."""
+    if not isinstance(value, str) or value.count("@") != 1:
+        return f"must be one mail address, such as mailadmin@example.org, not {value!r}"
+    local, _at, place = value.partition("@")
+    if not re.fullmatch(r"[A-Za-z0-9.!#$&'*+/=?^_{}~-]+", local):
+        return f"{value!r} has no local part, or one with a character that no mailbox needs"
+    try:
+        parse_domain(place)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def url(*schemes: str, empty: bool = False) -> Kind:
+    """An address of the web. schemes: those that will do; http and https if none is given."""
+    allowed = schemes or ("http", "https")
+
+    def complain(value: Any) -> str:
+        if empty and value == "":
+            return ""
+        words = " or ".join(f"{scheme}://" for scheme in allowed)
+        if not isinstance(value, str) or any(letter.isspace() or not letter.isprintable() for letter in value):
+            return f"must be a URL ({words}) without blanks, not {value!r}"
+        try:
+            parts = urlsplit(value)
+            whole = parts.scheme in allowed and (bool(parts.hostname) or parts.scheme == "file")
+            whole = whole and (parts.port is None or parts.port > 0)
+        except ValueError:
+            whole = False
+        return "" if whole else f"must be a URL ({words}), not {value!r}"
+
+    return plain(complain)
+
+
+@plain
+def calendar(value: Any) -> str:
+    """A time as systemd's OnCalendar has it; empty: never."""
+    if not isinstance(value, str):
+        return f"must be a time as systemd's OnCalendar has it, not {value!r}"
+    for part in value.split():
+        if not _CALENDAR_PART.fullmatch(part):
+            return f"{part!r} is no part of a time as systemd's OnCalendar has it"
+    return ""
+
+
+@plain
+def regular_expression(value: Any) -> str:
+    """A regular expression of Python."""
+    try:
+        re.compile(value)
+    except (re.error, TypeError, OverflowError) as error:
+        return f"is not a regular expression: {error}"
+    return ""
+
+
+# Kinds of several values
+
+
+def either(what: str, *kinds: Kind) -> Kind:
+    """What one of several kinds takes. what: all of them in words, as in `must be WHAT`."""
+
+    def check(problems: Problems, where: str, value: Any) -> None:
+        tries = []
+        for kind in kinds:
+            attempt = Problems()
+            kind(attempt, where, value)
+            tries.append(attempt)
+        if all(attempt.found for attempt in tries):
+            problems.add(where, f"must be {what}, not {value!r}")
+
+    return check
+
+
+def choice(*known: str) -> Kind:
+    """One of some words, inside of lists and mappings (an option of its own has choices in its specification)."""
+    return plain(lambda value: "" if value in known else f"{value!r} is none of {', '.join(known)}")
+
+
+@plain
+def truth(value: Any) -> str:
+    """True or false, inside of mappings."""
+    return "" if isinstance(value, bool) else f"must be true or false, not {value!r}"
+
+
+def listed(kind: Kind, empty: bool = True, unique: bool = True, same: Callable[[Any], Any] = str) -> Kind:
+    """A list of values of one kind. same: what two entries that mean the same have in common."""
+
+    def check(problems: Problems, where: str, value: Any) -> None:
+        if not isinstance(value, list | tuple):
+            problems.add(where, f"must be a list, not {kind_of(value)}")
+            return
+        if not value and not empty:
+            problems.add(where, "is empty, and must not be")
+        seen: dict[Any, str] = {}
+        for index, item in enumerate(value):
+            place = entry_name(where, index, _title(item))
+            before = len(problems.found)
+            kind(problems, place, item)
+            if unique and len(problems.found) == before and seen.setdefault(same(item), place) != place:
+                problems.add(place, f"is a duplicate of {seen[same(item)]}")
+
+    return check
+
+
+def _title(item: Any) -> Any:
+    """What tells a mapping from others in a message."""
+    if not isinstance(item, Mapping):
+        return item
+    return next((item[key] for key in ("path", "name", "comment", "port", "ports", "type") if item.get(key)), item)
+
+
+networks = listed(network, same=lambda value: parse_network(value))
+
+
+def mapped(key: Kind, value: Kind, empty: bool = True) -> Kind:
+    """A mapping of keys of one kind to values of one kind."""
+
+    def check(problems: Problems, where: str, found: Any) -> None:
+        if not isinstance(found, Mapping):
+            problems.add(where, f"must be a mapping, not {kind_of(found)}")
+            return
+        if not found and not empty:
+            problems.add(where, "is empty, and must not be")
+        for name, item in found.items():
+            key(problems, f"{where}.{name}", name)
+            value(problems, f"{where}.{name}", item)
+
+    return check
+
+
+def record(kinds: Mapping[str, Kind], needed: Collection[str] = ()) -> Kind:
+    """A mapping of known keys."""
+
+    def check(problems: Problems, where: str, found: Any) -> None:
+        if not isinstance(found, Mapping):
+            problems.add(where, f"must be a mapping, not {kind_of(found)}")
+            return
+        check_keys(problems, where, dict(found), kinds)
+        missing = [key for key in needed if found.get(key) is None]
+        if missing:
+            problems.add(where, f"needs {' and '.join(missing)}")
+        for name, kind in kinds.items():
+            if found.get(name) is not None:
+                kind(problems, f"{where}: {name}", found[name])
+
+    return check
+
+
+@plain
+def scalar(value: Any) -> str:
+    """Text of one line or a number, as a setting of somebody else's program takes it."""
+    if isinstance(value, bool | int | float):
+        return ""
+    right = isinstance(value, str) and value.isprintable()
+    return "" if right else f"must be one line of text or a number, not {value!r}"
+
+
+def checked_elsewhere(_problems: Problems, _where: str, _value: Any) -> None:
+    """A value that its chapter's `check` reads whole, types and all."""
