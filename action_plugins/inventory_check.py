@@ -123,9 +123,12 @@ def made_of_facts(raw: Mapping[str, Any], roles: Mapping[str, Role]) -> list[str
 
 
 def plain(value: Any) -> Any:
-    """A templated value as plain lists and mappings."""
+    """A templated value as plain lists, mappings, texts and numbers, without what Ansible knows of their origin."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    for kind in (str, int, float):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind(value)
     return value

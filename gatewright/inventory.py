@@ -148,11 +148,22 @@ def _check_types(problems: Problems, host: Host, role: Role, validate: Validate)
             if option.get("required"):
                 problems.add(name, f"is required (role {role.name}): {_sentence(option)}")
         elif name not in role.chapter.parsed:
-            wrong = _wrong_type(option, host.values[name]) or validate({name: option}, {name: host.values[name]})
-            for complaint in wrong:
-                problems.add(name, _plain(complaint))
-            if not wrong and name in role.chapter.options:
-                role.chapter.options[name](problems, name, host.values[name])
+            _check_value(problems, role, name, option, host.values[name], validate)
+
+
+def _check_value(
+    problems: Problems, role: Role, name: str, option: Mapping[str, Any], value: Any, validate: Validate
+) -> None:
+    kind = role.chapter.options.get(name)
+    wrong = _wrong_type(option, value)
+    if not wrong and not (
+        kind and "options" in option
+    ):  # the kind names the entry of a list of mappings, Ansible does not
+        wrong = validate({name: option}, {name: value})
+    for complaint in wrong:
+        problems.add(name, _plain(complaint))
+    if kind and not wrong:
+        kind(problems, name, value)
 
 
 def _wrong_type(option: Mapping[str, Any], value: Any) -> list[str]:
@@ -163,7 +174,7 @@ def _wrong_type(option: Mapping[str, Any], value: Any) -> list[str]:
         return [f"must be {article}, not {kind_of(value)}"]
     if wanted == "int" and (isinstance(value, bool) or (isinstance(value, int) and value < 0)):
         return [f"must be a number from 0 on, not {value!r}"]
-    if wanted == "str" and not isinstance(value, str | int | float):
+    if wanted == "str" and (isinstance(value, bool) or not isinstance(value, str | int | float)):
         return [f"must be a string, not {kind_of(value)}"]
     return []
 

@@ -131,7 +131,11 @@ def path(empty: bool = False, where: str = "on the gateway", pattern: bool = Fal
             return f"must be the absolute path of a file {where}, not {value!r}"
         if any(letter.isspace() or not letter.isprintable() for letter in value):
             return f"must be a path without blanks and control characters, not {value!r}"
-        bad = posixpath.normpath(value) != (value.rstrip("/") or "/") or (not pattern and re.search(r"[*?\[\]]", value))
+        bad = (
+            "//" in value
+            or posixpath.normpath(value) != (value.rstrip("/") or "/")
+            or (not pattern and re.search(r"[*?\[\]]", value))
+        )
         return f"must be a plain path, without .., double slashes or patterns, not {value!r}" if bad else ""
 
     return plain(complain)

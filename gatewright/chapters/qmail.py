@@ -98,8 +98,8 @@ def _rbl_lists(problems: Problems, where: str, value: Any) -> None:
     """Names of DNS lists; rblsmtpd takes `name:message` too, but its arguments are words of a command line."""
     for index, item in enumerate(value):
         try:
-            parse_domain(str(item).partition(":")[0])
-            wrong = "" if str(item).isprintable() and " " not in str(item) else "has a blank in it"
+            parse_domain(item.partition(":")[0] if isinstance(item, str) else item)
+            wrong = "" if item.isprintable() and " " not in item else "has a blank in it"
         except ValueError as error:
             wrong = str(error)
         if wrong:

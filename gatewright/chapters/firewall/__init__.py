@@ -22,11 +22,16 @@ def check(site: Site, problems: Problems) -> None:
         problems.collect(partial(way_out, entry.where, entry.value))
 
 
+_table = kinds.matching(
+    r"(ip|ip6|inet|arp|bridge|netdev) [A-Za-z_][A-Za-z0-9_/.\\-]*", "a family and a name, such as ip filter"
+)
+
 CHAPTER = Chapter(
     options={
         "firewall_inbound": kinds.checked_elsewhere,
         "firewall_outbound": kinds.checked_elsewhere,
         "firewall_rates": kinds.mapped(kinds.line(), kinds.checked_elsewhere),
+        "firewall_accepted_tables": kinds.listed(_table),
         "firewall_admin_networks": kinds.networks,
         "firewall_exempt_networks": kinds.networks,
         "firewall_package_ports": kinds.listed(kinds.ports, empty=False),

@@ -45,7 +45,7 @@ def _check_settings(problems: Problems, value: Any) -> None:
         if key in _OWN:
             problems.add(f"scanner_settings.{key}", f"has a variable of its own, {_OWN[key]}")
             continue
-        for single in _parts(part) if isinstance(part, Mapping) else [part]:
+        for single in list(_parts(part)) or [part]:
             _ask(problems, "scanner_settings", "", lambda key=key, single=single: config.parse({key: single}))  # type: ignore[misc]
 
 

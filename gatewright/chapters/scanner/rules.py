@@ -37,10 +37,13 @@ def scanner_rules(listed: object, variable: str = VARIABLE, extra: object = None
 
 
 def read_rules(problems: Problems, lists: Mapping[str, object]) -> list[str]:
-    """The lines of the rules in several lists, by the names of their variables, each rule once."""
+    """The lines of the rules in several lists, by the names of their variables.
+
+    Twice in one list is a slip; in two lists the later one, the site's, takes the place of the other.
+    """
     lines: dict[tuple[str, ...], str] = {}
-    names: dict[tuple[str, ...], str] = {}
     for variable, listed in lists.items():
+        names: dict[tuple[str, ...], str] = {}
         for index, item in enumerate(as_list(problems, variable, listed)):
             _read_rule(problems, entry_name(variable, index, _shown(item)), item, lines, names)
     return list(lines.values())

@@ -28,7 +28,7 @@ def routing_of(site: Site) -> Routing:
         site.value(DEFAULT),
         site.value(EXTRA),
         site.value(BAD_SENDERS),
-        site.value(DATABYTES) or 0,
+        site.value(DATABYTES),
         own_names=site.host.names,
         tls=site.value(TLS) or OPTIONAL,
     )

@@ -21,6 +21,7 @@ ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES, TLS = (
 # qmail-smtpd reads rcpthosts whole for every session, so its manual keeps it at about this many; a cdb takes the rest.
 MOST_RCPTHOSTS = 50
 SMTP_PORT = 25
+MOST_BYTES = 4_000_000_000
 # What a route may say of TLS. `never` has no line in tlsroutes: its mail is qmail's own program's.
 TLS_POLICIES = (NEVER, OPTIONAL, REQUIRED, VERIFIED) = ("never", "optional", "required", "verified")
 
@@ -114,7 +115,7 @@ def read_routing(
     default = _read_route(problems, DEFAULT, default_route, own, usual, default=True) if default_route else None
     extra = _read_items(problems, EXTRA, extra_rcpthosts, _parse_rcpthost)
     senders = _read_items(problems, BAD_SENDERS, badmailfrom, parse_sender)
-    if isinstance(databytes, bool) or not isinstance(databytes, int) or databytes < 0:
+    if isinstance(databytes, bool) or not isinstance(databytes, int) or not 0 <= databytes <= MOST_BYTES:
         problems.add(DATABYTES, f"must be a number of bytes (0: no limit), not {databytes!r}")
         databytes = 0
     problems.raise_if_any()

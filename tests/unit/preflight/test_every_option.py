@@ -1,0 +1,177 @@
+"""Every option of every role is looked at before a run: wrong values of each are refused by name and place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gatewright.chapters import chapter_of
+from tests.unit.preflight.site_of import PROJECT, problems_of, roles
+
+OPTIONS = {
+    name: option
+    for role in roles().values()
+    for name, option in role.options.items()
+    if "__" not in name and name not in role.gathered
+}
+# Options that are texts of several lines.
+TEXTS = {"hardening_banner"}
+# What is wrong for every option of a type.
+WRONG: dict[str, list[Any]] = {
+    "int": [-1, 10**18, "many", True, 1.5, [1], {"a": 1}, None],
+    "str": [["a"], {"a": 1}, "a\nb", "bell \x07", None, True],
+    "bool": ["maybe", [], {}, 17],
+    "list": ["text", 5, {"a": 1}, [None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"]],
+    "dict": ["text", 5, ["a"], {"no name\n": {"nonsense": [None]}}, {"": None}],
+}
+# Where the first of a list is wrong, its place must be told.
+PLACED = ([None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"])
+# Further wrong values of options by what they are.
+OF_KIND: dict[str, dict[str, list[Any]]] = {
+    "port": {"sshd_port": [0, 99999, 25], "hardening_log_server_port": [0, 70000]},
+    "ports": {
+        name: [["0"], ["99999"], ["90-80"], ["http"], []]
+        for name in ("firewall_package_ports", "clamav_update_ports", "uvscan_update_ports")
+    },
+    "network": {
+        name: [["10.0.0.1/8"], ["office"], ["10.0.0.0/33"], ["10.0.0.1", "10.0.0.1/32"]]
+        for name in OPTIONS
+        if (name.endswith("_networks") and name != "tcp_smtp_networks") or name == "hardening_ban_exempt"
+    },
+    "unit": {
+        name: [["atd.service"], ["a b"], ["x/y"], [""]]
+        for name in ("service_trimming_units", "service_trimming_extra_units")
+    },
+    "package": {
+        name: [["Has Blank"], [""], ["-x"]]
+        for name in ("service_trimming_purged_packages", "foundation_extra_packages")
+    },
+    "path on the gateway": {
+        name: ["relative/x", "/a b", "/a/../b", "//x"]
+        for name in ("starttls_certificate", "starttls_key", "smtproutes_tls_ca", "sshd_banner")
+    },
+    "id": {name: [0, 2**32] for name in OPTIONS if name.endswith(("_uid", "_gid"))},
+    "what must be there": {
+        "dnscache_root_servers": [[], ["127.0.0.1"], ["::1"], ["2001:db8::1"], ["0.0.0.0"], ["ns.example.org"]],
+        "hardening_time_servers": [[]],
+        "qmail_postmaster": ["", ["a@example.org"], "nobody", "a@b@c", "a b@example.org", "root@gw1"],
+        "qmail_concurrency_incoming": [0],
+        "qmail_concurrency_remote": [0],
+        "qmail_smtpd_softlimit": [0, 1000],
+        "scanner_workers": [0],
+        "daemontools_stop_timeout": [0],
+        "source_build_cache_dir": [""],
+        "sshd_authorized_keys_files": [[], ["a b"], ["../x"]],
+    },
+    "a name in a place": {
+        "qmail_aliases": [["a/b"], ["../x"], ["a b"], ["a.b"], [""]],
+        "qmail_control": [{"../me": "x"}, {"a/b": "x"}, {"": "x"}, {"me": ["x"]}],
+        "qmail_rblsmtpd_lists": [["bl example"], [""], ["bl.example.org -b"]],
+        "clamav_own_signatures": [{"../x.ndb": "x"}, {"x.txt": "x"}],
+        "uvscan_update_list": ["../SHA256SUMS", "a b", ""],
+        "hardening_cron_users": [["Root User"], ["../x"]],
+        "hardening_kernel_modules_off": [["a b"], ["x;y"]],
+        "sshd_allow_groups": [["a b"]],
+    },
+    "the scanner's own": {
+        "scanner_rules": [[{"nonsense": 1}], ["a b"], [{"header": "Subject", "pattern": "("}]],
+        "scanner_extra_rules": [[{"nonsense": 1}], ["a b"], [{"header": "Subject", "pattern": "("}]],
+        "scanner_actions": [
+            {"inbound": {"polciy": "reject"}},
+            {"inbound": {"policy": "rejcet"}},
+            {"inbond": {}},
+            {"domains": {"example.org": {"engine-error": "accept"}}},
+        ],
+        "scanner_limits": [{"byte_out": 5}, {"seconds": -1}, {"depth": "deep"}],
+        "scanner_settings": [{"daemon": {"wrkers": 3}}, {"demon": {}}, {"limits": {}}, {"daemon": {"workers": "x"}}],
+        "scanner_engines": [[{"type": "clamav"}], [{"type": "clamd", "tiemout": 5}], [{}]],
+        "scanner_admin": ["a b", "@"],
+        "scanner_local_domains": [["exa mple.org"], [""]],
+    },
+    "what others read": {
+        "hardening_umask": ["27", "rwx", "999"],
+        "hardening_reboot_window": ["Sunday at four"],
+        "hardening_journal_size": ["0", "much", "5X"],
+        "hardening_log_server": ["a b", "log_server!"],
+        "clamav_memory_max": ["much"],
+        "clamav_mirror": ["ftp://x", "mirror", "http://", "http://a b/"],
+        "source_build_mirrors": [["mirror"], ["ftp://x"]],
+        "uvscan_sha256": ["abc"],
+        "uvscan_updates": ["http://example.org/x", "relative"],
+        "spamassassin_inbound": [{"tag": "high"}, {"hold": 5}],
+        "spamassassin_settings": [["a\nb"]],
+        "sshd_extra_options": [{"bad name": "x"}, {"Banner": "a\nb"}],
+        "hardening_sysctl_extra": [{"a b": 1}, {"net.x": "a\nb"}],
+        "hardening_svscan_extra": [{"bad name": "x"}],
+        "hardening_usb_rules": [["permit all"]],
+        "qmail_smtpd_address": ["everywhere"],
+        "qmail_me": ["my gateway", "", "a..b"],
+        "service_trimming_allowed_sockets": [[{"proto": "tcp", "port": 0, "owner": "x"}], [{"proto": "icmp"}]],
+    },
+}
+
+
+def cases() -> Iterator[Any]:
+    """Each option with each of its wrong values."""
+    for name, option in OPTIONS.items():
+        kind = "choice" if "choices" in option else option.get("type", "str")
+        for value in ["nonsense"] if kind == "choice" else WRONG.get(kind, []):
+            if not (name in TEXTS and value == "a\nb"):
+                yield pytest.param(name, value, id=f"{name}-{value!r}")
+    for named in OF_KIND.values():
+        for name, values in named.items():
+            yield from (pytest.param(name, value, id=f"{name}-{value!r}") for value in values)
+
+
+@pytest.mark.parametrize(("name", "value"), list(cases()))
+def test_a_wrong_value_is_refused_by_its_name_and_place(name: str, value: Any) -> None:
+    told = [problem for problem in problems_of(**{name: value}) if problem.startswith(name)]
+    assert told, problems_of(**{name: value})
+    if value in PLACED and OPTIONS[name].get("type") == "list":
+        assert any(problem.startswith(f"{name}[0]") for problem in told) or "lement" in told[0], told
+
+
+def test_the_defaults_are_right_when_a_site_writes_them_down() -> None:
+    written = {
+        name: value
+        for role in roles().values()
+        for name, value in role.defaults.items()
+        if name in OPTIONS and "{{" not in str(value)
+    }
+    assert problems_of(**written) == []
+
+
+@pytest.mark.parametrize("role", roles())
+def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
+    chapter = chapter_of(PROJECT / "roles" / role)
+    assert chapter is not None, f"gatewright/chapters/{role}.py is missing"
+    spoken = {
+        name
+        for name, option in roles()[role].options.items()
+        if name in OPTIONS and "choices" not in option and option.get("type") != "bool"
+    }
+    assert spoken - chapter.options.keys() - chapter.parsed == set()
+    assert chapter.options.keys() - OPTIONS.keys() == set(), "no option has this name"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"uvscan_enabled": True}, "uvscan_archive: is needed with uvscan_enabled"),
+        ({"uvscan_enabled": True, "uvscan_archive": "x.tar"}, "uvscan_sha256: is needed"),
+        ({"service_trimming_extra_units": ["atd.service"]}, "service_trimming_extra_units[0] (atd.service)"),
+        ({"scanner_extra_rules": ["ok", {"nonsense": 1}]}, "scanner_extra_rules[1]"),
+        ({"scanner_extra_rules": ["iso", ".ISO"]}, "scanner_extra_rules[1] (.ISO): is a duplicate"),
+        ({"scanner_actions": {"inbound": {"polciy": "reject"}}}, "scanner_actions.inbound.polciy: no such verdict"),
+        ({"scanner_limits": {"byte_out": 5, "depht": 1}}, "scanner_limits.depht: no such key"),
+        ({"scanner_settings": {"daemon": {"wrkers": 3}}}, "scanner_settings.daemon.wrkers: no such key"),
+        ({"scanner_engines": [{"type": "clamd"}, {"type": "x"}]}, "scanner_engines[1].type: no such engine"),
+        ({"firewall_outbound": [{"user": "monitor"}]}, "firewall_outbound[0]"),
+        ({"qmail_me": "mx.example.org", "qmail_postmaster": "me@mx.example.org"}, "qmail_postmaster: is at"),
+        ({"dnscache_cache_size": 50_000_000}, "dnscache_data_limit: must be at least"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_sites_own_index(values: dict[str, Any], words: str) -> None:
+    assert [problem for problem in problems_of(**values) if problem.startswith(words)], problems_of(**values)
