@@ -101,7 +101,7 @@ def storage_text(driver: str) -> str:
 def choose_storage() -> None:
     """See that podman can keep images; inside a container its overlay may not stand on another one. Raises LabError."""
     try:
-        run("podman", "info")
+        run("podman", "images", "--quiet")
         return
     except LabError as error:
         why = str(error)
@@ -109,7 +109,7 @@ def choose_storage() -> None:
     for driver in (*drivers, "vfs"):
         storage_conf().write_text(storage_text(driver))
         try:
-            run("podman", "info")
+            run("podman", "images", "--quiet")
         except LabError:
             storage_conf().unlink()
             continue
