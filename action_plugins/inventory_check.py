@@ -23,6 +23,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from gatewright.chapters import Chapter, chapter_of  # needs the line above
+from gatewright.chapters.play import PLAY
 from gatewright.inventory import Host, Role, check_host, owner_of
 
 # A default play knows these of every host; nobody writes them.
@@ -66,7 +67,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         return result | {"changed": False, "msg": f"{len(host.values)} variables are in order"}
 
     def _roles(self, folder: Path) -> dict[str, Role]:
-        roles = {}
+        roles = {PLAY.name: PLAY}
         for path in sorted(item for item in folder.iterdir() if item.is_dir()):
             specs = self._read(path / "meta" / "argument_specs.yml").get("argument_specs") or {}
             options: dict[str, Any] = {}

@@ -1,0 +1,91 @@
+"""Action: refuse a run that would do nothing, and variables of the command line that nobody reads.
+
+On the controller alone, in a play over `all:localhost`, so that it runs whatever the inventory holds.
+
+Options: group (the hosts of the plays that follow; `gateways`), takes (variables that the playbook reads from the
+command line beside those of the roles, and those that variables of the inventory are made of).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
+
+PROJECT = Path(__file__).resolve().parents[1]
+# Ansible loads an action by the path of its file: the project's package must be made known.
+sys.path.append(str(PROJECT))
+
+from gatewright.problems import suggest  # needs the line above
+
+# What Ansible and those who call it (AWX, its ancestors) set themselves.
+FOREIGN = ("ansible_", "awx_", "tower_", "molecule_")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
+    """Looks at the groups and at the command line."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with all problems."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        facts = task_vars or {}
+        group = str(self._task.args.get("group", "gateways"))
+        problems = [*nobody(facts, group), *self._unread(facts)]
+        if problems:
+            told = "\n".join(f"  - {problem}" for problem in problems)
+            return result | {"failed": True, "problems": problems, "msg": f"Nothing was done:\n{told}"}
+        return result | {"changed": False}
+
+    def _unread(self, facts: Mapping[str, Any]) -> list[str]:
+        """Variables of the command line that neither the playbook, nor a role, nor the inventory reads."""
+        given = [str(name) for name in load_extra_vars(self._loader) if not str(name).startswith(FOREIGN)]
+        taken = {str(name) for name in self._task.args.get("takes", ())}
+        doubtful = [name for name in given if name not in taken]
+        if not doubtful:
+            return []
+        options = self._options()
+        inventory = [facts["hostvars"].raw_get(host) for host in facts["hostvars"]]
+        return [
+            f"{name}: nobody reads this variable{suggest(name, {*taken, *options})}"
+            for name in doubtful
+            if name not in options and not is_mentioned(name, inventory)
+        ]
+
+    def _options(self) -> set[str]:
+        """The variables of all roles, and what the preflight says more about if it is misspelt."""
+        names: set[str] = {"gatewright_serial"}
+        for path in (PROJECT / "roles").glob("*/defaults/main.yml"):
+            names |= set(self._loader.load_from_file(str(path)) or {})
+        for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml"):
+            specs = (self._loader.load_from_file(str(path)) or {}).get("argument_specs", {})
+            names |= {name for entry in specs.values() for name in entry.get("options", {})}
+        return names
+
+
+def nobody(facts: Mapping[str, Any], group: str) -> list[str]:
+    """Why no host of the group would be touched."""
+    groups = facts["groups"]
+    sources = ", ".join(map(str, facts.get("ansible_inventory_sources") or ())) or "no inventory"
+    if group not in groups:
+        named = [name for name in groups if name not in ("all", "ungrouped")]
+        known = f"; it has {', '.join(named)}" if named else ", and no other"
+        return [f"the inventory ({sources}) has no group {group}{suggest(group, named)}{known}"]
+    if not groups[group]:
+        return [f"the group {group} of the inventory ({sources}) is empty"]
+    if not set(groups[group]).intersection(facts["ansible_play_hosts_all"]):
+        return [f"--limit leaves none of the group {group} ({', '.join(groups[group])})"]
+    return []
+
+
+def is_mentioned(name: str, inventory: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a variable of the inventory is made of this one."""
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    return any(word.search(str(value)) for raw in inventory for key, value in raw.items() if key != name)

@@ -1,0 +1,155 @@
+"""The playbooks work from any folder and any project, and a run that would do nothing is an error."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[2]
+PLAYBOOKS = sorted(path.name for path in (PROJECT / "playbooks").glob("*.yml"))
+ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+GATEWAY = {"qmail_postmaster": "postmaster@example.org", "ansible_host": "192.0.2.1"}
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Path:
+    """A repository of a company's own: its inventory, its settings, and a playbook that imports site.yml."""
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nnocows = true\n")
+    write(tmp_path / "company.yml", [{"import_playbook": str(PROJECT / "playbooks" / "site.yml")}])
+    inventory(tmp_path, gateways={"gw1": GATEWAY}, office={"mail": {}})
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/connected\nexit 255\n')
+    ssh.chmod(0o755)
+    return tmp_path
+
+
+def write(path: Path, content: Any) -> None:
+    path.write_text(yaml.safe_dump(content))
+
+
+def inventory(folder: Path, **groups: dict[str, Any]) -> None:
+    write(folder / "hosts.yml", {"all": {"children": {name: {"hosts": hosts} for name, hosts in groups.items()}}})
+
+
+def play(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook in a company's folder, by its settings alone."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHONPATH"))}
+    return subprocess.run(
+        [ANSIBLE, "-i", "hosts.yml", *arguments],
+        cwd=folder,
+        env={**own, "ANSIBLE_SSH_EXECUTABLE": str(folder / "ssh"), "ANSIBLE_HOME": str(folder / "home")},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_every_playbook_is_read_from_another_folder_with_other_settings(company: Path, name: str) -> None:
+    done = play(company, str(PROJECT / "playbooks" / name), "--syntax-check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_another_repository_imports_site_yml_and_its_wrong_inventory_is_refused(company: Path) -> None:
+    inventory(company, gateways={"gw1": GATEWAY | {"sshd_port": 99999}})
+    done = play(company, "company.yml")
+    assert done.returncode != 0
+    assert "sshd_port: must be a number from 1 to 65535" in done.stdout + done.stderr
+    assert not (company / "connected").exists()
+
+
+def test_another_repository_finds_every_role_and_module(company: Path) -> None:
+    done = play(company, "company.yml", "--list-tasks")
+    assert done.returncode == 0, done.stderr
+    assert "tcp_smtp : Compile, prove and install the rules" in done.stdout
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+@pytest.mark.parametrize(
+    ("groups", "arguments", "words"),
+    [
+        ({"gateway": {"gw1": GATEWAY}}, (), "has no group gateways; did you mean 'gateway'?"),
+        ({"gateways": {}}, (), "is empty"),
+        ({"gateways": {"gw1": GATEWAY}, "office": {"mail": {}}}, ("--limit", "office"), "--limit leaves none of"),
+        ({"gateways": {"gw1": GATEWAY}}, ("-e", "nonsense=1"), "nonsense: nobody reads this variable"),
+    ],
+    ids=["misspelt group", "empty group", "limit", "variable"],
+)  # fmt: skip
+def test_a_run_that_would_do_nothing_is_an_error(
+    company: Path, playbook: str, groups: dict[str, Any], arguments: tuple[str, ...], words: str
+) -> None:
+    inventory(company, **groups)
+    done = play(company, str(PROJECT / "playbooks" / playbook), *arguments)
+    assert done.returncode != 0, done.stdout
+    assert words in done.stdout + done.stderr
+    assert not (company / "connected").exists()
+
+
+def test_an_inventory_that_is_not_there_is_an_error(company: Path) -> None:
+    (company / "hosts.yml").unlink()
+    done = play(company, "company.yml")
+    assert done.returncode != 0
+    assert "has no group gateways" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("playbook", "slip", "meant"),
+    [
+        ("cutoff.yml", "mial", "mail"),
+        ("outbreak.yml", "extention", "extension"),
+        ("site.yml", "gatewright_serail", "gatewright_serial"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_named_with_what_was_meant(
+    company: Path, playbook: str, slip: str, meant: str
+) -> None:
+    done = play(company, str(PROJECT / "playbooks" / playbook), "-e", f"{slip}=x")
+    assert done.returncode != 0
+    assert f"{slip}: nobody reads this variable; did you mean '{meant}'?" in done.stdout + done.stderr
+
+
+def test_a_variable_that_the_inventory_is_made_of_may_come_from_the_command_line(company: Path) -> None:
+    inventory(company, gateways={"gw1": GATEWAY | {"qmail_me": "{{ site }}.example.org"}})
+    done = play(company, "company.yml", "-e", "site=berlin", "--list-tasks")
+    assert done.returncode == 0
+    told = play(company, "company.yml", "-e", "site=berlin", "-e", "sshd_port=0")
+    assert "site: nobody" not in told.stdout + told.stderr
+    assert "sshd_port: must be" in told.stdout + told.stderr
+
+
+def batches(company: Path, serial: Any) -> list[list[str]]:
+    """The hosts of each batch, by who learns which Debian it is; by the local connection, with no role's tag."""
+    hosts = {f"gw{number}": {"ansible_host": f"192.0.2.{number}"} for number in range(1, 6)}
+    inventory(company, gateways=hosts)
+    (company / "group_vars").mkdir()
+    own = {"qmail_postmaster": "p@example.org", "gatewright_serial": serial, "ansible_connection": "local"}
+    write(company / "group_vars" / "gateways.yml", own | {"ansible_python_interpreter": sys.executable})
+    done = play(company, "company.yml", "--tags", "nothing_but_always")
+    assert done.returncode == 0, done.stdout + done.stderr
+    looks = done.stdout.split("TASK [Learn which Debian this is]")[1:]
+    return [sorted(re.findall(r"^ok: \[(gw\d)\]", look.split("\nTASK")[0], re.MULTILINE)) for look in looks]
+
+
+@pytest.mark.parametrize(("serial", "sizes"), [(1, [1] * 5), ([1, "50%"], [1, 2, 2]), ("100%", [5])])
+def test_the_inventory_says_in_which_batches_gateways_are_changed(company: Path, serial: Any, sizes: list[int]) -> None:
+    assert [len(batch) for batch in batches(company, serial)] == sizes
+
+
+@pytest.mark.parametrize(("serial", "words"), [(0, "must be a number of"), ([1, "half"], "gatewright_serial[1]")])
+def test_a_wrong_order_of_batches_is_refused(company: Path, serial: Any, words: str) -> None:
+    inventory(company, gateways={"gw1": GATEWAY | {"gatewright_serial": serial}})
+    done = play(company, "company.yml")
+    assert done.returncode != 0
+    assert words in done.stdout + done.stderr
+
+
+def test_gateways_that_want_different_batches_are_refused(company: Path) -> None:
+    other = GATEWAY | {"ansible_host": "192.0.2.2", "gatewright_serial": 2}
+    inventory(company, gateways={"gw1": GATEWAY | {"gatewright_serial": 1}, "gw2": other})
+    done = play(company, "company.yml")
+    assert "gatewright_serial: must be the same for all gateways; gw2 has another" in done.stdout + done.stderr
