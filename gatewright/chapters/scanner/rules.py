@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 from gatescan import rules
 
@@ -13,6 +15,12 @@ from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_
 VARIABLE = "scanner_rules"
 EXTRA = "scanner_extra_rules"
 HEADER = "# Managed by Gatewright: change the inventory, not this file.\n"
+SHIPPED = Path(__file__).resolve().parents[3] / "roles/scanner/files/gatescan/share/quarantine-attachments.txt"
+"""The rules that the package ships and the role begins with. Its comments `# [name]` begin a section each."""
+TODAY = "today"
+"""The section of what is refused beside the paper's list."""
+_SECTION = re.compile(r"# \[(\w+)\]")
+_HEADER_RULE = re.compile(r"(Virus|Policy)-(.+):")
 _KINDS = ("extension", "name", "header")
 _KEYS = {*_KINDS, "size", "pattern", "virus", "direction", "domains", "description"}
 _ANY_SIZE = "SIZE=-1"
@@ -26,9 +34,9 @@ def scanner_rules(listed: object, variable: str = VARIABLE, extra: object = None
     extra: the site's rules (scanner_extra_rules), which stand behind them. An item is an extension as a string (`exe`,
     with or without its dot), or a mapping with one of
     `extension`; `name` and, if it is to be exact, `size` in bytes; `header` (a header's name, or a virtual one)
-    and `pattern` (a regular expression for all of its text). Further keys: `description`, `virus` (header rules
-    only: a hit counts as a virus), `direction` (inbound or outbound) and `domains` (of recipients, `.example.org` for
-    all below). Raises InventoryError with all problems.
+    and `pattern` (a regular expression for all of its text). Further keys: `description` (a shipped extension has
+    one already), `virus` (header rules only: a hit counts as a virus), `direction` (inbound or outbound) and
+    `domains` (of recipients, `.example.org` for all below). Raises InventoryError with all problems.
     """
     problems = Problems()
     lines = read_rules(problems, {variable: listed, EXTRA: extra})
@@ -83,6 +91,37 @@ def _ask_the_scanner(problems: Problems, where: str, line: str) -> None:
     except rules.RulesError as error:
         for problem in error.problems:
             problems.add(where, problem.removeprefix(f"{where}:1:").partition(": ")[2])
+
+
+def shipped_rules(todays: bool = True) -> list[dict[str, object]]:
+    """The shipped rules as the inventory would write them; without the section of today unless `todays`."""
+    return [dict(rule) for section, rule in _shipped() if todays or section != TODAY]
+
+
+@cache
+def _shipped() -> tuple[tuple[str, dict[str, object]], ...]:
+    found, section = [], ""
+    for line in SHIPPED.read_text(encoding="utf-8").splitlines():
+        if begins := _SECTION.match(line):
+            section = begins[1]
+        elif line and not line.startswith("#"):
+            found.append((section, _item(*line.split("\t"))))
+    return tuple(found)
+
+
+def _item(pattern: str, second: str, description: str) -> dict[str, object]:
+    if header := _HEADER_RULE.fullmatch(second):
+        made: dict[str, object] = {"header": header[2], "pattern": pattern}
+        return {**made, **({"virus": True} if header[1] == "Virus" else {}), "description": description}
+    if pattern.startswith("."):
+        return {"extension": pattern[1:], "description": description}
+    return {"name": pattern, "size": int(second), "description": description}
+
+
+@cache
+def _known_descriptions() -> dict[str, str]:
+    """What the shipped rules say of an extension."""
+    return {str(rule["extension"]): str(rule["description"]) for _, rule in _shipped() if "extension" in rule}
 
 
 def _what(problems: Problems, where: str, item: dict[str, object]) -> tuple[str, str]:
@@ -142,7 +181,8 @@ def _header(problems: Problems, where: str, value: str, item: dict[str, object])
 
 
 def _description(problems: Problems, where: str, item: dict[str, object]) -> str:
-    value = item.get("description", "Not allowed by policy")
+    extension = str(item.get("extension", "")).removeprefix(".").lower()
+    value = item.get("description", _known_descriptions().get(extension, "Not allowed by policy"))
     if not isinstance(value, str) or not value.isprintable() or not value.strip():
         problems.add(where, "description must be one line of text, without a TAB")
         return ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from gatescan.model import Verdict
 from gatescan.rules import ANY_SIZE, parse
 
-from gatewright.chapters.scanner.rules import scanner_rules
+from gatewright.chapters.scanner.rules import SHIPPED, scanner_rules, shipped_rules
 from gatewright.problems import InventoryError
 
 
@@ -37,7 +38,7 @@ def test_the_scanner_reads_every_form() -> None:
         ("header", "Pickles.*Breakfast", ANY_SIZE, "subject", Verdict.INFECTED, "", ()),
         ("header", r".*\.ru", ANY_SIZE, "mailfrom", Verdict.POLICY, "", ()),
     ]
-    assert ".exe\tSIZE=-1\tNot allowed by policy\n" in text
+    assert ".exe\tSIZE=-1\tExecutable program\n" in text
 
 
 def test_no_rules_is_a_file_with_none() -> None:
@@ -78,3 +79,21 @@ def test_a_duplicate_is_refused() -> None:
         scanner_rules(["exe", {"extension": ".EXE"}])
     with pytest.raises(InventoryError, match="is a duplicate"):
         scanner_rules([{"name": "A.zip"}, {"name": "a.ZIP"}])
+
+
+def test_the_rules_that_the_role_begins_with_are_those_of_the_package_word_for_word() -> None:
+    rendered = parse(scanner_rules(shipped_rules()), "rules")
+    shipped = parse(SHIPPED.read_text(), "rules")
+    assert [replace(rule, line=0) for rule in rendered] == [replace(rule, line=0) for rule in shipped]
+
+
+def test_without_todays_list_the_papers_41_extensions_are_left() -> None:
+    extensions = [rule["extension"] for rule in shipped_rules(todays=False) if "extension" in rule]
+    assert len(extensions) == 41 and extensions[0] == "exe" and extensions[-1] == "shb"
+    assert "ps1" in [rule.get("extension") for rule in shipped_rules()]
+
+
+def test_a_sites_own_rule_may_stand_for_a_shipped_one() -> None:
+    text = scanner_rules(shipped_rules(), extra=["ps1", {"extension": "rdp", "direction": "inbound"}])
+    assert text.count("\n.ps1\tSIZE=-1\tPowerShell script\n") == 1
+    assert text.count("\n.rdp\tSIZE=-1\tRemote desktop") == 2
