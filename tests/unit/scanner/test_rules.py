@@ -21,6 +21,10 @@ APPENDIX_E = (
     "exe com vbs vba shs scr bat btm reg msi msc chm inf cpl wsf vbe js jse css wsh sct hta lnk cmd pif "
     "ade mdb adp mde bas msp mst pcd crt hlp url ins isp vb wsc shb"
 )
+OF_TODAY = (
+    "ps1 rdp jnlp settingcontent-ms appref-ms application msix library-ms search-ms scf wsb website "
+    "searchConnector-ms psm1 ps1xml xll iqy theme desktop mobileconfig pyw"
+)
 ANY = Context()
 
 
@@ -199,10 +203,7 @@ def test_the_shipped_rules_have_appendix_e_in_its_order() -> None:
     assert list(shipped.match_header("content-type", "message/partial; id=1", ANY))
 
 
-@pytest.mark.parametrize(
-    "extension",
-    ["ps1", "rdp", "jnlp", "settingcontent-ms", "appref-ms", "application", "msix", "library-ms", "search-ms", "scf", "wsb", "website", "searchConnector-ms", "psm1", "ps1xml", "xll", "iqy", "theme", "desktop", "mobileconfig", "pyw"],
-)
+@pytest.mark.parametrize("extension", OF_TODAY.split())
 def test_what_outlook_and_gmail_refuse_today_is_held_and_the_reason_says_what_it_is(extension: str) -> None:
     shipped = rules.read(SHIPPED_RULES)
     message = desk.attached(f"Quick Start.{extension}", b"harmless text\n")
