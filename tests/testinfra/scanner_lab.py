@@ -78,7 +78,7 @@ class Scanner:
 
     def held(self, mark: str) -> dict[str, Any]:
         """Wait for the one held message with this subject."""
-        found = eventually(lambda: self.entries("--subject", mark), 30, f"{mark} in quarantine")
+        found = eventually(lambda: self.entries("--subject", f"*{mark}*"), 30, f"{mark} in quarantine")
         assert len(found) == 1, found
         return found[0]
 
@@ -94,7 +94,7 @@ class Scanner:
 
     def forget(self, mark: str) -> None:
         """Delete what was held with this subject."""
-        self.gateway.run("gatescan", "quarantine", "delete", "--subject", mark)
+        self.gateway.run("gatescan", "quarantine", "delete", "--all", "--subject", f"*{mark}*")
 
     @contextmanager
     def rules_with(self, *lines: str) -> Iterator[None]:

@@ -57,7 +57,7 @@ class Waiting:
 
     def held(self, mark: str) -> list[dict[str, object]]:
         """What is in quarantine of this subject."""
-        return self.engines.scanner.entries("--subject", mark)
+        return self.engines.scanner.entries("--subject", f"*{mark}*")
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def judged(
         found = any(finding.get("source") == "clamd" for finding in line.get("findings", []))
         fates[numbers[number]] = (line["verdict"], line["action"], found)
     assert not recipient.find(mark)
-    engines.gateway.run("gatescan", "quarantine", "delete", "--to", f"{mark}.")
+    engines.gateway.run("gatescan", "quarantine", "delete", "--all", "--to", f"{mark}.*")
     return fates
 
 

@@ -232,7 +232,7 @@ def test_the_installations_own_test_is_honest_about_engines_that_are_not_there(g
     gateway.wait_for_empty_queue()
     found = eventually(lambda: len(paths := office.find(f"To: <{recipient}>")) == 3 and paths, 60, "three messages")
     assert len(found) == 3
-    gateway.run("gatescan", "quarantine", "delete", "--to", recipient)
+    gateway.run("gatescan", "quarantine", "delete", "--all", "--to", recipient)
 
 
 def test_g_builds_the_rules_and_a_forgotten_build_is_noticed(scanner: Scanner, outside: Peer, office: Peer) -> None:
@@ -287,7 +287,7 @@ def test_one_line_of_inventory_refuses_instead_of_holding(scanner: Scanner, outs
         reply = send(outside, gateway.ipv4, with_file(mark, "tool.exe", PROGRAM))
         assert (reply.stage, reply.code) == ("data", 554), reply
         assert ("message refused: policy" in reply.text) == gives_reasons, reply
-        assert scanner.entries("--subject", mark) == []
+        assert scanner.entries("--subject", f"*{mark}*") == []
         assert send(outside, gateway.ipv4, mail(clean)).code == 250
         office.arrived(clean)
     finally:

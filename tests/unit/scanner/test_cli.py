@@ -219,15 +219,24 @@ def test_quarantine_list_and_its_filters(gate: desk.Desk, say: Any) -> None:
     assert {"id", "date", "sender", "recipients", "subject", "verdict", "rule", "size", "state"} <= entries[0].keys()
     filters = {
         ("--verdict", "infected"): 1,
-        ("--subject", "BREAKFAST"): 1,
-        ("--from", "ann@"): 2,
+        ("--subject", "*BREAKFAST"): 1,
+        ("--subject", "BREAKFAST"): 0,
+        ("--from", "ANN@example.net"): 2,
+        ("--from", "ann@*"): 2,
+        ("--from", "ann@"): 0,
         ("--to", "nobody"): 0,
         ("--rule", "rules.txt:2"): 1,
+        ("--rule", "rule-extension"): 1,
+        ("--rule", "txt"): 0,
+        ("--rule", "rules.txt"): 0,
+        ("--rule", "?ules.txt:2"): 0,
+        ("--reason", "report.exe*"): 1,
+        ("--reason", "exe"): 0,
         ("--since", "1h"): 2,
         ("--before", "1h"): 0,
         ("--state", "released"): 0,
         ("--direction", "inbound"): 2,
-        ("--from", "ann@", "--verdict", "policy"): 1,
+        ("--from", "ann@*", "--verdict", "policy"): 1,
     }
     for words, count in filters.items():
         assert len(say("quarantine", "list", "--json", *words)[1].splitlines()) == count, words
@@ -259,6 +268,22 @@ def test_quarantine_delete_by_filter_but_never_all_by_accident(gate: desk.Desk, 
     assert say("quarantine", "delete", "--verdict", "infected")[0] == 0
     assert [entry.id for entry in gate.quarantine().entries()] == ids[:1]
     assert say("quarantine", "delete", "nothing")[0] == 1
+
+
+@pytest.mark.parametrize("verb", ["release", "delete"])
+def test_filters_that_fit_several_messages_do_nothing_without_all(gate: desk.Desk, say: Any, verb: str) -> None:
+    ids = hold(gate, desk.EXE, desk.plain("Pickles for Breakfast"))
+    status, out, err = say("quarantine", verb, "--since", "1h")
+    assert status == 2 and out == "" and "2 messages fit" in err and "--all" in err
+    assert [(entry.id, entry.state) for entry in gate.quarantine().entries()] == [(id_, "held") for id_ in ids]
+    status, out, _ = say("quarantine", verb, "--since", "1h", "--all")
+    assert status == 0 and all(id_ in out for id_ in ids)
+
+
+def test_a_part_of_every_rules_place_releases_nothing(gate: desk.Desk, say: Any) -> None:
+    hold(gate, desk.EXE)
+    assert say("quarantine", "release", "--rule", "txt", "--all")[0] == 0
+    assert gate.queued() == []
 
 
 def test_quarantine_expire(gate: desk.Desk, say: Any) -> None:

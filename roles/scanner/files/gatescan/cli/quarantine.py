@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import getpass
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from email.utils import parseaddr
 
 from gatescan.cli import EXIT_FOUND, EXIT_OK, EXIT_USAGE
 from gatescan.cli.common import (
@@ -32,18 +34,28 @@ from gatescan.text import printable
 DESCRIPTION = """\
 Held messages lie in a Maildir, byte for byte as they came. A release gives one to the recipients that it
 was sent to, past the scanner, once; it is written to the journal. An ID may be shortened to its beginning
-or its end."""
+or its end. A filter fits a whole field in any case; * stands for any text, as in --from '*@example.net'."""
 
 EPILOG = """\
 examples:
   gatescan quarantine list --since 2d --to ann@example.org
   gatescan quarantine show 3f9a1c77              who, when, why;  --message prints the message itself
   gatescan quarantine release 3f9a1c77
+  gatescan quarantine list --rule quarantine-attachments.txt:67 --reason '*.rdp*'
+  gatescan quarantine release --reason '*Python script*' --since 1d --all
   gatescan quarantine delete --verdict infected --before 7d
 
-exit status: 0 done, 1 at least one message was not found or not released, 2 usage, 75 could not look"""
+exit status: 0 done, 1 at least one message was not found or not released, 2 usage, or filters that fit several
+messages without --all, 75 could not look"""
 
 _SPAN = re.compile(r"(\d+)([mhdw])")
+_TEXT_FILTERS = {
+    "from": "sender's address, of the envelope or of From:",
+    "to": "a recipient's address",
+    "subject": "subject",
+    "rule": "code, or place of the rule or name of the engine, as `show` has them",
+    "reason": "reason",
+}
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -61,6 +73,7 @@ def run(words: list[str]) -> int:
     delete = verbs.add_parser("delete", help="remove messages for good")
     for verb in (release, delete):
         _filters(verb)
+        verb.add_argument("--all", action="store_true", help="all that the filters fit, without a question")
         verb.add_argument("ids", nargs="*", metavar="ID")
     verbs.add_parser("expire", help="remove what is older than the configured days (run by a timer)")
     for verb in verbs.choices.values():
@@ -80,8 +93,8 @@ def _listing(verb: argparse.ArgumentParser) -> None:
 
 def _filters(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("filters, all of which must fit")
-    for name in ("from", "to", "subject", "rule"):
-        group.add_argument(f"--{name}", dest=f"f_{name}", metavar="TEXT", help=f"part of {name}, any case")
+    for name, what in _TEXT_FILTERS.items():
+        group.add_argument(f"--{name}", dest=f"f_{name}", metavar="TEXT", help=what)
     group.add_argument("--verdict", dest="f_verdict", metavar="VERDICT")
     group.add_argument("--state", dest="f_state", choices=("held", "releasing", "released"))
     group.add_argument("--direction", dest="f_direction", choices=("inbound", "outbound"))
@@ -173,7 +186,18 @@ class Work:
         if not _has_filter(self.options):
             say("name the messages, or give at least one filter")
             return EXIT_USAGE
-        return self._each([entry.id for entry in self._fitting()], do)
+        fitting = [entry.id for entry in self._fitting()]
+        if len(fitting) > 1 and not self.options.all and not self._is_sure(len(fitting)):
+            say(f"{len(fitting)} messages fit, nothing was done; look with `list`, then add --all")
+            return EXIT_USAGE
+        return self._each(fitting, do)
+
+    def _is_sure(self, count: int) -> bool:
+        """Ask the person at the terminal; nobody there is no yes."""
+        if not sys.stdin.isatty():
+            return False
+        print(f"{self.options.verb} {count} messages? [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _each(self, ids: Iterable[str], do: Callable[[Entry], None]) -> int:
         status = EXIT_OK
@@ -206,10 +230,11 @@ _VERBS: dict[str, Callable[[Work], int]] = {
 def fits(entry: Entry, options: argparse.Namespace) -> bool:
     """Does an entry fit all filters?"""
     texts = (
-        (options.f_from, f"{entry.sender}\n{entry.from_}"),
-        (options.f_to, "\n".join(entry.recipients)),
-        (options.f_subject, entry.subject),
-        (options.f_rule, f"{entry.code}\n{entry.rule}\n{entry.reason}"),
+        (options.f_from, (entry.sender, entry.from_, parseaddr(entry.from_)[1])),
+        (options.f_to, entry.recipients),
+        (options.f_subject, (entry.subject,)),
+        (options.f_rule, (entry.code, entry.rule)),
+        (options.f_reason, (entry.reason,)),
     )
     exact = (
         (options.f_verdict, entry.verdict),
@@ -217,25 +242,21 @@ def fits(entry: Entry, options: argparse.Namespace) -> bool:
         (options.f_direction, entry.direction),
     )
     return (
-        all(wanted is None or wanted.lower() in text.lower() for wanted, text in texts)
+        all(wanted is None or _is_one_of(wanted, values) for wanted, values in texts)
         and all(wanted is None or wanted == value for wanted, value in exact)
         and (options.since is None or entry.time >= options.since)
         and (options.before is None or entry.time < options.before)
     )
 
 
+def _is_one_of(wanted: str, values: Iterable[str]) -> bool:
+    """Whether a value is the wanted text, whole and in any case, where `*` is any text; no other sign is special."""
+    pattern = wanted.lower().replace("[", "[[]").replace("?", "[?]")
+    return any(fnmatch.fnmatchcase(value.lower(), pattern) for value in values)
+
+
 def _has_filter(options: argparse.Namespace) -> bool:
-    names = (
-        "f_from",
-        "f_to",
-        "f_subject",
-        "f_rule",
-        "f_verdict",
-        "f_state",
-        "f_direction",
-        "since",
-        "before",
-    )
+    names = (*(f"f_{name}" for name in _TEXT_FILTERS), "f_verdict", "f_state", "f_direction", "since", "before")
     return any(getattr(options, name) is not None for name in names)
 
 
