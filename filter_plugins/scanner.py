@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.chapters.scanner.rules import scanner_rules, shipped_rules
+from gatewright.chapters.scanner.rules import scanner_domains, scanner_rules, shipped_rules
 
 
 class FilterModule:
@@ -18,4 +18,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"scanner_rules": scanner_rules, "scanner_shipped_rules": shipped_rules}
+        return {
+            "scanner_domains": scanner_domains,
+            "scanner_rules": scanner_rules,
+            "scanner_shipped_rules": shipped_rules,
+        }

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from gatewright.chapters.scanner.rules import scanner_rules
+from gatewright.chapters.scanner.rules import scanner_domains, scanner_rules
 from gatewright.chapters.smtproutes.routing import smtproutes_control
 from gatewright.chapters.tcp_smtp.render import tcp_smtp
 from lab.probe import converse
@@ -187,7 +187,7 @@ def _scanner_env(place: Place) -> dict[str, str]:
 def _scanner_config(state: Path, home: Path, variables: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "hostname": NAME,
-        "local_domains": [route["domain"] for route in variables["smtproutes_routes"]],
+        "local_domains": scanner_domains(variables["smtproutes_routes"]),
         "actions": variables.get("scanner_actions", {}),
         "limits": variables.get("scanner_limits", {}),
         "spool": str(state / "spool"),

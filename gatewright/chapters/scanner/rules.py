@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -122,6 +123,26 @@ def _item(pattern: str, second: str, description: str) -> dict[str, object]:
 def _known_descriptions() -> dict[str, str]:
     """What the shipped rules say of an extension."""
     return {str(rule["extension"]): str(rule["description"]) for _, rule in _shipped() if "extension" in rule}
+
+
+def scanner_domains(listed: Iterable[object]) -> list[str]:
+    """The domains of routes or plain ones as the scanner compares them: in ASCII, and `.example.org` for all below.
+
+    A route with `subdomains` is both. What is no domain is left out; the check of the inventory names it.
+    """
+    found: dict[str, None] = {}
+    for item in listed:
+        route = item if isinstance(item, Mapping) else {"domain": item}
+        text = route.get("domain")
+        if not isinstance(text, str):
+            continue
+        with contextlib.suppress(ValueError):
+            dot = "." if text.startswith(".") else ""
+            domain = parse_domain(text.removeprefix("."))
+            found[dot + domain] = None
+            if route.get("subdomains") is True:
+                found["." + domain] = None
+    return list(found)
 
 
 def _what(problems: Problems, where: str, item: dict[str, object]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from gatescan.model import Verdict
 from gatescan.rules import ANY_SIZE, parse
 
-from gatewright.chapters.scanner.rules import SHIPPED, scanner_rules, shipped_rules
+from gatewright.chapters.scanner.rules import SHIPPED, scanner_domains, scanner_rules, shipped_rules
 from gatewright.problems import InventoryError
 
 
@@ -97,3 +97,15 @@ def test_a_sites_own_rule_may_stand_for_a_shipped_one() -> None:
     text = scanner_rules(shipped_rules(), extra=["ps1", {"extension": "rdp", "direction": "inbound"}])
     assert text.count("\n.ps1\tSIZE=-1\tPowerShell script\n") == 1
     assert text.count("\n.rdp\tSIZE=-1\tRemote desktop") == 2
+
+
+def test_the_domains_of_routes_are_ascii_and_include_those_below() -> None:
+    routes = [
+        {"domain": "Müller.example", "host": "10.0.0.1"},
+        {"domain": "example.org", "host": "10.0.0.1", "subdomains": True},
+        {"domain": "no domain", "host": "10.0.0.1"},
+        ".lab.example.net",
+    ]
+    expected = ["xn--mller-kva.example", "example.org", ".example.org", ".lab.example.net"]
+    assert scanner_domains(routes) == expected
+    assert scanner_domains(expected) == expected

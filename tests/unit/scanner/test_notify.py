@@ -10,6 +10,7 @@ from pathlib import Path
 
 import desk
 import pytest
+import rig
 from gatescan import handle, nextqueue, notify
 from gatescan.context import Context
 
@@ -150,6 +151,43 @@ def test_templates_can_be_replaced(gate: desk.Desk) -> None:
     notify.run(gate.config, NOW)
     notice = sent(gate)["bob@example.org"]
     assert notice["Subject"] == "Halt bei gw.example.org" and "Nachricht:" in notice.get_content()
+
+
+def test_a_subject_and_a_name_that_are_not_ascii_are_encoded_words(gate: desk.Desk) -> None:
+    subject = "Nachricht für Sie zurückgehalten, weil sie gefährlich sein könnte, am Übergang"
+    gate.change(notices={"sender_name": "Postübergang Müller"})
+    templates = gate.root / "templates"
+    templates.mkdir(exist_ok=True)
+    (templates / "notice-recipient.txt").write_text(f"Subject: {subject}\n\n$list\n")
+    stop(gate)
+    notify.run(gate.config, NOW)
+    (raw,) = (message for message, envelope in gate.queued() if b"Tbob@" in envelope)
+    head = raw.partition(b"\n\n")[0]
+    assert head.isascii() and b"=?utf-8?" in head
+    notice = sent(gate)["bob@example.org"]
+    assert notice["Subject"] == subject
+    assert notice["From"].addresses[0].display_name == "Postübergang Müller"
+
+
+@pytest.mark.parametrize(
+    "recipient", ["bob@xn--mller-kva.example", "bob@müller.example", "bob@mail.xn--mller-kva.example"]
+)
+def test_a_recipient_of_an_international_domain_hears(gate: desk.Desk, recipient: str) -> None:
+    config = gate.change(local_domains=["xn--mller-kva.example", ".xn--mller-kva.example"])
+    assert notify.addressees(config, "policy", [recipient])[1] == (recipient,)
+
+
+def test_every_variable_of_the_documentation_is_filled_in(gate: desk.Desk) -> None:
+    templates = gate.root / "templates"
+    templates.mkdir(exist_ok=True)
+    variables = "$hostname|$admin|$sender_name|$count|$messages|$list"
+    (templates / "notice-recipient.txt").write_text(f"Subject: x\n\n{variables}\n")
+    stop(gate)
+    notify.run(gate.config, NOW)
+    text = sent(gate)["bob@example.org"].get_content()
+    assert "$" not in text and "report.exe" in text
+    documented = (rig.REPOSITORY / "docs/scanner.md").read_text()
+    assert all(f"`{name}`" in documented for name in variables.split("|"))
 
 
 def test_notices_can_be_switched_off(gate: desk.Desk) -> None:

@@ -71,8 +71,16 @@ def addressees(config: Config, verdict: str, recipients: Iterable[str]) -> tuple
 
 def is_local(config: Config, address: str) -> bool:
     """Is it an address of one of the configured domains?"""
-    domain = domain_of(address)
+    domain = _in_ascii(domain_of(address))
     return bool(domain) and any(covers(pattern, domain) for pattern in config.local_domains)
+
+
+def _in_ascii(domain: str) -> str:
+    """An international domain as configurations have it."""
+    try:
+        return domain if domain.isascii() else domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return domain
 
 
 class Spool:
@@ -193,7 +201,7 @@ class _Sent:
 
 
 def compose(config: Config, address: str, events: list[Event], now: float, admin: bool) -> bytes:
-    """The notice for one address: complete header, UTF-8 text."""
+    """The notice for one address: complete header, UTF-8 text. docs/scanner.md lists what a template may say."""
     template = _template(config, "notice-admin.txt" if admin else "notice-recipient.txt")
     shown = events[:LINES_BOUND]
     listed = "\n".join(_line(event, admin) for event in shown)
@@ -211,9 +219,9 @@ def compose(config: Config, address: str, events: list[Event], now: float, admin
     stamp = f"{now:.6f}.{os.urandom(6).hex()}"
     header = (
         f"Date: {formatdate(now, localtime=True)}\n"
-        f"From: {config.notices.sender_name} <{_header_safe(_qualified(config, config.notices.admin))}>\n"
+        f"From: {_header_text(config.notices.sender_name)} <{_header_safe(_qualified(config, config.notices.admin))}>\n"
         f"To: {_header_safe(_qualified(config, address))}\n"
-        f"Subject: {subject.removeprefix('Subject:').strip()}\n"
+        f"Subject: {_header_text(subject.removeprefix('Subject:').strip())}\n"
         f"Message-ID: <{stamp}@{config.hostname}>\n"
         "Auto-Submitted: auto-generated\n"
         "Precedence: bulk\n"
@@ -248,6 +256,16 @@ def _line(event: Event, admin: bool) -> str:
 
 def _qualified(config: Config, address: str) -> str:
     return address if "@" in address else f"{address}@{config.hostname}"
+
+
+def _header_text(text: str) -> str:
+    """Text for a header field: on one line, and in encoded words (RFC 2047) where it isn't ASCII."""
+    shown = printable(text, 1003)
+    if shown.isascii():
+        return shown
+    from email.header import Header  # only the notifier needs it, not the workers
+
+    return Header(shown, "utf-8", maxlinelen=70).encode(linesep="\n")
 
 
 def _header_safe(address: str) -> str:
