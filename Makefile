@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 HOST ?= gw1
 
-.PHONY: help setup demo test check lint unit molecule test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test test-suites check lint unit molecule test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -15,6 +15,9 @@ demo: ## build a gateway in the lab, send real mail through it, and show what ha
 
 test: ## everything: lint, unit tests, the small gateway, molecule's scenarios (about 45 minutes on 2 cores)
 	@./gw test
+
+test-suites: ## public suites of mail, in the folder that GATEWRIGHT_SUITES names, put to the scanner and to eight other readers
+	@./gw pytest -s tests/suites
 
 check: ## the fast loop: lint, of Ansible's files only what is not committed, and the quick unit tests
 	@./gw check

@@ -25,7 +25,7 @@ class Case:
     """One message of the corpus.
 
     name: unique, stable, readable: `<area>/<what>/<variant>`.
-    cls: the number of the class that it belongs to (1 to 66), 0 for plain harmless mail.
+    cls: the number of the class that it belongs to (1 to 67), 0 for plain harmless mail.
     message: as qmail-queue reads it from fd 0, so bare LF unless the case is about line ends.
     expected: the verdict it must get under the default rules; HARMLESS if it must pass.
     """

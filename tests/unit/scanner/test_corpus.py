@@ -23,7 +23,7 @@ if str(rig.REPOSITORY) not in sys.path:
 from tests.corpus import generate
 from tests.corpus.case import Case
 
-CLASSES = range(1, 67)
+CLASSES = range(1, 68)
 CONTEXT = Context("ann@example.net", ("bob@example.org",), "192.0.2.1")
 
 

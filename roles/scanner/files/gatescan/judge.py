@@ -27,6 +27,7 @@ _LINE_END = re.compile(r"[\r\n]+[ \t]*")
 _CLSID = re.compile(r"\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}", re.IGNORECASE)
 _DOUBLE = re.compile(r"\.[a-z][a-z0-9]{1,3}\s*\.[a-z][a-z0-9]{1,3}\s*$", re.IGNORECASE)
 _SENSITIVE = frozenset({"personal", "private", "company-confidential"})
+_SCRIPTS = frozenset(("batch", "registry", "webquery"))
 LONG_NAME = 255
 """A file name of more characters is what the virtual header FILELENGTHTOOLONG is about."""
 
@@ -155,7 +156,7 @@ class _Walk:
             return
         if not part.kind:
             part.kind = filetype.kind(part.data)
-        if part.kind in filetype.EXECUTABLES:
+        if part.kind in filetype.EXECUTABLES and not _is_only_read(part):
             detail = f"an executable program ({part.kind})"
             report.findings.append(Finding(Verdict.POLICY, "executable", detail, part.path))
 
@@ -185,8 +186,7 @@ class _Walk:
         report.automatic = parsed.is_list_or_auto
         wanted = self.rules.headers
         seen: set[int] = set()
-        for name, value in parsed.headers:
-            key = name.lower()
+        for key, value in parsed.headers:
             if key in wanted:
                 for text in header_texts(value):
                     self._test_header(key, text, seen)
@@ -216,6 +216,11 @@ class _Walk:
         log.error("could not look into %s", path or "the message", exc_info=error)
         detail = f"could not look into it: {type(error).__name__}: {printable(str(error), 200)}"
         self.report.findings.append(Finding(Verdict.ENGINE_ERROR, "scanner-failed", detail, path))
+
+
+def _is_only_read(part: Part) -> bool:
+    """Whether a script is the text of a mail, as in `@echo off ...` for a colleague: without a name nothing runs it."""
+    return part.kind in _SCRIPTS and not part.names and part.content_type.startswith("text/")
 
 
 def header_texts(value: bytes) -> list[str]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from gatescan.model import Finding, Verdict
+from gatescan.text import printable
 from gatescan.words import decode_extended, decode_words
 
 MAX_LENGTH = 255
@@ -32,13 +33,23 @@ _DRIVE = re.compile(r"[A-Za-z]:(?=[^\s:])")
 _STREAM = re.compile(r":\S*\Z")
 # `a.exe;.txt` and `a.exe;1`, but not `ann@example.com; papers.zip`: what follows has a stem of its own.
 _SEMICOLON = re.compile(r";\s*(?:\.?\w{0,5})?\Z")
-_TRAILING = " .\t\r\n\x0b\x0c\xa0\"'`"
+_TRAILING = " .\t\r\n\x0b\x0c\xa0\"'`<>\u2018\u2019\u201c\u201d\u201e\xab\xbb\u2039\u203a"
 _SPACES = re.compile(r"\s+")
 _CLSID = re.compile(r"\.\{[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\}")
 _OVERRIDES = frozenset("\u202d\u202e")
-_TRAVERSAL = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^/|^\\")
-_DEVICE = re.compile(r"(?i)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])\s*(?:[.:].*)?", re.DOTALL)
-_SHELL = re.compile(r"^\||`.+`|\$\(|^-{1,2}[a-z]+$")
+_TRAVERSAL = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
+_SEPARATOR = re.compile(r"[/\\]")
+# With an extension it is a file that only Windows refuses to write: `Con.docx`, `aux.tex`.
+_DEVICE = re.compile(r"(?i)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])\s*(?::.*)?", re.DOTALL)
+# `$(000s)` and marks around a word are ordinary; a command in them is not.
+_COMMANDS = (
+    "id|sh|bash|rm|cat|curl|wget|nc|touch|echo|python3?|perl|ping|sleep|whoami|uname|reboot|chmod|eval|exec|powershell"
+)
+_SHELL = re.compile(rf"^\||(?:`|\$\()\s*(?:[./~][^`)]*/)?(?:{_COMMANDS})\b[^`)]*[`)]|^-{{1,2}}[a-z]+$")
+_NOT_IN_NAMES = str.maketrans("", "", '<>"|?*')
+"""Characters that Windows has in no name: some programs leave them out."""
+_FULL_STOPS = dict.fromkeys(map(ord, "\u3002\uff61\u06d4\u0701\u0702\u166e\u2e3c\ua4f8\ua60e\u2024\ufe52\uff0e"), ".")
+"""Full stops of other scripts, which some readers and address lines turn into a dot."""
 _PADDED = re.compile(r"\s{40}")
 _LOOKALIKES = str.maketrans(
     "аеорсхуіѕјԁԛѡһкмтвοαενικρτυχ",
@@ -64,6 +75,8 @@ def extensions(name: str) -> frozenset[str]:
             found.add(extension)
             if not extension.isascii():
                 found.add(extension.translate(_LOOKALIKES))
+        if not variant.isascii():
+            found.add(variant.translate(_FULL_STOPS).rpartition(".")[2].strip(_TRAILING))
     return frozenset(found)
 
 
@@ -77,15 +90,9 @@ def anomalies(name: str, part: str = "") -> tuple[Finding, ...]:
     found = {
         code: (verdict, why) for decoded in _decodings(_bounded(name)) for verdict, code, why in _anomalies(decoded)
     }
-    if len(name) > MAX_LENGTH:
-        found["name-too-long"] = (Verdict.POLICY, f"a name of {len(name)} characters")
+    if len(name) > MAX_LENGTH and (longest := max(map(len, _SEPARATOR.split(name)))) > MAX_LENGTH:
+        found["name-too-long"] = (Verdict.POLICY, f"a name of {longest} characters")
     return tuple(Finding(verdict, code, f"{why}: {printable(name)}", part) for code, (verdict, why) in found.items())
-
-
-def printable(text: str, limit: int = 120) -> str:
-    """`text` on one line for people: control and direction characters shown as escapes, cut at `limit`."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:limit])
-    return shown + ("..." if len(text) > limit else "")
 
 
 def _anomalies(name: str) -> Iterable[tuple[Verdict, str, str]]:
@@ -163,6 +170,9 @@ def _cuts(name: str) -> Iterable[str]:
         semicolon = piece.find(";")
         if semicolon > 0 and _SEMICOLON.match(piece, semicolon):
             pieces.append(piece[:semicolon])
+        bare = piece.translate(_NOT_IN_NAMES)
+        if bare != piece:
+            pieces.append(bare)
     for piece in pieces:
         stripped = piece.strip(_TRAILING if not piece.startswith(".") else " \t").rstrip(_TRAILING)
         if stripped and stripped != tidy:

@@ -14,18 +14,23 @@ from gatescan.model import Buffer
 # every unknown one for ever, while `idna` or `punycode` take quadratic time.
 _CHARSETS = {
     "utf8": "utf-8", "utf7": "utf-7", "utf16": "utf-16", "utf16le": "utf-16-le", "utf16be": "utf-16-be",
-    "utf32": "utf-32", "unicode11utf7": "utf-7", "ascii": "latin-1", "usascii": "latin-1",
+    "utf32": "utf-32", "utf32le": "utf-32-le", "utf32be": "utf-32-be", "ucs2": "utf-16", "ucs4": "utf-32",
+    "iso10646ucs2": "utf-16", "iso10646ucs4": "utf-32",
+    "unicode11utf7": "utf-7", "ascii": "latin-1", "usascii": "latin-1",
     "shiftjis": "cp932", "sjis": "cp932", "xsjis": "cp932", "windows31j": "cp932", "cp932": "cp932",
     "eucjp": "euc_jp", "iso2022jp": "iso2022_jp_ext", "iso2022jp1": "iso2022_jp_1",
     "iso2022jp2": "iso2022_jp_2", "euckr": "cp949", "ksc56011987": "cp949", "cp949": "cp949",
     "iso2022kr": "iso2022_kr", "gb2312": "gb18030", "gbk": "gb18030", "gb18030": "gb18030",
     "hzgb2312": "hz", "big5": "big5hkscs", "big5hkscs": "big5hkscs", "koi8r": "koi8_r", "koi8u": "koi8_u",
     "macintosh": "mac_roman", "tis620": "tis_620",
+    **{f"{kind}{n}": f"cp{n}" for kind in ("ibm", "cp") for n in ("037", "273", "424", "500", "875", "1026", "1140")},
     **{f"iso8859{n}": f"iso8859_{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)},
     **{f"windows{n}": f"cp{n}" for n in (874, *range(1250, 1259))},
     **{f"cp{n}": f"cp{n}" for n in (437, 850, 852, 866, 874, *range(1250, 1259))},
 }  # fmt: skip
 
+_UNORDERED = ("utf-16", "utf-32")
+_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _LABEL_NOISE = re.compile(r"[^a-z0-9]+")
 # Linear: a try starts at `=?` only, and none of the pieces can run over the next `?`.
 _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*+)(?:\?=|\Z)")
@@ -39,11 +44,16 @@ def codec(label: str) -> str | None:
     return _CHARSETS.get(_LABEL_NOISE.sub("", label.lower()))
 
 
-def text(raw: bytes, charset: str = "") -> str:
-    """`raw` as text by its declared charset, else as UTF-8, else each byte as one character. Never fails."""
+def text(raw: bytes, charset: str = "", little_endian: bool = False) -> str:
+    """`raw` as text by its declared charset, else as UTF-8, else each byte as one character. Never fails.
+
+    Wide characters without a byte order mark are big-endian (RFC 2781), but little-endian to many programs.
+    """
     if not charset and raw.isascii():
         return raw.decode("ascii")
     for name in (codec(charset) if charset else None, "utf-8"):
+        if name in _UNORDERED and not raw.startswith(_MARKS):
+            name += "-le" if little_endian else "-be"
         if name:
             try:
                 return raw.decode(name)
@@ -82,7 +92,7 @@ def _word_bytes(encoding: bytes, payload: bytes) -> bytes:
     return loose_base64(payload)
 
 
-def decode_words(raw: bytes) -> str:
+def decode_words(raw: bytes, little_endian: bool = False) -> str:
     """`raw` with every encoded word decoded, also inside quotes, as clients do.
 
     Words in a row with one charset are joined before the charset is decoded, so that a character which
@@ -97,19 +107,19 @@ def decode_words(raw: bytes) -> str:
         label = word[1].partition(b"*")[0].decode("latin-1")
         apart = not (pending and _BLANK.match(gap))
         if apart or label.lower() != charset.lower():
-            out.append(text(pending, charset))
+            out.append(text(pending, charset, little_endian))
             pending = b""
         if apart:
             out.append(text(gap))
         pending += _word_bytes(word[2], word[3])
         charset, end = label, word.end()
-    out += [text(pending, charset), text(raw[end:])]
+    out += [text(pending, charset, little_endian), text(raw[end:])]
     return "".join(out)
 
 
-def decode_extended(raw: bytes) -> str:
+def decode_extended(raw: bytes, little_endian: bool = False) -> str:
     """An RFC 2231 value `charset'language'percent-encoded` as text; parts that are missing are tolerated."""
     pieces = raw.split(b"'", 2)
     if len(pieces) == 3:
-        return text(unquote_to_bytes(pieces[2]), pieces[0].decode("latin-1"))
+        return text(unquote_to_bytes(pieces[2]), pieces[0].decode("latin-1"), little_endian)
     return text(unquote_to_bytes(raw))

@@ -17,6 +17,7 @@ from tests.corpus.case import Case
 _MORE_THAN_THE_TREE = (
     "bounce-dsn",
     "bounce-headers",
+    "bounce-qmail",
     "boundary/comment",
     "raw-equals",
     "blank-fold",

@@ -56,10 +56,17 @@ def test_paths_number_the_parts_as_clients_do() -> None:
 
 
 def test_two_readings_that_show_the_same_are_one() -> None:
-    fields = b"Content-Type: text/plain; charset=utf-8\nContent-Type: text/html\n"
+    fields = b"Content-Type: text/plain; charset=utf-8\nContent-Type: text/plain\n"
     parsed = take_apart(single(fields, b"hello\n"))
     assert contents(parsed) == [b"hello\n"]
     assert parsed.findings == []
+
+
+def test_a_text_that_is_a_page_to_some_readers_is_looked_at_as_a_page() -> None:
+    fields = b"Content-Type: text/plain\nContent-Type: text/html\n"
+    page = b"<html><a href='data:;base64," + base64_lines(EXE).replace(b"\n", b"") + b"'>x</a></html>"
+    assert EXE in contents(take_apart(single(fields, page)))
+    assert take_apart(single(fields, b"hello\n")).findings == []
 
 
 def test_every_reading_is_shown() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from gatescan.budget import Budget
 from gatescan.large import piece
-from gatescan.mime import embedded, enclosed
+from gatescan.mime import embedded, enclosed, quoted
 from gatescan.mime.header import unfold
 from gatescan.mime.parameters import MAX_FIELD_BYTES
 from gatescan.mime.sealed import END_TO_END
@@ -67,6 +67,19 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
         yield from _message(part, start, end, number, budget)
     if part.content_type != "message/rfc822":
         yield from embedded.members(part, budget)
+        if embedded.is_text(part) and quoted.holds_fields(part.data):
+            yield from _quoted(part, budget)
+
+
+def _quoted(part: Part, budget: Budget) -> Iterator[Part]:
+    """The named or encoded parts that are written out in a text; what is odd about them is no matter there."""
+    data = bytes(part.data)
+    for number, (start, end) in enumerate(quoted.entities(data, budget), 1):
+        for leaf in parse(data[start:end], budget).parts:
+            if leaf.names or leaf.data:
+                leaf.path = f"{part.path}/quoted-{number}"
+                leaf.depth = part.depth + 1
+                yield leaf
 
 
 def _message(part: Part, start: int, end: int, number: int, budget: Budget) -> Iterator[Part]:
@@ -83,8 +96,8 @@ def _message(part: Part, start: int, end: int, number: int, budget: Budget) -> I
 def _describe(parsed: Parsed, fields: list[tuple[bytes, bytes]]) -> None:
     first: dict[bytes, bytes] = {}
     for name, value in fields:
-        flat = unfold(value)
-        parsed.headers.append((name.decode("ascii", "replace"), flat))
+        flat = unfold(value) if b"\n" in value else value.rstrip()
+        parsed.headers.append((str(name, "ascii", "replace"), flat))
         first.setdefault(name, flat)
     parsed.subject, parsed.from_, parsed.message_id = (
         decode_words(first.get(name, b"")[:MAX_FIELD_BYTES]) for name in (b"subject", b"from", b"message-id")

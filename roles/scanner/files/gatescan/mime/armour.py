@@ -76,18 +76,25 @@ def uu_files(body: Buffer, budget: Budget) -> Iterator[File]:
 
 
 def _looks_uuencoded(lines: bytes, has_mode: bool) -> bool:
-    """Whether the first line is data: its first character counts the bytes in the rest."""
+    """Whether data follows: the first character of a line counts the bytes in the rest of it.
+
+    Blanks at the end of a line, which are zeros, may be lost, and something may stand behind the line.
+    """
     first, _, rest = lines.lstrip(b"\r\n").partition(b"\n")
     first = first.lstrip(b"> \t").rstrip() if first[:1] == b">" else first.rstrip(b"\r\n")
-    if not first or not _UU_LINE.match(first):
+    if not first:
         return False
-    groups = ((first[0] - 0x20 & 0x3F) + 2) // 3
-    wanted = 1 + groups * 4
-    if groups and wanted - 3 <= len(first) <= wanted + 2 and b" " not in first[1:-1].strip():
+    wanted = _uu_length(first)
+    if wanted - 3 <= len(first) <= wanted + 2 and _UU_LINE.match(first) and b" " not in first[1:-1].strip():
         return True
-    # A wrong count is repaired by some readers; real data of several lines has hardly a blank in it.
-    block = (first + b"\n" + rest[:200]).strip()
-    return has_mode and len(block) > 40 and block.count(b" ") * 20 < len(block) and block.isupper()
+    # No prose has this many lines without a small letter right behind a line `begin 644 ...`.
+    block = [line.rstrip(b"\r") for line in (first, *rest.split(b"\n", 4)[:4]) if line.strip()]
+    return has_mode and all(_UU_LINE.match(line[: _uu_length(line)]) for line in block)
+
+
+def _uu_length(line: bytes) -> int:
+    """Characters of a line by its count, the count itself among them."""
+    return 1 + ((line[0] - 0x20 & 0x3F) + 2) // 3 * 4
 
 
 def _uu_lines(lines: Buffer) -> bytes:
@@ -103,16 +110,15 @@ def _uu_lines(lines: Buffer) -> bytes:
 
 
 def _uu_line(line: bytes) -> bytes:
-    """One line, leniently: by its count, else as many whole groups as there are."""
-    try:
-        return binascii.a2b_uu(line)
-    except binascii.Error:
-        count = min(45, (len(line) - 1) // 4 * 3)
-        body = line[1:61].translate(_UU_FOLDED)
+    """One line, leniently: by its count, also with junk behind it, else as many whole groups as there are."""
+    count = min(45, (len(line) - 1) // 4 * 3)
+    folded = line[1:61].translate(_UU_FOLDED)
+    for attempt in (line, line[: _uu_length(line)], bytes((0x20 + count,)) + folded[: (count + 2) // 3 * 4]):
         try:
-            return binascii.a2b_uu(bytes((0x20 + count,)) + body[: (count + 2) // 3 * 4])
+            return binascii.a2b_uu(attempt)
         except binascii.Error:
-            return b""
+            continue
+    return b""
 
 
 def yenc_files(body: Buffer, budget: Budget) -> Iterator[File]:

@@ -10,8 +10,7 @@ from gatescan.budget import Budget
 from gatescan.model import Buffer
 from gatescan.words import loose_base64, text
 
-_BEGIN = re.compile(rb"^begin:v(?:calendar|card)", re.IGNORECASE | re.MULTILINE)
-_HEAD = 1024
+_HEAD = 256
 _FOLD = re.compile(rb"\r*\n[ \t]")
 _PARAMETER = rb"(?:;[^:;=\"\r\n]{1,60}(?:=(?:[^\";:\r\n]|\"[^\"\r\n]*\")*)?)"
 _PROPERTY = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"+):([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
@@ -24,7 +23,7 @@ File = tuple[str, bytes]
 
 def is_calendar(data: Buffer) -> bool:
     """Whether `data` begins as a calendar or a card does."""
-    return _BEGIN.search(bytes(data[:_HEAD])) is not None
+    return b"begin:v" in bytes(data[:_HEAD]).lower()
 
 
 def files(data: Buffer, budget: Budget) -> Iterator[File]:

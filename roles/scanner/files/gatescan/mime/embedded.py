@@ -23,9 +23,8 @@ _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 def members(part: Part, budget: Budget) -> Iterator[Part]:
     """What `part` holds one level down; findings go to `part.findings`. Raises LimitReached."""
     head = bytes(part.data[:128])
-    kind = part.kind or filetype.kind(part.data)
     if sealed.looks_like_cms(head) or part.content_type in _SMIME_TYPES:
-        yield from _cms(part, bytes(part.data), budget)
+        yield from _cms(part, sealed.cms_in_text(part.data) or bytes(part.data), budget)
     elif apple.is_apple_file(head):
         name, forks = apple.forks(bytes(part.data))
         yield from _children(part, ((name, fork) for fork in forks), budget)
@@ -36,13 +35,19 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
     elif head[:1] >= b"\x80" and _pgp_named(part):
         if sealed.is_sealed_packet(head):
             part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted file", part))
-    elif _shown_as_text(part) or not (kind in _BINARY or charsets.looks_binary(part.data)):
+    elif is_text(part):
         yield from _in_text(part, charsets.ascii_view(part.data, part.charset), budget)
 
 
-def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
+def is_text(part: Part) -> bool:
+    """Whether a reader may look for text in a part: it is shown as text, or its bytes are not known to be anything else."""
     if _opaque(part):
-        return
+        return False
+    kind = part.kind or filetype.kind(part.data)
+    return _shown_as_text(part) or not (kind in _BINARY or charsets.looks_binary(part.data))
+
+
+def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
     if holds(data, b"-----BEGIN PGP MESSAGE") and sealed.is_sealed_pgp(data):
         part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted text", part))
     der = sealed.cms_in_text(data)

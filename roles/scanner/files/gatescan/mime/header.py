@@ -13,6 +13,8 @@ Octets = bytes | mmap.mmap
 
 MAX_HEADER_BYTES = 1_000_000
 MAX_HEADER_LINES = 10_000
+_CUT_LINE = 900
+"""Bytes of a line that a relay may have cut: at 998 octets by the standard, a little earlier by some."""
 
 _BLANK_LINE = re.compile(rb"\n\r*\n")
 _AT_ONCE = re.compile(rb"\r*\n")
@@ -25,7 +27,13 @@ _BLANK_FOLD = re.compile(rb"\n[ \t]++\r*+(?=\n)")
 _JUNK_FIELD = re.compile(rb"^([^\n:]{1,200}):([^\n]*+(?:\n[ \t][^\n]*+)*)", re.MULTILINE)
 _NOT_NAME = bytes(set(range(256)) - set(range(0x21, 0x7F)))
 _MIME_FIELD = re.compile(rb"^content-(?:type|disposition|transfer-encoding)", re.MULTILINE | re.IGNORECASE)
-_BOUNDARY_LINE = re.compile(rb"^--\S", re.MULTILINE)
+_FOLDED_HINT = re.compile(rb"\n[ \t]++[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-")
+# A fold that reads like a field of its own; `h=From:Content-Type:To` of a DKIM signature is none.
+_FOLDED_FIELD = re.compile(
+    rb"^[ \t]++(content-(?:type(?=[ \t]*:[ \t]*[a-z]+/)|disposition(?=[ \t]*:[ \t]*(?:attachment|inline))"
+    rb"|transfer-encoding(?=[ \t]*:[ \t]*(?:base64|quoted|x-|uu|binhex))))[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*)",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 @dataclass(slots=True)
@@ -34,12 +42,14 @@ class Header:
 
     fields: (name in lower case, value as found with its folds), in order.
     raw: the bytes of the header; body: where the body starts in the entity's buffer.
+    odd: other readings may differ. by_relay: this reading ends where a relay cut a line that was too long for it.
     """
 
     fields: list[tuple[bytes, bytes]]
     raw: bytes
     body: int
     odd: bool = False
+    by_relay: bool = False
 
 
 def unfold(value: bytes) -> bytes:
@@ -64,11 +74,14 @@ def read(data: Octets, start: int, end: int) -> Header:
     position, odd = 0, False
     for match in _FIELD.finditer(raw):
         name, space, value = match.groups()
-        if match.start() != position or space:
+        begins, ends = match.span()
+        if begins != position or space:
             odd = True
         if name:
             fields.append((name.lower(), value))
-        position = match.end()
+        position = ends
+    if _FOLDED_HINT.search(raw) and _FOLDED_FIELD.search(raw):
+        odd = True
     if position != len(raw) or b"\n \n" in raw or b"\n\t\n" in raw or b"\0" in raw:
         odd = True
     return Header(fields, raw, body, odd or _BLANK_FOLD.search(raw) is not None)
@@ -77,16 +90,21 @@ def read(data: Octets, start: int, end: int) -> Header:
 def other_readings(data: Octets, header: Header, start: int, end: int) -> list[Header]:
     """The readings of an odd header that differ from `read()` in a way that may matter; often none.
 
-    They matter only if MIME fields or a first boundary come after (or in) what is odd.
+    A reader may end the header at the first line that is no field, take a broken name for the right one, take the
+    fold of a field for a field, or pass over a field with a blank before its colon.
     """
     raw, others = header.raw, []
     cut = _first_break(raw)
-    if cut is not None and _matters(raw[cut[0] :]):
-        early = Header(_fields(raw[: cut[0]]), raw[: cut[0]], start + cut[1])
+    if cut is not None and not raw[cut[0] :].isspace():
+        before = raw[: cut[0]]
+        by_relay = cut[0] - 1 - before.rfind(b"\n", 0, cut[0] - 1) >= _CUT_LINE
+        early = Header(_fields(before), before, start + cut[1], by_relay=by_relay)
         others.append(early)
     tolerant = _tolerant_fields(raw)
     if tolerant:
         others.append(Header(header.fields + tolerant, raw, header.body))
+    if _FOLDED_FIELD.search(raw):
+        others.append(Header(_unfolded(raw), raw, header.body))
     strict = [(m[1].lower(), m[3]) for m in _FIELD.finditer(raw) if m[1] and not m[2]]
     if any(m[2] and m[1].lower().startswith(b"content-") for m in _FIELD.finditer(raw)):
         others.append(Header(strict, raw, header.body))
@@ -119,8 +137,9 @@ def _first_break(raw: bytes) -> tuple[int, int] | None:
     return stop
 
 
-def _matters(rest: bytes) -> bool:
-    return bool(_MIME_FIELD.search(rest) or _BOUNDARY_LINE.search(rest))
+def _unfolded(raw: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of a reader that takes an indented line which reads like a MIME field for one."""
+    return _fields(_FOLDED_FIELD.sub(lambda match: match[0].lstrip(b" \t"), raw))
 
 
 def _tolerant_fields(raw: bytes) -> list[tuple[bytes, bytes]]:

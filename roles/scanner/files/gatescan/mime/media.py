@@ -17,6 +17,7 @@ from gatescan.mime.parameters import (
     parse,
     readings,
 )
+from gatescan.text import printable
 from gatescan.words import decode_words
 
 MAX_READINGS = 16
@@ -195,6 +196,9 @@ def _encoding(value: bytes) -> tuple[str, ...]:
     flat = unfold(value[:MAX_FIELD_BYTES]).lower()
     if flat in _ENCODINGS:
         return (_ENCODINGS[flat],)
+    if b"=?" in flat:
+        decoded = _encoding(decode_words(unfold(value[:MAX_FIELD_BYTES])).encode("utf-8", "replace"))
+        return tuple(dict.fromkeys((*decoded, "identity")))
     bare = _COMMENT.sub(b"", flat).strip(b" \t\"';,.")
     if bare in _ENCODINGS:
         # A comment, quotes, a comma: some clients see through them, some see an unknown encoding.
@@ -229,7 +233,7 @@ def _names_differ(content: Structured, disposition: Structured) -> bool:
 
 
 def _listed(found: tuple[str, ...]) -> str:
-    return " / ".join(naming.printable(name, 60) for name in found[:4])
+    return " / ".join(printable(name, 60) for name in found[:4])
 
 
 def with_boundary(media: Media, boundary: bytes) -> Media:

@@ -20,14 +20,14 @@ _MAX_ODD = 2000
 class Split:
     """Where things are in a multipart body, as offsets into the buffer.
 
+    outside: the text before, between and behind the parts, in order; the first is the preamble.
     late: parts after the closing boundary line, which only some clients show.
     longer: what follows the boundary on lines that only begin with it: another boundary, or a trick.
     """
 
-    preamble: Span
+    outside: list[Span] = field(default_factory=list)
     parts: list[Span] = field(default_factory=list)
     late: list[Span] = field(default_factory=list)
-    epilogue: Span = (0, 0)
     longer: list[bytes] = field(default_factory=list)
 
     @property
@@ -44,8 +44,8 @@ def split(data: Octets, start: int, end: int, boundary: bytes, max_parts: int, p
     """
     delimiter = b"\n--" + boundary
     size = len(delimiter)
-    result = Split((start, end))
-    opened = -1
+    result = Split()
+    opened, gap = -1, start
     closed = False
     # The line end before the first boundary line may be the one that ended the header.
     position = data.find(delimiter, max(start - 1, 0), end)
@@ -64,19 +64,17 @@ def split(data: Octets, start: int, end: int, boundary: bytes, max_parts: int, p
                 (result.late if closed else result.parts).append((opened, max(opened, stop)))
                 if len(result.parts) + len(result.late) > max_parts:
                     raise LimitReached("parts", f"more than {max_parts} parts")
-            elif not closed:
-                result.preamble = (start, max(start, stop))
+            else:
+                result.outside.append((gap, max(gap, stop)))
             opened, closing = _after_line(data, after, end, tail)
             if closing:
-                closed, result.epilogue, opened = True, (opened, end), -1
+                closed, gap, opened = True, opened, -1
         position = data.find(delimiter, max(after - 1, position + 1) if tail is None else tail.end() - 1, end)
         after = position + size
     if opened >= 0:
         (result.late if closed else result.parts).append((min(opened, end), end))
-    if result.late:
-        result.epilogue = (end, end)
-    if not result.parts and not closed and not result.late:
-        result.preamble = (start, end)
+    else:
+        result.outside.append((min(gap, end), end))
     return result
 
 

@@ -29,9 +29,13 @@ _QUOTES_KEPT_PLAIN = re.compile(_ATTRIBUTE + rb'(?:"([^"]*+)"?|([^;]*+))', re.DO
 _QUOTES_UNKNOWN = re.compile(_ATTRIBUTE + rb'"?([^;"]*+)', re.DOTALL)
 # An unquoted value that goes on: `a@b.com; papers.zip` is one name, as what follows is no parameter.
 _UNQUOTED_TO_END = re.compile(_ATTRIBUTE + rb"([^\"\s;][^;]*+(?:;(?![ \t]*[\w*-]+[ \t]*=)[^;]*+)*)", re.DOTALL)
+# Quotation marks that stand for nothing: `"bar"foo` is barfoo to some readers, and bar to others.
+_QUOTES_DROPPED = re.compile(_ATTRIBUTE + rb"((?:\"[^\"]*\"?|[^\";])+)", re.DOTALL)
+_ONE_QUOTED = re.compile(rb"\s*\"[^\"]*\"?\s*")
 _TYPE = re.compile(rb"([A-Za-z0-9!#$&^_.+-]+)[ \t]*(?:/[ \t]*([A-Za-z0-9!#$&^_.+-]+))?")
 _ADDRESS = re.compile(rb"[^@\s\"]+@[^@\s\"]+\.com", re.IGNORECASE)
 _FOLD_AND_BLANKS = re.compile(rb"(?<![ \t\r])[ \t\r]*+\n[ \t]++")
+_WIDE = re.compile(rb"utf-?_?(?:16|32)|ucs-?[24]", re.IGNORECASE)
 _SECTION = re.compile(rb"([^*]+)\*(?:([0-9]{1,9})(\*?))?\Z")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _LEXEME = re.compile(rb'\\.|"(?:[^"\\]++|\\.)*"|[()]', re.DOTALL)
@@ -108,6 +112,9 @@ def _every_reading(value: bytes) -> Structured:
             for match in pattern.finditer(reading):
                 content = match[match.lastindex or 1]
                 found[match[1].lower(), content.strip()] = None
+        for match in _QUOTES_DROPPED.finditer(reading) if b'"' in reading else ():
+            if b'"' in match[2] and not _ONE_QUOTED.fullmatch(match[2]):
+                found[match[1].lower(), match[2].replace(b'"', b"").strip()] = None
     for name, content in list(found):
         # A client that reads on to `; papers.zip` has a name; the address before it alone is none.
         address, semicolon, _ = content.partition(b";")
@@ -161,10 +168,15 @@ def decoded_readings(parameters: list[tuple[bytes, bytes]]) -> list[str]:
     for name, value in parameters:
         if b"*" not in name:
             found[decode_words(value)] = None
+            if _WIDE.search(value):
+                found[decode_words(value, little_endian=True)] = None
             if not value.isascii():
                 found[text(value, "shift_jis")] = None
     for joined, extended in _joined_sections(parameters):
-        found[decode_extended(joined) if extended else decode_words(joined)] = None
+        decode = decode_extended if extended else decode_words
+        found[decode(joined)] = None
+        if _WIDE.search(joined):
+            found[decode(joined, little_endian=True)] = None
     return [name for name in found if name]
 
 

@@ -23,6 +23,7 @@ _SEALED = (_PKCS7 + b"\x03", _PKCS7 + b"\x04", _PKCS7 + b"\x06", _SMIME_TYPES + 
 _COMPRESSED = _SMIME_TYPES + b"\x09"
 _MAX_NESTING = 40
 _TEXT_HEAD = 4096
+_BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"
 _PEM = re.compile(rb"-----BEGIN (?:PKCS ?#?7|CMS|SIGNED MESSAGE|P7M)[^\n-]{0,40}-----\s*")
 
 _ARMOUR = re.compile(
@@ -50,9 +51,12 @@ def looks_like_cms(data: bytes) -> bool:
 def cms_in_text(data: Buffer) -> bytes | None:
     """The DER of a CMS object that is written as PEM or as bare base64; None if the text is none."""
     head = bytes(data[:_TEXT_HEAD])
-    armour = _PEM.search(head) if b"-----BEGIN " in head else None
-    start = armour.end() if armour else len(head) - len(head.lstrip(b"\xef\xbb\xbf \t\r\n"))
-    if head[start : start + 2] != b"MI" or not looks_like_cms(loose_base64(head[start : start + 80])):
+    is_armoured = b"-----BEGIN " in head
+    if not is_armoured and head.lstrip(_BEFORE_TEXT)[:1] != b"M":
+        return None
+    armour = _PEM.search(head) if is_armoured else None
+    start = armour.end() if armour else len(head) - len(head.lstrip(_BEFORE_TEXT))
+    if head[start : start + 1] != b"M" or not looks_like_cms(loose_base64(head[start : start + 80])):
         return None
     body = bytes(data[start:])
     return loose_base64(body.partition(b"-----END")[0])

@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gatescan import filetype
 from gatescan.budget import Budget, LimitReached
 from gatescan.large import blocks, piece, windows
-from gatescan.mime import enclosed, header, media, multipart, sealed, transfer
+from gatescan.mime import enclosed, header, markup, media, multipart, sealed, transfer
 from gatescan.mime.header import Header, Octets
 from gatescan.mime.media import Media
 from gatescan.model import Buffer, Finding, Part, Verdict
@@ -130,16 +131,15 @@ class Walk:
 
     def _other_headers(self, entity: Entity, head: Header, usual: list[View]) -> list[View]:
         """The views of clients that see another header than most do."""
-        others = [
-            view
-            for other in header.other_readings(entity.data, head, entity.start, entity.end)
-            for chosen in media.read(other, entity.default_type).media
-            for view in self._views(entity, other, chosen)
-        ]
-        if all(view.is_text for view in usual):
-            # A text with more or fewer header lines on top of it is still that text.
-            for view in others:
-                view.quiet = view.is_text
+        only_text = all(view.is_text for view in usual)
+        others = []
+        for other in header.other_readings(entity.data, head, entity.start, entity.end):
+            for chosen in media.read(other, entity.default_type).media:
+                views = self._views(entity, other, chosen)
+                for view in views:
+                    # A text with more or fewer header lines on top of it is still that text.
+                    view.quiet = view.is_text and (only_text or other.by_relay)
+                others += views
         return others
 
     def _follow_all(self, views: list[View], entity: Entity) -> list[Entity]:
@@ -151,7 +151,7 @@ class Walk:
         if not telling:
             return self._follow(views[0])
         chosen = list(reversed(telling.values()))
-        if sum(not view.quiet for view in chosen) > 1:
+        if sum(not view.quiet for view in chosen) > 1 and not all(view.is_text for view in chosen):
             detail = f"{len(chosen)} readings that show different things"
             self.findings.append(Finding(Verdict.AMBIGUOUS, "readings-differ", detail, entity.path or "1"))
         inner = [e for view in chosen for e in self._follow(view)]
@@ -233,7 +233,7 @@ class Walk:
         """
         boundary = chosen.boundary or b""
         longer = list(dict.fromkeys(tail.rstrip().removesuffix(b"--") for tail in exact.longer))
-        if all(multipart.declared(body.data, boundary + tail) for tail in longer[:_MAX_LONGER]):
+        if all(tail and multipart.declared(body.data, boundary + tail) for tail in longer[:_MAX_LONGER]):
             return []
         return [self._split_view(entity, body, chosen, prefix=True)]
 
@@ -255,8 +255,8 @@ class Walk:
         view.entities = [
             Entity(data, s, e, f"{stem}{n}", entity.level + 1, source, default) for n, (s, e) in enumerate(spans, 1)
         ]
-        for span, name in ((cut.preamble, "preamble"), (cut.epilogue, "epilogue")):
-            self._outside(view, data, span, f"{stem}{name}")
+        for number, span in enumerate(cut.outside):
+            self._outside(view, data, span, f"{stem}epilogue" if number else f"{stem}preamble")
         if chosen.names:
             view.leaves.append(Part(path or "1", chosen.names, chosen.type, b""))
         if chosen.type == "multipart/encrypted":
@@ -276,7 +276,7 @@ class Walk:
             return
         if end - start < _SHORT_PREAMBLE:
             text = data[start:end]
-            if b"begin" not in text and text[:2] != b"MZ":
+            if b"begin" not in text and text[:2] != b"MZ" and b"ontent-" not in text.lower():
                 return
         body = piece(data, start, end)
         self.budget.spend(end - start)
@@ -302,7 +302,9 @@ class Walk:
         raw: Buffer = piece(entity.data, body, entity.end)
         outputs, differ = transfer.decode(raw, chosen.encoding, is_text, self.budget)
         path = entity.path or "1"
-        view = View(("leaf", chosen.names), content=outputs[0])
+        if chosen.encoding != "identity":
+            outputs += [bare for data in outputs if (bare := _without_blank_lines(data))]
+        view = View(("leaf", chosen.names, markup.is_markup(b"", content_type, ())), content=outputs[0])
         view.leaves = [Part(path, chosen.names, content_type, data, charset=chosen.charset) for data in outputs]
         view.void = not chosen.names and not any(len(data) for data in outputs)
         if differ:
@@ -313,6 +315,15 @@ class Walk:
             code, detail = _POLICY_TYPES[content_type]
             view.findings.append(Finding(Verdict.POLICY, code, detail, path))
         return view
+
+
+def _without_blank_lines(data: Buffer) -> bytes:
+    """A program or an archive behind blank lines, which some readers drop; empty if there is none."""
+    if len(data) < 2 or bytes(data[:1]) not in (b"\r", b"\n"):
+        return b""
+    head = bytes(data[: filetype.HEAD])
+    known = filetype.EXECUTABLES | filetype.ARCHIVES | filetype.DOCUMENTS
+    return bytes(data).lstrip(b"\r\n") if filetype.kind(head.lstrip(b"\r\n")) in known else b""
 
 
 def content_key(data: Buffer) -> tuple[int, int]:
@@ -332,7 +343,7 @@ def content_key(data: Buffer) -> tuple[int, int]:
 
 def part_key(part: Part) -> tuple[object, ...]:
     """Equal for parts that a reader can't tell from each other."""
-    return (part.names, content_key(part.data))
+    return (part.names, markup.is_markup(b"", part.content_type, ()), content_key(part.data))
 
 
 def read_every_way(data: Octets, budget: Budget) -> Walk:
