@@ -40,7 +40,7 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
 
 
 def is_text(part: Part) -> bool:
-    """Whether a reader may look for text in a part: it is shown as text, or its bytes are not known to be anything else."""
+    """Whether a reader may look for text in a part: it is shown as such, or not known to be anything else."""
     if _opaque(part):
         return False
     kind = part.kind or filetype.kind(part.data)
