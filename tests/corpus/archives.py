@@ -245,7 +245,7 @@ def _depth() -> Iterator[Case]:
 def _volumes() -> Iterator[Case]:
     """58: one volume of a set."""
     noise = bytes(zlib.crc32(struct.pack("<L", i)) >> 7 & 0xFF for i in range(900))
-    for name in ("a.7z.002", "a.zip.002", "a.z01", "a.r00", "a.r17", "a.part2.rar", "a.rar.003", "a.tar.002", "a.001"):
+    for name in ("a.7z.002", "a.zip.002", "a.z01", "a.r00", "a.r17", "a.part2.rar", "a.rar.003", "a.tar.002", "a.t01"):
         yield _case(58, f"later/{name}", name, noise, POLICY)
     for name, data in {
         "a.rar": pack.rar4_bytes([PAPER], main=1),
@@ -400,12 +400,17 @@ def _unknown_containers() -> Iterator[Case]:
 def _office() -> Iterator[Case]:
     """64: Office documents."""
     word, book = doc.word_stream(), doc.xls_workbook()
+    project = doc.vba_project(doc.MACRO, folder="_VBA_PROJECT_CUR/VBA")
     package = doc.ole_package("run.exe", EXE)
     macro_type = '<Override PartName="/word/v.bin" ContentType="application/vnd.ms-office.vbaProject"/>'
     sheet_type = '<Override PartName="/xl/m.xml" ContentType="application/vnd.ms-excel.macrosheet+xml"/>'
     for name, data, verdict in (
-        ("macro.doc", doc.ole_bytes({"WordDocument": word, "Macros/VBA/dir": b"x"}), POLICY),
-        ("macro.xls", doc.ole_bytes({"Workbook": book, "_VBA_PROJECT_CUR/VBA/dir": b"x"}), POLICY),
+        ("macro.doc", doc.ole_bytes({"WordDocument": word, **doc.vba_project(doc.MACRO, folder="Macros/VBA")}), POLICY),
+        (
+            "macro.xls",
+            doc.ole_bytes({"Workbook": book, **project}),
+            POLICY,
+        ),
         ("sheet.xls", doc.ole_bytes({"Workbook": doc.xls_workbook(macro_sheet=True)}), POLICY),
         ("sheet-95.xls", doc.ole_bytes({"Book": doc.xls_workbook(macro_sheet=True)}), POLICY),
         ("package.doc", doc.ole_bytes({"WordDocument": word, "ObjectPool/_1/\x01Ole10Native": package}), POLICY),
@@ -416,9 +421,9 @@ def _office() -> Iterator[Case]:
         ("locked.docx", doc.ole_bytes({"EncryptionInfo": b"x", "EncryptedPackage": b"y"}), ENCRYPTED),
         ("locked.ppt", doc.ole_bytes({"Current User": bytes(12) + b"\xdf\xc4\xd1\xf3"}), ENCRYPTED),
         ("cut.doc", doc.ole_bytes({"WordDocument": word})[:700], POLICY),
-        ("macro.docx", doc.ooxml_bytes([("word/vbaProject.bin", b"x" * 99)]), POLICY),
-        ("macro.docm", doc.ooxml_bytes([("word/vbaProject.bin", b"x" * 99)], types=macro_type), POLICY),
-        ("renamed-macro.docx", doc.ooxml_bytes([("word/v.bin", b"x")], types=macro_type), POLICY),
+        ("macro.docx", doc.ooxml_bytes([("word/vbaProject.bin", doc.macro_project())]), POLICY),
+        ("macro.docm", doc.ooxml_bytes([("word/vbaProject.bin", doc.macro_project())], types=macro_type), POLICY),
+        ("renamed-macro.docx", doc.ooxml_bytes([("word/v.bin", doc.macro_project())], types=macro_type), POLICY),
         ("sheet.xlsm", doc.ooxml_bytes([("xl/m.xml", b"<x/>")], types=sheet_type, folder="xl"), POLICY),
         (
             "dde.xlsx",
@@ -444,7 +449,7 @@ def _office() -> Iterator[Case]:
         ("link.rtf", doc.rtf_bytes([doc.ole1_object("Word.Document.8", b"", form=1)]), POLICY),
         ("link2.rtf", doc.rtf_bytes([doc.ole1_object("OLE2Link", doc.ole_bytes({"\x01Ole": b"x"}))]), POLICY),
         ("template.rtf", doc.rtf_bytes(before="{\\*\\template http://x.example/t}"), POLICY),
-        ("macro-object.rtf", doc.rtf_bytes([doc.ole1_object("Word", doc.ole_bytes({"VBA/dir": b"x"}))]), POLICY),
+        ("macro-object.rtf", doc.rtf_bytes([doc.ole1_object("Word", doc.macro_project())]), POLICY),
         ("program.one", doc.onenote_bytes([("cover.png", PNG), PROGRAM]), POLICY),
         ("script.one", doc.onenote_bytes([SCRIPT]), POLICY),
         ("program.msg", doc.msg_bytes([PAPER, PROGRAM]), POLICY),

@@ -103,6 +103,45 @@ def msg_bytes(files: Sequence[File]) -> bytes:
     return ole_bytes(streams)
 
 
+def vba_project(code: str = "", options: str = "", folder: str = "VBA", compiled: int = 0) -> dict[str, bytes]:
+    """The streams of a macro project with one module; without `code` it is what Excel writes for each sheet.
+
+    compiled: lines of compiled form (p-code) in front of the source.
+    """
+    source = f'Attribute VB_Name = "Sheet1"\r\nAttribute VB_GlobalNameSpace = False\r\n{options}{code}'
+    table = b"".join(struct.pack("<LHHL", 0x8000, 8, 0, 8 * line) for line in range(compiled))
+    cache = (
+        bytes(40) + b"\xfe\xca\x01\x00" + struct.pack("<H", compiled) + table + bytes(10) + b"\x20\x00" * 4 * compiled
+    )
+    names = "Sheet1".encode("utf-16-le")
+    directory = struct.pack("<HLHHHH", 9, 4, 1, 0, 7, 0)[:12]
+    for kind, body in ((0x19, b"Sheet1"), (0x1A, b"Sheet1"), (0x32, names), (0x31, struct.pack("<L", len(cache)))):
+        directory += struct.pack("<HL", kind, len(body)) + body
+    return {
+        f"{folder}/dir": vba_compressed(directory),
+        f"{folder}/_VBA_PROJECT": b"\xcc\x61\xff\xff\x00\x00\x00",
+        f"{folder}/Sheet1": cache + vba_compressed(source.encode("cp1252")),
+    }
+
+
+def vba_compressed(data: bytes) -> bytes:
+    """The compressed container of MS-OVBA, with literals only."""
+    out = b"\x01"
+    for start in range(0, len(data), 3600):
+        piece = data[start : start + 3600]
+        packed = b"".join(b"\x00" + piece[i : i + 8] for i in range(0, len(piece), 8))
+        out += struct.pack("<H", 0xB000 | len(packed) - 1) + packed
+    return out
+
+
+MACRO = 'Sub AutoOpen()\r\nShell "calc"\r\nEnd Sub\r\n'
+
+
+def macro_project(code: str = MACRO) -> bytes:
+    """A vbaProject.bin."""
+    return ole_bytes(vba_project(code))
+
+
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006/"
 
@@ -133,8 +172,8 @@ def ooxml_bytes(
     return zip_bytes([*members, *extra])
 
 
-def odf_bytes(macro: bool = False, locked: bool = False) -> bytes:
-    """A small OpenDocument text."""
+def odf_bytes(macro: bool = False, locked: bool = False, module: str = "Sub Main\nShell x\nEnd Sub") -> bytes:
+    """A small OpenDocument text; module: the lines of its macro."""
     kind = "application/vnd.oasis.opendocument.text"
     lock = '<manifest:encryption-data manifest:checksum="x"/>' if locked else ""
     entries = f'<manifest:file-entry manifest:full-path="/" manifest:media-type="{kind}"/>'
@@ -146,7 +185,12 @@ def odf_bytes(macro: bool = False, locked: bool = False) -> bytes:
         ("content.xml", b"<office:document-content/>"),
         ("META-INF/manifest.xml", f"<manifest:manifest>{entries}</manifest:manifest>".encode()),
     ]
-    return zip_bytes([*members, *([("Basic/Standard/Module1.xml", b"<script:module/>")] if macro else [])])
+    return zip_bytes(
+        [
+            *members,
+            *([("Basic/Standard/Module1.xml", f"<script:module>{module}</script:module>".encode())] if macro else []),
+        ]
+    )
 
 
 def rtf_bytes(objects: Sequence[bytes] = (), before: str = "", noise: bytes = b"") -> bytes:

@@ -87,6 +87,7 @@ class _Walk:
         self.budget = budget
         self.keep_data = keep_data
         self.report = MessageReport(size=len(data))
+        self.volumes = unpack.Volumes()
         # A bound of the whole message was reached: nothing more is opened.
         self.spent = False
 
@@ -97,6 +98,7 @@ class _Walk:
             self.report.findings.extend(parsed.findings)
             for part in parsed.parts:
                 self._open(part)
+            self.report.findings += self.volumes.findings()
             self._virtual_headers(parsed)
         except LimitReached as limit:
             self._limit(limit, "")
@@ -152,6 +154,7 @@ class _Walk:
         report.sizes.append(size)
         if part.names:
             self._test_names(part, size)
+            self.volumes.see(part)
         if part.sealed or not size:
             return
         if not part.kind:
@@ -169,7 +172,8 @@ class _Walk:
             if (rule := rules.match_name(name, size, context)) and rule.line not in seen:
                 seen.add(rule.line)
                 self._hit(rule, "name", f"{printable(name)}: {rule.description}", part.path)
-            for extension in names.extensions(name):
+            # A piece of a document is opened by no one by its name: its bytes count.
+            for extension in names.extensions(name) if not part.inner else ():
                 if (rule := rules.match_extension(extension, context)) and rule.line not in seen:
                     seen.add(rule.line)
                     self._hit(rule, "extension", f"{printable(name)}: {rule.description}", part.path)

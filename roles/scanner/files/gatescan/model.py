@@ -69,6 +69,8 @@ class Part:
     sealed: it exists, but its bytes can't be read (an encrypted member); data is then empty.
     kind: type by its bytes (a short name from filetype.py), empty until it was looked at.
     charset: as the part's header declares it; empty if it does not.
+    inner: a piece of a document format, such as a style sheet in an EPUB: nobody opens it by its name, so it is judged
+        by its bytes alone.
     """
 
     path: str
@@ -80,6 +82,7 @@ class Part:
     kind: str = ""
     findings: list[Finding] = field(default_factory=list)
     charset: str = ""
+    inner: bool = False
 
 
 @dataclass(slots=True)

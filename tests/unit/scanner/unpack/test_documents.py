@@ -34,8 +34,8 @@ def test_a_loop_in_the_sector_chain_ends() -> None:
 @pytest.mark.parametrize(
     ("streams", "code"),
     [
-        ({"WordDocument": doc.word_stream(), "Macros/VBA/dir": b"x"}, "macro"),
-        ({"Workbook": doc.xls_workbook(), "_VBA_PROJECT_CUR/VBA/dir": b"x"}, "macro"),
+        ({"WordDocument": doc.word_stream(), **doc.vba_project(doc.MACRO, folder="Macros/VBA")}, "macro"),
+        ({"Workbook": doc.xls_workbook(), **doc.vba_project(doc.MACRO, folder="_VBA_PROJECT_CUR/VBA")}, "macro"),
         ({"Workbook": doc.xls_workbook(macro_sheet=True)}, "macro-sheet"),
         ({"ObjectPool/_1/\x01Ole10Native": PACKAGE}, "embedded-package"),
         ({"WordDocument": doc.word_stream(locked=True)}, "encrypted-office"),
@@ -53,7 +53,7 @@ def test_an_old_office_document_without_any_of_it_passes() -> None:
 
 
 def test_macros_of_a_presentation_are_found_in_their_packed_record() -> None:
-    project = zlib.compress(doc.ole_bytes({"VBA/dir": b"x"}))
+    project = zlib.compress(doc.macro_project())
     body = (9000).to_bytes(4, "little") + project
     record = b"\x10\x00\x11\x10" + len(body).to_bytes(4, "little") + body
     assert "macro" in open_all(doc.ole_bytes({"PowerPoint Document": b"\x00" * 8 + record})).codes
@@ -89,7 +89,7 @@ def test_links_images_and_the_own_template_of_a_document_pass() -> None:
 
 def test_a_macro_project_under_another_name_is_found_by_its_type() -> None:
     kind = '<Override PartName="/word/x" ContentType="application/vnd.ms-office.vbaProject"/>'
-    assert open_all(doc.ooxml_bytes([("word/x", b"x")], types=kind)).codes == {"macro"}
+    assert open_all(doc.ooxml_bytes([("word/x", doc.macro_project())], types=kind)).codes == {"macro"}
 
 
 def test_relations_in_utf_16_are_read() -> None:

@@ -6,7 +6,12 @@ enables every format, among them `mtree`, which opens files of this machine, and
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
+import os
+import resource
+from collections.abc import Iterator
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p, c_wchar_p
 from functools import cache
 from typing import Any
@@ -15,6 +20,9 @@ from gatescan.unpack.common import Unavailable
 
 OK, EOF, WARN, FAILED, FATAL = 0, 1, -20, -25, -30
 DIRECTORY, REGULAR, SYMLINK = 0o040000, 0o100000, 0o120000
+
+MEMORY_MAX = 150_000_000
+"""Bytes that one archive may make libarchive allocate. The largest honest need is a dictionary of 64 MB or 128 MB."""
 
 _Signature = tuple[list[Any], Any]
 _ENTRY_TEXT: _Signature = ([c_void_p], c_char_p)
@@ -29,6 +37,7 @@ _SIGNATURES: dict[str, _Signature] = {
     "read_set_options": ([c_void_p, c_char_p], c_int),
     "read_has_encrypted_entries": _ARCHIVE_INT,
     "error_string": _ENTRY_TEXT,
+    "errno": _ARCHIVE_INT,
     "entry_pathname": _ENTRY_TEXT,
     "entry_pathname_utf8": _ENTRY_TEXT,
     "entry_pathname_w": _ENTRY_WIDE,
@@ -68,11 +77,56 @@ def _support(what: str) -> Any:
 
 
 class Failure(Exception):
-    """libarchive can't read on: the message says why. fatal: nothing more comes out of this archive."""
+    """libarchive can't read on: the message says why. fatal: nothing more comes out of this archive; memory: it
+    wanted more memory than it may have."""
 
-    def __init__(self, text: str, fatal: bool = True) -> None:
+    def __init__(self, text: str, fatal: bool = True, memory: bool = False) -> None:
         super().__init__(text)
         self.fatal = fatal
+        self.memory = memory
+
+
+class _Memory:
+    """Bounds what libarchive allocates for one archive: its own calls run under a lower limit of the address space.
+
+    Sizes in a header (a dictionary, a table of members) may ask for gigabytes. A refused allocation is an error that
+    libarchive reports; what Python needs between the calls is not counted.
+    """
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._limits = resource.getrlimit(resource.RLIMIT_AS)
+        try:
+            self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._file = -1
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @contextlib.contextmanager
+    def bound(self) -> Iterator[None]:
+        """What runs inside may have what is left of the allowance."""
+        if self._file < 0:
+            yield
+            return
+        soft, hard = self._limits
+        before = self._size()
+        tight = before + max(0, MEMORY_MAX - self._used)
+        if soft != resource.RLIM_INFINITY:
+            tight = min(tight, soft)
+        resource.setrlimit(resource.RLIMIT_AS, (tight, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+            self._used = max(0, self._used + self._size() - before)
+
+    def _size(self) -> int:
+        """The address space in use, in bytes."""
+        return int(os.pread(self._file, 40, 0).split(b" ", 1)[0]) * resource.getpagesize()
 
 
 class Member:
@@ -120,8 +174,10 @@ class Reader:
         self._lib = library()
         self._data = data  # must outlive the archive: libarchive reads in place
         self._dead = False
+        self._memory = _Memory()
         self._handle = self._lib.archive_read_new()
         if not self._handle:
+            self._memory.close()
             raise MemoryError("archive_read_new")
         try:
             self._open(formats, filters, options)
@@ -136,7 +192,9 @@ class Reader:
                 raise Unavailable(f"libarchive was built without {what}")
         if options:
             self._lib.archive_read_set_options(self._handle, options.encode())
-        self._check(self._lib.archive_read_open_memory(self._handle, self._data, len(self._data)))
+        with self._memory.bound():
+            code = self._lib.archive_read_open_memory(self._handle, self._data, len(self._data))
+        self._check(code)
 
     def __enter__(self) -> Reader:
         return self
@@ -148,13 +206,15 @@ class Reader:
         if self._handle:
             self._lib.archive_read_free(self._handle)
             self._handle = None
+            self._memory.close()
 
     def _check(self, code: int) -> int:
         if code in (OK, EOF, WARN):
             return code
         text = self._lib.archive_error_string(self._handle) or b"no reason given"
         self._dead = code == FATAL
-        raise Failure(text.decode("utf-8", "replace"), fatal=code == FATAL)
+        memory = self._lib.archive_errno(self._handle) == errno.ENOMEM
+        raise Failure(text.decode("utf-8", "replace"), fatal=code == FATAL, memory=memory)
 
     def next(self) -> Member | None:
         """The next member, or None at the end. Raises Failure."""
@@ -162,14 +222,17 @@ class Reader:
             # libarchive 3.6 goes on in some formats after a fatal error, and then reads memory that it has freed.
             raise Failure("it is damaged")
         entry = c_void_p()
-        if self._check(self._lib.archive_read_next_header(self._handle, byref(entry))) == EOF:
+        with self._memory.bound():
+            code = self._lib.archive_read_next_header(self._handle, byref(entry))
+        if self._check(code) == EOF:
             return None
         return Member(self._lib, entry.value or 0)
 
     def block(self) -> tuple[int, bytes] | None:
         """The next block of the member's data with its offset (files may have holes); None at its end."""
         place, size, offset = c_void_p(), c_size_t(), c_int64()
-        code = self._lib.archive_read_data_block(self._handle, byref(place), byref(size), byref(offset))
+        with self._memory.bound():
+            code = self._lib.archive_read_data_block(self._handle, byref(place), byref(size), byref(offset))
         if self._check(code) == EOF:
             return None
         return offset.value, ctypes.string_at(place, size.value) if size.value else b""

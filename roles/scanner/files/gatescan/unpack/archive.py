@@ -1,4 +1,4 @@
-"""Archives that libarchive reads: 7z, rar, cab, iso, lzh, tar, cpio, deb, rpm and compressed streams.
+"""Archives that libarchive reads: 7z, rar, cab, lzh, tar, cpio, deb, rpm and compressed streams.
 
 Nothing is ever written to disk: a link, a device or a path that leads outside can do no harm here; they are reported
 because they do where the archive is unpacked.
@@ -6,11 +6,10 @@ because they do where the archive is unpacked.
 
 from __future__ import annotations
 
-import zlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 
-from gatescan import filetype
 from gatescan.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import _libarchive as la
@@ -22,7 +21,6 @@ _FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "rar": (("rar", "rar5"), (), ""),
     "cab": (("cab",), (), ""),
     "lzh": (("lha",), (), ""),
-    "iso": (("iso9660",), (), ""),
     "tar": (("tar",), (), "read_concatenated_archives"),
     "cpio": (("cpio",), (), ""),
     "ar": (("ar",), (), ""),
@@ -35,18 +33,17 @@ _FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
 }
 """Kind: the formats, the filters and the options that libarchive is given."""
 
-_ISO_READINGS = ("", "!joliet", "!rockridge", "!joliet,!rockridge")
-"""An ISO image may carry up to three trees of names; systems differ in which one they show."""
-
-_SUFFIXES = {"zstd": (".zst", ".tzst"), "lz4": (".lz4",), "lzip": (".lz", ".tlz"), "compress": (".z", ".taz")}
+_STREAMS = frozenset(("zstd", "lz4", "lzip", "compress"))
+_SUFFIX = re.compile(r"\.(?:t?gz|gzip|t?bz2?|tbz2|bzip2?|t?xz|lzma|tlz|lz|t?zst|zstd|lz4|z|taz)\Z", re.IGNORECASE)
+"""What compressors add to a name; their short forms for a tar file begin with t."""
+_TAR_SUFFIXES = frozenset(("tgz", "tbz", "tbz2", "txz", "tlz", "tzst", "taz"))
+_ANY_SUFFIX = re.compile(r"(?<=[^/\\])\.[^./\\\s]{1,12}\Z")
 
 
 def members(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
     """One level of the members of an archive of that kind. Raises Unavailable without libarchive."""
-    if kind in _SUFFIXES:
+    if kind in _STREAMS:
         yield from _stream(part, data, budget, kind)
-    elif kind == "iso":
-        yield from _iso(part, data, budget)
     elif kind == "rar":
         yield from _rar(part, data, budget)
     else:
@@ -83,7 +80,7 @@ def _walk(part: Part, data: bytes, budget: Budget, kind: str, extra: str = "") -
             if reader.has_encrypted and not sealed:
                 note(part, Verdict.ENCRYPTED, f"encrypted-{kind}", "needs a password")
     except la.Failure as failure:
-        _failed(part, kind, str(failure))
+        _failed(part, kind, failure)
         return
     if not found and kind not in ("tar", "7z"):
         unopenable(part, f"a file of type {kind} without any readable member")
@@ -132,7 +129,7 @@ def _content(part: Part, budget: Budget, reader: la.Reader, kind: str, shown: st
         too_big(part, shown)
         return None
     except la.Failure as failure:
-        _failed(part, kind, str(failure), shown)
+        _failed(part, kind, failure, shown)
         if failure.fatal and not out:
             return None
         return bytes(out) or None
@@ -152,9 +149,12 @@ def _fill(reader: la.Reader, budget: Budget, out: bytearray) -> bool:
     return True
 
 
-def _failed(part: Part, kind: str, why: str, shown: str = "") -> None:
+def _failed(part: Part, kind: str, failure: la.Failure, shown: str = "") -> None:
+    why = str(failure)
     lower = why.lower()
-    if "encrypt" in lower or "crypto" in lower or "password" in lower:
+    if failure.memory:
+        note(part, Verdict.LIMIT, "limit-memory", f"it needs more than {la.MEMORY_MAX} bytes of memory", shown)
+    elif "encrypt" in lower or "crypto" in lower or "password" in lower:
         note(part, Verdict.ENCRYPTED, f"encrypted-{kind}", "needs a password", shown)
     else:
         note(part, Verdict.POLICY, "unopenable", f"can't be read to its end: {why}", shown)
@@ -162,48 +162,25 @@ def _failed(part: Part, kind: str, why: str, shown: str = "") -> None:
 
 def _stream(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
     for member in _walk(part, data, budget, kind):
-        member.names = stripped(part.names, _SUFFIXES[kind])
+        member.names = stripped(part.names)
         yield member
 
 
-def stripped(names: tuple[str, ...], suffixes: tuple[str, ...]) -> tuple[str, ...]:
-    """The names that a compressed stream's content goes by: those of the stream without the suffix."""
-    found: list[str] = []
-    for name in names:
-        for suffix in suffixes:
-            if name.lower().endswith(suffix):
-                stem = name[: -len(suffix)]
-                found.append(f"{stem}.tar" if suffix.startswith(".t") else stem)
-    return unique(*found)
+def stripped(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names that a compressed stream's content goes by: those of the stream without the suffix.
+
+    Programs go by the bytes: what is packed by bzip2 and named `.xz` loses that suffix too, and 7-Zip takes off
+    whatever stands behind the last dot.
+    """
+    return unique(*(_stem(name) for name in names))
 
 
-def _iso(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
-    """The members by each tree of names; what was seen by the same name before is not yielded again."""
-    if filetype.has_udf(data):
-        note(
-            part,
-            Verdict.POLICY,
-            "cannot-open",
-            "a disk image with a UDF file system, which nothing here can read",
-        )
-    seen: set[tuple[tuple[str, ...], int, int]] = set()
-    contents: list[set[tuple[int, int]]] = []
-    for reading in _ISO_READINGS:
-        shown: set[tuple[int, int]] = set()
-        for member in _walk(part, data, budget, "iso", reading):
-            mark = (len(member.data), zlib.crc32(member.data))
-            shown.add(mark)
-            if (member.names, *mark) not in seen:
-                seen.add((member.names, *mark))
-                yield member
-        contents.append(shown)
-    if any(shown != contents[0] for shown in contents):
-        note(
-            part,
-            Verdict.AMBIGUOUS,
-            "iso-trees-differ",
-            "a disk image which shows other files to other systems",
-        )
+def _stem(name: str) -> str:
+    name = name.rstrip(" .\t")
+    if found := _SUFFIX.search(name):
+        tar = found.group()[1:].lower() in _TAR_SUFFIXES
+        return name[: found.start()] + (".tar" if tar else "")
+    return _ANY_SUFFIX.sub("", name) if _ANY_SUFFIX.search(name) else ""
 
 
 def _rar(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:

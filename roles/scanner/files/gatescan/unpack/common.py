@@ -89,14 +89,14 @@ def inflate(data: Buffer, budget: Budget, wbits: int = -15) -> tuple[bytes, byte
     try:
         out = decoder.decompress(data, allowed)
     except zlib.error:
-        out = _inflate_broken(data, allowed, wbits)
+        out = inflate_broken(data, allowed, wbits)
         budget.spend(len(out))
         return out, b"", False
     budget.spend(len(out))
     return out, decoder.unused_data, decoder.eof
 
 
-def _inflate_broken(data: Buffer, allowed: int, wbits: int) -> bytes:
+def inflate_broken(data: Buffer, allowed: int, wbits: int) -> bytes:
     """What comes out of a stream before the place where it breaks; fed in small bites to get near to it."""
     decoder = zlib.decompressobj(wbits)
     out = bytearray()
@@ -163,7 +163,3 @@ def check_name(part: Part, name: str) -> None:
     """A member that wants to be written outside the folder that it is unpacked to is against policy."""
     if ".." in name and ".." in name.replace("\\", "/").split("/"):
         note(part, Verdict.POLICY, "path-traversal", "a member's name leads out of the archive", name)
-
-
-def base_name(names: tuple[str, ...]) -> str:
-    return names[0].replace("\\", "/").rpartition("/")[2] if names else ""

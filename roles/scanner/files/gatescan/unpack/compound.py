@@ -1,4 +1,9 @@
-"""The OLE2 compound file (MS-CFB): the streams of old Office documents, Outlook messages and installers, bounded."""
+"""The OLE2 compound file (MS-CFB): the streams of old Office documents, Outlook messages and installers, bounded.
+
+Why not python3-olefile: it reads every table when it opens a file and knows no budget, walks the directory by recursion
+(a hostile one is as deep as it likes), keeps one of two streams of the same name, and refuses damaged files that Office
+opens. Here whatever is read is accounted for, and streams that no storage reaches are seen too.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +42,8 @@ class Node:
 
 
 class CompoundFile:
-    """A compound file in memory. Raises Broken when its directory can't be read."""
+    """A compound file in memory. cut: it has more entries than are read. Raises Broken when its directory can't be
+    read."""
 
     def __init__(self, data: bytes, budget: Budget) -> None:
         if len(data) < 512:
@@ -51,6 +57,7 @@ class CompoundFile:
         self._mini_cutoff = int.from_bytes(data[56:60], "little")
         self._fat = self._read_fat()
         self.nodes = self._read_directory()
+        self.cut = len(self.nodes) > _ENTRIES_MAX
         self._mini_fat: list[int] | None = None
         self._mini: bytes = b""
 
@@ -115,7 +122,7 @@ class CompoundFile:
         return b"".join(out)
 
     def _read_directory(self) -> list[Node]:
-        raw = self._chain(int.from_bytes(self._data[48:52], "little"), min(_ENTRIES_MAX * 128, len(self._data)))
+        raw = self._chain(int.from_bytes(self._data[48:52], "little"), min((_ENTRIES_MAX + 1) * 128, len(self._data)))
         nodes = [_node(raw, at) for at in range(0, len(raw) - 127, 128)]
         if not nodes or nodes[0].kind != _ROOT:
             raise Broken("a compound file without a root")

@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator
 
 from gatescan import filetype
 from gatescan.budget import Budget, LimitReached
-from gatescan.model import Part, Verdict
-from gatescan.unpack import packages, zipread
+from gatescan.model import Buffer, Part, Verdict
+from gatescan.unpack import officexml, packages, sheets, zipread
 from gatescan.unpack.common import Unavailable, inflate, make, note, unopenable
 
 Reader = Callable[[Part, bytes, Budget], Iterator[Part]]
 
 _VOLUME = re.compile(
-    r"\.(?:(?:7z|zip|rar|tar|cab|iso|arj|ace|gz|bz2|xz)\.\d{2,3}|[rzstuv]\d\d|part\d{1,4}\.(?:rar|exe|7z)|\d{3})\s*$",
+    r"\.(?:(?:7z|zip|rar|tar|cab|iso|arj|ace|gz|bz2|xz)\.\d{2,3}|[rzstuv]\d\d|part\d{1,4}\.(?:rar|exe|7z))\s*$",
     re.IGNORECASE,
 )
-"""Names that tools give to the second and later volumes of a set."""
+"""Names that only tools give to the second and later volumes of a set. A bare number is what instruments write, too:
+see volumes.py."""
+_COMPANION = re.compile(r"(?:.*[/\\])?(?:\._|~\$|\.~lock\.)[^/\\]*\Z", re.DOTALL)
+_COMPANION_MAX = 512
+"""Bytes of an owner file, which Word and Excel lay beside an open document: 162 or 165, and a name in it."""
+_APPLE = (b"\x00\x05\x16\x07", b"\x00\x05\x16\x00")
 _ARCHIVE_NAME = re.compile(
     r"\.(?:zip|zipx|rar|7z|gz|tgz|bz2|tbz2?|xz|txz|zst|tar|cab|iso|lzh|lha|arj|ace|arc|zoo|alz|egg|jar|udf|vhdx?|docx|docm"
     r"|xlsx|xlsm|xlsb|pptx|pptm)\s*$",
@@ -29,8 +34,10 @@ _ARCHIVE_TYPE = re.compile(
 _CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail"}) - {"pdf"}
 """Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, silently."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
+_OLE_MARK = b"\xd0\xcf\x11\xe0"
 _TRIALS = 8
 """Places with an archive's mark that are tried in a program, which is against policy by itself."""
+_PLAIN = frozenset(("data", "text", "xml", "html", "svg", "mail"))
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
 
 
@@ -50,6 +57,8 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
             note(part, Verdict.POLICY, "cannot-open", f"a container ({kind}) that nothing here can open")
         elif kind == "data":
             _unknown(part)
+        if kind in _PLAIN:
+            yield from _by_program(part, budget)
         if kind != "zip":
             yield from _second_face(part, budget, kind)
     except (LimitReached, Unavailable, GeneratorExit):
@@ -59,8 +68,20 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
         unopenable(part, f"can't be read ({kind}): {type(error).__name__}")
 
 
+def _by_program(part: Part, budget: Budget) -> Iterator[Part]:
+    """What Office opens by its first bytes, though it is a text or nothing to everybody else."""
+    if sheets.is_sylk(part.data):
+        yield from sheets.sylk(part, bytes(part.data), budget)
+    elif sheets.is_old(part.data):
+        yield from sheets.old(part, bytes(part.data), budget)
+    elif officexml.is_one(part.data):
+        yield from officexml.members(part, bytes(part.data), budget)
+
+
 def _unknown(part: Part) -> None:
     """Bytes of no known kind, under a name or a type that says archive."""
+    if _companion(part):
+        return
     for name in part.names:
         if _VOLUME.search(name):
             note(part, Verdict.POLICY, "lone-volume", "a later volume of a set")
@@ -70,26 +91,48 @@ def _unknown(part: Part) -> None:
         note(part, Verdict.POLICY, "cannot-open", "declared as an archive, but of no kind that is known here")
 
 
+def _companion(part: Part) -> bool:
+    """Whether it is what a system lays beside a document, under the document's name with a mark in front: the
+    attributes that macOS keeps (AppleDouble), or who has the document open."""
+    small = len(part.data) <= _COMPANION_MAX
+    apple = bytes(part.data[:4]) in _APPLE
+    return apple or (small and bool(part.names) and all(_COMPANION.match(name) for name in part.names))
+
+
 def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
     """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector."""
     data = part.data
-    if len(data) > 22 and zipread.find_end(data) >= 0:
-        yield from _face(part, budget, kind, "zip")
+    if len(data) > 22 and (end := zipread.find_end(data)) >= 0:
+        carried = kind in _CARRIERS or (kind == "pdf" and _in_pdf_stream(data, end))
+        yield from _face(part, budget, kind, "zip", carried)
     elif kind in _PROGRAMS:
         yield from _self_extracting(part, bytes(data), budget)
     if kind not in ("udf", "iso") and filetype.is_iso(data):
-        yield from _face(part, budget, kind, "iso")
+        yield from _face(part, budget, kind, "iso", kind in _CARRIERS)
 
 
-def _face(part: Part, budget: Budget, kind: str, other: str) -> Iterator[Part]:
-    """Open the part as another kind. Where that fails nobody sees anything, so it is no reason of its own."""
-    if kind not in _CARRIERS:
+def _in_pdf_stream(data: Buffer, end: int) -> bool:
+    """Whether the zip whose end record stands there is, as it is, an attachment of the PDF."""
+    comment = int.from_bytes(bytes(data[end + 20 : end + 22]), "little")
+    behind = bytes(data[end + 22 + comment : end + 22 + comment + 32]).lstrip(b"\r\n")
+    size, offset = (int.from_bytes(bytes(data[end + at : end + at + 4]), "little") for at in (12, 16))
+    start = end - size - offset
+    before = bytes(data[max(0, start - 16) : max(0, start)]).rstrip(b"\r\n")
+    return behind.startswith(b"endstream") and before.endswith(b"stream") and bytes(data[start : start + 2]) == b"PK"
+
+
+def _face(part: Part, budget: Budget, kind: str, other: str, carried: bool) -> Iterator[Part]:
+    """Open the part as another kind. Where that fails nobody sees anything, so it is no reason of its own.
+
+    carried: the kind may hold the other as it is, so that looking at both is enough.
+    """
+    if not carried:
         _say_face(part, kind, other)
     trial = Part(part.path, part.names, "", b"", part.depth)
     try:
         yield from _READERS[other](trial, bytes(part.data), budget)
     finally:
-        dropped = Verdict.AMBIGUOUS if kind in _CARRIERS else None
+        dropped = Verdict.AMBIGUOUS if carried else None
         part.findings += (f for f in trial.findings if f.code != "unopenable" and f.verdict is not dropped)
 
 
@@ -139,6 +182,12 @@ def _stream(kind: str) -> Reader:
     return read
 
 
+def _iso(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    from gatescan.unpack import iso
+
+    return iso.members(part, data, budget)
+
+
 def _ole(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     from gatescan.unpack import ole
 
@@ -170,30 +219,26 @@ def _onenote(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
 
 
 def _active_mime(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
-    """The macro project of a document that was saved as a web page or as XML: a packed compound file."""
-    note(part, Verdict.POLICY, "macro", "the macro project of a document")
-    content, _, _ = inflate(data[50:], budget, 15)
-    if content:
-        yield make(part, budget, (), content)
-
-
-def _office_xml(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
-    """An Office document as one XML file: its macro project is in base64 (`ActiveMime` or a compound file)."""
-    if b"QWN0aXZlTWltZQ" in data or b'macrosPresent="yes"' in data or b"vbaProject" in data:
-        note(part, Verdict.POLICY, "macro", "a document with a macro project")
-    yield from ()
+    """What a document that was saved as a web page or as XML keeps as a packed compound file: often its macros."""
+    for start in dict.fromkeys((int.from_bytes(data[30:32], "little") + 46, 50, 554, data.find(b"x"))):
+        content, _, _ = inflate(memoryview(data)[max(0, start) :], budget, 15)
+        if content.startswith(_OLE_MARK):
+            yield make(part, budget, (), content)
+            return
+    note(part, Verdict.POLICY, "macro", "the macro project of a document, which can't be read")
 
 
 _READERS: dict[str, Reader] = {
     "zip": packages.members,
     **{k: _archive(k) for k in filetype.BY_LIBARCHIVE},
     **{k: _stream(k) for k in filetype.STREAMS},
+    "iso": _iso,
     "ole": _ole,
     "msi": _ole,
     "rtf": _rtf,
     "pdf": _pdf,
     "tnef": _tnef,
     "onenote": _onenote,
-    "office-xml": _office_xml,
+    "office-xml": officexml.members,
     "activemime": _active_mime,
 }

@@ -7,23 +7,38 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gatescan import filetype
 from gatescan.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common
+from gatescan.unpack import common, officelock, vba
 from gatescan.unpack.common import Broken, make, note, spellings, too_big, unique, unopenable
 from gatescan.unpack.compound import CompoundFile, Node
 
-_MACRO = re.compile(r"(?:^|/)(?:_VBA_PROJECT(?:_CUR)?|VBA|Macros|VBAProject)(?:/|$)", re.IGNORECASE)
-_ENCRYPTED = frozenset(("encryptedpackage", "encryptioninfo", "encryptedsummary", "\x06dataspaces"))
+_VBA = re.compile(r"(?:.*/)?VBA\Z", re.IGNORECASE | re.DOTALL)
+_LOCKED = frozenset(("encryptedpackage", "encryptioninfo", "encryptedsummary", "\x06dataspaces"))
 _ATTACHMENT = re.compile(r"(?:^|.*/)__attach_version1\.0_#[0-9A-Fa-f]+(?=/)")
 _CARRIERS = frozenset(("package", "contents", "ole10item"))
 _OPENED = filetype.ARCHIVES | filetype.EXECUTABLES | filetype.DOCUMENTS | filetype.UNOPENABLE | {"html"}
 _PPT_LOCKED = b"\xdf\xc4\xd1\xf3"
 _PEEK = 1024
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_CONTROL_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PACKAGE_CLASS = bytes.fromhex("0c00030000000000c000000000000046")
+LINK_CLASS = bytes.fromhex("0003000000000000c000000000000046")
+"""StdOleLink: an object that is fetched from elsewhere."""
+_FETCHING = (bytes.fromhex("e0c9ea79f9bace118c8200aa004ba90b"), bytes.fromhex("d30b2906aa48d2118432006008c3fbfc"))
+"""Monikers that fetch or run something: of addresses (URL), of scripts."""
+_WORD_DDE = re.compile(
+    rb"\x13[ \t]{0,20}(?:DDE(?:AUTO)?[ \t\"])"
+    rb"|\x13\x00(?:[ \t]\x00){0,20}D\x00D\x00E\x00(?:A\x00U\x00T\x00O\x00)?[ \t\"]\x00",
+    re.IGNORECASE,
+)
+"""A field that asks another program for data, in a document's text in one byte a character or two."""
+_RUN_PROGRAM = re.compile(rb"\xf3\x0f\x10\x00\x00\x00.{8}\x02", re.DOTALL)
+"""InteractiveInfoAtom of a presentation: what a click does is to run a program."""
 
 
 def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
@@ -33,38 +48,52 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     except Broken as error:
         unopenable(part, str(error))
         return
+    if compound.cut:
+        note(part, Verdict.LIMIT, "ole-entries", "a compound file with more streams than are looked at")
     attachments: dict[str, Part] = {}
     names: dict[str, list[str]] = {}
     for node in compound.nodes:
-        _look_at_name(part, node)
         if not node.is_stream or not node.size:
             continue
         budget.tick()
         lower = node.name.lower()
         if lower.startswith("__substg1.0_") and (found := _ATTACHMENT.match(node.path)):
             yield from _attachment(part, budget, compound, node, found.group(), names, attachments)
-        elif lower == "\x01ole10native":
-            yield from native(part, budget, _whole(part, compound, node))
-        elif lower in ("workbook", "book"):
-            _workbook(part, compound.read(node))
-        elif lower == "worddocument":
-            _word(part, compound.read(node, 64))
-        elif lower == "current user":
-            _current_user(part, compound.read(node, 64))
-        elif lower == "powerpoint document":
-            yield from _powerpoint(part, budget, _whole(part, compound, node))
-        else:
+        elif reader := _READERS.get(lower):
+            yield from reader(part, budget, compound, node)
+        elif not _VBA.match(node.path.rpartition("/")[0]):
             yield from _stream(part, budget, compound, node)
     for folder, member in attachments.items():
         member.names = unique(*names.get(folder, ()))
         yield member
+    _macros(part, budget, compound)
+    yield from _locked(part, budget, compound)
 
 
-def _look_at_name(part: Part, node: Node) -> None:
-    if _MACRO.search(node.path) or node.name.lower() == "_vba_project":
-        note(part, Verdict.POLICY, "macro", "a document with a macro project")
-    elif node.name.lower() in _ENCRYPTED:
-        note(part, Verdict.ENCRYPTED, "encrypted-office", "a document that needs a password or a licence")
+def _macros(part: Part, budget: Budget, compound: CompoundFile) -> None:
+    """Each macro project: streams in a storage of the name VBA. One without a line of code is nothing."""
+    projects: dict[str, dict[str, bytes]] = {}
+    for node in compound.streams():
+        folder = node.path.rpartition("/")[0]
+        if node.size and _VBA.match(folder):
+            projects.setdefault(folder, {})[node.path] = _whole(part, compound, node)
+    for folder, streams in projects.items():
+        if vba.has_code({path[len(folder) + 1 :]: data for path, data in streams.items()}, budget):
+            note(part, Verdict.POLICY, "macro", "a document with a macro project")
+
+
+def _locked(part: Part, budget: Budget, compound: CompoundFile) -> Iterator[Part]:
+    """What is sealed: under the password that everybody has, it is opened."""
+    found = {node.name.lower(): node for node in compound.nodes if node.name.lower() in _LOCKED}
+    if not found:
+        return
+    info, package = found.get("encryptioninfo"), found.get("encryptedpackage")
+    if info is not None and package is not None and package.size <= common.MEMBER_MAX:
+        content = officelock.opened(compound.read(info, 1 << 16), compound.read(package), budget)
+        if content is not None:
+            yield make(part, budget, part.names, content)
+            return
+    note(part, Verdict.ENCRYPTED, "encrypted-office", "a document that needs a password or a licence")
 
 
 def _whole(part: Part, compound: CompoundFile, node: Node) -> bytes:
@@ -110,31 +139,46 @@ def _attachment(
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A file in an OLE package, with the names that it was given."""
+    """A file in an OLE package, with the names that it was given. Of a shortcut there are names alone."""
 
     names: tuple[str, ...]
     data: bytes
 
 
-def read_package(raw: bytes) -> Package | None:
-    """The file in an Ole10Native stream, without the length in front; None when it is no package."""
+def read_package(raw: bytes, lenient: bool = True) -> Package | None:
+    """The file in an Ole10Native stream, without the length in front; None when it is no package.
+
+    lenient: it calls itself a package, so only its shape is asked for. The data of other programs, which may look
+    like one, has to begin as packages do and to name a file.
+    """
     try:
         at = 2
         label, at = _text(raw, at)
         path, at = _text(raw, at)
+        (form,) = struct.unpack_from("<H", raw, at + 2)
         at += 4
+        if form == 1:
+            target = _text(raw, at + 2)[0] if raw[at : at + 2] == b"\x01\x00" else _text(raw, at)[0]
+            return _package((label, path, target), b"") if _plausible(raw, label, path) else None
         (length,) = struct.unpack_from("<L", raw, at)
         temporary = raw[at + 4 : at + 4 + length].rstrip(b"\x00")
         at += 4 + length
         (size,) = struct.unpack_from("<L", raw, at)
     except (struct.error, ValueError):
         return None
-    if length > 4096 or not (label or path):
+    if length > 4096 or not (label or path) or not (lenient or _plausible(raw, label, path)):
         return None
-    names = (
-        base for name in (label, path, temporary) for base in spellings(name.replace(b"\\", b"/").rpartition(b"/")[2])
-    )
-    return Package(unique(*names), raw[at + 4 : at + 4 + size])
+    return _package((label, path, temporary), raw[at + 4 : at + 4 + size])
+
+
+def _package(names: tuple[bytes, ...], data: bytes) -> Package:
+    bases = (base for name in names for base in spellings(name.replace(b"\\", b"/").rpartition(b"/")[2]))
+    return Package(unique(*bases), data)
+
+
+def _plausible(raw: bytes, *names: bytes) -> bool:
+    """Whether it begins with the mark of a package and two names without control bytes."""
+    return raw[:2] == b"\x02\x00" and all(not _CONTROL.search(name) for name in names)
 
 
 def _text(raw: bytes, at: int) -> tuple[bytes, int]:
@@ -142,45 +186,102 @@ def _text(raw: bytes, at: int) -> tuple[bytes, int]:
     return raw[at:end], end + 1
 
 
-def native(part: Part, budget: Budget, raw: bytes) -> Iterator[Part]:
-    """The file in an Ole10Native stream. A package runs its file when one clicks on it: against policy."""
-    package = read_package(raw[4:]) or read_package(raw)
-    if package is None:
+def _native(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
+    """An Ole10Native stream: a package, or the data of the program that its storage's class names."""
+    folder = node.path.rpartition("/")[0]
+    owner = next((n.class_id for n in compound.nodes if n.path == folder and not n.is_stream), b"")
+    if not folder:
+        owner = compound.nodes[0].class_id
+    sure = owner == _PACKAGE_CLASS or not owner.strip(b"\x00")
+    yield from native(part, budget, _whole(part, compound, node), owner == _PACKAGE_CLASS, sure)
+
+
+def native(part: Part, budget: Budget, raw: bytes, named: bool, lenient: bool) -> Iterator[Part]:
+    """The file in an Ole10Native stream. A package runs its file when one clicks on it: against policy.
+
+    named: its class says that it is a package, whatever its bytes are. lenient: no class says that it is none.
+    """
+    package = read_package(raw[4:], named) or read_package(raw, named)
+    if package is None and lenient and not named:
+        package = _clean(read_package(raw[4:])) or _clean(read_package(raw))
+    if package is None and not named:
         yield make(part, budget, (), raw[4:])
         return
-    shown = package.names[0] if package.names else ""
+    shown = package.names[0] if package and package.names else ""
     note(part, Verdict.POLICY, "embedded-package", "a document with a packed file in it", shown)
-    yield make(part, budget, package.names, package.data)
+    yield make(part, budget, package.names if package else (), package.data if package else raw[4:])
 
 
-def _workbook(part: Part, stream: bytes) -> None:
-    """The records of an Excel workbook up to the end of its global part: sheets that are macros, and locks."""
+def _clean(package: Package | None) -> Package | None:
+    """The package if its names could be names: other programs' data gives some by chance."""
+    if package is None or not package.data or any(_CONTROL_TEXT.search(name) for name in package.names):
+        return None
+    return package
+
+
+def _link(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
+    """The \x01Ole stream of an object: where a linked one comes from."""
+    stream = compound.read(node, 1 << 16)
+    if any(moniker in stream for moniker in _FETCHING):
+        note(part, Verdict.POLICY, "remote-template", "a document with an object that is fetched from elsewhere")
+    yield from ()
+
+
+def _workbook(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
+    """The records of an Excel workbook up to the end of its global part: sheets that are macros, DDE, and locks."""
+    stream = _whole(part, compound, node)
     at = 0
+    lock: officelock.Workbook | None = None
+    asks = old = False
     while at + 4 <= len(stream):
         kind, size = struct.unpack_from("<HH", stream, at)
         body = stream[at + 4 : at + 4 + size]
+        if kind in _SEALED_RECORDS and lock is not None:
+            body = lock.plain(body, at + 4)
         if kind == 0x2F:
-            note(part, Verdict.ENCRYPTED, "encrypted-office", "a workbook that needs a password")
-            return
-        if kind == 0x85 and len(body) > 5 and body[5] == 1:
+            lock = officelock.workbook(body)
+            if lock is None:
+                note(part, Verdict.ENCRYPTED, "encrypted-office", "a workbook that needs a password")
+                return
+        elif kind == 0x85 and len(body) > 5 and body[5] == 1:
             note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
+        elif kind == 0x809:
+            old = body[:2] < b"\x00\x06" if len(body) > 1 and body[1] < 6 else False
+        elif kind == 0x1AE or (kind == 0x17 and old):
+            asks = b"\x03" in body[2:]
+        elif kind in (0x23, 0x223) and asks and not (body[:1] or b"\x10")[0] & 0x10:
+            note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
         elif kind == 0x0A:
             return
         at += 4 + size
+        budget.tick()
+    yield from ()
 
 
-def _word(part: Part, head: bytes) -> None:
-    if len(head) > 12 and head[11] & 0x01:
+_SEALED_RECORDS = frozenset((0x85, 0x1AE, 0x17, 0x23, 0x223))
+"""BoundSheet8, SupBook, ExternSheet, ExternName."""
+
+
+def _word(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
+    stream = _whole(part, compound, node)
+    if len(stream) > 12 and stream[11] & 0x01:
         note(part, Verdict.ENCRYPTED, "encrypted-office", "a document that needs a password")
+    elif _WORD_DDE.search(stream):
+        note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+    yield from ()
 
 
-def _current_user(part: Part, head: bytes) -> None:
-    if head[12:16] == _PPT_LOCKED:
+def _current_user(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
+    if compound.read(node, 64)[12:16] == _PPT_LOCKED:
         note(part, Verdict.ENCRYPTED, "encrypted-office", "a presentation that needs a password")
+    yield from ()
 
 
-def _powerpoint(part: Part, budget: Budget, stream: bytes) -> Iterator[Part]:
+def _powerpoint(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
     """Compressed compound files among the records of a presentation: its macros and embedded objects."""
+    stream = _whole(part, compound, node)
+    if _RUN_PROGRAM.search(stream):
+        note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
     at = stream.find(b"\x11\x10")
     while at >= 2:
         instance, _, size = struct.unpack("<HHL", stream[at - 2 : at + 6].ljust(8, b"\x00"))
@@ -194,3 +295,15 @@ def _powerpoint(part: Part, budget: Budget, stream: bytes) -> Iterator[Part]:
             yield make(part, budget, (), body)
         budget.tick()
         at = stream.find(b"\x11\x10", at + 2)
+
+
+Reader = Callable[[Part, Budget, CompoundFile, Node], Iterator[Part]]
+_READERS: dict[str, Reader] = {
+    "\x01ole10native": _native,
+    "\x01ole": _link,
+    "workbook": _workbook,
+    "book": _workbook,
+    "worddocument": _word,
+    "current user": _current_user,
+    "powerpoint document": _powerpoint,
+}

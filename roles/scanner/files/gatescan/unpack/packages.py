@@ -6,19 +6,26 @@ import html
 import re
 from collections.abc import Iterator
 
+from gatescan import filetype
 from gatescan.budget import Budget
-from gatescan.model import Part, Verdict
-from gatescan.unpack import zipread
+from gatescan.model import Buffer, Part, Verdict
+from gatescan.unpack import fields, zipread
 from gatescan.unpack.common import note
 
 _TYPES = "[content_types].xml"
 _MANIFEST = "meta-inf/manifest.xml"
-_MACRO_TYPE = re.compile(r"macroEnabled|vnd\.ms-office\.vbaProject|ms-excel\.(?:intl)?macrosheet", re.IGNORECASE)
-_SHEET_TYPE = re.compile(r"ms-excel\.(?:intl)?macrosheet", re.IGNORECASE)
-_ODF_MACRO = re.compile(
-    r"full-path\s*=\s*[\"'](?:Basic|Scripts)/[^\"']+\.(?!xml)\w+[\"']|full-path\s*=\s*[\"']Basic/"
-    r"(?![^\"']*script-l[bc]\.xml)[^\"']+\.xml[\"']"
+_DOCUMENT_NAME = re.compile(
+    r"\.(?:do[ct][xm]|xl[st][xm]|xlsb|xlam|p[po][ts][xm]|ppam|sld[xm]|thmx|vs[dst][xm]|o?xps|dwfx|o[dt][tspgfmhcbi]"
+    r"|epub|idml|pages|numbers|key)\s*\Z",
+    re.IGNORECASE,
 )
+"""Names of documents that are zip files inside: nobody unpacks them."""
+_DOCUMENT_MARKS = frozenset((b"[content_types].xml", b"mimetype", b"meta-inf/container.xml", b"index/document.iwa"))
+_SHEET_TYPE = re.compile(r"ms-excel\.(?:intl)?macrosheet", re.IGNORECASE)
+_TYPED = re.compile(r"<(?:\w{1,40}:)?(?:Default|Override)\b([^<>]*)", re.IGNORECASE)
+_ODF_LISTS = ("script-lb.xml", "script-lc.xml", "dialog-lb.xml", "dialog-lc.xml")
+_BASIC_LINE = re.compile(r"\s*(?:(?:rem\b|').*|option\s+(?:vbasupport\s+\d|explicit|compatible)\s*)?\Z", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
 _RELATION = re.compile(r"<(?:\w{1,40}:)?Relationship\b([^<>]*)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\b(\w{1,40})\s*=\s*(?:\"([^\"]*)(?:\"|\Z)|'([^']*)(?:'|\Z))")
 """An unclosed value goes on to the end, so that it is looked at once only."""
@@ -26,69 +33,195 @@ _REMOTE = re.compile(
     r"\s*(?:(?!file:)[a-z][a-z0-9+.-]+:|file:/*(?:\\\\|//)?(?![/\\]*[a-z]:|[/\\]*[^/\\]*$)|\\\\|//)",
     re.IGNORECASE,
 )
+_OWN_SERVER = re.compile(r"\s*(?:file:)?[/\\]{2,5}(?!0x)(?=[a-z0-9_-]*[a-z])[a-z0-9_-]{1,15}[/\\]", re.IGNORECASE)
+"""A server by a name of one label that has a letter in it: no name of the internet, and no number for an address."""
 _LOADED = frozenset(("attachedtemplate", "oleobject", "frame", "subdocument", "afchunk", "externallinkpath"))
 """Relations whose target is fetched when the document is opened. Images and hyperlinks are everyday things."""
 _WEB = re.compile(r"\s*(?:https?|ftp):", re.IGNORECASE)
+_WORKBOOK = re.compile(r"\s*https?://[^?#]*\.(?:xl[a-z]{1,2}|csv|od[st])\s*(?:[?#]|\Z)", re.IGNORECASE)
+"""Another workbook on a web server such as SharePoint: its values stand in this one, and Excel asks before it looks."""
+_COMMAND = re.compile(
+    r"\.(?:exe|com|bat|cmd|ps1|vb[se]?|jse?|ws[fhc]|hta|scr|pif|lnk|msi|cpl|jar|sct|dll)(?:[\s\"'?#]|%20|\Z)",
+    re.IGNORECASE,
+)
+_NOT_A_FILE = re.compile(r"\s*(?:https?|ftp|mailto|tel|news|sip|#)", re.IGNORECASE)
+_ACTION = re.compile(r"ppaction:(?://|&#(?:47|x2f);)*\s*program", re.IGNORECASE)
+_FIELD = re.compile(
+    r"<(?:\w{1,40}:)?(?:fldChar\b([^<>]*)|fldSimple\b([^<>]*)|(?:del)?instrText\b[^<>]*>([^<]*)|/(?:\w{1,40}:)?fldSimple)",
+    re.IGNORECASE,
+)
+_DDE_SUPPORT = b"\xe8\x02"
+"""BrtBeginSupBook of a binary workbook, as the first record of a link."""
 
 
 def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The members of a zip; findings for macros, remote content and locks when it is a document."""
-    for member in zipread.members(part, data, budget):
+    directories = zipread.directories(part, data)
+    inner = is_document(part) and any(e.raw.lower() in _DOCUMENT_MARKS for d in directories for e in d.entries)
+    document = Document(part)
+    for member in zipread.members(part, data, budget, directories):
+        member.inner = inner
         for name in member.names:
-            _look(part, member, name.replace("\\", "/").lower())
+            document.look(member, name)
         yield member
+    document.close()
 
 
-def _look(part: Part, member: Part, name: str) -> None:
-    """`name`: one of the member's names, in lower case."""
-    if name.endswith(".rels"):
-        _relations(part, _text(member))
-    elif name.endswith("vbaproject.bin"):
-        note(part, Verdict.POLICY, "macro", "a document with a macro project")
-    elif name == _TYPES:
-        _content_types(part, _text(member))
-    elif name == _MANIFEST:
-        _manifest(part, _text(member))
-    elif name.startswith("xl/macrosheets/"):
-        note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
-    elif name.startswith("xl/externallinks/") and b"<ddeLink" in bytes(member.data):
-        note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
+def is_document(part: Part) -> bool:
+    """Whether a part is opened as a document by whoever gets it, by its names; a piece of a document always is."""
+    return part.inner or (bool(part.names) and all(_DOCUMENT_NAME.search(name) for name in part.names))
 
 
-def _text(member: Part) -> str:
-    data = bytes(member.data)
+class Document:
+    """What the members of a document say: each by itself, and together."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._names: set[str] = set()
+        self._sheets: list[tuple[str, str]] = []
+
+    def look(self, member: Part, path: str) -> None:
+        """Look at a member by one of its names."""
+        part, name = self._part, path.replace("\\", "/").lower().lstrip("/")
+        if len(member.data):
+            self._names.add(name)
+        if name.endswith(".rels"):
+            _relations(part, as_text(member.data))
+        elif name.endswith("vbaproject.bin"):
+            _project(part, member)
+        elif name == _TYPES:
+            self._content_types(as_text(member.data))
+        elif name == _MANIFEST:
+            _manifest(part, as_text(member.data))
+        elif name.startswith("xl/macrosheets/"):
+            note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
+        elif "externallink" in name:
+            _external_link(part, bytes(member.data))
+        elif _is_odf_code(name):
+            _odf_code(part, as_text(member.data))
+        elif name.endswith(".xml"):
+            look_at_markup(part, bytes(member.data))
+
+    def close(self) -> None:
+        """What the list of types says, once it is known which members there are: a type without a part is nothing."""
+        for name, extension in self._sheets:
+            if name in self._names or (extension and any(known.endswith(extension) for known in self._names)):
+                note(self._part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
+
+    def _content_types(self, text: str) -> None:
+        if not _SHEET_TYPE.search(html.unescape(text)):
+            return
+        for found in _TYPED.finditer(text):
+            values = _attributes(found.group(1))
+            if _SHEET_TYPE.search(values.get("contenttype", "")):
+                extension = values.get("extension", "").lower()
+                name = values.get("partname", "").lower().lstrip("/")
+                self._sheets.append((name, f".{extension}" if extension else ""))
+
+
+def look_at_markup(part: Part, data: bytes) -> None:
+    """What runs without a macro in a piece of a document that is XML: DDE fields, and clicks that start a program."""
+    plain = b"\x00" not in data[:4]
+    if plain and b"ppaction" not in data and b"nstrText" not in data and b"fldSimple" not in data:
+        return
+    text = as_text(data)
+    if "ppaction" in text and _ACTION.search(html.unescape(text)):
+        note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
+    if fields.asks_program(_field_codes(text)):
+        note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+
+
+def _field_codes(text: str) -> str:
+    out: list[str] = []
+    for found in _FIELD.finditer(text):
+        mark, simple, code = found.groups()
+        if mark is not None:
+            kind = html.unescape(_attributes(mark).get("fldchartype", "")).lower()
+            out.append({"begin": fields.BEGIN, "separate": fields.SEPARATE, "end": fields.END}.get(kind, ""))
+        elif simple is not None:
+            out.append(fields.BEGIN + _attributes(simple).get("instr", ""))
+            if simple.rstrip().endswith("/"):
+                out.append(fields.END)
+        elif code is not None:
+            out.append(html.unescape(code))
+        else:
+            out.append(fields.END)
+    return "".join(out)
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """A tag's attributes, by their names in lower case without a prefix."""
+    return {key.lower(): html.unescape(a or b) for key, a, b in _ATTRIBUTE.findall(text)}
+
+
+def as_text(data: Buffer) -> str:
+    """XML as text, by its mark or by its zeros."""
+    data = bytes(data)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in data[:4]:
         return data.decode("utf-16-be" if data[:1] in (b"\xfe", b"\x00") else "utf-16-le", "replace")
     return data.decode("utf-8", "replace")
 
 
-def _content_types(part: Part, text: str) -> None:
-    text = html.unescape(text)
-    if _SHEET_TYPE.search(text):
-        note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
-    elif _MACRO_TYPE.search(text):
-        note(part, Verdict.POLICY, "macro", "a document that may run macros")
+def _project(part: Part, member: Part) -> None:
+    """The macro project of a document is opened as a compound file, and judged there. What is none is not known."""
+    if member.sealed or (len(member.data) and filetype.kind(member.data) not in ("ole", "msi")):
+        note(part, Verdict.POLICY, "macro", "a document with a macro project that can't be read")
+
+
+def _external_link(part: Part, data: bytes) -> None:
+    packed = data[:2] == _DDE_SUPPORT and data[3:5] == b"\x01\x00"
+    if packed or "ddelink" in as_text(data).lower():
+        note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
+
+
+def _is_odf_code(name: str) -> bool:
+    """Whether a member of OpenDocument is a module: `Basic/Standard/Module1.xml`, or any file below `Scripts`."""
+    *folders, base = name.split("/")
+    if "basic" in folders:
+        return base.endswith(".xml") and base not in _ODF_LISTS
+    return "scripts" in folders[:1] and bool(base) and not base.endswith(".xml")
+
+
+def _odf_code(part: Part, text: str) -> None:
+    """A module of OpenDocument: LibreOffice writes empty ones for the sheets of workbooks that it converts."""
+    if is_code(html.unescape(_TAG.sub("", text))):
+        note(part, Verdict.POLICY, "macro", "a document with a macro project")
+
+
+def is_code(text: str) -> bool:
+    """Whether a module in Basic has a line that is no remark and no option."""
+    return not all(_BASIC_LINE.match(line) for line in text.splitlines())
 
 
 def _manifest(part: Part, text: str) -> None:
     if "encryption-data" in text:
         note(part, Verdict.ENCRYPTED, "encrypted-office", "a document that needs a password")
-    if "opendocument" in text and _ODF_MACRO.search(html.unescape(text)):
-        note(part, Verdict.POLICY, "macro", "a document with a macro project")
 
 
 def _relations(part: Part, text: str) -> None:
-    if "xternal" not in text:
+    if "xternal" not in text and "&#" not in text:
         return
     for relation in _RELATION.finditer(text):
-        found = {k.lower(): html.unescape(a or b) for k, a, b in _ATTRIBUTE.findall(relation.group(1))}
+        found = _attributes(relation.group(1))
         kind = found.get("type", "").rpartition("/")[2].lower()
         target = found.get("target", "")
-        remote = _WEB if kind == "externallinkpath" else _REMOTE
-        if kind in _LOADED and found.get("targetmode", "").lower() == "external" and remote.match(target):
-            note(
-                part,
-                Verdict.POLICY,
-                "remote-template",
-                f"a document that loads something from elsewhere ({kind})",
-            )
+        if found.get("targetmode", "").lower() != "external":
+            continue
+        if kind in _LOADED and from_elsewhere(kind, target):
+            what = f"a document that loads something from elsewhere ({kind})"
+            note(part, Verdict.POLICY, "remote-template", what)
+        elif kind == "hyperlink" and _COMMAND.search(target) and not _NOT_A_FILE.match(target):
+            note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
+
+
+def from_elsewhere(kind: str, target: str) -> bool:
+    """Whether a relation of that kind, in lower case, fetches its target from another machine."""
+    if kind == "externallinkpath":
+        return bool(_WEB.match(target)) and not _WORKBOOK.match(target)
+    own = kind == "attachedtemplate" and on_own_server(target)
+    return bool(_REMOTE.match(target)) and not own
+
+
+def on_own_server(target: str) -> bool:
+    """Whether a file lies on a server that only the recipient's own network can know by that name."""
+    return _OWN_SERVER.match(target) is not None

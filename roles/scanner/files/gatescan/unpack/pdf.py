@@ -18,6 +18,7 @@ from gatescan.unpack import common, pdfcrypt
 from gatescan.unpack.common import make, note, too_big, unique
 from gatescan.unpack.pdftext import NAME_STRING, STRING, decode_string, raw_string
 
+_ESCAPE = re.compile(rb"#([0-9a-fA-F]{2})")
 _ESCAPED = re.compile(rb"/[A-Za-z]*(?:#[0-9a-fA-F]{2}[A-Za-z]*)+")
 _TELLING = frozenset(
     (b"/ObjStm", b"/EmbeddedFile", b"/EmbeddedFiles", b"/EF", b"/Launch", b"/Encrypt", b"/Filespec", b"/UF")
@@ -34,38 +35,53 @@ _NAME_TREE = re.compile(rb"/Names\s*\[")
 _DICTIONARY_MAX = 4000
 _WINDOW = 1500
 _STREAMS_MAX = 2000
+_NAMES_MAX = 2000
 
 
 def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The embedded files of every revision of the document. Raises LimitReached."""
-    if b"#" in data and any(_plain(found.group()) in _TELLING for found in _ESCAPED.finditer(data)):
-        note(part, Verdict.AMBIGUOUS, "pdf-escaped-name", "a key is spelled so that simple readers overlook it")
+    raw = data
+    if b"#" in data:
+        data, escaped = _spelled_out(data)
+        if escaped:
+            note(part, Verdict.AMBIGUOUS, "pdf-escaped-name", "a key is spelled so that simple readers overlook it")
     key = None
     if b"/Encrypt" in data and (lock := pdfcrypt.find(data)) is not None:
         key = lock.open()
         if key is None:
             note(part, Verdict.ENCRYPTED, "encrypted-pdf", "needs a password")
             return
-    reader = _Document(part, data, budget, key)
+    reader = _Document(part, data, raw, budget, key)
     texts = [data]
     if b"/ObjStm" in data:
-        texts += reader.object_streams()
+        texts += (_spelled_out(text)[0] if b"#" in text else text for text in reader.object_streams())
     if any(b"/Launch" in text and _LAUNCH.search(text) for text in texts):
         note(part, Verdict.POLICY, "pdf-launch", "a click in it starts a program")
     if any(b"/EF" in text or b"/EmbeddedFile" in text for text in texts):
         yield from reader.files(texts)
 
 
-def _plain(name: bytes) -> bytes:
-    return re.sub(rb"#([0-9a-fA-F]{2})", lambda m: binascii.unhexlify(m.group(1)), name)
+def _spelled_out(text: bytes) -> tuple[bytes, bool]:
+    """The text with its names in clear, each as long as before, and whether a telling one was spelled otherwise."""
+    telling = False
+
+    def clear(found: re.Match[bytes]) -> bytes:
+        nonlocal telling
+        name = _ESCAPE.sub(lambda m: binascii.unhexlify(m.group(1)), found.group())
+        telling = telling or name in _TELLING
+        return name.ljust(len(found.group())) if name[1:].isalnum() else found.group()
+
+    return _ESCAPED.sub(clear, text), telling
 
 
 class _Document:
     """The objects of one document."""
 
-    def __init__(self, part: Part, data: bytes, budget: Budget, key: pdfcrypt.Key | None) -> None:
+    def __init__(self, part: Part, data: bytes, raw: bytes, budget: Budget, key: pdfcrypt.Key | None) -> None:
+        """`data`: with its names in clear; `raw`: as it came, for what stands in streams."""
         self._part = part
         self._data = data
+        self._raw = raw
         self._budget = budget
         self._key = key
 
@@ -115,10 +131,19 @@ class _Document:
                     wanted.add(int(reference.group(1)))
                 window = _object_around(text, found.start())
                 names += self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
-            for found in itertools.islice(_NAME_TREE.finditer(text), _STREAMS_MAX):
+            for count, found in enumerate(_NAME_TREE.finditer(text)):
+                if count >= _STREAMS_MAX:
+                    self._too_many("name trees")
+                    break
+                self._budget.tick()
                 leaf = text[found.end() : found.end() + _DICTIONARY_MAX].partition(b"]")[0]
-                names += self._strings(STRING.findall(leaf), found.start() if locked else -1)
-        return wanted, unique(*names)[:200]
+                # A key of the tree orders it, and need be no name: Acrobat's own has NUL bytes.
+                keys = self._strings(STRING.findall(leaf), found.start() if locked else -1)
+                names += (key.replace("\x00", "") for key in keys)
+        found_names = unique(*names)
+        if len(found_names) > _NAMES_MAX:
+            self._too_many("names of files", _NAMES_MAX)
+        return wanted, found_names[:_NAMES_MAX]
 
     def _strings(self, tokens: list[bytes], place: int) -> list[str]:
         """Strings as text; those at a `place` in an encrypted document are decrypted first."""
@@ -139,8 +164,8 @@ class _Document:
         found = _STREAM.search(self._data, place, end if end >= 0 else limit)
         return found.end() if found else None
 
-    def _too_many(self, what: str) -> None:
-        note(self._part, Verdict.LIMIT, "pdf-objects", f"more than {_STREAMS_MAX} {what}")
+    def _too_many(self, what: str, bound: int = _STREAMS_MAX) -> None:
+        note(self._part, Verdict.LIMIT, "pdf-objects", f"more than {bound} {what}")
 
     def _stream_around(self, place: int) -> bytes | None:
         """The decoded stream of the object that `place` lies in; None, with a finding, when it can't be decoded."""
@@ -150,7 +175,7 @@ class _Document:
         head_at = self._data.rfind(b"obj", max(0, place - _DICTIONARY_MAX), place + 3)
         head = self._data[max(0, head_at) : start]
         end = self._data.find(b"endstream", start)
-        raw: bytes = self._data[start : end if end >= 0 else len(self._data)]
+        raw = self._raw[start : end if end >= 0 else len(self._raw)]
         if self._key is not None:
             numbers = re.search(rb"(\d{1,8})\s+(\d{1,5})\s+$", self._data[max(0, head_at - 20) : head_at])
             raw = self._key.decrypt(raw, *(int(n) for n in numbers.groups())) if numbers else raw

@@ -13,28 +13,44 @@ from collections.abc import Iterator
 
 from gatescan.budget import Budget
 from gatescan.model import Part, Verdict
+from gatescan.unpack import fields, packages
 from gatescan.unpack.common import make, note, unique
-from gatescan.unpack.ole import read_package
+from gatescan.unpack.ole import LINK_CLASS, read_package
 
-_TEMPLATE = re.compile(rb"\\\*\s*\\template\s+([^{}\\]{1,300}|[^{}]{1,600})", re.IGNORECASE)
-_REMOTE = re.compile(rb"(?:https?|ftp|file|mhtml|ms-[a-z-]+):|\\\\\\\\|//", re.IGNORECASE)
+_TEMPLATE = re.compile(rb"\\\*\s{0,20}\\template(?![a-zA-Z])", re.IGNORECASE)
+_FIELD = re.compile(rb"\\fldinst(?![a-zA-Z])", re.IGNORECASE)
+_REMOTE = re.compile(
+    r"\s*(?:(?:https?|ftp|mhtml|ms-[a-z-]+):|(?:file:)?[/\\]{2,5}(?![/\\]*[a-z]:)[^/\\]+[/\\])", re.IGNORECASE
+)
 _CONTROL = re.compile(rb"\\(?:'[0-9a-fA-F]{2}|[a-zA-Z]+-?\d* ?|[^a-zA-Z])")
+_TOKEN = re.compile(
+    rb"\\'(?P<hex>[0-9a-fA-F]{2})|\\u(?P<code>-?\d{1,6}) ?|\\(?P<word>[a-zA-Z]{1,40})(?P<value>-?\d{1,10})? ?"
+    rb"|\\(?P<symbol>[^a-zA-Z])|(?P<brace>[{}])|[\r\n]+|(?P<plain>[^\\{}\r\n]+)"
+)
+_TEXT_MAX = 20_000
 _NOT_HEX = re.compile(rb"[^0-9a-fA-F]+")
 _BRACES = re.compile(rb"[{}]")
 _BINARY = re.compile(rb"\\bin0*(\d{1,9}) ?")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OBJECTS_MAX = 500
+_FIELD_WORDS = {b"field": (fields.BEGIN, fields.END), b"fldrslt": (fields.SEPARATE, "")}
 
 
 def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The objects in an RTF document. Raises LimitReached."""
-    for found in _TEMPLATE.finditer(data):
-        if _REMOTE.search(found.group(1)):
+    for target in _texts(data, _TEMPLATE, budget):
+        target = target.strip(' "')
+        if _REMOTE.match(target) and not packages.on_own_server(target):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
+    if any(fields.asks_program(f"{fields.BEGIN}{text}{fields.END}") for text in _texts(data, _FIELD, budget)):
+        note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
     at = data.find(b"\\objdata")
     count = 0
-    while at >= 0 and count < _OBJECTS_MAX:
+    while at >= 0:
         budget.tick()
+        if count >= _OBJECTS_MAX:
+            note(part, Verdict.LIMIT, "rtf-objects", f"more than {_OBJECTS_MAX} objects")
+            break
         start = at + len(b"\\objdata")
         end = _group_end(data, start)
         for blob in _decoded(data[start:end]):
@@ -42,6 +58,81 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
             yield from _object(part, budget, blob)
         at = data.find(b"\\objdata", max(start, end))
         count += 1
+
+
+def _texts(data: bytes, mark: re.Pattern[bytes], budget: Budget) -> Iterator[str]:
+    """The text of each group that `mark` begins; what lies in one is not read again."""
+    found = mark.search(data)
+    while found:
+        budget.tick()
+        text = _Text()
+        yield text.read(data, found.end())
+        found = mark.search(data, max(text.end, found.end()))
+
+
+class _Text:
+    """The text of a group as Word sees it, without what it passes over; fields stand between their marks."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._out: list[str] = []
+        self._depth = 0
+        self._marks: list[tuple[int, str]] = []
+        self._skip = 0
+        self._width = 1
+        self._star = False
+        self._hidden: int | None = None
+
+    def read(self, data: bytes, at: int) -> str:
+        """The text from `at` to the end of the group, at most 20,000 bytes on."""
+        for found in _TOKEN.finditer(data, at, at + _TEXT_MAX):
+            self.end = found.end()
+            kind = found.lastgroup
+            if kind == "brace":
+                self._brace(found.group() == b"{")
+                if self._depth < 0:
+                    break
+            elif kind == "word" or kind == "value":
+                self._word(found["word"].lower(), found["value"])
+            elif kind == "symbol":
+                self._symbol(found["symbol"])
+            elif kind == "code":
+                code = int(found["code"]) & 0xFFFF
+                self._add(chr(code) if not 0xD800 <= code < 0xE000 else "")
+                self._skip = self._width
+            elif kind is not None:
+                text = chr(int(found["hex"], 16)) if kind == "hex" else found["plain"].decode("latin-1")
+                self._add(text[self._skip :])
+                self._skip = max(0, self._skip - len(text))
+        return "".join(self._out)
+
+    def _add(self, text: str) -> None:
+        if self._hidden is None:
+            self._out.append(text)
+
+    def _brace(self, opens: bool) -> None:
+        self._depth += 1 if opens else -1
+        self._skip = 0
+        while self._marks and self._marks[-1][0] > self._depth:
+            self._out.append(self._marks.pop()[1])
+        if self._hidden is not None and self._hidden > self._depth:
+            self._hidden = None
+
+    def _word(self, word: bytes, value: bytes | None) -> None:
+        if word == b"uc" and value:
+            self._width = max(0, min(10, int(value)))
+        elif word in _FIELD_WORDS:
+            opening, closing = _FIELD_WORDS[word]
+            self._out.append(opening)
+            self._marks.append((self._depth, closing))
+        elif self._star and word != b"fldinst" and self._hidden is None:
+            self._hidden = self._depth
+        self._star = False
+
+    def _symbol(self, symbol: bytes) -> None:
+        self._star = symbol == b"*"
+        if symbol in (b"\\", b"{", b"}"):
+            self._add(symbol.decode())
 
 
 def _group_end(data: bytes, start: int) -> int:
@@ -86,7 +177,7 @@ def _object(part: Part, budget: Budget, blob: bytes) -> Iterator[Part]:
             note(part, Verdict.POLICY, "embedded-package", "a document with a damaged packed file in it")
         return
     form, class_name, content = parsed
-    if form == 1 or class_name.lower() == b"ole2link":
+    if form == 1 or class_name.lower() == b"ole2link" or _is_link(content):
         note(part, Verdict.POLICY, "remote-template", "a document with a linked object")
     if class_name.lower() == b"package" or class_name.lower() == b"ole10native":
         package = read_package(content)
@@ -94,6 +185,15 @@ def _object(part: Part, budget: Budget, blob: bytes) -> Iterator[Part]:
         yield make(part, budget, package.names if package else (), package.data if package else content)
     elif content:
         yield make(part, budget, unique(class_name.decode("latin-1") if b"." not in class_name else ""), content)
+
+
+def _is_link(content: bytes) -> bool:
+    """Whether a compound file is a linked object by the class of its root, whatever the object is called."""
+    if not content.startswith(_OLE):
+        return False
+    shift = int.from_bytes(content[30:32], "little")
+    root = (int.from_bytes(content[48:52], "little") + 1) << min(shift, 12)
+    return bytes(content[root + 80 : root + 96]) == LINK_CLASS
 
 
 def _ole1(blob: bytes) -> tuple[int, bytes, bytes] | None:

@@ -6,6 +6,7 @@ and the container gets an `ambiguous` finding.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import struct
 import zlib
@@ -70,9 +71,8 @@ class Directory:
     entries: list[Entry] = field(default_factory=list)
 
 
-def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+def members(part: Part, data: bytes, budget: Budget, directories: list[Directory]) -> Iterator[Part]:
     """The members of every reading of the zip in `data`; bytes in front of it and behind it are allowed."""
-    directories = _directories(part, data)
     covered: list[tuple[int, int]] = []
     found = 0
     for directory in directories:
@@ -103,25 +103,27 @@ def find_end(data: Buffer) -> int:
     return -1
 
 
-def _directories(part: Part, data: bytes) -> list[Directory]:
+def directories(part: Part, data: bytes) -> list[Directory]:
     """Every central directory, the one that most readers take (the last) first."""
-    directories: list[Directory] = []
+    found: list[Directory] = []
+    places: list[tuple[int, int]] = []
     for at in reversed(_places(data, b"PK\x05\x06")):
-        if len(data) - at < 22 or (directories and _inside(at, directories[0])):
+        if len(data) - at < 22 or (found and _inside(at, data, found[0].base, places)):
             continue
         disk = int.from_bytes(data[at + 4 : at + 6], "little")
-        if disk not in (0, _SAT16) and not directories:
+        if disk not in (0, _SAT16) and not found:
             note(part, Verdict.POLICY, "lone-volume", f"volume {disk + 1} of a set of zip volumes")
         for directory in _readings(part, data, at):
-            if any(directory.start == other.start for other in directories):
+            if any(directory.start == other.start for other in found):
                 continue
-            if directories:
+            if found:
                 note(part, Verdict.AMBIGUOUS, "zip-two-directories", "a zip with more than one directory")
             else:
+                places = sorted((entry.offset, entry.packed) for entry in directory.entries)
                 _check_tail(part, data, at)
             _check_overlap(part, directory)
-            directories.append(directory)
-    return directories
+            found.append(directory)
+    return found
 
 
 def _places(data: bytes, mark: bytes) -> list[int]:
@@ -134,10 +136,17 @@ def _places(data: bytes, mark: bytes) -> list[int]:
     return places[-64:]
 
 
-def _inside(at: int, directory: Directory) -> bool:
-    """Whether a record stands in a member's data: then it belongs to a zip in the zip."""
-    place = at - directory.base
-    return any(e.offset <= place < e.offset + _LOCAL.size + e.packed for e in directory.entries)
+def _inside(at: int, data: bytes, base: int, places: list[tuple[int, int]]) -> bool:
+    """Whether a record stands in a member's data: then it belongs to a zip in the zip. places: offset and packed size
+    of each member, in order; between them stand a header, a name and an extra field of any length."""
+    number = bisect.bisect_right(places, at - base, key=lambda place: place[0]) - 1
+    if number < 0:
+        return False
+    offset, packed = places[number]
+    start = offset + base
+    names = int.from_bytes(data[start + 26 : start + 28], "little")
+    names += int.from_bytes(data[start + 28 : start + 30], "little")
+    return at < start + _LOCAL.size + names + packed
 
 
 def _check_overlap(part: Part, directory: Directory) -> None:

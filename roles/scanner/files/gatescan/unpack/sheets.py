@@ -1,0 +1,78 @@
+"""Spreadsheets that are no container: SYLK, and the records of Excel 2 to 5 without a compound file around them.
+
+Excel opens both by their first bytes, whatever they are named, and both may be macro sheets.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+
+from gatescan.budget import Budget
+from gatescan.model import Buffer, Part, Verdict
+from gatescan.unpack.common import note
+
+_COMMAND = re.compile(
+    rb"\b(?:EXEC|CALL|REGISTER(?:\.ID)?|RUN|HALT|ALERT|FORMULA|INITIATE|EXECUTE|FOPEN)[ \t]{0,20}\(", re.IGNORECASE
+)
+"""Functions that only a macro sheet has."""
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_BOF = frozenset((0x009, 0x209, 0x409, 0x809))
+_BOUND_SHEET, _MACROS = 0x85, 0x40
+
+
+def is_sylk(data: Buffer) -> bool:
+    return bytes(data[:3]) == b"ID;"
+
+
+def is_old(data: Buffer) -> bool:
+    """Whether it begins as the sheets of Excel 2 to 5 do: the mark, the record's size, the kind of sheet."""
+    head = bytes(data[:8])
+    if len(head) < 8 or head[0] != 9 or head[1] not in (0, 2, 4, 8):
+        return False
+    return int.from_bytes(head[2:4], "little") in (4, 6, 8, 16) and int.from_bytes(head[6:8], "little") & 0xFE2F == 0
+
+
+def sylk(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """A SYLK file holds no other; findings for macros and DDE."""
+    for number, line in enumerate(data.replace(b"\r", b"\n").split(b"\n")):
+        if number % 1000 == 0:
+            budget.tick()
+        kind, _, rest = line.lstrip().partition(b";")
+        if kind not in (b"C", b"O", b"NN"):
+            continue
+        expression = rest[1:] if rest[:1] == b"E" else rest.partition(b";E")[2]
+        if _is_macro(kind, rest.split(b";"), expression):
+            note(part, Verdict.POLICY, "macro-sheet", "a sheet with macros (Excel 4.0)")
+        if expression and asks_program(expression.decode("latin-1")):
+            note(part, Verdict.POLICY, "dde-link", "a sheet that asks another program for data")
+    yield from ()
+
+
+def _is_macro(kind: bytes, fields: list[bytes], expression: bytes) -> bool:
+    """Whether a record says that the sheet is one of macros, names what runs by itself, or is a command."""
+    if kind == b"O":
+        return any(field.strip() == b"E" for field in fields)
+    if kind == b"NN":
+        return any(field[:1] == b"N" and b"auto_" in field[1:20].lower() for field in fields)
+    return _COMMAND.search(expression) is not None
+
+
+def asks_program(formula: str) -> bool:
+    """Whether a formula has a DDE link, `program|'topic'!item`: no other formula has a bar outside quotation marks."""
+    return "|" in formula and "|" in _QUOTED.sub("", formula)
+
+
+def old(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """A sheet of Excel 2 to 5 holds no file; findings for macros."""
+    at = 0
+    while at + 4 <= len(data):
+        kind, size = struct.unpack_from("<HH", data, at)
+        body = data[at + 4 : at + 4 + size]
+        sheet = kind in _BOF and int.from_bytes(body[2:4], "little") == _MACROS
+        if sheet or (kind == _BOUND_SHEET and len(body) > 5 and body[5] == 1):
+            note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
+        at += 4 + size
+        budget.tick()
+    yield from ()
