@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import zipfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Protocol
 
-from lab.talk import Reply, token
+from lab.talk import Reply, eventually, token
 
 
 class Correspondent(Protocol):
@@ -134,9 +135,17 @@ class Demonstration:
         happened = f"{reply.code} at {reply.stage}"
         if reply.code == 250:
             gateway.wait_for_empty_queue()
-            held = mark in gateway.run("gatescan", "quarantine", "list", "--json")
-            happened = "held" if held and not self.office.find(mark) else "delivered"
+            happened = self._fate(gateway, mark)
         self.add(what, f"outside -> {gateway.name} -> office", "held", happened)
+
+    def _fate(self, gateway: Chokepoint, mark: str) -> str:
+        """Where a message is that was taken: at the office, in the quarantine, or in neither."""
+        with contextlib.suppress(AssertionError):
+            eventually(
+                lambda: self.office.find(mark) or mark in gateway.run("gatescan", "quarantine", "list", "--json"), 20
+            )
+            return "delivered" if self.office.find(mark) else "held"
+        return "neither held nor delivered"
 
     def mail(self, gateway: Chokepoint) -> None:
         """Ordinary mail through one gateway, and mail that has no business here."""

@@ -98,10 +98,16 @@ def storage_text(driver: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ask_storage() -> None:
+    """Have podman open its storage; raise LabError when it cannot. Twice: the first may leave what breaks the next."""
+    for _ in range(2):
+        run("podman", "images", "--quiet")
+
+
 def choose_storage() -> None:
     """See that podman can keep images; inside a container its overlay may not stand on another one. Raises LabError."""
     try:
-        run("podman", "images", "--quiet")
+        ask_storage()
         return
     except LabError as error:
         why = str(error)
@@ -109,7 +115,7 @@ def choose_storage() -> None:
     for driver in (*drivers, "vfs"):
         storage_conf().write_text(storage_text(driver))
         try:
-            run("podman", "images", "--quiet")
+            ask_storage()
         except LabError:
             storage_conf().unlink()
             continue

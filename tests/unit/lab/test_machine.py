@@ -19,6 +19,8 @@ def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "#!/bin/sh\n"
         f"works=$(cat {tmp_path}/works)\n"
         '[ -z "$CONTAINERS_STORAGE_CONF" ] && [ "$works" = own ] && exit 0\n'
+        # as podman 5 does: what has no storage yet makes one, and fails on it from then on
+        f'[ -z "$CONTAINERS_STORAGE_CONF" ] && [ ! -e {tmp_path}/made ] && touch {tmp_path}/made && exit 0\n'
         f'grep -qs "driver = .$works." "$CONTAINERS_STORAGE_CONF" && exit 0\necho "{OVERLAY}" >&2\nexit 125\n'
     )
     program.chmod(0o755)

@@ -28,6 +28,7 @@ def test_local_mail_reaches_the_maildir(qmail: Qmail) -> None:
     qmail.start()
     put(qmail, "Bob@GW.test")
     wait_empty(qmail)
+    wait_for(lambda: "\nend msg " in qmail.log(), "the last line of the log, which is written after the queue is empty")
     (message,) = qmail.maildir()
     assert message.startswith(b"Return-Path: <ann@client.test>\nDelivered-To: Bob@GW.test\nReceived: (qmail ")
     assert message.endswith(b"Subject: test\n\nhello\n")
