@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import cycle
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -13,8 +14,14 @@ display = Display()
 
 PAUSE = 0.5  # seconds between two attempts
 GRACE = 60  # seconds that a restored host gets to answer again
+APPLY_SECONDS = 3  # after the answer to `apply`, the change is in force at the latest
 # Without these a session that a ruleset cuts in the middle would hang for as long as TCP is patient.
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=2"
+TOO_MANY_KEYS = "Too many authentication failures"
+KEYS_ADVICE = (
+    "the ssh agent offers more keys than sshd_max_auth_tries lets it. Set ansible_ssh_private_key_file, and"
+    " ansible_ssh_common_args to '-o IdentitiesOnly=yes', or raise sshd_max_auth_tries"
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
@@ -28,6 +35,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         self._vars = task_vars or {}
         self._window = int(self._task.args.get("window", 60))
         self._name = str(self._task.args.get("name", ""))
+        self._port = int(self._task.args.get("port") or 0)
+        self._former = self._inventory_port()
         result = self._step("compare")
         if result.get("failed") or not result.get("changed") or self._task.check_mode:
             return result
@@ -42,6 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     def _step(self, step: str, token: str = "") -> dict[str, Any]:
         """Run one step of the module on the host."""
         arguments = {**self._task.args, "step": step, "token": token}
+        arguments.pop("port", None)  # the controller's matter
         answer: dict[str, Any] = self._execute_module("guarded_files", arguments, task_vars=self._vars)
         answer.pop("invocation", None)
         return answer
@@ -54,9 +64,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         answer = self._low_level_execute_command('printf %s "$SSH_CONNECTION"', sudoable=False)
         return str(answer.get("stdout", "")).strip()
 
-    def _connect_anew(self) -> None:
-        """Close the connection, a persistent ssh master included."""
+    def _connect_anew(self, port: object = None) -> None:
+        """Close the connection, a persistent ssh master included; the next one goes to the port, if there is one."""
         try:
+            if port:
+                self._connection.set_option("port", port)
             extra = self._connection.get_option("ssh_extra_args") or ""
             if KEEPALIVE not in extra:
                 self._connection.set_option("ssh_extra_args", f"{extra} {KEEPALIVE}".strip())
@@ -70,7 +82,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         while time.monotonic() < deadline:
             try:
                 if origin:
-                    self._connect_anew()
+                    self._connect_anew(self._port)
                     now = self._origin()
                     if now == origin:
                         reason = "the connection plugin kept the old connection open, so nothing is proved"
@@ -80,6 +92,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             except AnsibleConnectionFailure as error:
                 cut = f"a new connection failed: {str(error.message).strip()}"
                 display.vv(f"guarded_files {self._name}: {cut}")
+                if TOO_MANY_KEYS in cut:  # trying again would only look like an attack
+                    return self._failure(token, f"{cut}; {KEYS_ADVICE}", deadline)
                 time.sleep(PAUSE)
                 continue
             if status.get("confirmed"):
@@ -101,17 +115,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             return f"a new connection from {origin.split()[0]} works"
         return f"skipped: connection plugin {self._connection.ansible_name} does not come in over ssh"
 
-    def _failure(self, token: str, reason: str) -> dict[str, Any]:
-        """Have the host roll back at once if it can be reached, else wait (bounded) until it has done so."""
+    def _inventory_port(self) -> object:
+        """The port of the inventory, by which the host can be reached again when it has rolled back."""
+        try:
+            return self._connection.get_option("port") or 22
+        except (KeyError, AnsibleError):
+            return 22  # not the ssh plugin
+
+    def _failure(self, token: str, reason: str, until: float = 0) -> dict[str, Any]:
+        """Have the host roll back at once if it can be reached, else wait (bounded) until it has done so.
+
+        until: when the host rolls back by itself; it is not called before.
+        """
         display.warning(
             f"{self._name}: {reason}. The host restores its old state by itself, {self._window} seconds"
             " after the change at the latest. Waiting for it."
         )
         deadline = time.monotonic() + self._window + GRACE
         outcome = f"it has not answered within {self._window + GRACE} seconds: look at its console"
+        if until:
+            time.sleep(max(0, until - time.monotonic()) + APPLY_SECONDS)
+        ports = cycle([self._port, self._former] if self._port else [None])
         while time.monotonic() < deadline:
             try:
-                self._connect_anew()
+                self._connect_anew(next(ports))
                 status = self._step("restore", token)
             except AnsibleConnectionFailure:
                 time.sleep(PAUSE)

@@ -48,6 +48,18 @@ options:
     type: list
     elements: str
     default: []
+  owed:
+    description:
+      - Name of a note on the host that something is still to be done about these files (a restart, say). It is written
+        before the first change, with the paths, and counts as a change of them until somebody removes it; so a run that
+        was cut between a change and its handler is made good by the next one.
+      - The note is a file of this name in C(owed_dir). Whoever has done what is owed removes it.
+    type: str
+    default: ""
+  owed_dir:
+    description: Where such notes are.
+    type: path
+    default: /var/lib/gatewright/owed
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -305,6 +317,24 @@ def diff_of(entry: Entry, found: Found) -> dict[str, str]:
     return {"before_header": entry.path, "after_header": entry.path, "before": before, "after": after}
 
 
+def read_note(path: str) -> list[str]:
+    """The paths that something is still owed for, of a run that was cut."""
+    try:
+        with open(path) as handle:
+            return handle.read().splitlines()
+    except (FileNotFoundError, IsADirectoryError):
+        return []
+
+
+def write_note(path: str, paths: Collection[str]) -> None:
+    """Note, before they are changed, what paths something will be owed for."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    replace_atomically(
+        Entry(path, "file", None, "", os.geteuid(), os.getegid(), 0o644),
+        "".join(f"{item}\n" for item in paths).encode(),
+    )
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look at everything first, then change what differs."""
     os.umask(0o022)  # directories on the way to an entry are everybody's to enter, whatever root's umask is
@@ -313,15 +343,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     for path in strays(params, {entry.path for entry in entries}):
         entries.append(Entry(path, "absent", None, "", 0, 0, 0))
     pending = [(entry, found) for entry in entries if not matches(entry, found := look(entry.path))]
+    note = os.path.join(params["owed_dir"], params["owed"]) if params["owed"] else ""
+    paths = list(dict.fromkeys([entry.path for entry, _ in pending] + read_note(note)))
     if not module.check_mode:
+        if note and pending:
+            write_note(note, paths)
         for entry, found in pending:
             try:
                 apply(entry, found)
             except OSError as error:
                 raise EntryError(f"{entry.path}: {error.strerror}") from error
     return {
-        "changed": bool(pending),
-        "changed_paths": [entry.path for entry, _ in pending],
+        "changed": bool(paths),
+        "changed_paths": paths,
         "diff": [diff_of(entry, found) for entry, found in pending],
     }
 
@@ -338,6 +372,8 @@ def main() -> None:
             "directory_mode": {"type": "str", "default": "0755"},
             "purge": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "list", "elements": "str", "default": []},
+            "owed": {"type": "str", "default": ""},
+            "owed_dir": {"type": "path", "default": "/var/lib/gatewright/owed"},
         },
         supports_check_mode=True,
     )

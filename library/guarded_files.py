@@ -35,6 +35,11 @@ options:
   in_force:
     description: Shell command that fails if files in place are not in force. They are then applied anew.
     type: str
+  port:
+    description: >-
+      Port by which new connections come in once the change is in force, if that is another one. The action plugin
+      connects to it.
+    type: int
   window:
     description: Seconds after which an unconfirmed change is rolled back.
     type: int
@@ -445,6 +450,7 @@ def main() -> None:
             "apply": {"type": "str", "required": True},
             "restore": {"type": "str"},
             "in_force": {"type": "str"},
+            "port": {"type": "int"},
             "window": {"type": "int", "default": 60},
             "step": {"type": "str", "default": "compare", "choices": list(STEPS)},
             "token": {"type": "str", "default": "", "no_log": False},

@@ -178,6 +178,28 @@ def download(url: str, to: Path, timeout: int) -> str | None:
     return None
 
 
+def nowhere(reasons: list[str]) -> ArchiveError:
+    """The error that no place has the archive; reasons: an address and what it said, each."""
+    advice = "put it into a folder that source_build_archive_dir names, or name a mirror in source_build_mirrors"
+    return ArchiveError(
+        f"cannot be had: {'; '.join(reasons) or 'no mirror and no address is known'}. To go on, {advice}"
+    )
+
+
+def find(addresses: list[str], timeout: int) -> str:
+    """The first address that has the archive, of which no more than the beginning is read."""
+    reasons = []
+    for address in addresses:
+        try:
+            with urllib.request.urlopen(address, timeout=timeout) as answer:
+                if answer.read(1):
+                    return address
+            reasons.append(f"{address}: empty")
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            reasons.append(f"{address}: {getattr(error, 'reason', None) or error}")
+    raise nowhere(reasons)
+
+
 def fetch(addresses: list[str], pin: Pin, kept: Path, timeout: int) -> tuple[str, str]:
     """Download the archive to `kept`; it gets that name only once proved. Returns (address, proved_by)."""
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +213,7 @@ def fetch(addresses: list[str], pin: Pin, kept: Path, timeout: int) -> tuple[str
                 fresh.replace(kept)
                 return address, proved_by
             reasons.append(f"{address}: {reason}")
-    raise ArchiveError("; ".join(reasons) or "no mirror and no address is known")
+    raise nowhere(reasons)
 
 
 def main() -> None:
@@ -225,10 +247,10 @@ def main() -> None:
         if kept.is_file():
             proved_by = pin.prove(kept, str(kept))
             module.exit_json(changed=False, path=str(kept), source="cache", proved_by=proved_by)
+        addresses = [mirror.rstrip("/") + "/" + name for mirror in ask["mirrors"] for name in names] + ask["urls"]
         if module.check_mode:
-            module.exit_json(changed=True, path="", source="")
-        addresses = [mirror.rstrip("/") + "/" + name for mirror in ask["mirrors"] for name in names]
-        source, proved_by = fetch(addresses + ask["urls"], pin, kept, ask["timeout"])
+            module.exit_json(changed=True, path="", source=find(addresses, ask["timeout"]))
+        source, proved_by = fetch(addresses, pin, kept, ask["timeout"])
     except ArchiveError as error:
         looked_in = f" (looked in the local folder {ask['local_dir']} first)" if ask["local_dir"] else ""
         module.fail_json(msg=f"{ask['name']}: {error}{looked_in}")

@@ -26,6 +26,10 @@ class Host:
         self.port: int | None = 40000  # the source port of the connection; None: not by ssh
         self.reset_works = True
         self.cut_after_apply = False
+        self.called = 22  # the port that connections go to
+        self.moves_to, self.move_is_cut = 0, False
+        self.offers_too_many_keys = False
+        self.attempts = 0
         self.apply_code = 0
         self.applied_at: float | None = None
         self.window = 60
@@ -38,8 +42,21 @@ class Host:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def get_option(self, name: str) -> str:
+    def get_option(self, name: str) -> object:
+        if name == "port":
+            return self.called
         raise KeyError(name)
+
+    def set_option(self, name: str, value: object) -> None:
+        assert name == "port"
+        self.called = int(str(value))
+
+    def listens(self) -> int:
+        """The port at which its sshd answers now."""
+        is_changed = (
+            self.state in ("armed", "confirmed") and self.applied_at is not None and self.now >= self.applied_at
+        )
+        return self.moves_to if self.moves_to and is_changed and not self.move_is_cut else 22
 
     def reset(self) -> None:
         if self.reset_works and self.port is not None:
@@ -55,6 +72,11 @@ class Host:
         if self.cut_after_apply and self.state == "armed" and in_force:
             self.now += 10
             raise AnsibleConnectionFailure("Connection timed out")
+        if self.offers_too_many_keys and self.state == "armed" and in_force:
+            self.attempts += 1
+            raise AnsibleConnectionFailure("Received disconnect: Too many authentication failures")
+        if self.called != self.listens():
+            raise AnsibleConnectionFailure("Connection refused")
 
     def run(self, step: str) -> dict[str, Any]:
         self.reach()
@@ -89,10 +111,10 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     yield made
 
 
-def run(host: Host, check: bool = False) -> dict[str, Any]:
+def run(host: Host, check: bool = False, **more: Any) -> dict[str, Any]:
     """Run the action plugin against the host."""
     plugin = object.__new__(action.ActionModule)
-    plugin._task = SimpleNamespace(args={"name": "firewall", "window": host.window}, check_mode=check)
+    plugin._task = SimpleNamespace(args={"name": "firewall", "window": host.window, **more}, check_mode=check)
     plugin._connection = host
     plugin._execute_module = lambda _name, arguments, task_vars: host.run(arguments["step"])
 
@@ -157,6 +179,28 @@ def test_a_host_that_never_answers_again_ends_the_task_within_bounds(host: Host)
     assert result["failed"] is True and result["rolled_back"] is False
     assert "console" in result["msg"]
     assert host.now < 2 * host_limit + action.GRACE + 30
+
+
+def test_a_change_of_the_port_is_confirmed_over_the_new_one(host: Host) -> None:
+    host.moves_to = 2222
+    result = run(host, port=2222)
+    assert not result.get("failed"), result
+    assert host.state == "confirmed" and host.called == 2222
+
+
+def test_a_port_that_does_not_answer_is_given_up_and_the_old_one_found_again(host: Host) -> None:
+    host.moves_to, host.move_is_cut = 2222, True
+    result = run(host, port=2222)
+    assert result["failed"] is True and result["rolled_back"] is True
+    assert host.state == "restored" and host.called == 22
+
+
+def test_an_agent_with_too_many_keys_is_named_and_not_tried_again_until_the_host_is_back(host: Host) -> None:
+    host.offers_too_many_keys = True
+    result = run(host)
+    assert result["failed"] is True and result["rolled_back"] is True
+    assert "more keys than sshd_max_auth_tries" in result["msg"] and "IdentitiesOnly" in result["msg"]
+    assert host.attempts == 1, "each further one looks like an attack to fail2ban"
 
 
 def test_check_mode_asks_once_and_changes_nothing(host: Host) -> None:

@@ -105,3 +105,22 @@ def test_what_root_makes_is_for_everybody_to_enter_whatever_its_umask(tmp_path: 
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("deep", "deep/er")] == [0o755, 0o755]
+
+
+def test_what_a_run_that_was_cut_still_owes_is_a_change_until_it_is_done(tmp_path: Path) -> None:
+    note: dict[str, Any] = {"owed": "resolver", "owed_dir": str(tmp_path / "owed")}
+    entries = {"me": "gw.example.org\n", "other": "x\n"}
+    run(entries, root=str(tmp_path), **note)
+    for _cut in range(2):  # nobody came to restart the service
+        again = run(entries, root=str(tmp_path), **note)
+        assert again["changed"] is True
+        assert again["changed_paths"] == [str(tmp_path / "me"), str(tmp_path / "other")]
+    changed = run({**entries, "third": "y\n"}, root=str(tmp_path), **note)
+    assert len(changed["changed_paths"]) == 3
+    (tmp_path / "owed/resolver").unlink()  # the handler's last act
+    assert run({**entries, "third": "y\n"}, root=str(tmp_path), **note)["changed"] is False
+
+
+def test_a_check_notes_nothing(tmp_path: Path) -> None:
+    run({"me": "x"}, check=True, root=str(tmp_path), owed="resolver", owed_dir=str(tmp_path / "owed"))
+    assert not (tmp_path / "owed").exists()

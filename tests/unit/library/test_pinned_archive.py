@@ -101,3 +101,15 @@ def test_nowhere_to_be_had_names_every_place(tmp_path: Path) -> None:
     gone = (tmp_path / "gone").as_uri()
     answer = run(name="x.tar.gz", sha256="0" * 64, mirrors=[gone], urls=[gone + "/y"], cache_dir=str(tmp_path / "c"))
     assert answer["failed"] and gone + "/x.tar.gz" in answer["msg"] and gone + "/y" in answer["msg"]
+
+
+def test_check_mode_looks_whether_it_can_be_had_and_keeps_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    archive = make_archive(folder / "x.tar.gz")
+    asked = {"name": "x.tar.gz", "sha256": "0" * 64, "cache_dir": str(tmp_path / "c"), "_ansible_check_mode": True}
+    there = run(**asked, mirrors=[folder.as_uri()])
+    assert (there["changed"], there["source"]) == (True, archive.as_uri())
+    nowhere = run(**asked, mirrors=[(tmp_path / "gone").as_uri()])
+    assert nowhere["failed"] and "cannot be had" in nowhere["msg"] and "source_build_archive_dir" in nowhere["msg"]
+    assert not (tmp_path / "c").exists()
