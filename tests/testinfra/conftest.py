@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from lab_hosts import GATEWAYS, Gateway, Peer, lab_host  # the path above makes it importable
 
 ONE_GATEWAY = {
+    "test_cut_runs": "gw1",
     "test_cutoff": "gw2",
     "test_drain": "gw1",
     "test_engines_fail": "gw2",
