@@ -1,8 +1,9 @@
 # Gatewright: every target calls the launcher ./gw, which works without make as well; `make help` lists them.
 SHELL := /bin/sh
 HOST ?= gw1
+RUNS ?= 1000000
 
-.PHONY: help setup demo test test-suites check lint unit molecule test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test test-suites check lint unit molecule fuzz test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -30,6 +31,9 @@ unit: ## unit tests and the wrong inventories
 
 molecule: ## molecule's scenarios only
 	@./gw molecule
+
+fuzz: setup ## every fuzz target, RUNS inputs in all (make fuzz RUNS=10000000: a night)
+	python -m tests.fuzz --runs $(RUNS)
 
 test-vm: setup ## a gateway on a machine with a kernel of its own, under qemu (1 to 1.5 hours; make test-vm HOST=gw2: Debian 12)
 	requirements/packages.sh requirements/apt-vm.txt
