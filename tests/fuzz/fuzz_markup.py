@@ -19,8 +19,9 @@ TOKENS = (
     *(b"<script>", b"</script>", b"<svg ", b"<!--", b"-->", b"srcdoc='", b" onload=", b"javascript:", b"data:;base64,"),
     *(b"'", b'"', b"`", b"'+'", b"','", b"${", b"}", b"\\", b"\\x41", b"\\u0041", b"\\u{41}", b"\\101", b"%41"),
     *(b"%u0041", b"&#97;", b"&Tab;", b"&", b"atob(", b"eval(", b"reverse()", b"a+b", b"a='b'", b"/*", b"*/"),
-    *(b"[1,2,3,4,5,6,7,8,9,10,11,12,", b"41 42 43 44 ", b"QUJD" * 20, b"4142" * 20, b"\0", b"\x1b(B", b"+ADw-", b"\xff\xfe", b"createObjectURL"),
-    *(b"a.download=", b"setAttribute('download", b"_0x1a2b", b"(![]+[])", b"eJwDAAAAAAE", b"<", b">", b"=", b",", b"\n", b"/"),
+    *(b"[1,2,3,4,5,6,7,8,9,10,11,12,", b"41 42 43 44 ", b"QUJD" * 20, b"4142" * 20, b"\0", b"\x1b(B", b"+ADw-"),
+    *(b"\xff\xfe", b"createObjectURL", b"a.download=", b"setAttribute('download", b"_0x1a2b", b"(![]+[])"),
+    *(b"eJwDAAAAAAE", b"<", b">", b"=", b",", b"\n", b"/"),
 )  # fmt: skip
 SLOW = 5.0
 """Seconds of CPU for at most some 100 KB, far beyond anything that is linear."""
