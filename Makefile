@@ -32,8 +32,8 @@ unit: ## unit tests and the wrong inventories
 molecule: ## molecule's scenarios only
 	@./gw molecule
 
-fuzz: setup ## every fuzz target, RUNS inputs in all (make fuzz RUNS=10000000: a night)
-	python -m tests.fuzz --runs $(RUNS)
+fuzz: ## every fuzz target, RUNS inputs in all (make fuzz RUNS=10000000: a night)
+	@./gw shell -c 'python -m tests.fuzz --runs $(RUNS)'
 
 test-vm: setup ## a gateway on a machine with a kernel of its own, under qemu (1 to 1.5 hours; make test-vm HOST=gw2: Debian 12)
 	requirements/packages.sh requirements/apt-vm.txt
