@@ -386,6 +386,24 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
     }.items():
         yield f"script-in-body/{name}", single(b"", text)
         yield f"script-in-body/{name}/part", multipart(b"Content-Type: text/plain\n\n" + text)
+    jpeg = base64_lines(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(range(200)) * 3)
+    cut = jpeg[:300] + b"... [cut]\n" + jpeg[300:]
+    yield (
+        "cut-picture",
+        multipart(TEXT, b"Content-Type: image/jpeg; name=a.jpg\nContent-Transfer-Encoding: base64\n\n" + cut),
+    )
+    report = b"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n"
+    returned = b'Content-Type: multipart/alternative;\n boundary="gone"\nSubject: x\n\n' + alternative
+    yield (
+        "returned/boundary",
+        multipart(TEXT, report, b"Content-Type: message/rfc822\n\n" + HEADER + returned, subtype=b"report"),
+    )
+    twice = multipart(TEXT, report, subtype=b"report")
+    yield "returned/twice", twice + b"From bounce@example.net  Sun Nov 22 10:00:00 2026\n" + twice
+    yield (
+        "space-before-colon",
+        HEADER.replace(b"From:", b"From :") + b"Content-Type: multipart/alternative; boundary=ab\n\n" + alternative,
+    )
     two = b"Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: quoted-printable\n"
     yield "two-encodings-of-a-text", single(b"Content-Type: text/plain\n" + two, b"Hello, 1=2D1 is 0.\n")
     double = apple_double(b"report.pdf", pdf)

@@ -31,6 +31,7 @@ _POLICY_TYPES = {
     "message/partial": ("message-partial", "a fragment of a message"),
     "message/external-body": ("external-body", "content that is fetched from elsewhere"),
 }
+_NO_MATTER_IN_TEXTS = ("readings-differ", "boundary-missing", "parts-after-end", "bare-cr")
 _BARE_CR = re.compile(rb"\r(?![\r\n])")
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
 _UNSEEN = b"\r\n\0"
@@ -307,7 +308,7 @@ class Walk:
         view = View(("leaf", chosen.names, markup.is_markup(b"", content_type, ())), content=outputs[0])
         view.leaves = [Part(path, chosen.names, content_type, data, charset=chosen.charset) for data in outputs]
         view.void = not chosen.names and not any(len(data) for data in outputs)
-        if differ:
+        if differ and not all(filetype.kind(data) in filetype.IMAGES for data in outputs):
             view.findings.append(
                 Finding(Verdict.AMBIGUOUS, "encoding", f"{chosen.encoding} that readers decode differently", path)
             )
@@ -357,9 +358,17 @@ def read_every_way(data: Octets, budget: Budget) -> Walk:
             _merge(walk, other)
     except LimitReached as limit:
         walk.findings.append(Finding(Verdict.LIMIT, f"limit-{limit.code}", limit.detail))
+    if walk.findings and all(_is_text(part) for part in walk.parts):
+        # All readings show texts, each of which is looked at: what differs is how much of the source is on the screen.
+        walk.findings = [finding for finding in walk.findings if finding.code not in _NO_MATTER_IN_TEXTS]
     if walk.alternatives:
         walk.parts = list({part_key(part): part for part in reversed(walk.parts)}.values())[::-1]
     return walk
+
+
+def _is_text(part: Part) -> bool:
+    """Whether a reader sees nothing but a text in a leaf: no file, and nothing that another program opens."""
+    return not part.names and part.content_type.startswith(("text/", "message/"))
 
 
 def _bare_cr_ended(data: Octets) -> bytes:
