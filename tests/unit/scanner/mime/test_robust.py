@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,23 @@ def test_twice_the_message_is_at_most_twice_the_work(shape: str) -> None:
 
     small, large = work(20_000), work(40_000)
     assert 0 < small < large <= small * 2.1
+
+
+@pytest.mark.parametrize(
+    "unit", [b"Content-Type: a\n\n", b"Content-Type: a\n", b"\n--\nContent-Type: a\n", b"\n\nFrom a\n"]
+)
+def test_a_text_full_of_fields_is_read_in_one_pass(unit: bytes) -> None:
+    """Were the text searched anew from each field, this would take minutes."""
+    text = unit * (3_000_000 // len(unit))
+    start = time.process_time()
+    parsed = take_apart(single(b"", text))
+    assert time.process_time() - start < 30
+    assert parsed.findings == []
+
+
+def test_a_log_without_an_empty_line_is_no_huge_header() -> None:
+    log = b"content-type: text/html; name=a\n" + b"GET /index.html 200 0.1\n" * 100_000
+    assert take_apart(attached(b"access.log", log, b"text/plain")).findings == []
 
 
 def test_a_large_file_is_decoded_whole_and_strictly() -> None:

@@ -19,10 +19,12 @@ Span = tuple[int, int]
 _WORD = b"content-"
 _FIELD = re.compile(rb"^[ \t\v\f]{0,8}content-(?:type|disposition|transfer-encoding)[ \t]{0,8}:", re.M | re.I)
 _BOUNDARY = re.compile(rb"\n[ \t]{0,4}--")
-_TELLING = re.compile(rb"name|base64|quoted|uue?ncod|uue\b|yenc|binhex|=\?", re.IGNORECASE)
+_TELLING = re.compile(rb"name[^\n]{0,20}=|base64|quoted|uue?ncod|uue\b|yenc|binhex|=\?", re.IGNORECASE)
 """What the fields of a part say that is more than the text itself shows: a name, or that it is encoded."""
+_MAX_HEADER = 65_536
+"""Bytes in which the fields of a part must end; a reader of a longer header is not known."""
 _MAX_FIELDS = 4096
-"""Bytes of a part's fields that are looked at for that."""
+"""Bytes of a part's fields that are looked at for what is telling."""
 
 
 def holds_fields(data: Buffer) -> bool:
@@ -34,13 +36,14 @@ def holds_fields(data: Buffer) -> bool:
 
 def entities(data: bytes, budget: Budget) -> Iterator[Span]:
     """Where the parts in a text begin and end that have a name or are encoded. Raises LimitReached; linear."""
-    found = _FIELD.search(data)
+    found, boundary = _FIELD.search(data), _BOUNDARY.search(data)
     while found:
         budget.tick()
         start = found.start()
-        boundary = _BOUNDARY.search(data, found.end())
+        while boundary and boundary.start() < found.end():
+            boundary = _BOUNDARY.search(data, boundary.end())
         end = boundary.start() + 1 if boundary else len(data)
-        body = min(header.read(data, start, end).body, end)
+        body = header.read(data, start, min(end, start + _MAX_HEADER)).body
         found = _FIELD.search(data, max(body, start + 1))
         if found:
             end = min(end, found.start())
