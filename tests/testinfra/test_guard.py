@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from controller import playbook
@@ -147,6 +148,25 @@ def test_rules_that_would_lock_the_administrator_out_are_taken_back_by_the_host_
     told = playbook("tests/guard/lockout.yml", gateway.name)
     assert "See that the host came back by itself" in told.output
     assert outside.send(gateway.ipv4, "user@corp.test").code == 250
+
+
+def test_sshd_moves_to_another_port_and_back_and_the_old_one_closes(
+    gateway: Gateway, outside: Peer, tmp_path: Path
+) -> None:
+    tags = ("--tags", "survey,firewall,sshd")
+    site = "playbooks/site.yml"
+    try:
+        playbook(site, gateway.name, *tags, variables={"sshd_port": 2222})
+        assert ":2222 " in gateway.run("ss", "-Hlnt") and ":22 " not in gateway.run("ss", "-Hlnt")
+        assert outside.run("python3", "-", gateway.ipv4, "22", stdin=CONNECT).strip() not in ("open", "refused")
+        # the inventory says nothing of the new port yet
+        assert playbook(site, gateway.name, *tags, variables={"sshd_port": 2222}).changed(gateway.name) == 0
+    finally:
+        here = tmp_path / "hosts.yml"
+        here.write_text(f"gateways: {{hosts: {{{gateway.name}: {{ansible_port: 2222, sshd_port: 22}}}}}}\n")
+        playbook(site, gateway.name, "-i", f"{PROJECT}/inventory/lab", "-i", str(here), *tags)
+    assert ":22 " in gateway.run("ss", "-Hlnt") and ":2222 " not in gateway.run("ss", "-Hlnt")
+    assert playbook(site, gateway.name, *tags).changed(gateway.name) == 0
 
 
 def log_in(gateway: Gateway, outside: Peer, user: str) -> str:
