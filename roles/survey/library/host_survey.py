@@ -92,6 +92,7 @@ MTA_OWNERS = frozenset(
     {"exim4", "master", "sendmail", "sendmail-mta", "smtpd", "msmtpd", "nullmailer-send", "courierd"}
 )
 RESOLVER_OWNERS = frozenset({"systemd-resolve"})
+REPLACED_OWNERS = OUR_OWNERS | MTA_OWNERS | RESOLVER_OWNERS
 HIDDEN = "hidden"
 STATES = {"U": "unpacked, not configured", "F": "half configured", "H": "half installed", "W": "triggers awaited"}
 OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
@@ -297,7 +298,7 @@ def is_declared(item: Socket, host: Host, declared: Iterable[Mapping[str, Any]])
 
 def will_go(item: Socket, wanted: Wanted) -> bool:
     """Whether the run closes a socket: of a unit that is trimmed, a package that is purged, or what ours replaces."""
-    if item.owner in OUR_OWNERS | MTA_OWNERS | RESOLVER_OWNERS or (item.port == 25 and item.owner == HIDDEN):
+    if item.owner in REPLACED_OWNERS or (item.port == 25 and item.owner == HIDDEN):
         return True
     return item.unit.rpartition(".")[0] in wanted.units or item.package in wanted.purged
 
@@ -620,7 +621,8 @@ def read_sockets(listed: str, describe: Callable[[str, int], tuple[str, str]]) -
         address, port = fields[4].rsplit(":", 1)
         owner = OWNER.search(line)
         place = address.strip("[]").split("%")[0]
-        unit, package = describe(owner[2], int(port)) if owner else ("", "")
+        is_known = not owner or owner[1] in REPLACED_OWNERS  # no need to ask dpkg, which takes its time
+        unit, package = ("", "") if is_known or owner is None else describe(owner[2], int(port))
         found.append(Socket(fields[0], place, int(port), owner[1] if owner else HIDDEN, unit, package))
     return tuple(sorted(set(found), key=lambda item: (item.proto, item.port, item.address)))
 
@@ -793,9 +795,9 @@ def memory_left() -> int:
     return 1024 * (int(values.get("MemAvailable", 0)) + int(values.get("SwapFree", 0)))
 
 
-def has_module(program: str) -> bool:
+def has_python_apt() -> bool:
     """Whether Debian's python3 has apt's library."""
-    return bool(output("/usr/bin/python3", "-c", f"import {program}; print('there')"))
+    return bool(glob.glob("/usr/lib/python3/dist-packages/apt_pkg*.so"))
 
 
 def look(wanted: Wanted) -> Host:
@@ -827,13 +829,13 @@ def look(wanted: Wanted) -> Host:
         controller=controller,
         ssh_port=port,
         login=login,
-        has_key=has_key(login, wanted.key_files),
-        key_files=sshd_key_files(),
+        has_key=(is_there := has_key(login, wanted.key_files)),
+        key_files=() if is_there else sshd_key_files(),
         proxies=proxies,
         sources=sources,
         reached=reached,
         lists_age=lists_age(),
-        has_python_apt=has_module("apt"),
+        has_python_apt=has_python_apt(),
         free=shutil.disk_usage(place).free,
         runs_programs=not os.statvfs(place).f_flag & os.ST_NOEXEC,
         memory=memory_left(),
