@@ -44,6 +44,7 @@ KINDS: Mapping[str, Shape] = {
     "writable": Shape.LIST,
     "svscan": Shape.JOINED,
     "seccomp": Shape.ONE,
+    "profiles": Shape.LIST,
     # mail: qmail's control files, the environment and programs of its services, what is built along with it
     "control": Shape.EACH,
     "smtpd_environment": Shape.JOINED,

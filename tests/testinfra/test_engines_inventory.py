@@ -31,7 +31,7 @@ MIRROR = "/srv/signatures"
 
 def converge(gateway: Gateway, **variables: object) -> None:
     """Run the parts of the scenario's site playbook that concern engines, with further variables."""
-    tags = "config,foundation,firewall,clamav,spamassassin,uvscan"
+    tags = "scanner_config,clamav,spamassassin,uvscan"
     playbook("playbooks/site.yml", gateway.name, *INVENTORIES, "--tags", tags, variables=variables or None)
 
 

@@ -220,7 +220,7 @@ def test_set_id_programs_are_the_declared_ones(gateway: Gateway) -> None:
 def test_a_set_id_program_that_nobody_declared_is_named_and_may_stop_a_run(gateway: Gateway) -> None:
     program = "/usr/local/bin/gw-probe"
     gateway.sh(f"cp /usr/bin/id {program} && chmod 4755 {program}")
-    run = ("playbooks/site.yml", gateway.name, "--tags", "setid")
+    run = ("playbooks/site.yml", gateway.name, "--tags", "hardening_setid")
     try:
         told = playbook(*run).output
         refused = playbook(*run, variables={"hardening_setid_unknown": "refuse"}, succeeds=False).output
@@ -349,7 +349,7 @@ def partition(gateway: Gateway) -> Iterator[None]:
 @pytest.mark.usefixtures("partition")
 def test_a_partition_is_mounted_without_what_does_not_belong_there(gateway: Gateway) -> None:
     stranger = f"setpriv --reuid=65534 --regid=65534 --clear-groups {PROGRAM} -u 2>/dev/null || echo refused"
-    tags = ("--tags", "mounts")
+    tags = ("--tags", "hardening_mounts")
 
     def changes(*options: str, **variables: object) -> int:
         return playbook("playbooks/site.yml", gateway.name, *tags, *options, variables=variables).changed(gateway.name)
@@ -373,7 +373,7 @@ def test_what_systemd_mounts_runs_no_programs(gateway: Gateway) -> None:
             probe = f"cp /bin/true {path}/gw-probe && {path}/gw-probe && echo ran || echo refused; rm {path}/gw-probe"
             assert gateway.sh(f"({probe}) 2>/dev/null") == "refused\n"
             continue
-        report = playbook("playbooks/site.yml", gateway.name, "--tags", "mounts").output
+        report = playbook("playbooks/site.yml", gateway.name, "--tags", "hardening_mounts").output
         assert re.search(rf'"{path} is (no partition of its own|mounted without .*may not be mounted anew)', report)
 
 

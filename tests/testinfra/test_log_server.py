@@ -10,7 +10,7 @@ from lab_hosts import Gateway, Peer, eventually, token
 
 PORT = 5140
 HEARD = "/tmp/gw-log-copy"
-TAGS = "--tags=logging,firewall"
+TAGS = "--tags=hardening_logging,firewall"
 
 
 @pytest.fixture

@@ -280,7 +280,7 @@ def test_one_line_of_inventory_refuses_instead_of_holding(scanner: Scanner, outs
     mark, clean = token(), token()
     gateway = scanner.gateway
     wanted: dict[str, object] = {"scanner_actions": {"inbound": {"policy": "reject"}}, "scanner_reject_reason": True}
-    tags = ("--tags", "config,service")
+    tags = ("--tags", "scanner_config,qmail_service")
     try:
         playbook("playbooks/site.yml", gateway.name, *tags, variables=wanted)
         gives_reasons = "GATESCAN_TEXT_FD" in gateway.run("ls", "/service/qmail-smtpd/env")

@@ -54,10 +54,10 @@ def test_a_trimmed_services_socket_is_masked_too(gateway: Gateway) -> None:
 
 
 def test_a_socket_that_nobody_declared_is_named(gateway: Gateway, rogue: int) -> None:
-    told = playbook("playbooks/site.yml", gateway.name, "--tags", "sockets", succeeds=False)
+    told = playbook("playbooks/site.yml", gateway.name, "--tags", "service_trimming_sockets", succeeds=False)
     assert "not declared: tcp" in told.output
     assert f" {rogue} " in told.output and "python3" in told.output
     allowed: dict[str, object] = {
         "service_trimming_allowed_sockets": [{"proto": "tcp", "port": rogue, "owner": "python3"}]
     }
-    playbook("playbooks/site.yml", gateway.name, "--tags", "sockets", variables=allowed)
+    playbook("playbooks/site.yml", gateway.name, "--tags", "service_trimming_sockets", variables=allowed)

@@ -47,6 +47,23 @@ def test_the_main_file_of_tasks_only_imports_files_and_tags_them(role: Path) -> 
     assert [task["name"] for task in tasks if not task.get("tags")] == []
 
 
+@each_role
+def test_the_tags_of_a_role_carry_its_name(role: Path) -> None:
+    files = [yaml.safe_load(path.read_text()) or [] for path in (role / "tasks").glob("*.yml")]
+    tags = {tag for tasks in files for task in tasks for tag in task.get("tags", ())}
+    # Besides, a task has the tags of the roles that it does something for.
+    foreign = {tag for tag in tags if not tag.startswith(role.name) and "query('publishers'" not in tag}
+    assert foreign <= {path.name for path in ROLES}
+
+
+def test_no_tag_but_trimmings_purges_packages() -> None:
+    purging = [path for path in (PROJECT / "roles").glob("*/tasks/*.yml") if "purge: true" in path.read_text()]
+    assert {path.parent.parent.name for path in purging} <= {"service_trimming", "firewall"}
+    contents = yaml.safe_load((PROJECT / "roles" / "service_trimming" / "tasks" / "main.yml").read_text())
+    (entry,) = [task for task in contents if "packages.yml" in str(task)]
+    assert entry["tags"] == ["service_trimming_packages"]
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with one role, tcp_smtp, its documentation fresh."""

@@ -1,0 +1,55 @@
+"""One tag does the whole of a job: after it a full run with the same inventory finds nothing left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from controller import playbook
+from lab_hosts import Gateway, Peer
+
+SITE = "playbooks/site.yml"
+QUEUE = "/var/qmail/bin/qmail-queue"
+
+
+def jobs(office: Peer, outside: Peer) -> dict[str, dict[str, Any]]:
+    """By tag, what an administrator changes in the inventory."""
+    return {
+        "tcp_smtp": {
+            "tcp_smtp_relay_clients": [f"{office.ipv4}/32", {"address": outside.ipv4, "env": {"QMAILQUEUE": QUEUE}}]
+        },
+        "smtproutes": {
+            "smtproutes_routes": [
+                {"domain": "corp.test", "host": office.ipv4},
+                {"domain": "new.test", "host": office.ipv4, "port": 2525},
+            ]
+        },
+        "scanner": {"scanner_extra_rules": [{"extension": "xyz", "description": "Test"}]},
+        "qmail": {"qmail_aliases": ["root", "postmaster", "mailer-daemon", "abuse"]},
+        "starttls": {"starttls_renew_days": 29, "starttls_policy": "never"},
+    }
+
+
+@pytest.fixture
+def changed(gateway: Gateway, office: Peer, outside: Peer) -> Iterator[dict[str, Any]]:
+    """All jobs done one after another, each by its tag alone; the inventory that they lead to."""
+    variables: dict[str, Any] = {}
+    try:
+        for tag, job in jobs(office, outside).items():
+            variables |= job
+            assert playbook(SITE, gateway.name, "--tags", tag, variables=variables).changed(gateway.name) > 0, tag
+        yield variables
+    finally:
+        playbook(SITE, gateway.name, "--tags", ",".join(jobs(office, outside)))
+
+
+def test_a_full_run_after_jobs_by_their_tags_has_nothing_left_to_do(gateway: Gateway, changed: dict[str, Any]) -> None:
+    whole = playbook(SITE, gateway.name, "--check", "--diff", "--skip-tags", "survey", variables=changed)
+    assert whole.changed(gateway.name) == 0, whole.output
+
+
+def test_a_relay_clients_tag_exempts_it_from_the_limits(
+    gateway: Gateway, outside: Peer, changed: dict[str, Any]
+) -> None:
+    assert outside.ipv4 in gateway.run("nft", "list", "chain", "inet", "gatewright", "limit_smtp")
