@@ -43,7 +43,7 @@ KINDS: Mapping[str, Shape] = {
     "sockets": Shape.LIST,
     "writable": Shape.LIST,
     "svscan": Shape.JOINED,
-    "seccomp": Shape.ONE,
+    "sandboxes": Shape.JOINED,
     "profiles": Shape.LIST,
     # mail: qmail's control files, the environment and programs of its services, what is built along with it
     "control": Shape.EACH,

@@ -8,7 +8,7 @@ short_description: The roles that publish something of given kinds
 version_added: "1.0"
 author: Gatewright
 description:
-  - For the tags of tasks that bring about what other roles need, so that one tag, the name of the role, does all of a job.
+  - For the tags of tasks that bring about what other roles need, so that one tag, a role's name, does all of a job.
 options:
   _terms:
     description: Kinds, as the lookup C(needs) has them.

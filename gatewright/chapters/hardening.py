@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gatewright import kinds
@@ -90,3 +91,37 @@ CHAPTER = Chapter(
         "hardening_svscan_extra": _sandbox,
     },
 )
+
+
+def sandbox_files(
+    own: Mapping[str, Mapping[str, Any]],
+    filters: Mapping[str, Any],
+    of_roles: Mapping[str, Mapping[str, Any]],
+    *,
+    seccomp: bool,
+) -> dict[str, str]:
+    """Return the drop-ins that confine units: path to text.
+
+    own: unit to `plain`, `filtered` and `further` directives; of_roles: the same of other roles' units, which have the
+    usual `filters` besides. seccomp: whether the host's systemd can set filters without taking set-uid programs their
+    right; where it cannot, what is `filtered` is left out.
+    """
+    others = {unit: {**box, "filtered": {**filters, **box.get("filtered", {})}} for unit, box in of_roles.items()}
+    return {
+        f"/etc/systemd/system/{unit}.service.d/gatewright-sandbox.conf": "\n".join(_drop_in(box, seccomp)) + "\n"
+        for unit, box in {**own, **others}.items()
+    }
+
+
+def _drop_in(box: Mapping[str, Any], seccomp: bool) -> Iterator[str]:
+    filtered, further = box.get("filtered", {}), box.get("further", {})
+    yield "# Managed by Gatewright: change the inventory, not this file."
+    if seccomp or not filtered:
+        directives = {**box["plain"], **filtered, **further}
+    else:
+        yield f"# Without {' '.join(filtered)}:"
+        yield "# this host's systemd could not set them without taking set-uid programs their right."
+        directives = {**box["plain"], **{name: value for name, value in further.items() if name not in filtered}}
+    yield "[Service]"
+    for name, value in directives.items():
+        yield from (f"{name}={item}" for item in (value if isinstance(value, list | tuple) else [value]))

@@ -1,0 +1,21 @@
+"""Filters of hardening; gatewright/chapters/hardening has what they do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Ansible loads a filter by the path of its file: the project's package must be made known.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from gatewright.chapters.hardening import sandbox_files
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {"sandbox_files": sandbox_files}

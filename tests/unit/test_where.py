@@ -1,0 +1,30 @@
+"""docs/where.md, the tree's index, leads to what is there, and misses no role."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+TEXT = (PROJECT / "docs" / "where.md").read_text()
+TOPS = {path.name for path in PROJECT.iterdir()}
+# What stands in backquotes and begins with a file or folder of the project's own; the rest are programs and names.
+PATHS = sorted({word for word in re.findall(r"`([^`\s]+)`", TEXT) if word.partition("/")[0] in TOPS})
+ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_of_the_index_is_there(path: str) -> None:
+    assert (PROJECT / path).exists()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_and_its_chapter_are_in_the_index(role: str) -> None:
+    assert f"`roles/{role}`" in TEXT
+    assert re.search(rf"`gatewright/chapters/{role}(\.py)?`", TEXT)
+
+
+def test_the_index_is_no_empty_page() -> None:
+    assert len(PATHS) > 50
