@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
+from gatewright.chapters.firewall.ruleset import exempt_rules
+
 Facts = Mapping[str, Any]
 
 
@@ -29,6 +31,7 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
         *_services(found["state"]),
         _sockets(found["sockets"]),
         _rules(found["rules"], found["clients"]),
+        *_leave(found.get("leave") or {}),
         *_doctor(found["state"]["doctor"]),
         *_mx(found["state"]["mx"], gateways),
         _relay(found["probe"]["relay"], found["state"]["controller"]),
@@ -82,6 +85,24 @@ def _rules(rules: Facts, clients: int) -> Row:
     diff = rules["diff"]
     same = diff["before"] == diff["after"] and diff["before_header"] == diff["after_header"]
     return _row(check, "as the inventory says", "as the inventory says" if same else stale)
+
+
+def _leave(leave: Facts) -> Iterator[Row]:
+    """What the firewall and AppArmor do for relay clients, as far as their files tell.
+
+    leave: `text` of both files, `networks` that the limits of sources are to let pass, `programs` that networks name as
+    their QMAILQUEUE.
+    """
+    if not leave:
+        return
+    lines = {line.strip() for line in leave["text"].splitlines()}
+    missing = [rule for rule in exempt_rules(leave["networks"]) if rule not in lines]
+    stale = "differs from the inventory: run site.yml --tags tcp_smtp"
+    right = "as the inventory says"
+    yield _row("relay clients that limits do not hold up", right, stale if missing else right)
+    if "profile " in leave["text"]:
+        barred = [program for program in leave["programs"] if program not in leave["text"]]
+        yield _row("queue programs that AppArmor lets run", right, stale if barred else right)
 
 
 def _doctor(checks: Sequence[Facts]) -> Iterator[Row]:

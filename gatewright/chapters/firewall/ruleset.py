@@ -336,6 +336,12 @@ def firewall_rules(policy: Any, survey: Any = None) -> Rules:
     }
 
 
+def exempt_rules(networks: Any) -> list[str]:
+    """Return the rules by which the limits of sources let networks pass, as they stand in the ruleset."""
+    found = networks_of("firewall_exempt_networks", networks)
+    return [f"{source}accept" for source in matches(found, "saddr") if source]
+
+
 def firewall_survey(output: str) -> dict[str, Any]:
     """Return what the survey command printed, a fact a line: kind, colon, value."""
     facts: dict[str, list[str]] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gatewright.chapters.hardening import sandbox_files
 
-OWN = {
+OWN: dict[str, dict[str, Any]] = {
     "svscan": {
         "plain": {"UMask": "0022"},
         "filtered": {"LockPersonality": "yes", "SystemCallFilter": ["@system-service", "~@debug"]},

@@ -88,3 +88,19 @@ def test_the_table_has_its_columns_below_each_other() -> None:
     lines = verification_table(verification(GOOD, GATEWAYS))
     column = lines[0].index("EXPECTED")
     assert lines[1].startswith("ok  port 22") and all(line[column - 1] == " " != line[column] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("networks", "programs", "words"),
+    [
+        (["192.0.2.0/24"], ["/usr/bin/scan"], []),
+        (["192.0.2.0/24", "198.51.100.7"], [], ["relay clients that limits do not hold up"]),
+        (["192.0.2.0/24"], ["/opt/other"], ["queue programs that AppArmor lets run"]),
+    ],
+)
+def test_what_the_firewall_and_apparmor_owe_to_relay_clients_is_looked_at(
+    networks: list[str], programs: list[str], words: list[str]
+) -> None:
+    text = "\t\tip saddr 192.0.2.0/24 accept\nprofile gatewright-qmail {\n  /usr/bin/scan Ux,\n}\n"
+    leave = {"text": text, "networks": networks, "programs": programs}
+    assert wrong({**GOOD, "leave": leave}) == words
