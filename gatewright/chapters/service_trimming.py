@@ -32,6 +32,7 @@ _socket = kinds.record(
 CHAPTER = Chapter(
     options={
         "service_trimming_units": kinds.listed(kinds.unit),
+        "service_trimming_mta_units": kinds.listed(kinds.unit),
         "service_trimming_extra_units": kinds.listed(kinds.unit),
         "service_trimming_purged_packages": kinds.listed(kinds.package),
         "service_trimming_allowed_sockets": kinds.listed(_socket),

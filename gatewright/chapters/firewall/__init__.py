@@ -39,6 +39,7 @@ CHAPTER = Chapter(
         "firewall_time_networks": kinds.networks,
         "firewall_bootstrap_minutes": kinds.number(1, 1440, "minutes"),
         "firewall_log_per_minute": kinds.number(1, 10_000, "packets"),
+        "firewall_ssh_port_in_use": kinds.number(0, 65535, "a port, or 0"),
         "firewall_window": kinds.number(10, 3600, "seconds"),
     },
     check=check,

@@ -210,16 +210,17 @@ def inbound_rules(problems: Problems, policy: Mapping[str, Any]) -> list[str]:
 
 
 def uid_of(where: str, user: str, entry: Mapping[str, Any], ids: Mapping[str, Any], host: Survey) -> int | None:
-    """Return a user's number: the entry's, the inventory's or the host's; None if it need not exist."""
+    """Return a user's number: the entry's, the host's, or that which a role will give it; None if it need not exist."""
     if user.isdigit():
         return int(user)
-    planned = entry.get("uid", ids.get(user))
     present = host.users.get(user)
-    if planned is not None:
-        number = whole(where, f"uid of {user}", planned, 0, 2**32 - 2)
+    if entry.get("uid") is not None:
+        number = whole(where, f"uid of {user}", entry["uid"], 0, 2**32 - 2)
         if present is not None and present != number:
             raise fail(where, f"user {user} is {number} in the inventory, but {present} on the host")
         return number
+    if present is None and ids.get(user) is not None:
+        return whole(where, f"uid of {user}", ids[user], 0, 2**32 - 2)
     if present is None and not entry.get("optional"):
         raise fail(where, f"user {user} does not exist on the host; give its number as uid in this entry")
     return present
