@@ -9,6 +9,7 @@ short_description: Compare the listening sockets of a host with the declared one
 description:
   - Lists every listening TCP socket and every bound UDP socket with the program that owns it.
   - Fails, naming it, on one that no declaration covers, and on a declared one that is missing. Changes nothing.
+  - The sockets of a DHCP client need no declaration.
   - A service that was just started or stopped gets C(seconds) to listen, or to end.
   - In check mode it only reports, as the tasks that would bring the host about did not run.
   - Where root may not look into the processes of other users (a container without CAP_SYS_PTRACE), a socket's owner is
@@ -71,6 +72,9 @@ Socket = tuple[str, str, int, str]
 """proto, address, port, owner"""
 
 HIDDEN = "hidden"
+DHCP_CLIENTS = frozenset({"dhclient", "dhcpcd", "systemd-network", "NetworkManager"})
+DHCP_PORTS = frozenset({68, 546})
+"""A host that has its address by DHCP listens there; the firewall lets it, by firewall_dhcp_client."""
 PAUSE_SECONDS = 0.5
 OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
 
@@ -133,13 +137,21 @@ def too_wide(declared: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def is_dhcp_client(socket: Socket) -> bool:
+    """Whether a socket is that of the host's DHCP client."""
+    proto, _address, port, owner = socket
+    return proto == "udp" and port in DHCP_PORTS and owner in DHCP_CLIENTS
+
+
 def compare(module: AnsibleModule, declared: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """What listens, what of it nobody declared, and what is declared and not there."""
     sockets, hidden = listening(module), hidden_programs()
     return {
         "sockets": [" ".join(map(str, item)) for item in sockets],
         "undeclared": [
-            " ".join(map(str, item)) for item in sockets if not any(covers(one, item, hidden) for one in declared)
+            " ".join(map(str, item))
+            for item in sockets
+            if not is_dhcp_client(item) and not any(covers(one, item, hidden) for one in declared)
         ],
         "missing": [
             show(one)

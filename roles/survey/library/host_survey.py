@@ -86,12 +86,16 @@ BUILD_PLACE = Path("/var/lib/gatewright")
 FIREWALL_PACKAGES = ("ufw", "firewalld", "ferm", "shorewall", "iptables-persistent", "netfilter-persistent")
 OUR_TABLES = ("inet gatewright", "inet f2b-table")
 """Ours, and fail2ban's, which the role hardening sets up."""
-OUR_OWNERS = frozenset({"tcpserver", "dnscache", "sshd", "clamd", "freshclam", "spamd", "spamd child", "chronyd"})
+OUR_OWNERS = frozenset(
+    {"tcpserver", "dnscache", "sshd", "sshd-session", "clamd", "freshclam", "spamd", "spamd child", "chronyd"}
+)
 """Programs of Gatewright's own services: their roles start, change and stop them; the run ends with a look at them."""
 MTA_OWNERS = frozenset(
     {"exim4", "master", "sendmail", "sendmail-mta", "smtpd", "msmtpd", "nullmailer-send", "courierd"}
 )
 RESOLVER_OWNERS = frozenset({"systemd-resolve"})
+DHCP_CLIENTS = frozenset({"dhclient", "dhcpcd", "systemd-network", "NetworkManager"})
+DHCP_PORTS = frozenset({68, 546})
 REPLACED_OWNERS = OUR_OWNERS | MTA_OWNERS | RESOLVER_OWNERS
 HIDDEN = "hidden"
 STATES = {"U": "unpacked, not configured", "F": "half configured", "H": "half installed", "W": "triggers awaited"}
@@ -298,6 +302,8 @@ def is_declared(item: Socket, host: Host, declared: Iterable[Mapping[str, Any]])
 
 def will_go(item: Socket, wanted: Wanted) -> bool:
     """Whether the run closes a socket: of a unit that is trimmed, a package that is purged, or what ours replaces."""
+    if item.proto == "udp" and item.port in DHCP_PORTS and item.owner in DHCP_CLIENTS:
+        return True  # the host's address comes so
     if item.owner in REPLACED_OWNERS or (item.port == 25 and item.owner == HIDDEN):
         return True
     return item.unit.rpartition(".")[0] in wanted.units or item.package in wanted.purged
@@ -716,7 +722,13 @@ def proxies_now() -> tuple[str, ...]:
     found = re.findall(
         r'^Acquire::https?::(?:Proxy|proxy)(?:::\S+)? "(\S+?)";', output("apt-config", "dump"), re.MULTILINE
     )
+    found += [os.environ.get(name, "") for name in ("http_proxy", "https_proxy")]  # apt heeds these too
     return tuple(dict.fromkeys(item for item in found if "://" in item))
+
+
+def finds_proxies_itself() -> bool:
+    """Whether apt asks a program for its proxy, so that nobody can say here what it is."""
+    return bool(re.search(r'^Acquire::https?::Proxy-Auto-?Detect "\S', output("apt-config", "dump"), re.MULTILINE))
 
 
 def sources_now() -> tuple[str, ...]:
@@ -809,7 +821,8 @@ def look(wanted: Wanted) -> Host:
     place = existing(BUILD_PLACE)
     proxies, sources = proxies_now(), sources_now()
     needs_packages = any(item not in installed for item in (*wanted.builds, *wanted.packages))
-    reached = at_once(answers, proxies or sources) if needs_packages else None
+    can_ask = needs_packages and not finds_proxies_itself()
+    reached = at_once(answers, proxies or sources) if can_ask else None
     resolvers = tuple(item for item in resolvers_now() if "%" not in item)
     # where dnscache runs already, the firewall lets nobody else ask; the run ends with a look at it
     is_first = not Path("/service/dnscache").exists()

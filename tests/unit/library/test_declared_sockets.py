@@ -81,6 +81,12 @@ def test_a_service_that_is_just_starting_gets_its_time(tmp_path: Path) -> None:
     assert not run(tmp_path, [SSHD, DNSCACHE], program=program, seconds=30).get("failed")
 
 
+def test_a_dhcp_client_needs_no_declaration(tmp_path: Path) -> None:
+    client = 'udp UNCONN 0 0 192.0.2.5%eth0:68 0.0.0.0:* users:(("systemd-network",pid=99,fd=3))\n'
+    assert not run(tmp_path, [SSHD, DNSCACHE], LISTENING + client).get("failed")
+    assert run(tmp_path, [SSHD, DNSCACHE], LISTENING + client.replace(":68", ":69"))["undeclared"]
+
+
 def test_a_program_on_loopback_may_be_declared_whatever_its_port(tmp_path: Path) -> None:
     random = 'tcp LISTEN 0 5 127.0.0.1:39711 0.0.0.0:* users:(("containerd",pid=999,fd=3))\n'
     containerd = {"proto": "tcp", "owner": "containerd", "address": "127.0.0.1"}

@@ -147,6 +147,7 @@ def test_a_program_on_loopback_is_declared_whatever_its_port() -> None:
         (Socket("tcp", "127.0.0.1", 25, "hidden"), Wanted()),
         (Socket("udp", "127.0.0.53", 53, "systemd-resolve"), Wanted()),
         (Socket("tcp", "127.0.0.1", 783, "spamd"), Wanted()),
+        (Socket("udp", "192.0.2.5", 68, "systemd-network", "systemd-networkd.service", "systemd"), Wanted()),
     ],
 )
 def test_what_the_run_closes_or_replaces_is_no_obstacle(socket: Socket, wanted: Wanted) -> None:
