@@ -255,6 +255,14 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         yield f"uu/{name}/text", b"Content-Type: text/plain\n\nHello,\n\n" + text
         yield f"uu/{name}/file", file_entity(b"letter.txt", text, b"text/plain")
     begin, _, rest = lines.partition(b"\n")
+    for encoding in (b"uuencode", b"x-uuencode", b"X-UUE", b"x-uu"):
+        for label, text in {
+            "no-begin": rest,
+            "lines-only": rest.partition(b"`")[0],
+            "blanks": spaced.partition(b"\n")[2],
+        }.items():
+            head = b"Content-Type: application/octet-stream; name=papers.dat\nContent-Transfer-Encoding: " + encoding
+            yield f"uu/{label}/{encoding.decode().lower()}", head + b"\n\n" + text
     for control in (b"\0", b"\x01", b"\x0c", b"\x1b"):
         name = f"{control[0]:02x}"
         yield (

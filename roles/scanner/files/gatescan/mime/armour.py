@@ -75,6 +75,14 @@ def uu_files(body: Buffer, budget: Budget) -> Iterator[File]:
         yield text(begin[3].strip()), content
 
 
+def uu_without_begin(body: Buffer) -> bytes:
+    """A body that is declared as uuencoded, but has no line `begin`; empty if it is no such lines."""
+    if not _looks_uuencoded(bytes(body[:_FIRST_LINES]), has_mode=True):
+        return b""
+    end = _UU_END.search(body)
+    return _uu_lines(body[: end.start()] if end else body)
+
+
 def _looks_uuencoded(lines: bytes, has_mode: bool) -> bool:
     """Whether data follows: the first character of a line counts the bytes in the rest of it.
 

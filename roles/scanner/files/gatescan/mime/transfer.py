@@ -8,7 +8,7 @@ import re
 
 from gatescan.budget import Budget
 from gatescan.large import BLOCK, blocks, holds
-from gatescan.mime.armour import binhex_files, uu_files, yenc_files
+from gatescan.mime.armour import binhex_files, uu_files, uu_without_begin, yenc_files
 from gatescan.model import Buffer
 from gatescan.words import loose_base64
 
@@ -42,6 +42,9 @@ def decode(body: Buffer, encoding: str, is_text: bool, budget: Budget) -> tuple[
         return ([body], False) if guess is None else ([body, guess], True)
     unpack = {"uuencode": uu_files, "yenc": yenc_files, "binhex": binhex_files}[encoding]
     files = [content for _, content in unpack(body, budget)]
+    if encoding == "uuencode" and not files and (bare := uu_without_begin(body)):
+        budget.spend(len(bare))
+        files = [bare]
     return ([*files, body] if files else [body]), False
 
 
