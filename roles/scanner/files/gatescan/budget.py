@@ -6,7 +6,11 @@ import time
 from dataclasses import dataclass, field
 
 
-class LimitReached(Exception):
+class NotLookedAt(Exception):
+    """Something in a message could not be looked at as it should; each subclass says why."""
+
+
+class LimitReached(NotLookedAt):
     """A bound was hit; `code` names it: `bytes`, `parts`, `depth` or `time`."""
 
     def __init__(self, code: str, detail: str) -> None:

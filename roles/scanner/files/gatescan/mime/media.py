@@ -193,12 +193,16 @@ def _boundaries(content: Structured) -> list[bytes]:
 @lru_cache(maxsize=64)
 def _encoding(value: bytes) -> tuple[str, ...]:
     """The transfer encodings that clients may see in a field: one if it is well-formed."""
-    flat = unfold(value[:MAX_FIELD_BYTES]).lower()
+    flat = unfold(value[:MAX_FIELD_BYTES])
+    if b"=?" in flat:
+        return tuple(dict.fromkeys((*_plain_encoding(decode_words(flat).encode("utf-8", "replace")), "identity")))
+    return _plain_encoding(flat)
+
+
+def _plain_encoding(flat: bytes) -> tuple[str, ...]:
+    flat = flat.lower()
     if flat in _ENCODINGS:
         return (_ENCODINGS[flat],)
-    if b"=?" in flat:
-        decoded = _encoding(decode_words(unfold(value[:MAX_FIELD_BYTES])).encode("utf-8", "replace"))
-        return tuple(dict.fromkeys((*decoded, "identity")))
     bare = _COMMENT.sub(b"", flat).strip(b" \t\"';,.")
     if bare in _ENCODINGS:
         # A comment, quotes, a comma: some clients see through them, some see an unknown encoding.

@@ -16,6 +16,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p,
 from functools import cache
 from typing import Any
 
+from gatescan.budget import NotLookedAt
 from gatescan.unpack.common import Unavailable
 
 OK, EOF, WARN, FAILED, FATAL = 0, 1, -20, -25, -30
@@ -76,7 +77,7 @@ def _support(what: str) -> Any:
     return function
 
 
-class Failure(Exception):
+class Failure(NotLookedAt):
     """libarchive can't read on: the message says why. fatal: nothing more comes out of this archive; memory: it
     wanted more memory than it may have."""
 
