@@ -87,7 +87,7 @@ def test_sendmail_is_qmails(gateway: Gateway, name: str) -> None:
 def test_concurrency_and_limits_are_in_force(gateway: Gateway) -> None:
     command = gateway.sh("tr '\\0' ' ' < /proc/$(pidof -s tcpserver)/cmdline")
     limit = gateway.run("cat", "/var/qmail/control/concurrencyincoming").strip()
-    for words in ("-v", "-R", "-l 0", "-x /etc/tcp.smtp.cdb", f"-c {limit}"):
+    for words in ("-v", "-R", "-l ", "-x /etc/tcp.smtp.cdb", f"-c {limit}", "/usr/lib/gatewright/smtp-slots "):
         assert words in command
     status = gateway.sh("cat /proc/$(pidof -s tcpserver)/limits")
     soft = next(line.split()[3] for line in status.splitlines() if line.startswith("Max address space"))

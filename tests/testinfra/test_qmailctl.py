@@ -120,6 +120,13 @@ def test_cdb_puts_the_edited_rules_in_force(gateway: Gateway, outside: Peer) -> 
     assert outside.send(gateway.ipv4, "user@corp.test").code == 250
 
 
+def test_cdb_names_a_line_without_an_instruction_and_changes_nothing(gateway: Gateway, outside: Peer) -> None:
+    with edited(gateway, "/etc/tcp.smtp", outside.ipv4):
+        refused = gateway.shell.run("timeout 20 qmailctl cdb")
+        assert refused.rc == 100 and f"1:{outside.ipv4}" in refused.stderr
+    assert outside.send(gateway.ipv4, "user@corp.test").code == 250
+
+
 def test_stat_shows_services_queue_and_cutoff(gateway: Gateway) -> None:
     shown = gateway.run("qmailctl", "stat")
     for word in ("/service/qmail-send: up", "/service/qmail-smtpd: up", "messages in queue: 0", "inbound: open"):

@@ -20,6 +20,10 @@ from gatewright.chapters.smtproutes.routing import (
 from gatewright.inventory import Host, Site
 from gatewright.problems import InventoryError, Problems
 
+LEAST_DATABYTES = 65_536
+"""RFC 5321, 4.5.3.1.7: a server takes messages of 64 kB."""
+_NO_LIMIT = "0 is no limit, and one message could take the host's memory"
+
 
 def routing_of(site: Site) -> Routing:
     """The routing of a host. Raises InventoryError."""
@@ -38,6 +42,8 @@ def check(site: Site, problems: Problems) -> None:
     """Routes are right, get the TLS that they ask for, and lead round nowhere."""
     routing = problems.collect(lambda: routing_of(site))
     if routing:
+        if routing.databytes < LEAST_DATABYTES:
+            problems.add(DATABYTES, f"must be {LEAST_DATABYTES} at least, not {routing.databytes}: {_NO_LIMIT}")
         if site.value("starttls_enabled") is False:
             problems.found += refuse_tls(routing, "starttls_enabled is false").found
         problems.found += _loops(site, routing)

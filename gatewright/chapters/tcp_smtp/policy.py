@@ -24,6 +24,8 @@ _KEYS = {CLIENTS: {"address", "comment", "env"}, DENY: {"address", "comment"}, N
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTES = "\"'/|~!%^`"
 _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+# Limits of a session, of our patch to qmail-smtpd.
+_LIMITS = ("MAXRCPT", "MAXSESSION", "MAXERRORS", "MAXCOMMANDS")
 STARTTLS_POLICIES = ("optional", "required", "never")
 # Shorter relay prefixes than these are taken for a slip that would make an open relay; private space is excepted.
 _WIDEST_RELAY = {4: 8, 6: 16}
@@ -132,10 +134,16 @@ class Policy:
         return Decision(deny=False, env=tuple(env.items()))
 
 
-def read_policy(clients: object, deny: object, networks: object, default_env: object) -> Policy:
-    """Read the four variables. Raises InventoryError with every problem in any of them."""
+def read_policy(
+    clients: object, deny: object, networks: object, default_env: object, local_relay: bool = True
+) -> Policy:
+    """Read the four variables; local_relay: whether this host itself may relay by SMTP.
+
+    Raises InventoryError with every problem in any of them.
+    """
     problems = Problems()
-    entries = [Entry(network, "relay", {}, "this host", "loopback", "") for network in _LOOPBACK]
+    local = "relay" if local_relay else None
+    entries = [Entry(network, local, {}, "this host", "loopback", "") for network in _LOOPBACK]
     for variable, access, value in ((CLIENTS, "relay", clients), (NETWORKS, None, networks), (DENY, "deny", deny)):
         entries += _read_list(problems, variable, access, value)
     env = _read_env(problems, DEFAULT_ENV, {} if default_env is None else default_env, relay=False)
@@ -222,8 +230,10 @@ def _env_problem(name: str, text: str, relay: bool) -> str:
         return f"{name} contains every character that could quote it"
     if name == "RELAYCLIENT" and not relay:
         return f"RELAYCLIENT would let these clients relay; list them in {CLIENTS}"
-    if name == "DATABYTES" and not text.isdecimal():
+    if name == "DATABYTES" and (not text.isdecimal() or not int(text)):
         return f"DATABYTES must be a number of bytes, not {text!r}"
+    if name in _LIMITS and not text.isdecimal():
+        return f"{name} must be a number (0: no limit), not {text!r}"
     if name == "QMAILQUEUE" and not text.startswith("/"):
         return f"QMAILQUEUE must be the absolute path of a program, not {text!r}"
     if name == "STARTTLS" and text not in STARTTLS_POLICIES:

@@ -32,16 +32,22 @@ class Rules(TypedDict):
 
 
 def tcp_smtp(
-    clients: object, deny: object = None, networks: object = None, default_env: object = None, *, ipv6: bool = True
+    clients: object,
+    deny: object = None,
+    networks: object = None,
+    default_env: object = None,
+    *,
+    ipv6: bool = True,
+    local_relay: bool = True,
 ) -> Rules:
     """Render the rules for tcpserver.
 
     clients, deny, networks: lists of addresses or CIDR networks (strings), or of mappings with `address`, `comment`
     and (not in deny) `env`. default_env: environment of every client. ipv6: whether the tcpserver in use knows IPv6
     (Debian's ucspi-tcp-ipv6 does, the original does not, and its tcprules refuses such rules).
-    Raises InventoryError with all problems.
+    local_relay: whether this host's own programs may relay by SMTP. Raises InventoryError with all problems.
     """
-    policy = read_policy(clients, deny, networks, default_env)
+    policy = read_policy(clients, deny, networks, default_env, local_relay)
     problems = Problems()
     blocks = [_block(policy, entry, keys) for entry, keys in keyed(problems, policy, ipv6)]
     problems.raise_if_any()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import socket
 import ssl
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
-from starttls_rig import PATIENCE, Start, make_certificate
+from starttls_rig import PATIENCE, SOURCES, Start, make_certificate
 
 MESSAGE = b"Subject: x\r\n\r\nbare\nline feeds\n.\nMAIL FROM:<smuggled@x>\r\n\0NUL\r\n..dots\r\n.\r\n"
 
@@ -192,3 +197,75 @@ def test_a_line_without_end_is_refused(start: Start) -> None:
     session = start().greeted()
     assert session.ask(b"x" * 20_000).startswith(b"500 5.5.2")
     session.process.wait(PATIENCE)
+
+
+def test_a_writer_that_holds_its_lock_holds_no_session_for_long(start: Start, certificate: Path) -> None:
+    session = start("optional").greeted()
+    with certificate.open("rb+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        session.wire.settimeout(10)  # the program waits 2 s; without a limit it would wait for this test
+        assert session.ask(b"STARTTLS\r\n").startswith(b"454 4.7.0")
+        fcntl.lockf(file, fcntl.LOCK_UN)
+        assert session.ask(b"STARTTLS\r\n").startswith(b"220")
+
+
+@pytest.mark.parametrize(("policy", "command"), [("required", b"MAIL FROM:<a@b>\r\n"), ("", b"STARTTLS x\r\n")])
+def test_commands_that_are_refused_here_end_the_session_too(start: Start, policy: str, command: bytes) -> None:
+    session = start(policy).greeted()
+    session.send(command * 500)
+    heard = session.hear(b"never")
+    assert heard.splitlines()[-1].startswith(b"421 4.7.0") and heard.count(b"\n") < 100
+
+
+def test_many_tries_for_tls_that_cannot_be_had_leak_nothing(start: Start, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no key\n")
+    session = start("optional", broken).greeted()
+    for _ in range(20):  # the sanitizers that the program is built with tell at its end of what was lost
+        assert session.ask(b"STARTTLS\r\n").startswith(b"454")
+    session.ask(b"QUIT\r\n")
+
+
+STEAL = """
+import ctypes, os, subprocess, sys
+os.setgid(65534); os.setuid(65534)
+libc = ctypes.CDLL(None, use_errno=True)
+got = 0
+for _ in range(40):
+    process = subprocess.Popen([sys.argv[1], "/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(9,))
+    fd = libc.syscall(434, process.pid, 0)
+    while process.poll() is None:
+        if open(f"/proc/{process.pid}/comm").read().strip() == "starttls-smtpd":
+            got += libc.syscall(438, fd, 9, 0) >= 0
+            got += os.access(f"/proc/{process.pid}/fd/9", os.F_OK)
+            process.stdin.close()
+            process.wait()
+    os.close(fd)
+print("taken", got)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is needed to become somebody else")
+@pytest.mark.parametrize(("mode", "is_safe"), [(0o711, True), (0o755, False)])
+def test_who_runs_it_cannot_take_the_key_from_its_first_moment_on(
+    compiler: str, certificate: Path, mode: int, is_safe: bool
+) -> None:
+    """The mode is the package's; readable, it shows that the thief of this test can steal."""
+    place = Path(tempfile.mkdtemp(dir="/tmp"))  # other users may go in here
+    place.chmod(0o755)
+    slow = place / "starttls-smtpd"
+    source = place / "slow.c"
+    source.write_text("#include <unistd.h>\nint main(void) { return read(0, &(char) {0}, 1) != 0; }\n")
+    subprocess.run([compiler, "-o", slow, source], check=True)  # open to its user for as long as it runs
+    slow.chmod(mode)
+    try:
+        command = f"exec /usr/bin/python3 -c '{STEAL}' {slow} 9< {certificate}"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+        assert done.stdout.startswith("taken "), done
+        assert (done.stdout == "taken 0\n") == is_safe
+    finally:
+        shutil.rmtree(place)
+
+
+def test_the_package_has_it_unreadable() -> None:
+    assert "install -D -m 0711 starttls-smtpd" in (SOURCES / "package/install.sh").read_text()

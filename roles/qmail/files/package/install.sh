@@ -7,6 +7,8 @@ if grep 'instcheck: ' /tmp/setup.log; then exit 1; fi
 
 mkdir -p "$out/var" "$out/usr/bin" "$out/usr/sbin" "$out/usr/lib/gatewright" "$out/usr/share/gatewright"
 cp -a /var/qmail "$out/var/"
+# Not readable for who runs it: it holds what root has opened for the program behind it (see starttls-smtpd).
+install -m 0711 slots/smtp-slots "$out/usr/lib/gatewright/smtp-slots"
 install -m 0755 instcheck "$out/usr/lib/gatewright/qmail-instcheck"
 
 # The queue is no package file: mail in it must outlive the package. postinst unpacks the empty one where none is.

@@ -4,6 +4,8 @@
  *   tcpserver ... starttls-smtpd qmail-smtpd
  *
  * Environment: STARTTLS, which tcpserver's rules may set for a network: optional (also if unset), required, never.
+ * The program is not readable for who runs it, so that the kernel opens it to nobody's eyes from its first moment on: PROGRAM runs
+ * as the same user and could otherwise take the descriptor of the key out of one that has just been started.
  * Descriptor 9: the file of key and certificates. Root opens it before tcpserver gives its rights up, so that no
  * process that speaks with the network may open it. Without it STARTTLS is not offered.
  *
@@ -28,18 +30,22 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tls.h"
 
 enum {
   CLIENT = 0,              /* the connection, as tcpserver gives it */
+  SLOTS = 8,               /* this connection's place among all, if something in front of this has taken one */
   PEM = 9,                 /* key and certificates */
   ROOM = 16384,            /* bytes of a stream's buffer: a TLS record; a command or a reply must fit in */
   IDLE = 1500 * 1000,      /* milliseconds; PROGRAM's own limit (timeoutsmtpd, 1200 s) comes first */
   REPLY_WAIT = 300 * 1000, /* milliseconds for a reply to a command that is no transaction */
   WRITE_WAIT = 300 * 1000, /* milliseconds for a client that does not read */
+  LAST_WORDS = 60,         /* seconds for a client to read what PROGRAM said before it ended */
   HANDSHAKE_WAIT = 60 * 1000,
+  OWN_LIMIT = 50, /* commands that are refused here, which PROGRAM does not hear of to count them */
   TRY_AGAIN = 111
 };
 
@@ -105,6 +111,7 @@ static void start_server(void)
   if (server.pid == 0) {
     if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0) die("dup2");
     signal(SIGPIPE, SIG_DFL);
+    fcntl(SLOTS, F_SETFD, FD_CLOEXEC);
     describe_tls();
     become_program();
   }
@@ -234,6 +241,14 @@ static int write_client(void)
   return 1;
 }
 
+static time_t seconds(void)
+{
+  struct timespec at;
+
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  return at.tv_sec;
+}
+
 static int wait_for(int fd, short events, int milliseconds)
 {
   struct pollfd one = { .fd = fd, .events = events };
@@ -244,8 +259,8 @@ static int wait_for(int fd, short events, int milliseconds)
   return ready > 0;
 }
 
-/* Wait until one of the four can move something; 0 when nothing has happened for so long that nobody is there. */
-static int wait_for_any(void)
+/* Wait until one of the four can move something; 0 when nothing has happened for so many milliseconds. */
+static int wait_for_any(int patience)
 {
   const short reads = encrypted ? tls.reads_on : POLLIN;
   const short writes = encrypted ? tls.writes_on : POLLOUT;
@@ -259,17 +274,22 @@ static int wait_for_any(void)
   /* poll(2) reports a hang-up also where nothing is asked for, again and again */
   for (size_t i = 0; i < 3; ++i)
     if (!all[i].events) all[i].fd = -1;
-  return poll(all, 3, IDLE) != 0;
+  return poll(all, 3, patience) != 0;
 }
 
 /* Bytes as they are, both ways, until PROGRAM has ended and all it said is delivered. */
 static void pass_all(void)
 {
+  time_t last_words = 0;
+
   for (;;) {
     const int moved = read_client() | write_server() | read_server() | write_client();
 
     if (from_server.ended && !waiting(&from_server)) return;
-    if (!moved && !wait_for_any()) return;
+    /* a client that takes the last words byte by byte is not waited for for ever */
+    if (from_server.ended && !last_words) last_words = seconds();
+    if (last_words && seconds() - last_words > LAST_WORDS) return;
+    if (!moved && !wait_for_any(last_words ? LAST_WORDS * 1000 : IDLE)) return;
   }
 }
 
@@ -433,6 +453,16 @@ static enum outcome answer_starttls(int alone, int available)
   return OVER;
 }
 
+/* Count a command that was refused here. 0: it was one too many. */
+static int may_go_on(void)
+{
+  static int refused;
+
+  if (++refused <= OWN_LIMIT) return 1;
+  say("421 4.7.0 too many errors\r\n");
+  return 0;
+}
+
 static enum outcome talk(enum policy policy, int available)
 {
   size_t length;
@@ -447,11 +477,13 @@ static enum outcome talk(enum policy policy, int available)
 
       from_client.start += length;
       if (answer_starttls(alone, available) == WANTS_TLS) return WANTS_TLS;
+      if (!may_go_on()) return OVER;
     } else if (is_harmless(line, length)) {
       if (!hand_on_command(length) || !relay_reply(is_ehlo && available)) return OVER;
     } else if (policy == REQUIRED) {
       from_client.start += length;
-      if (!say("530 5.7.0 this server takes mail from you by TLS only: STARTTLS first\r\n")) return OVER;
+      if (!say("530 5.7.0 this server takes mail from you by TLS only: STARTTLS first\r\n") || !may_go_on())
+        return OVER;
     } else return TRANSACTION;
   }
   return OVER;
@@ -517,7 +549,7 @@ int main(int argc, char **argv)
   unsetenv("SSL_CIPHER");
   if (policy == NEVER || (policy == OPTIONAL && !available)) become_program();
 
-  prctl(PR_SET_DUMPABLE, 0); /* PROGRAM runs as the same user: it may not look for the key in here */
+  prctl(PR_SET_DUMPABLE, 0); /* it is so already where it is not readable, as it is installed */
   signal(SIGPIPE, SIG_IGN);
   if (fcntl(CLIENT, F_SETFL, O_NONBLOCK) < 0) die("fcntl");
   send_at_once();

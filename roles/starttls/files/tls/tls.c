@@ -1,6 +1,7 @@
 #include "tls.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -14,7 +15,10 @@
 /* TLS 1.2 gets forward secrecy and authenticated encryption only; TLS 1.3 has nothing else. */
 #define TLS12_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-enum { PEM_LIMIT = 1 << 18 }; /* bytes of key and chain */
+enum {
+  PEM_LIMIT = 1 << 18,
+  LOCK_WAIT = 2000 /* milliseconds for a writer of key and chain */
+};                 /* bytes of key and chain */
 
 static SSL_CTX *context;
 static char problem[256];
@@ -42,22 +46,42 @@ static int no_passphrase(char *buffer, int size, int writing, void *data)
   return 0;
 }
 
+static long long now(void)
+{
+  struct timespec at;
+
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  return at.tv_sec * 1000LL + at.tv_nsec / 1000000;
+}
+
+/* A writer holds its lock for as long as a write takes; who holds it for longer must not hold up every session. */
+static int read_lock(int pem)
+{
+  struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+  const long long deadline = now() + LOCK_WAIT;
+
+  while (fcntl(pem, F_SETLK, &lock) < 0) {
+    if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || now() >= deadline) return -1;
+    poll(NULL, 0, 10);
+  }
+  return 0;
+}
+
 /* The descriptor is shared with every other session, so its offset is not to be moved. */
 static BIO *read_whole(int pem)
 {
-  struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
-  BIO *text = BIO_new(BIO_s_mem());
+  struct flock unlock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+  BIO *text;
   char block[4096];
   ssize_t n = 0;
   off_t at = 0;
 
-  if (!text || fcntl(pem, F_SETLKW, &lock) < 0) return text;
+  if (read_lock(pem) < 0 || !(text = BIO_new(BIO_s_mem()))) return NULL;
   while (at < PEM_LIMIT && (n = pread(pem, block, sizeof block, at)) > 0) {
     BIO_write(text, block, (int) n);
     at += n;
   }
-  lock.l_type = F_UNLCK;
-  fcntl(pem, F_SETLK, &lock);
+  fcntl(pem, F_SETLK, &unlock);
   OPENSSL_cleanse(block, sizeof block);
   return text;
 }
@@ -90,6 +114,7 @@ static int use_chain(BIO *text)
 /* What holds for both sides. A process has one connection: there is no session to be resumed, so no tickets either. */
 static int prepare(const SSL_METHOD *method)
 {
+  SSL_CTX_free(context); /* of a try that failed */
   context = SSL_CTX_new(method);
   if (!context) return failed("no memory");
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
@@ -107,7 +132,7 @@ int tls_prepare(int pem)
   if (prepare(TLS_server_method()) < 0) return -1;
   SSL_CTX_set_num_tickets(context, 0);
   text = read_whole(pem);
-  if (!text) return failed("no memory");
+  if (!text) return failed("the file of key and certificates cannot be read now");
   result = use_key(text) || use_chain(text) ? -1 : 0;
   BIO_free(text);
   if (!result && SSL_CTX_check_private_key(context) != 1) return failed("key and certificate do not belong together");
@@ -121,14 +146,6 @@ int tls_prepare_client(const char *authorities)
   if (SSL_CTX_load_verify_file(context, authorities) != 1) return failed("no authorities");
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
   return 0;
-}
-
-static long long now(void)
-{
-  struct timespec at;
-
-  clock_gettime(CLOCK_MONOTONIC, &at);
-  return at.tv_sec * 1000LL + at.tv_nsec / 1000000;
 }
 
 static int begin(struct tls *tls, int socket)

@@ -7,10 +7,15 @@ from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.qmail.door import check_door
 from gatewright.domains import parse_domain
 from gatewright.inventory import Site
 from gatewright.problems import Problems, entry_name
 
+MOST_PLACES = 4096
+"""That smtp-slots can count, of a kind."""
+LEAST_SOFTLIMIT = 32_000_000
+"""Bytes: OpenSSL and a session's buffers, with some room."""
 # Control files that qmail makes itself, or that others own.
 _NOT_OURS = ("rcpthosts.cdb", "morercpthosts.cdb", "concurrencyremote")
 
@@ -20,6 +25,7 @@ def check(site: Site, problems: Problems) -> None:
     _check_release(site, problems)
     _check_postmaster(site, problems)
     _check_ids(site, problems)
+    check_door(site, problems)
     for other in site.others:
         _check_other(site, problems, other)
 
@@ -117,10 +123,19 @@ CHAPTER = Chapter(
         "qmail_aliases": kinds.listed(_alias),
         "qmail_control": _control,
         "qmail_smtpd_address": _listener,
-        "qmail_concurrency_incoming": kinds.number(1, 10_000, "connections"),
+        "qmail_concurrency_incoming": kinds.number(1, MOST_PLACES, "connections"),
+        "qmail_concurrency_relay": kinds.number(1, MOST_PLACES, "connections"),
+        "qmail_concurrency_source": kinds.number(1, MOST_PLACES, "connections"),
+        "qmail_concurrency_relay_source": kinds.number(1, MOST_PLACES, "connections"),
+        "qmail_max_recipients": kinds.number(0, 1_000_000, "recipients"),
+        "qmail_max_recipients_relay": kinds.number(0, 1_000_000, "recipients"),
+        "qmail_smtpd_timeout": kinds.number(60, 86_400, "seconds"),
+        "qmail_session_seconds": kinds.number(0, 86_400, "seconds"),
+        "qmail_session_errors": kinds.number(0, 1_000_000, "commands"),
+        "qmail_session_commands": kinds.number(0, 1_000_000, "commands"),
         "qmail_concurrency_remote": kinds.number(1, 255, "deliveries"),
         "qmail_concurrency_local": kinds.number(1, 255, "deliveries"),
-        "qmail_smtpd_softlimit": kinds.number(16_000_000, 4_000_000_000, "bytes"),
+        "qmail_smtpd_softlimit": kinds.number(LEAST_SOFTLIMIT, 4_000_000_000, "bytes"),
         "qmail_rblsmtpd_lists": _rbl_lists,
         "qmail_log_size": kinds.number(4096, 16_777_215, "bytes"),
         "qmail_log_count": kinds.number(2, 10_000, "files"),
