@@ -270,3 +270,11 @@ def test_without_ipv6_no_rule_is_ipv6() -> None:
 def test_deny_wins_over_a_relay_client_of_the_same_network(tcprules: str, tmp_path: Path) -> None:
     rules = tcp_smtp(["10.0.0.0/8"], ["10.0.0.0/8"], [{"address": "10.0.0.0/8", "env": {"DATABYTES": 1}}])
     assert Compiled(tcprules, rules["text"], tmp_path).ask("10.1.2.3") == (True, {})
+
+
+@pytest.mark.parametrize("local_relay", [True, False])
+def test_whether_the_gateways_own_programs_may_relay_is_said(local_relay: bool) -> None:
+    rules = tcp_smtp(["192.0.2.1"], local_relay=local_relay)
+    assert ('127.:allow,RELAYCLIENT=""' in rules["text"].splitlines()) == local_relay
+    proof = next(proof for proof in rules["proofs"] if proof["address"] == "127.0.0.0")
+    assert ("RELAYCLIENT" in proof["env"]) == local_relay
