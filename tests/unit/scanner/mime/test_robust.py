@@ -147,3 +147,9 @@ def test_a_limit_is_a_finding_and_what_was_read_is_kept(limit: str, message: byt
     assert [f.code for f in parsed.findings if f.verdict is Verdict.LIMIT] == [code]
     assert parsed.subject == "the papers"
     assert code not in codes(take_apart(message))
+
+
+@pytest.mark.parametrize("value", [b"=?utf-8?q?=3D?utf-8?q?base64", b"=?", b"base64 =?x", b"=?a?q?=?a?q?=?="])
+def test_an_encoded_word_that_decodes_to_another_is_no_endless_matter(value: bytes) -> None:
+    fields = b"Content-Type: text/plain\nContent-Transfer-Encoding: " + value + b"\n"
+    assert take_apart(single(fields, b"hello\n")).parts

@@ -44,6 +44,8 @@ def is_text(part: Part) -> bool:
     if _opaque(part):
         return False
     kind = part.kind or filetype.kind(part.data)
+    if part.inner and kind in ("xml", "text"):
+        return False  # a piece of a document, which its program reads
     return _shown_as_text(part) or not (kind in _BINARY or charsets.looks_binary(part.data))
 
 

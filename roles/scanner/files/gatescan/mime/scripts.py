@@ -307,7 +307,7 @@ def data_addresses(text: Buffer, budget: Budget) -> Iterator[tuple[str, bytes]]:
         content = _address_content(text, url.end(), quote, encoded=url[2] is not None)
         budget.spend(len(content))
         if content.strip():
-            yield url[1].partition(b";")[0].strip().lower().decode("latin-1"), content
+            yield url[1].partition(b";")[0].strip().decode("latin-1").lower(), content
 
 
 def _has_address(text: Buffer) -> bool:
