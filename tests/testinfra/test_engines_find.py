@@ -80,7 +80,9 @@ def judged(
 
 
 def test_eicar_is_found_in_every_hiding_place_of_the_corpus(clamd_alone: Engines, outside: Peer, office: Peer) -> None:
-    messages = {name: data for name, data in corpus_with(EICAR.encode()).items() if not NOT_EICAR.search(name)}
+    found = corpus_with(EICAR.encode())
+    # qmail-smtpd takes no message with a NUL byte: test_smtp_door.py
+    messages = {name: data for name, data in found.items() if not NOT_EICAR.search(name) and b"\0" not in data}
     assert len(messages) > 500
     fates = judged(clamd_alone, outside, office, messages | dict(beside_others()))
     assert {name: fate for name, fate in fates.items() if fate != ("infected", "quarantine", True)} == {}
