@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import struct
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
+
+from gatescan.unpack.ciphers import aes_cbc
 
 from tests.corpus.packers import File, ZipMember, zip_bytes
 
@@ -76,7 +79,14 @@ def ole_package(name: str, data: bytes) -> bytes:
     return struct.pack("<L", len(body)) + body
 
 
-def xls_workbook(macro_sheet: bool = False, locked: bool = False) -> bytes:
+def ole_shortcut(target: str) -> bytes:
+    """An Ole10Native stream of a package that is a shortcut: it names a program and holds no bytes of it."""
+    raw = target.encode("latin-1") + b"\x00"
+    body = b"\x02\x00" + raw.rpartition(b"\\")[2] + raw + b"\x00\x00\x01\x00\x01\x00" + raw
+    return struct.pack("<L", len(body)) + body
+
+
+def xls_workbook(macro_sheet: bool = False, locked: bool = False, dde: bool = False) -> bytes:
     """The records that begin a Workbook stream."""
 
     def record(kind: int, body: bytes) -> bytes:
@@ -86,7 +96,93 @@ def xls_workbook(macro_sheet: bool = False, locked: bool = False) -> bytes:
     if locked:
         out += record(0x2F, struct.pack("<HHH", 1, 1, 1) + bytes(48))
     out += record(0x85, struct.pack("<LBBBB", 100, 0, 1 if macro_sheet else 0, 6, 0) + b"Sheet1")
+    if dde:
+        path = b"cmd\x03/c calc"
+        out += record(0x1AE, struct.pack("<HHB", 1, len(path), 0) + path)
+        out += record(0x23, struct.pack("<HLBB", 0, 0, 2, 0) + b"A0")
     return out + record(0x0A, b"")
+
+
+def locked_workbook(password: str = "VelvetSweatshop", macro_sheet: bool = False) -> bytes:
+    """A Workbook stream under RC4 (MS-OFFCRYPTO 2.3.6), by default with the password that Excel tries by itself."""
+    salt, verifier = bytes(range(16)), bytes(range(50, 66))
+    start = hashlib.md5(password.encode("utf-16-le")).digest()[:5]
+    root = hashlib.md5((start + salt) * 16).digest()[:5]
+    key = hashlib.md5(root + bytes(4)).digest()
+    proof = rc4(key, verifier + hashlib.md5(verifier).digest())
+    out = struct.pack("<HHHHHHLL", 0x809, 16, 0x600, 5, 0, 0, 0, 0)
+    out += struct.pack("<HHHHH", 0x2F, 54, 1, 1, 1) + salt + proof
+    sheet = struct.pack("<LBBBB", 100, 0, 1 if macro_sheet else 0, 6, 0) + b"Sheet1"
+    place = len(out) + 4
+    return out + struct.pack("<HH", 0x85, len(sheet)) + rc4(key, bytes(place) + sheet)[place:] + b"\x0a\x00\x00\x00"
+
+
+def locked_office(content: bytes, password: str = "VelvetSweatshop") -> bytes:
+    """A document under agile encryption (MS-OFFCRYPTO 2.3.4.10)."""
+    salt, secret, proof = bytes(range(16)), bytes(range(100, 116)), bytes(range(7, 23))
+    digest = hashlib.sha1(salt + password.encode("utf-16-le")).digest()
+    for number in range(1000):
+        digest = hashlib.sha1(struct.pack("<L", number) + digest).digest()
+
+    def sealed(block: str, data: bytes) -> str:
+        key = hashlib.sha1(digest + bytes.fromhex(block)).digest()[:16]
+        return base64_text(aes_cbc(key, salt, data.ljust(-(-len(data) // 16) * 16, b"\x00"), True))
+
+    package = struct.pack("<Q", len(content))
+    for number, start in enumerate(range(0, len(content), 4096)):
+        piece = content[start : start + 4096]
+        vector = hashlib.sha1(salt + struct.pack("<L", number)).digest()[:16]
+        package += aes_cbc(secret, vector, piece.ljust(-(-len(piece) // 16) * 16, b"\x00"), True)
+    shape = f'saltSize="16" blockSize="16" keyBits="128" cipherAlgorithm="AES" saltValue="{base64_text(salt)}"'
+    kind = 'cipherChaining="ChainingModeCBC" hashAlgorithm="SHA1" hashSize="20"'
+    info = (
+        f'<encryption><keyData {shape} {kind}/><keyEncryptors><p:encryptedKey spinCount="1000" {shape} {kind}'
+        f' encryptedVerifierHashInput="{sealed("fea7d2763b4b9e79", proof)}"'
+        f' encryptedVerifierHashValue="{sealed("d7aa0f6d3061344e", hashlib.sha1(proof).digest())}"'
+        f' encryptedKeyValue="{sealed("146e0be7abacd0d6", secret)}"/></keyEncryptors></encryption>'
+    )
+    return ole_bytes({"EncryptionInfo": struct.pack("<HHL", 4, 4, 64) + info.encode(), "EncryptedPackage": package})
+
+
+def base64_text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+FIELD_BEGIN = '<w:r><w:fldChar w:fldCharType="begin"/></w:r>'
+FIELD_END = '<w:r><w:fldChar w:fldCharType="end"/></w:r>'
+
+
+def instruction(text: str) -> str:
+    return f"<w:r><w:instrText>{text}</w:instrText></w:r>"
+
+
+def word_field(*runs: str) -> str:
+    """A field whose instruction stands in these runs."""
+    return FIELD_BEGIN + "".join(map(instruction, runs)) + FIELD_END
+
+
+def flat_part(name: str, content: bytes | str) -> str:
+    """A part of a Flat OPC document: base64 for bytes, else XML."""
+    body = f"<pkg:xmlData>{content}</pkg:xmlData>"
+    if isinstance(content, bytes):
+        body = f"<pkg:binaryData>{base64_text(content)}</pkg:binaryData>"
+    return f'<pkg:part pkg:name="{name}" pkg:contentType="application/octet-stream">{body}</pkg:part>'
+
+
+def flat_opc(*parts: str) -> bytes:
+    """A document as one XML file."""
+    space = "http://schemas.microsoft.com/office/2006/xmlPackage"
+    return f'<?xml version="1.0"?><pkg:package xmlns:pkg="{space}">{"".join(parts)}</pkg:package>'.encode()
+
+
+def word_2003(body: str) -> bytes:
+    space = "http://schemas.microsoft.com/office/word/2003/wordml"
+    return f'<?xml version="1.0"?><w:wordDocument xmlns:w="{space}">{body}</w:wordDocument>'.encode()
+
+
+def excel_2003(body: str) -> bytes:
+    space = "urn:schemas-microsoft-com:office:spreadsheet"
+    return f'<?xml version="1.0"?><Workbook xmlns="{space}" xmlns:ss="{space}">{body}</Workbook>'.encode()
 
 
 def word_stream(locked: bool = False) -> bytes:
@@ -147,7 +243,10 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006/"
 
 
 def ooxml_bytes(
-    extra: Sequence[File] = (), relations: Sequence[tuple[str, str]] = (), types: str = "", folder: str = "word"
+    extra: Sequence[File | ZipMember] = (),
+    relations: Sequence[tuple[str, str]] = (),
+    types: str = "",
+    folder: str = "word",
 ) -> bytes:
     """A small OOXML file. relations: (type, external target) pairs of the main part."""
     content_types = (
@@ -172,7 +271,12 @@ def ooxml_bytes(
     return zip_bytes([*members, *extra])
 
 
-def odf_bytes(macro: bool = False, locked: bool = False, module: str = "Sub Main\nShell x\nEnd Sub") -> bytes:
+def odf_bytes(
+    macro: bool = False,
+    locked: bool = False,
+    module: str = "Sub Main\nShell x\nEnd Sub",
+    extra: Sequence[File | ZipMember] = (),
+) -> bytes:
     """A small OpenDocument text; module: the lines of its macro."""
     kind = "application/vnd.oasis.opendocument.text"
     lock = '<manifest:encryption-data manifest:checksum="x"/>' if locked else ""
@@ -185,12 +289,9 @@ def odf_bytes(macro: bool = False, locked: bool = False, module: str = "Sub Main
         ("content.xml", b"<office:document-content/>"),
         ("META-INF/manifest.xml", f"<manifest:manifest>{entries}</manifest:manifest>".encode()),
     ]
-    return zip_bytes(
-        [
-            *members,
-            *([("Basic/Standard/Module1.xml", f"<script:module>{module}</script:module>".encode())] if macro else []),
-        ]
-    )
+    if macro:
+        members.append(("Basic/Standard/Module1.xml", f"<script:module>{module}</script:module>".encode()))
+    return zip_bytes([*members, *extra])
 
 
 def rtf_bytes(objects: Sequence[bytes] = (), before: str = "", noise: bytes = b"") -> bytes:
@@ -257,10 +358,18 @@ def pdf_bytes(
     return out + b"trailer << /Root 1 0 R >>\n%%EOF\n"
 
 
-def locked_pdf(user_password: bytes = b"") -> bytes:
-    """A PDF under the standard handler, revision 3, RC4 128; with an empty password everybody may open it."""
+def locked_pdf(user_password: bytes = b"", open_owner: bool = False) -> bytes:
+    """A PDF under the standard handler, revision 3, RC4 128; with an empty password everybody may open it, be it the
+    user's or the owner's (`open_owner`)."""
     pad = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
     owner, identifier, permissions = bytes(range(32)), b"0123456789abcdef", -44
+    if open_owner:
+        outer = pad
+        for _ in range(51):
+            outer = hashlib.md5(outer).digest()
+        owner = (user_password + pad)[:32]
+        for step in range(20):
+            owner = rc4(bytes(byte ^ step for byte in outer), owner)
     key = hashlib.md5(
         (user_password + pad)[:32] + owner + (permissions & 0xFFFFFFFF).to_bytes(4, "little") + identifier
     ).digest()

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.corpus import archives, encodings, harmless, markup, naming, readings, structure
+from tests.corpus import archives, contents, encodings, harmless, markup, naming, readings, structure
 from tests.corpus.case import Case
 
-SOURCES = (structure, encodings, markup, naming, readings, archives, harmless)
+SOURCES = (structure, encodings, markup, naming, readings, archives, contents, harmless)
 
 
 def cases() -> Iterator[Case]:

@@ -181,3 +181,51 @@ def test_without_libarchive_it_says_that_it_could_not_look(monkeypatch: pytest.M
     with pytest.raises(unpack.Unavailable):
         list(unpack.members(Part("1", (), "", pack.tar_bytes([TEXT])), Budget(Limits(), 100)))
     _libarchive.library.cache_clear()
+
+
+def test_a_rock_ridge_name_that_goes_on_in_itself_ends() -> None:
+    """libarchive 3.6.2 took gigabytes for such a name, and then ended the process."""
+    opened = open_all(pack.looping_iso())
+    assert opened.names == ["A.TXT"]
+    assert max(len(name) for name in opened.members[0].names) < 5000
+    assert opened.findings == []
+
+
+def test_the_rock_ridge_name_of_a_file_and_its_plain_one_are_both_given() -> None:
+    opened = open_all(pack.looping_iso(b"run.exe"))
+    assert opened.members[0].names == ("A.TXT", "xrun.exe")
+
+
+def test_an_archive_that_wants_more_memory_than_it_may_have_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_libarchive, "MEMORY_MAX", 0)
+    data = lzma.compress(bytes(3_000_000), preset=9)
+    cpio = pack.rpm_bytes([TEXT]).partition(b"\x1f\x8b")[0] + lzma.compress(pack.cpio_bytes([("a", data)]), preset=9)
+    assert Verdict.LIMIT in open_all(cpio, name="a.rpm").verdicts
+
+
+def test_many_streams_in_a_row_are_one_file() -> None:
+    opened = open_all(gzip.compress(b"a" * 50) * 3000, name="log.gz")
+    assert opened.names == ["log"]
+    assert len(opened.members[0].data) == 150_000
+    assert opened.findings == []
+
+
+def test_a_named_stream_of_several_is_a_file_too() -> None:
+    opened = open_all(pack.gzip_bytes(TEXT[1], "a.txt") + pack.gzip_bytes(PROGRAM[1], "b.dat"), name="")
+    assert [part.names for part in opened.members] == [("a.txt", "b.dat"), ("a.txt",), ("b.dat",)]
+    assert bytes(opened.members[2].data) == PROGRAM[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [
+        ("invoice.js.xz", "invoice.js"),
+        ("invoice.js.gzip", "invoice.js"),
+        ("invoice.js.dat", "invoice.js"),
+        ("papers.tgz", "papers.tar"),
+        ("papers.tbz2", "papers.tar"),
+        ("folder.d/papers.bz2", "folder.d/papers"),
+    ],
+)
+def test_the_name_in_a_stream_is_that_without_its_last_suffix(name: str, inner: str) -> None:
+    assert open_all(pack.bzip2_bytes(TEXT[1]), name=name).names == [inner]

@@ -122,10 +122,10 @@ class Document:
 def look_at_markup(part: Part, data: bytes) -> None:
     """What runs without a macro in a piece of a document that is XML: DDE fields, and clicks that start a program."""
     plain = b"\x00" not in data[:4]
-    if plain and b"ppaction" not in data and b"nstrText" not in data and b"fldSimple" not in data:
+    if plain and b"hlink" not in data and b"nstrText" not in data and b"fldSimple" not in data:
         return
     text = as_text(data)
-    if "ppaction" in text and _ACTION.search(html.unescape(text)):
+    if "hlink" in text and _ACTION.search(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
     if fields.asks_program(_field_codes(text)):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")

