@@ -267,19 +267,18 @@ def _iso_record(extent: int, size: int, name: bytes, flags: int) -> bytes:
 
 
 def looping_iso(piece: bytes = b"a" * 200) -> bytes:
-    """An ISO image with a Rock Ridge name that goes on in an area (CE) that goes on in itself, a piece each time."""
-    image = iso_bytes([("A.TXT", b"x")])
-    image += bytes(-len(image) % 2048)
+    """An ISO image with a Rock Ridge name that goes on in an area (CE) that goes on in itself, a piece each time.
+
+    The area stands right behind the directory, where libarchive reads it at once, and the file's bytes behind it.
+    """
+    root, area = 18, 19
     name = b"NM" + bytes((5 + len(piece), 1, 1)) + piece
-    again = b"CE\x1c\x01" + _both(len(image) // 2048, 4) + _both(0, 4) + _both(len(name) + 28, 4)
-    root = 18 * 2048
-    directory = _with_system(_iso_record(18, 2048, b"\x00", 2), b"SP\x07\x01\xbe\xef\x00RR\x05\x01\x81")
-    directory += _with_system(_iso_record(18, 2048, b"\x01", 2), b"RR\x05\x01\x81")
-    # The file's bytes stand behind the area: libarchive refuses others.
-    file = _iso_record(len(image) // 2048 + 1, 1, b"A.TXT;1", 0)
-    directory += _with_system(file, b"NM\x06\x01\x01x" + again)
-    image = image[:root] + directory.ljust(2048, b"\x00") + image[root + 2048 :]
-    return image + (name + again).ljust(2048, b"\x00") + b"x".ljust(2048, b"\x00")
+    again = b"CE\x1c\x01" + _both(area, 4) + _both(0, 4) + _both(len(name) + 28, 4)
+    directory = _with_system(_iso_record(root, 2048, b"\x00", 2), b"SP\x07\x01\xbe\xef\x00RR\x05\x01\x81")
+    directory += _with_system(_iso_record(root, 2048, b"\x01", 2), b"RR\x05\x01\x81")
+    directory += _with_system(_iso_record(area + 1, 1, b"A.TXT;1", 0), b"NM\x06\x01\x01x" + again)
+    sectors = b"".join(sector.ljust(2048, b"\x00") for sector in (directory, name + again, b"x"))
+    return iso_bytes([("A.TXT", b"x")])[: root * 2048] + sectors + bytes(20 * 2048)
 
 
 def _with_system(record: bytes, system: bytes) -> bytes:

@@ -55,7 +55,7 @@ _SIGNATURES: dict[str, _Signature] = {
 def library() -> Any:
     """The shared library with its functions declared. Raises Unavailable when it is not there."""
     try:
-        lib = ctypes.CDLL("libarchive.so.13")
+        lib = ctypes.CDLL("libarchive.so.13", use_errno=True)
         for name, (arguments, result) in _SIGNATURES.items():
             function = getattr(lib, f"archive_{name}")
             function.argtypes = arguments
@@ -75,6 +75,12 @@ def _support(what: str) -> Any:
     function.argtypes = [c_void_p]
     function.restype = c_int
     return function
+
+
+def _forget_error() -> None:
+    """Clear the C library's errno: libarchive ends the process for a name that it can't convert while the errno of an
+    earlier call says that there was no memory."""
+    ctypes.set_errno(0)
 
 
 class Failure(NotLookedAt):
@@ -119,6 +125,7 @@ class _Memory:
         if soft != resource.RLIM_INFINITY:
             tight = min(tight, soft)
         resource.setrlimit(resource.RLIMIT_AS, (tight, hard))
+        _forget_error()
         try:
             yield
         finally:
@@ -141,6 +148,7 @@ class Member:
     def raw_names(self) -> tuple[bytes, ...]:
         """The name in every form that libarchive has, as bytes; UTF-8 where it knew the charset."""
         lib, entry = self._lib, self._entry
+        _forget_error()
         utf8 = lib.archive_entry_pathname_utf8(entry)
         wide = None if utf8 else lib.archive_entry_pathname_w(entry)
         names = (utf8, wide and wide.encode("utf-8", "replace"), lib.archive_entry_pathname(entry))
@@ -160,6 +168,7 @@ class Member:
     def link(self) -> bytes:
         """What it is a link to; empty when it is none."""
         lib, entry = self._lib, self._entry
+        _forget_error()
         return bytes(lib.archive_entry_symlink(entry) or lib.archive_entry_hardlink(entry) or b"")
 
     @property

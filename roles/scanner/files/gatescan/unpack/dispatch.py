@@ -57,7 +57,7 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
             note(part, Verdict.POLICY, "cannot-open", f"a container ({kind}) that nothing here can open")
         elif kind == "data":
             _unknown(part)
-        if kind in _PLAIN:
+        if kind in _PLAIN and not part.inner:
             yield from _by_program(part, budget)
         if kind != "zip":
             yield from _second_face(part, budget, kind)

@@ -230,36 +230,47 @@ def _link(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Ite
 def _workbook(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
     """The records of an Excel workbook up to the end of its global part: sheets that are macros, DDE, and locks."""
     stream = _whole(part, compound, node)
-    at = 0
     lock: officelock.Workbook | None = None
     asks = old = False
-    while at + 4 <= len(stream):
-        kind, size = struct.unpack_from("<HH", stream, at)
-        body = stream[at + 4 : at + 4 + size]
-        if kind in _SEALED_RECORDS and lock is not None:
-            body = lock.plain(body, at + 4)
+    for at, kind, body in _records(stream, budget):
+        if lock is not None and kind not in (0x809, 0x2F):
+            body = lock.plain(body, at)
         if kind == 0x2F:
             lock = officelock.workbook(body)
             if lock is None:
                 note(part, Verdict.ENCRYPTED, "encrypted-office", "a workbook that needs a password")
                 return
-        elif kind == 0x85 and len(body) > 5 and body[5] == 1:
-            note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
+        elif kind == 0x85:
+            if len(body) > 5 and body[5] == 1:
+                note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
         elif kind == 0x809:
-            old = body[:2] < b"\x00\x06" if len(body) > 1 and body[1] < 6 else False
+            old = len(body) > 1 and body[1] < 6
         elif kind == 0x1AE or (kind == 0x17 and old):
             asks = b"\x03" in body[2:]
-        elif kind in (0x23, 0x223) and asks and not (body[:1] or b"\x10")[0] & 0x10:
+        elif asks and kind != 0x17 and body and not body[0] & 0x10:
             note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
-        elif kind == 0x0A:
-            return
-        at += 4 + size
-        budget.tick()
     yield from ()
 
 
-_SEALED_RECORDS = frozenset((0x85, 0x1AE, 0x17, 0x23, 0x223))
-"""BoundSheet8, SupBook, ExternSheet, ExternName."""
+def _records(stream: bytes, budget: Budget) -> Iterator[tuple[int, int, bytes]]:
+    """The records of a workbook's global part that are looked at: where the body stands, kind, body."""
+    at = count = 0
+    end = len(stream) - 4
+    while at <= end:
+        kind, size = _RECORD.unpack_from(stream, at)
+        if kind == 0x0A:
+            return
+        if kind in _LOOKED_AT:
+            yield at + 4, kind, stream[at + 4 : at + 4 + size]
+        at += 4 + size
+        count += 1
+        if not count & 0xFFF:
+            budget.tick()
+
+
+_RECORD = struct.Struct("<HH")
+_LOOKED_AT = frozenset((0x85, 0x1AE, 0x17, 0x23, 0x223, 0x2F, 0x809))
+"""BoundSheet8, SupBook, ExternSheet, ExternName (two), FilePass, BOF."""
 
 
 def _word(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:

@@ -46,10 +46,9 @@ _COMMAND = re.compile(
 )
 _NOT_A_FILE = re.compile(r"\s*(?:https?|ftp|mailto|tel|news|sip|#)", re.IGNORECASE)
 _ACTION = re.compile(r"ppaction:(?://|&#(?:47|x2f);)*\s*program", re.IGNORECASE)
-_FIELD = re.compile(
-    r"<(?:\w{1,40}:)?(?:fldChar\b([^<>]*)|fldSimple\b([^<>]*)|(?:del)?instrText\b[^<>]*>([^<]*)|/(?:\w{1,40}:)?fldSimple)",
-    re.IGNORECASE,
-)
+_FIELD_MARK = re.compile(r"fldChar\b([^<>]*)")
+_FIELD_CODE = re.compile(r"nstrText\b[^<>]*>([^<]*)")
+_FIELD_SIMPLE = re.compile(r"fldSimple\b([^<>]*)")
 _DDE_SUPPORT = b"\xe8\x02"
 """BrtBeginSupBook of a binary workbook, as the first record of a link."""
 
@@ -121,32 +120,33 @@ class Document:
 
 def look_at_markup(part: Part, data: bytes) -> None:
     """What runs without a macro in a piece of a document that is XML: DDE fields, and clicks that start a program."""
-    plain = b"\x00" not in data[:4]
-    if plain and b"hlink" not in data and b"nstrText" not in data and b"fldSimple" not in data:
+    wide = b"\x00" in data[:4]
+    clicks = wide or b"hlinkClick" in data or b"hlinkHover" in data or b"hlinkMouseOver" in data or b"paction" in data
+    coded = wide or b"nstrText" in data or b"fldSimple" in data
+    if not clicks and not coded:
         return
     text = as_text(data)
-    if "hlink" in text and _ACTION.search(html.unescape(text)):
+    if clicks and _ACTION.search(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
-    if fields.asks_program(_field_codes(text)):
+    if coded and fields.asks_program(_field_codes(text)):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
 
 
 def _field_codes(text: str) -> str:
-    out: list[str] = []
-    for found in _FIELD.finditer(text):
-        mark, simple, code = found.groups()
-        if mark is not None:
-            kind = html.unescape(_attributes(mark).get("fldchartype", "")).lower()
-            out.append({"begin": fields.BEGIN, "separate": fields.SEPARATE, "end": fields.END}.get(kind, ""))
-        elif simple is not None:
-            out.append(fields.BEGIN + _attributes(simple).get("instr", ""))
-            if simple.rstrip().endswith("/"):
-                out.append(fields.END)
-        elif code is not None:
-            out.append(html.unescape(code))
-        else:
-            out.append(fields.END)
-    return "".join(out)
+    """The instructions of the fields in a piece of a document, as `fields` reads them."""
+    found = [(mark.start(), _boundary(mark.group(1))) for mark in _FIELD_MARK.finditer(text)]
+    found += ((code.start(), html.unescape(code.group(1))) for code in _FIELD_CODE.finditer(text))
+    for simple in _FIELD_SIMPLE.finditer(text):
+        closes = text[max(0, simple.start() - 42) : simple.start()].rpartition("<")[2].startswith("/")
+        begin = "" if closes else fields.BEGIN + _attributes(simple.group(1)).get("instr", "")
+        end = fields.END if closes or simple.group(1).rstrip().endswith("/") else ""
+        found.append((simple.start(), begin + end))
+    return "".join(code for _, code in sorted(found))
+
+
+def _boundary(attributes: str) -> str:
+    kind = _attributes(attributes).get("fldchartype", "").lower()
+    return {"begin": fields.BEGIN, "separate": fields.SEPARATE, "end": fields.END}.get(kind, "")
 
 
 def _attributes(text: str) -> dict[str, str]:
