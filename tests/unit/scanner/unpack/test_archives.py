@@ -173,7 +173,7 @@ def test_no_external_filter_and_no_format_that_was_not_asked_for_is_enabled() ->
 
 
 def test_without_libarchive_it_says_that_it_could_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> None:
+    def missing(*_: object, **__: object) -> None:
         raise OSError("no such library")
 
     _libarchive.library.cache_clear()
