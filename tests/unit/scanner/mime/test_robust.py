@@ -91,6 +91,13 @@ def test_twice_the_message_is_at_most_twice_the_work(shape: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "value", [b"=?", b"=?utf-8?q?=3D?=?", b"base64=?utf-8?b?Pz0=", b"=?utf-8?q?=3D?= =?utf-8?q?=3F?="]
+)
+def test_an_encoding_that_looks_like_an_encoded_word_is_decoded_once(value: bytes) -> None:
+    assert codes(take_apart(single(b"Content-Transfer-Encoding: " + value + b"\n", b"hello\n"))) <= {"encoding"}
+
+
+@pytest.mark.parametrize(
     "unit", [b"Content-Type: a\n\n", b"Content-Type: a\n", b"\n--\nContent-Type: a\n", b"\n\nFrom a\n"]
 )
 def test_a_text_full_of_fields_is_read_in_one_pass(unit: bytes) -> None:
