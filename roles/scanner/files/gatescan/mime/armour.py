@@ -16,6 +16,7 @@ from gatescan.words import loose_base64, text
 _UU_BEGIN = re.compile(rb"^[> \t]{0,8}begin(-base64)?[ \t]{1,4}([0-7]{3,4}[ \t]{1,4})?([^\s][^\n]*+)\n", re.MULTILINE)
 _UU_END = re.compile(rb"^[> \t]{0,8}(?:end\b|====|begin[ \t-])", re.MULTILINE)
 _UU_LINE = re.compile(rb"[\x20-\x60]{1,200}[ \t\r]*\Z")
+# Both have the word `begin`, so a text is searched for that once.
 _YENC_BEGIN = re.compile(rb"^=ybegin ([^\n]{1,1000})\n", re.MULTILINE)
 _YENC_NAME = re.compile(rb"name=([^\r\n]+)")
 _YENC_PART = re.compile(rb"=ypart [^\n]*\n")
@@ -47,7 +48,6 @@ def files(body: Buffer, budget: Budget) -> Iterator[File]:
     """
     if holds(body, b"begin"):
         yield from uu_files(body, budget)
-    if holds(body, b"=ybegin "):
         yield from yenc_files(body, budget)
     if holds(body, b"converted with BinHex"):
         yield from binhex_files(body, budget)
