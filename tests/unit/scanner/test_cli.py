@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import desk
 import pytest
 import rig
-from gatescan import __version__, cli, handle, notify, protocol
+from gatescan import __version__, cli, handle, metrics, notify, protocol
 from gatescan.cli.common import SHIPPED_RULES
 
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -345,7 +346,7 @@ def healthy(gate: desk.Desk) -> Iterator[desk.Desk]:
     gate.change(daemon={"socket": str(path)})
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
-        path.chmod(0o666)
+        path.chmod(0o660)
         listener.listen()
         worker = threading.Thread(target=answer_pings, args=(listener,))
         worker.start()
@@ -359,9 +360,18 @@ def answer_pings(listener: socket.socket) -> None:
         while True:
             connection, _ = listener.accept()
             with connection:
+                select.select([connection], [], [])
                 with contextlib.suppress(protocol.Ping):
                     protocol.receive(connection)
                 connection.send(protocol.Pong(0, "full of holes").packet())
+
+
+def test_doctor_names_a_daemon_without_workers(healthy: desk.Desk, say: Any) -> None:
+    metrics.publish_master(healthy.config, metrics.Master(workers=0, wanted=4, idle_seconds=40))
+    status, out, _ = say("doctor")
+    assert status == 1 and "no worker has served for 40 seconds" in out
+    metrics.publish_master(healthy.config, metrics.Master(workers=3, wanted=4))
+    assert "3 of 4 workers" in say("doctor")[1]
 
 
 def examined(say: Any) -> tuple[int, dict[str, str]]:

@@ -154,6 +154,7 @@ def test_the_request(gateway: Gateway) -> None:
 
     def look(connection: socket.socket) -> bytes:
         got["peer"] = protocol.peer_of(connection).pid
+        select.select([connection], [], [], rig.PATIENCE)
         with protocol.receive(connection) as request:
             got["env"] = dict(request.env)
             got["message"] = bytes(request.read_message())

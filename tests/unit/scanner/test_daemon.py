@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import os
 import re
 import signal
@@ -32,9 +33,9 @@ def fifo(directory: Path) -> Path:
     return path
 
 
-def occupied(gateway: Gateway, gate: Path) -> rig.Call:
+def occupied(gateway: Gateway, gate: Path, **env: str) -> rig.Call:
     """A message that keeps a worker until somebody writes to `gate`; returns once the worker has begun."""
-    call = gateway.call()
+    call = gateway.call(**env)
     call.write(b"wait %s" % os.fsencode(gate) + BODY, ENVELOPE)
     wait_until(Path(f"{gate}.begun").exists, "a worker has begun")
     return call
@@ -85,7 +86,7 @@ def test_a_message_that_kills_its_worker(gateway: Gateway) -> None:
     """Its client is told to try again; the message beside it is served, and so is the next one."""
     gate = fifo(gateway.root)
     with gateway.daemon() as daemon:
-        beside = occupied(gateway, gate)
+        beside = occupied(gateway, gate, TCPREMOTEIP="192.0.2.1")
         assert gateway.send(b"kill 9" + BODY).status == 71
         assert gateway.send(b"kill 11" + BODY).status == 71
         daemon.wait_for("ended by signal 11")
@@ -189,7 +190,7 @@ def test_the_socket_is_never_absent(gateway: Gateway) -> None:
     """Stopped, and while the next one starts: clients find a socket, if one that refuses."""
     with gateway.daemon():
         first = gateway.socket.stat().st_ino
-        assert stat.S_IMODE(gateway.socket.stat().st_mode) == 0o666
+        assert stat.S_IMODE(gateway.socket.stat().st_mode) == 0o660
     assert gateway.socket.is_socket()
     with gateway.daemon():
         assert gateway.socket.stat().st_ino != first
@@ -357,12 +358,152 @@ def test_strange_requests(gateway: Gateway, case: str, code: int) -> None:
         assert daemon.children() == workers
 
 
-def test_a_client_that_says_nothing(gateway: Gateway) -> None:
+def connected(gateway: Gateway) -> socket.socket:
+    """A client that has connected and says nothing."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.settimeout(rig.PATIENCE)
+    client.connect(str(gateway.socket))
+    return client
+
+
+def test_clients_that_say_nothing_cost_no_worker(gateway: Gateway) -> None:
+    """Each kept a worker for two seconds; the one that speaks late is served, and the master keeps a bound."""
+    gateway.config["daemon"] |= {"workers": 1, "backlog": 10}
+    with gateway.daemon() as daemon:
+        silent = []
+        for _ in range(5):
+            silent += [connected(gateway) for _ in range(4)]
+            begun = time.monotonic()
+            assert gateway.send(b"pass" + BODY).status == 0
+            assert time.monotonic() - begun < 2
+        late = silent.pop()
+        late.sendmsg([b"\1"], [rights(memory_file(ROOM + b"pass" + BODY), memory_file(ENVELOPE))])
+        assert late.recv(4096)[1] == 0
+        for client in (*silent, late):
+            client.close()
+        assert len(daemon.said) < 10, "no line for each of them"
+
+
+def test_bad_clients_cannot_fill_the_log(gateway: Gateway) -> None:
     gateway.config["daemon"] |= {"workers": 1}
-    with gateway.daemon() as daemon, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
-        silent.connect(str(gateway.socket))
+    with gateway.daemon() as daemon:
+        for _ in range(50):
+            strange(gateway, b"\2", [memory_file(b""), memory_file(b"")])
         assert gateway.send(b"pass" + BODY).status == 0
-        daemon.wait_for("says nothing")
+        assert sum("version 2" in line for line in daemon.said) < 10
+
+
+def test_a_file_that_is_larger_than_what_it_holds(gateway: Gateway) -> None:
+    """A sparse memory file of 1.2 GB costs its maker nothing; it would cost the quarantine its room."""
+    import fcntl
+
+    sparse = os.memfd_create("test", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.ftruncate(sparse, 100 << 20)
+    fcntl.fcntl(sparse, fcntl.F_ADD_SEALS, protocol._SEALS)
+    with gateway.daemon() as daemon:
+        assert strange(gateway, b"\1", [sparse, memory_file(ENVELOPE)])[1] == 71
+        daemon.wait_for("that holds")
+
+
+def rights(*files: int) -> tuple[int, int, array.array[int]]:
+    """Descriptors to send along."""
+    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files)
+
+
+def test_workers_are_replaced_after_any_number_of_reloads(gateway: Gateway) -> None:
+    """After the first reload no worker was ever replaced, and mail stopped when the last had done its share."""
+    gateway.config["daemon"] |= {"workers": 2, "recycle_messages": 3}
+    seen: set[int] = set()
+    with gateway.daemon() as daemon:
+        first = descriptors_of(daemon.process.pid)
+        for reload in range(4):
+            for number in range(8):
+                sent = gateway.send(b"pass" + BODY)
+                assert sent.status == 0, (reload, number)
+                seen.add(saw(gateway, sent)["worker"])
+            os.kill(daemon.children().pop(), signal.SIGKILL)
+            since = time.time()
+            daemon.signal(signal.SIGHUP)
+            assert wait_until_loaded(gateway.root / "config.json", since, rig.PATIENCE)
+            wait_until(lambda: len(daemon.children()) == 2, "two workers")
+        assert gateway.send(b"pass" + BODY).status == 0
+        assert descriptors_of(daemon.process.pid) == first
+        assert not [line for line in daemon.said if "failed" in line]
+    assert len(seen) > 8
+
+
+def descriptors_of(pid: int) -> int:
+    """How many files a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_a_master_without_workers_ends_and_says_so(gateway: Gateway) -> None:
+    """Whatever keeps workers from serving: supervise starts the daemon anew."""
+    gateway.config["daemon"] |= {"workers": 2, "watchdog": 0.3}
+    with gateway.daemon() as daemon:
+
+        def ended() -> bool:
+            with contextlib.suppress(OSError):
+                for worker in daemon.children():
+                    os.kill(worker, signal.SIGKILL)
+            return daemon.process.poll() is not None
+
+        wait_until(ended, "the master ends")
+        assert daemon.process.returncode == 1
+        daemon.wait_for("no worker has served for")
+
+
+def test_one_greedy_source_leaves_room_for_others(gateway: Gateway) -> None:
+    """All workers were one sender's, and the next one waited until they were done."""
+    gateway.config["daemon"] |= {"workers": 2, "spare_workers": 2}
+    greedy = {"TCPREMOTEIP": "2001:db8::1"}
+    gates = [fifo(gateway.root) for _ in range(8)]
+    with gateway.daemon() as daemon:
+        calls = [gateway.call(TCPREMOTEIP=f"2001:db8::{number}") for number, _ in enumerate(gates, 1)]
+        for call, gate in zip(calls, gates, strict=True):
+            call.write(b"wait %s" % os.fsencode(gate) + BODY, ENVELOPE)
+        wait_until(lambda: sum(Path(f"{gate}.begun").exists() for gate in gates) >= 2, "it has its workers")
+        begun = time.monotonic()
+        for number in range(5):
+            assert gateway.send(b"pass" + BODY, TCPREMOTEIP=f"192.0.2.{number}").status == 0
+        assert time.monotonic() - begun < 5
+        assert sum(Path(f"{gate}.begun").exists() for gate in gates) < 4
+        # Those that wait get their turn, also when the daemon is loaded anew meanwhile.
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("workers serve", 2)
+        closed = list(gates)
+        while closed:
+            wait_until(lambda: any(Path(f"{gate}.begun").exists() for gate in closed), "its turn")
+            for gate in [gate for gate in closed if Path(f"{gate}.begun").exists()]:
+                gate.write_text("go")
+                closed.remove(gate)
+        assert [call.finish().status for call in calls] == [0] * len(calls)
+        assert gateway.send(b"pass" + BODY, env=greedy).status == 0
+        wait_until(lambda: len(daemon.children()) == 2, "the spare workers end")
+
+
+def test_who_waits_too_long_for_its_share_is_told_to_try_again(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"workers": 2, "source_wait": 0.5}
+    gates = [fifo(gateway.root) for _ in range(2)]
+    with gateway.daemon():
+        present = [occupied(gateway, gate, TCPREMOTEIP="192.0.2.1") for gate in gates[:1]]
+        wait_until(lambda: gateway.send(b"pass", TCPREMOTEIP="192.0.2.1").status == 71, "its share is used up")
+        assert gateway.send(b"pass", TCPREMOTEIP="192.0.2.2").status == 0
+        gates[0].write_text("go")
+        assert present[0].finish().status == 0
+        assert gateway.send(b"pass", TCPREMOTEIP="192.0.2.1").status == 0
+
+
+def test_a_message_that_kills_its_worker_again_is_held_back_from_the_workers(gateway: Gateway) -> None:
+    """The second time it dies in a process of its own: the worker is there to answer."""
+    with gateway.daemon() as daemon:
+        assert gateway.send(b"kill 9" + BODY).status == 71
+        daemon.wait_for("ended by signal 9")
+        traced = b"Received: from x by y;\n  28 Nov 2026\n"
+        assert gateway.send(b"kill 9" + BODY).status == 71
+        daemon.wait_for("died of it again")
+        assert sum("ended by signal" in line for line in daemon.said) == 1
+        assert gateway.send(traced + b"pass" + BODY).status == 0
 
 
 def test_descriptors_do_not_pile_up(gateway: Gateway) -> None:

@@ -152,3 +152,12 @@ def test_five_thousand_recipients(gate: desk.Desk) -> None:
     (entry,) = gate.quarantine().entries()
     assert entry.recipients == everyone
     assert handled(gate, desk.plain(), Context("ann@example.net", everyone, "192.0.2.1")).headers_to_add
+
+
+def test_a_message_that_killed_the_scanner_twice_is_held_and_named(gate: desk.Desk) -> None:
+    handler = handle.Handler(gate.config)
+    assert handler.doomed(desk.plain(), desk.INBOUND, desk.Ids(), "the scanner died of it again") == Outcome(0)
+    (entry,) = gate.quarantine().entries()
+    assert (entry.verdict, entry.code) == ("limit", "limit-death")
+    with gate.quarantine().open(entry) as file:
+        assert file.read() == desk.plain()

@@ -142,9 +142,9 @@ def test_stale_rules_show_in_the_metrics_and_the_log(gate: desk.Desk, caplog: py
     assert "rules build" in caplog.text
 
 
-def test_the_master_publishes_when_no_message_comes(gate: desk.Desk) -> None:
+def test_an_idle_worker_publishes_when_no_message_comes(gate: desk.Desk) -> None:
     run(gate, desk.plain(), desk.plain())
     assert "gatescan_scan_seconds_count 1\n" in gate.config.journal.metrics.read_text()
     os.utime(gate.config.journal.metrics, (time.time() - 100,) * 2)
-    handle.tick(gate.config)
+    handle.Handler(gate.config).tick()
     assert "gatescan_scan_seconds_count 2\n" in gate.config.journal.metrics.read_text()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -19,6 +23,16 @@ class LimitReached(NotLookedAt):
         self.detail = detail
 
 
+class OutOfTime(BaseException):
+    """The time has been up for a while, and code has caught `LimitReached` and goes on. Only the judge catches it."""
+
+
+RING_EVERY = 0.5
+"""Seconds between two alarms once the time is up."""
+PATIENT_RINGS = 3
+"""Alarms that raise LimitReached, before they raise OutOfTime."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The bounds of one message, over everything that is opened in it."""
@@ -33,7 +47,7 @@ class Limits:
     depth: int = 12
     """Containers inside containers (archives); MIME nesting is bounded by `mime_depth`."""
     mime_depth: int = 60
-    seconds: float = 60.0
+    seconds: float = 30.0
     """Wall-clock time for parsing and unpacking (engines have limits of their own)."""
 
 
@@ -46,6 +60,8 @@ class Budget:
     bytes_out: int = 0
     parts: int = 0
     started: float = field(default_factory=time.monotonic)
+    rings: int = 0
+    _armed: bool = False
 
     @property
     def bytes_bound(self) -> int:
@@ -75,6 +91,45 @@ class Budget:
         """Look at the clock; raise LimitReached when the time is used up. Cheap: call it in loops."""
         if time.monotonic() - self.started > self.limits.seconds:
             raise LimitReached("time", f"more than {self.limits.seconds:g} seconds")
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time was up at any moment, whatever became of it then."""
+        return self.rings > 0 or time.monotonic() - self.started > self.limits.seconds
+
+    @contextlib.contextmanager
+    def clock(self) -> Iterator[None]:
+        """In this block the time is up for code that never ticks, too: an alarm raises in the middle of it.
+
+        It rings again and again, for what is raised may be caught. Regular expressions are ended as well; other code
+        in C is not, and that is what the daemon's deadline is for. Nothing leaves the block. Without the main thread
+        there is no alarm.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, self._ring)
+        self._armed = True
+        left = max(0.001, self.started + self.limits.seconds - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, left, RING_EVERY)
+        try:
+            try:
+                yield
+            finally:
+                self._armed = False  # from here on an alarm raises nothing
+        except (LimitReached, OutOfTime):
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _ring(self, *_: object) -> None:
+        if not self._armed:
+            return
+        self.rings += 1
+        if self.rings > PATIENT_RINGS:
+            raise OutOfTime
+        raise LimitReached("time", f"more than {self.limits.seconds:g} seconds")
 
     def check_depth(self, depth: int) -> None:
         """Raise LimitReached when containers nest deeper than allowed."""

@@ -87,10 +87,17 @@ class DaemonConfig:
     """The warm process that answers the queue client."""
 
     socket: Path = Path("/run/gatescan/gatescan.sock")
-    socket_mode: int = 0o666
-    """Who may connect; a string such as "0660" in the file. qmail-inject runs as any user, hence the default.
+    socket_mode: int = 0o660
+    """Who may connect; a string such as "0666" in the file. The group is that of the socket's directory: the users
+    that inject mail.
     """
     workers: int = 4
+    spare_workers: int = 4
+    """Workers that are added, one by one, while all others have been busy for a while; they end when they are idle."""
+    source_wait: float = 30.0
+    """Seconds that a message may wait for its source's share of the workers; then it gets 4xx."""
+    watchdog: float = 60.0
+    """Seconds without a worker that serves, after which the daemon ends, so that supervise starts it anew."""
     backlog: int = 64
     """Connections that may wait for a worker; more are refused at once with 4xx."""
     deadline: float = 180.0
@@ -192,6 +199,11 @@ class Config:
     """File of the SMTP server's certificate, for the doctor to look at; empty if it speaks no TLS."""
     engines: tuple[dict[str, typing.Any], ...] = ()
     """One table an engine; the engine's adapter knows its keys."""
+
+    @property
+    def incoming(self) -> Path:
+        """Directory of the large messages that are coming in: files without names."""
+        return self.spool / "incoming"
 
     @property
     def notices_spool(self) -> Path:

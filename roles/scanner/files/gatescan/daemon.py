@@ -1,6 +1,7 @@
 """The daemon: a master that owns the socket and looks after the workers, which do everything else.
 
-The master never touches a message. It waits for signals and, once a tick, looks at the workers' clocks:
+The master never touches a message. It waits for signals and for connections that no worker may serve yet (`waiting`),
+and, once a tick, looks at the workers' clocks:
 
     SIGCHLD   a worker ended: a fresh one takes its place
     SIGHUP    new configuration and code: tried out in a process of its own first, then this process executes
@@ -9,6 +10,7 @@ The master never touches a message. It waits for signals and, once a tick, looks
 
 It may be killed at any time: its workers notice the end of the pipe that all of them hold (the lifeline),
 finish their messages and end. The socket's path always leads to the newest daemon; it is never removed.
+A master that has no worker at its socket for a while ends by itself, so that supervise starts another.
 """
 
 from __future__ import annotations
@@ -17,29 +19,40 @@ import contextlib
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from gatescan import fence, protocol
+from gatescan import fence, metrics, protocol
 from gatescan.config import Config, ConfigError, load
 from gatescan.confine import ConfinementError, confine_daemon, confine_worker, private_directory
 from gatescan.engines.needs import Needs, of_engines
-from gatescan.worker import Handler, Slots, Worker, refuse_all
+from gatescan.slots import Deaths, Slots
+from gatescan.waiting import Desk
+from gatescan.worker import Handler, Shared, Worker, refuse_all
 
 log = logging.getLogger("gatescan.daemon")
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 INHERITED = "GATESCAN_INHERITED"
-"""Set for the process that this one becomes on SIGHUP: `pid:listener:lifeline:old worker,old worker...`."""
-LONGEST_TICK = 1.0
+"""Set for the process that this one becomes on SIGHUP: its pid and, each behind a colon, the descriptors of listener
+and lifeline, the old workers' pids, the descriptors of the channels to and from the workers and of what they died of,
+and the connections that wait. Lists have commas. Once there were only the first four."""
+LONGEST_TICK = 0.5
 """Seconds between two looks at the workers' clocks."""
+WAITING_TICK = 0.05
+"""The same while somebody waits for his share of the workers."""
+PUBLISH_EVERY = 15.0
+"""Seconds between two publications of the master's own metrics."""
+CHANNEL_BYTES = 1 << 20
+"""Buffer of the channels on which connections go from one process to another: some hundred fit."""
 LOG_FORMAT = "gatescan[%(process)d]: %(levelname)s %(message)s"
 """On standard error, for multilog; the time is multilog's."""
 RESPAWN_DELAY = 1.0
@@ -65,12 +78,41 @@ class Place:
 
 
 @dataclass(slots=True)
+class Channels:
+    """Two pairs of sockets on which workers and master give each other connections. All have all ends."""
+
+    handover: tuple[socket.socket, socket.socket]
+    returned: tuple[socket.socket, socket.socket]
+
+    @classmethod
+    def new(cls) -> Channels:
+        """Make both; the first of each is to write to."""
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        for pair in pairs:
+            pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHANNEL_BYTES)
+        return cls(*pairs)
+
+    @classmethod
+    def of(cls, fds: Sequence[int]) -> Channels:
+        """Those that are open as these four descriptors."""
+        first, second, third, fourth = (socket.socket(fileno=fd) for fd in fds)
+        return cls((first, second), (third, fourth))
+
+    def fds(self) -> list[int]:
+        """The four descriptors."""
+        return [end.fileno() for end in (*self.handover, *self.returned)]
+
+
+@dataclass(slots=True)
 class Inheritance:
-    """What the process before this one left: its socket, its workers and their lifeline."""
+    """What the process before this one left: its socket, its workers and their lifeline, channels, who waits."""
 
     listener: socket.socket
     lifeline: int
     workers: set[int] = field(default_factory=set)
+    channels: Channels | None = None
+    deaths: int = -1
+    waiting: tuple[socket.socket, ...] = ()
 
 
 def load_handler(config: Config) -> Handler:
@@ -135,44 +177,100 @@ class Master:
         self.handler = handler
         self.needs = needs
         self.fence_told = False
-        self.inheritance = inheritance
-        self.slots = Slots(config.daemon.workers)
-        self.places = [Place(index) for index in range(config.daemon.workers)]
+        daemon = config.daemon
+        self.places = [Place(index) for index in range(daemon.workers + daemon.spare_workers)]
         self.retired: dict[int, float] = dict.fromkeys(
-            inheritance.workers if inheritance else (), time.monotonic() + config.daemon.deadline
+            inheritance.workers if inheritance else (), time.monotonic() + daemon.deadline
         )
         self.trial: subprocess.Popen[bytes] | None = None
         self.stopping = False
+        self.failed = False
         self.lifeline, self._lifeline_end = os.pipe()
-        self.listener = self._take_listener()
+        self._old_lifeline = inheritance.lifeline if inheritance else -1
+        self.channels = (inheritance and inheritance.channels) or Channels.new()
+        self.shared = Shared(
+            listener=self._take_listener(inheritance),
+            handover=self.channels.handover[0],
+            returned=self.channels.returned[1],
+            lifeline=self.lifeline,
+            slots=Slots(len(self.places)),
+            deaths=Deaths(inheritance.deaths if inheritance else -1),
+        )
+        self.slots = self.shared.slots
+        incoming, outgoing = self.channels.handover[1], self.channels.returned[0]
+        self.desk = Desk(incoming, outgoing, daemon.workers, daemon.source_wait)
+        self.desk.take(inheritance.waiting if inheritance else ())
+        self.served_at = time.monotonic()
+        self.published = -PUBLISH_EVERY
+        self.ended = 0
+        self._signals = Signals()
+        self.desk.poller.register(self._signals.reading, select.EPOLLIN)
 
     def run(self) -> int:
         """The master's loop; returns when the last worker is gone."""
         gc.collect()
         gc.freeze()  # what is here now is shared with the workers, and stays so
         self._fill_places()
-        if self.inheritance:
-            os.close(self.inheritance.lifeline)
-        log.info("%d workers serve %s", len(self.places), self.config.daemon.socket)
-        tick = min(LONGEST_TICK, self.config.daemon.deadline / 4)
+        self._let_go_of_old_lifeline()
+        log.info("%d workers serve %s", self.config.daemon.workers, self.config.daemon.socket)
         while not (self.stopping and not self._alive()):
-            got = signal.sigtimedwait(SIGNALS, tick)
-            if got and got.si_signo in (signal.SIGTERM, signal.SIGINT):
+            self._wait()
+            got = self._signals.take()
+            if got & {signal.SIGTERM, signal.SIGINT}:
                 self._stop()
-            elif got and got.si_signo == signal.SIGHUP and not self.stopping:
+            elif signal.SIGHUP in got and not self.stopping:
                 self._try_reload()
             self._reap()
             self._kill_overdue()
             self._fill_places()
+            self.desk.attend(self.slots)
+            self._watch(time.monotonic())
+            self._publish(time.monotonic())
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # one more is no reason to end by a signal
         log.info("ended")
-        return 0
+        return int(self.failed)
+
+    def _wait(self) -> None:
+        tick = min(LONGEST_TICK, self.config.daemon.deadline / 4)
+        self.desk.poller.poll(WAITING_TICK if self.desk.queue else tick, 1)
+
+    def _watch(self, now: float) -> None:
+        """End if nobody stands at the socket for long: a fresh process may do what this one cannot."""
+        if self.serving():
+            self.served_at = now
+        elif now - self.served_at > self.config.daemon.watchdog and not self.stopping:
+            log.error("no worker has served for %g seconds: the daemon ends, to be started anew", now - self.served_at)
+            self.failed = True
+            self._stop()
+            for pid in [*self.retired, *(place.pid for place in self.places if place.pid)]:
+                os.kill(pid, signal.SIGKILL)  # none of them serves
+
+    def serving(self) -> int:
+        """Workers that stand at the socket or work on a message."""
+        return sum(bool(place.pid) and self.slots.is_ready(place.index) for place in self.places)
+
+    def _publish(self, now: float) -> None:
+        if now - self.published < PUBLISH_EVERY:
+            return
+        self.published = now
+        figures = metrics.Master(
+            workers=self.serving(),
+            wanted=self.config.daemon.workers,
+            idle_seconds=now - self.served_at,
+            died=self.ended,
+            waiting=len(self.desk),
+            held_back=self.desk.held_back,
+            turned_away=self.desk.turned_away,
+        )
+        with contextlib.suppress(OSError):
+            metrics.publish_master(self.config, figures)
 
     # The socket
 
-    def _take_listener(self) -> socket.socket:
+    def _take_listener(self, inheritance: Inheritance | None) -> socket.socket:
         path, backlog = str(self.config.daemon.socket), self.config.daemon.backlog
-        if self.inheritance:
-            listener = self.inheritance.listener
+        if inheritance:
+            listener = inheritance.listener
             if listener.getsockname().rpartition(".")[0] == path:
                 os.chmod(path, self.config.daemon.socket_mode)
                 listener.listen(backlog)
@@ -197,44 +295,53 @@ class Master:
 
     def _fill_places(self) -> None:
         now = time.monotonic()
-        for place in self.places:
+        for place in self.places[: self._places_wanted(now)]:
             if not self.stopping and not place.pid and now >= place.not_before:
                 self._fork(place)
 
+    def _places_wanted(self, now: float) -> int:
+        """The regular places and, while everybody in them has been busy for a while, one more."""
+        present = [place for place in self.places if place.pid]
+        if len(present) < self.config.daemon.workers or self.slots.slow(now) < len(present):
+            return self.config.daemon.workers
+        return next((place.index + 1 for place in self.places if not place.pid), 0)
+
     def _fork(self, place: Place) -> None:
-        self.slots.set(place.index, 0.0, 0)
+        self.slots.clear(place.index)
         place.started = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         place.pid = os.fork()
         if place.pid == 0:
             self._be_worker(place)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self.fence_told = True
+
+    def _let_go_of_old_lifeline(self) -> None:
+        """The workers before a reload end once nobody holds it. Once: its number is soon another file's."""
+        if self._old_lifeline >= 0:
+            os.close(self._old_lifeline)
+            self._old_lifeline = -1
 
     def _be_worker(self, place: Place) -> NoReturn:
         """In the child: serve, and never return into the master's code."""
         status = 1
         try:
+            signal.set_wakeup_fd(-1)
             for number in SIGNALS - {signal.SIGCHLD}:
                 signal.signal(number, lambda *_: None)  # signals to the whole group are the master's business
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.close(self._lifeline_end)
-            if self.inheritance:
-                os.close(self.inheritance.lifeline)
+            self._let_go_of_old_lifeline()
+            self.desk.poller.close()
+            self.desk.close()
             settings = self.config.daemon
             confine_worker(f"gatescan-{place.index}", settings.memory_bytes, FILE_BYTES)
             standing = fence.enclose_worker(self.config, self.needs)
             if not self.fence_told or (standing.state == "part" and place.index == 0):
                 log.log(logging.WARNING if standing.state == "part" else logging.INFO, "workers' fence: %s", standing)
-            Worker(
-                place.index,
-                self.listener,
-                self.lifeline,
-                self.slots,
-                self.handler,
-                settings.recycle_messages,
-                settings.recycle_bytes,
-                self.loaded,
-                str(standing),
-            ).run()
+            spare = place.index >= settings.workers
+            Worker(place.index, self.shared, self.handler, self.config, self.loaded, str(standing), spare).run()
             status = 0
         except BaseException:
             log.exception("worker %d failed", place.index)
@@ -260,7 +367,12 @@ class Master:
         for place in self.places:
             if place.pid == pid:
                 place.pid = 0
+                key = self.slots.key(place.index)
+                self.slots.clear(place.index)
                 if status != 0:
+                    self.ended += 1
+                    if key:
+                        self.shared.deaths.note(key)
                     cause = f"by signal {-status}" if status < 0 else f"with status {status}"
                     log.warning("worker %d (process %d) ended %s", place.index, pid, cause)
                     if time.monotonic() - place.started < RESPAWN_DELAY:
@@ -284,7 +396,8 @@ class Master:
         if self.stopping:
             return
         self.stopping = True
-        refuse_all(self.listener)
+        refuse_all(self.shared.listener)
+        self.desk.close()
         os.close(self._lifeline_end)
 
     def _try_reload(self) -> None:
@@ -309,11 +422,20 @@ class Master:
     def _become_new(self) -> None:
         """Execute the daemon anew in this process. The workers here serve on until the new ones do."""
         workers = [*self.retired, *(place.pid for place in self.places if place.pid)]
-        kept = (self.listener.fileno(), self._lifeline_end)
+        waiting = [connection.fileno() for connection in self.desk.connections()]
+        kept = [
+            self.shared.listener.fileno(),
+            self._lifeline_end,
+            *self.channels.fds(),
+            self.shared.deaths.fd,
+            *waiting,
+        ]
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for fd in kept:
             os.set_inheritable(fd, True)
         fence.leave_word()
-        os.environ[INHERITED] = f"{os.getpid()}:{kept[0]}:{kept[1]}:{','.join(map(str, workers))}"
+        words = [[os.getpid()], kept[:1], kept[1:2], workers, kept[2:7], waiting]
+        os.environ[INHERITED] = ":".join(",".join(map(str, word)) for word in words)
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
@@ -322,15 +444,41 @@ class Master:
                 os.environ.pop(name, None)
             for fd in kept:
                 os.set_inheritable(fd, False)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+class Signals:
+    """Signals as something that can be waited for beside sockets."""
+
+    def __init__(self) -> None:
+        self.reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def take(self) -> set[int]:
+        """The signals that came since the last look."""
+        with contextlib.suppress(BlockingIOError):
+            return set(os.read(self.reading, 4096))
+        return set()
 
 
 def inherited() -> Inheritance | None:
     """What the process that this one was before SIGHUP left to it, if there is any."""
     pid, *rest = os.environ.pop(INHERITED, "").split(":")
-    if pid != str(os.getpid()) or len(rest) != 3:
+    if pid != str(os.getpid()) or len(rest) not in (3, 5):
         return None
-    listener, lifeline = int(rest[0]), int(rest[1])
-    for fd in (listener, lifeline):
+    listener, lifeline, workers, channels, waiting = (
+        [int(word) for word in part.split(",") if word] for part in [*rest, "", ""][:5]
+    )
+    for fd in (*listener, *lifeline, *channels, *waiting):
         os.set_inheritable(fd, False)
-    workers = {int(word) for word in rest[2].split(",") if word}
-    return Inheritance(socket.socket(fileno=listener), lifeline, workers)
+    return Inheritance(
+        socket.socket(fileno=listener[0]),
+        lifeline[0],
+        set(workers),
+        Channels.of(channels[:4]) if channels else None,
+        channels[4] if channels else -1,
+        tuple(socket.socket(fileno=fd) for fd in waiting),
+    )

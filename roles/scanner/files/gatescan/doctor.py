@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import stat
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatescan import fence, protocol, rules, sandbox
+from gatescan import fence, metrics, protocol, rules, sandbox
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.status import statuses
 from gatescan.quarantine import Quarantine
@@ -21,6 +22,8 @@ NOTICE_AGE = 3_600.0
 """Seconds beyond the digest time after which a waiting notice means that nobody sends them."""
 PATIENCE = 10.0
 """Seconds for the daemon to answer; all of its workers may be busy with large messages."""
+FIGURES_AGE = 60.0
+"""Seconds after which the master's figures say nothing any more."""
 CERTIFICATE_DAYS = 14
 """Days before its end from which on a certificate should have been renewed."""
 NEARLY_FULL = 0.8
@@ -122,12 +125,32 @@ def _daemon(config: Config) -> Iterator[Check]:
     except OSError as error:
         advice = "look at the daemon's log and at `svstat`; until it answers all mail gets 4xx"
         yield Check("broken", f"daemon: {path}: {error.strerror or error}", advice)
+        yield from _workers(config)
         return
+    yield from _workers(config)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode != config.daemon.socket_mode:
         yield Check("warning", f"daemon: socket has mode {mode:o}", "restart the daemon")
     yield Check("ok", f"daemon: answers on {path}")
     yield _fence(pong)
+
+
+def _workers(config: Config) -> Iterator[Check]:
+    """What the master says of its workers; old figures are those of a daemon that has ended."""
+    known = metrics.read_master(config)
+    with contextlib.suppress(OSError):
+        if time.time() - metrics.master_file(config).stat().st_mtime > FIGURES_AGE:
+            known = {}
+    if not known:
+        return
+    serving, wanted = known.get("gatescan_workers", 0), known.get("gatescan_workers_wanted", 0)
+    since = known.get("gatescan_without_worker_seconds", 0)
+    advice = "the daemon's log says why they end"
+    if not serving:
+        what = f"daemon: no worker has served for {since:.0f} seconds; after {config.daemon.watchdog:g} it starts anew"
+        yield Check("broken", what, advice)
+    elif serving < wanted:
+        yield Check("warning", f"daemon: {serving:.0f} of {wanted:.0f} workers serve", advice)
 
 
 def _fence(pong: protocol.Pong) -> Check:

@@ -125,6 +125,7 @@ class Handler:
         self.config = config
         self.engines = engines
         self._services: Services | None = None
+        self._aside: list[Services | None] = []
         self._loaded: RuleSet | None = None
         try:
             self._loaded = load(config.rules.compiled)
@@ -132,26 +133,28 @@ class Handler:
             log.error("%s; until then every message gets 4xx", error)
 
     def __call__(self, message: Buffer, context: Context, ids: Ids) -> Outcome:
+        return handle(self._open(), message, context, ids)
+
+    def doomed(self, message: Buffer, context: Context, ids: Ids, detail: str) -> Outcome:
+        """Treat a message that killed who looked at it as a `limit`."""
+        finding = Finding(Verdict.LIMIT, "limit-death", detail)
+        return handle(self._open(), message, context, ids, MessageReport(size=len(message), findings=[finding]))
+
+    def tick(self) -> None:
+        """Without messages, too, the figures of the last ones are published, and stale rules are told of."""
+        services = self._open()
+        services.refresh_rules()
+        services.publish_metrics()
+
+    def apart(self) -> None:
+        """In a copy of the process: logs and index are the other one's; they stay open and are not used."""
+        self._aside.append(self._services)
+        self._services = None
+
+    def _open(self) -> Services:
         if self._services is None:
             self._services = Services.open(self.config, self.engines, self._loaded)
-        return handle(self._services, message, context, ids)
-
-
-def tick(config: Config) -> None:
-    """Write the metrics file if no worker has for a while; for the daemon's master, about once a second.
-
-    Without it the figures of the last messages before a pause would wait for the next message.
-    """
-    if not metrics.due(config):
-        return
-    try:
-        loaded: RuleSet | None = load(config.rules.compiled)
-    except RulesError:
-        loaded = None
-    quarantine = Quarantine(config.quarantine)
-    with contextlib.suppress(OSError):
-        metrics.publish(config, gauges(loaded, loaded is None or is_stale(loaded), quarantine))
-    quarantine.close()  # an open index must not be taken through a fork
+        return self._services
 
 
 def gauges(loaded: RuleSet | None, stale: bool, quarantine: Quarantine) -> metrics.Gauges:
@@ -162,12 +165,15 @@ def gauges(loaded: RuleSet | None, stale: bool, quarantine: Quarantine) -> metri
     return metrics.Gauges(len(loaded.rules), loaded.built, stale, count, total)
 
 
-def handle(services: Services, message: Buffer, context: Context, ids: Ids) -> Outcome:
-    """Judge one message and do what follows. Never raises: what goes wrong is a 4xx."""
+def handle(
+    services: Services, message: Buffer, context: Context, ids: Ids, report: MessageReport | None = None
+) -> Outcome:
+    """Judge one message, unless there is a report on it, and do what follows. Never raises: what goes wrong is 4xx."""
     started = time.perf_counter()
     try:
         services.refresh_rules()
-        report, decision = _judged(services, message, context)
+        report = report or _judged(services, message, context)
+        decision = decide(report, context, services.config)
         outcome, decision, held = _carry_out(services, message, report, decision, context, started)
     except Exception:
         log.exception("a message from process %d could not be handled", ids.pid)
@@ -180,7 +186,7 @@ def handle(services: Services, message: Buffer, context: Context, ids: Ids) -> O
     return outcome
 
 
-def _judged(services: Services, message: Buffer, context: Context) -> tuple[MessageReport, Decision]:
+def _judged(services: Services, message: Buffer, context: Context) -> MessageReport:
     config = services.config
     if services.rules is None:
         report = MessageReport(size=len(message))
@@ -188,7 +194,7 @@ def _judged(services: Services, message: Buffer, context: Context) -> tuple[Mess
         report.findings.append(Finding(Verdict.ENGINE_ERROR, "rules-missing", detail))
     else:
         report = judge(message, context, services.rules, config, services.engines)
-    return report, decide(report, context, config)
+    return report
 
 
 def _carry_out(

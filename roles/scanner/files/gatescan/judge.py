@@ -64,9 +64,14 @@ def judge(
     engines: Sequence[Engine] = (),
 ) -> MessageReport:
     """Judge one message; `data` is all of it, without the header room of the spool."""
-    walk = _Walk(data, context, rules, Budget(config.limits, len(data)), keep_data=bool(engines))
-    walk.run()
+    budget = Budget(config.limits, len(data))
+    walk = _Walk(data, context, rules, budget, keep_data=bool(engines))
+    with budget.clock():
+        walk.run()
     report = walk.report
+    if budget.is_late and not any(finding.code == "limit-time" for finding in report.findings):
+        # The alarm was caught by code that goes on: what it looked at is not known.
+        walk.out_of_time()
     for engine in engines:
         try:
             report.findings.extend(engine.scan(data, report, context))
@@ -102,6 +107,8 @@ class _Walk:
             self._virtual_headers(parsed)
         except LimitReached as limit:
             self._limit(limit, "")
+        except MemoryError:
+            self._limit(LimitReached("memory", "more memory than a worker may have"), "")
         except Exception as error:
             self._failed(error, "")
 
@@ -121,6 +128,9 @@ class _Walk:
             except LimitReached as limit:
                 self._limit(limit, part.path)
                 self.spent = limit.code != "depth"
+            except MemoryError:
+                self._limit(LimitReached("memory", "more memory than a worker may have"), part.path)
+                self.spent = True
             except Exception as error:
                 self._failed(error, part.path)
             open_parts.pop()
@@ -212,6 +222,10 @@ class _Walk:
         for key, texts in virtual_headers(self.report, parsed, self.context).items():
             for text in texts if key in wanted else ():
                 self._test_header(key, text, seen)
+
+    def out_of_time(self) -> None:
+        """The time was up."""
+        self._limit(LimitReached("time", f"more than {self.budget.limits.seconds:g} seconds"), "")
 
     def _limit(self, limit: LimitReached, path: str) -> None:
         self.report.findings.append(Finding(Verdict.LIMIT, f"limit-{limit.code}", limit.detail, path))

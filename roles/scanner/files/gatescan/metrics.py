@@ -163,10 +163,65 @@ def exposition(counters: Mapping[str, float], gauges: Gauges, engines: Mapping[s
 def publish(config: Config, gauges: Gauges) -> None:
     """Write the text file anew, by renaming, so that a reader never sees half of it. May raise OSError."""
     target = config.journal.metrics
+    _replace(target, exposition(collect(config.journal.counters), gauges, figures.series(config)))
+
+
+def _replace(target: Path, text: str) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    text = exposition(collect(config.journal.counters), gauges, figures.series(config))
     temporary.write_text(text, encoding="utf-8")
+    os.chmod(temporary, 0o644)  # for node_exporter, whatever our umask
     os.replace(temporary, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """What the daemon's master tells of itself; its counters begin anew with each start and reload.
+
+    workers, wanted: those that serve, and how many should. idle_seconds: since when none does. died: ended otherwise
+    than by themselves. waiting: connections that wait at the master. held_back: those that waited for their source's
+    share. turned_away: those that were told to try again.
+    """
+
+    workers: int
+    wanted: int
+    idle_seconds: float = 0.0
+    died: int = 0
+    waiting: int = 0
+    held_back: int = 0
+    turned_away: int = 0
+
+
+_MASTER = (
+    ("workers", "gauge", "gatescan_workers", "Workers that serve."),
+    ("wanted", "gauge", "gatescan_workers_wanted", "Workers that should serve."),
+    ("idle_seconds", "gauge", "gatescan_without_worker_seconds", "Since when no worker serves; 0 if one does."),
+    ("died", "counter", "gatescan_workers_died_total", "Workers that died or were killed."),
+    ("waiting", "gauge", "gatescan_waiting", "Connections that wait for their first word or for their share."),
+    ("held_back", "counter", "gatescan_held_back_total", "Messages that waited for their source's share of workers."),
+    ("turned_away", "counter", "gatescan_turned_away_total", "Connections that were told to try again."),
+)
+
+
+def master_file(config: Config) -> Path:
+    """Where the master's figures are: beside the workers'."""
+    return config.journal.metrics.with_name("gatescan-daemon.prom")
+
+
+def publish_master(config: Config, figures_of: Master) -> None:
+    """Write the master's figures anew. May raise OSError."""
+    lines = []
+    for attribute, kind, name, text in _MASTER:
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {getattr(figures_of, attribute):.15g}"]
+    _replace(master_file(config), "\n".join(lines) + "\n")
+
+
+def read_master(config: Config) -> dict[str, float]:
+    """The master's figures by name; empty if there are none."""
+    try:
+        lines = master_file(config).read_text().splitlines()
+        return {name: float(value) for name, value in (line.split() for line in lines if not line.startswith("#"))}
+    except (OSError, ValueError):
+        return {}
 
 
 def due(config: Config) -> bool:

@@ -2,7 +2,9 @@
 
 Request: the byte VERSION, then NAME=VALUE and a NUL for each environment variable that the client reports.
 With it come two descriptors: the message, behind HEADER_ROOM free bytes, and the envelope. Both are memory
-files that can neither shrink nor grow any more, so nobody can cut a mapping off under a worker's feet.
+files that can neither shrink nor grow any more, so nobody can cut a mapping off under a worker's feet. A message of
+more than a few MB lies in a file without a name in the spool instead, so that many large ones do not take the host's
+memory. Nothing keeps its writer from changing such a file: the worker looks at a copy of its own.
 
 Reply: version, exit code, start (32 bits), length of the text (16 bits), little-endian; then the text.
 Code 0 and a start tell the client to pass the message on, beginning at that byte: the worker has written the
@@ -20,9 +22,10 @@ import array
 import fcntl
 import mmap
 import os
-import select
 import socket
+import stat
 import struct
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +40,12 @@ PACKET_LIMIT = 8192
 """Bytes of a request."""
 TEXT_LIMIT = 255
 """Bytes of a reply's text that qmail-smtpd reads."""
-ENVELOPE_LIMIT = 64 << 20
+ENVELOPE_LIMIT = 8 << 20
 """Bytes of an envelope; the client accepts no larger one."""
+MESSAGE_LIMIT = 250_000_000
+"""Bytes of a message; the client accepts no larger one, whatever it is told."""
 MAPPED_FROM = 1 << 20
 """Messages of so many bytes are mapped; smaller ones are cheaper to copy than to fault in page by page."""
-PATIENCE = 2.0
-"""Seconds for a client that has connected to send its packet; it does so at once."""
-
 TRY_AGAIN = 71
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
@@ -88,14 +90,28 @@ class Request:
         os.close(self.message)
         os.close(self.envelope)
 
-    def read_message(self) -> Buffer:
-        """The message, without the room in front; a large one is mapped, not copied."""
-        size = _sealed_size(self.message) - HEADER_ROOM
-        if size < 0:
-            raise ProtocolError("no room for a header in front of the message")
+    def read_message(self, spool: Path | None = None) -> Buffer:
+        """The message, without the room in front; a large one is mapped. spool: where files without a name may lie."""
+        if spool is not None and _is_spooled(self.message, spool):
+            return self._copy()
+        size = _sealed_size(self.message, hole=HEADER_ROOM) - HEADER_ROOM
+        _check_size(size)
         if size < MAPPED_FROM:
             return _read(self.message, size, HEADER_ROOM)
         return mmap.mmap(self.message, size, access=mmap.ACCESS_READ, offset=HEADER_ROOM)
+
+    def _copy(self) -> Buffer:
+        """A mapping of a private copy of the spooled message: its writer cannot cut it off or change it."""
+        size = os.fstat(self.message).st_size - HEADER_ROOM
+        _check_size(size)
+        with tempfile.TemporaryFile(buffering=0) as own:
+            at = HEADER_ROOM
+            while at < HEADER_ROOM + size:
+                count = os.sendfile(own.fileno(), self.message, at, HEADER_ROOM + size - at)
+                if not count:
+                    raise ProtocolError("a spooled message that was cut off")
+                at += count
+            return mmap.mmap(own.fileno(), size, access=mmap.ACCESS_READ) if size else b""
 
     def read_envelope(self) -> bytes:
         """The envelope's bytes."""
@@ -119,6 +135,16 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(*_PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)))
 
 
+def peek(connection: socket.socket) -> bytes | None:
+    """The text of the packet that waits, left where it is with its descriptors; None: there is none yet."""
+    try:
+        return connection.recv(PACKET_LIMIT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 def receive(connection: socket.socket) -> Request:
     """Read one request from a connection; raise Ping, or ProtocolError for anything else, with nothing left open."""
     text, files, truncated = _receive(connection)
@@ -129,7 +155,7 @@ def receive(connection: socket.socket) -> Request:
             raise ProtocolError("not exactly two files")
         if text[:1] != bytes((VERSION,)):
             raise ProtocolError(f"version {text[0]}, not {VERSION}" if text else "the client went away")
-        return Request(_environment(text[1:]), files[0], files[1])
+        return Request(environment(text[1:]), files[0], files[1])
     except ProtocolError:
         for fd in files:
             os.close(fd)
@@ -182,9 +208,7 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:
     try:
         text, control, seen, _ = connection.recvmsg(PACKET_LIMIT, room, flags)
     except BlockingIOError:
-        if not select.select([connection], [], [], PATIENCE)[0]:
-            raise ProtocolError("the client says nothing") from None
-        text, control, seen, _ = connection.recvmsg(PACKET_LIMIT, room, flags)
+        raise ProtocolError("the client says nothing") from None
     files = array.array("i")
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -192,21 +216,43 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:
     return text, files.tolist(), bool(seen & (socket.MSG_TRUNC | socket.MSG_CTRUNC))
 
 
-def _environment(text: bytes) -> dict[str, str]:
+def environment(text: bytes) -> dict[str, str]:
     """NAME=VALUE pairs; bytes that are no UTF-8 are kept as surrogate escapes."""
     pairs = (field.decode("utf-8", "surrogateescape").partition("=") for field in text.split(b"\0") if field)
     return {name: value for name, _, value in pairs}
 
 
-def _sealed_size(fd: int) -> int:
-    """A memory file's size in bytes, once it is sure that it stays so."""
+def _check_size(size: int) -> None:
+    if size < 0:
+        raise ProtocolError("no room for a header in front of the message")
+    if size > MESSAGE_LIMIT:
+        raise ProtocolError(f"a message of {size} bytes")
+
+
+def _sealed_size(fd: int, hole: int = 0) -> int:
+    """A memory file's size in bytes, once it is sure that it stays so. hole: bytes that may be missing in it."""
     try:
         seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
     except OSError:
         raise ProtocolError("not a memory file") from None
     if seals & _SEALS != _SEALS:
         raise ProtocolError("a memory file that is not sealed")
-    return os.fstat(fd).st_size
+    state = os.fstat(fd)
+    if state.st_blocks * 512 + hole < state.st_size:
+        # It would cost us what it did not cost its maker.
+        raise ProtocolError(f"a memory file of {state.st_size} bytes that holds {state.st_blocks * 512}")
+    return state.st_size
+
+
+def _is_spooled(fd: int, spool: Path) -> bool:
+    """Whether it is a plain file without a name on the spool's file system: reading it cannot block."""
+    state = os.fstat(fd)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink:
+        return False
+    try:
+        return state.st_dev == os.stat(spool).st_dev
+    except OSError:
+        return False
 
 
 def _read(fd: int, size: int, offset: int) -> bytes:

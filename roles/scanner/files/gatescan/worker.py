@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import mmap
 import os
 import select
 import socket
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gatescan import envelope, protocol
+from gatescan import apart, envelope, protocol, sources, waiting
+from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.model import Buffer
+from gatescan.slots import Deaths, Slots, key_of
+from gatescan.sources import Source
 
 log = logging.getLogger("gatescan.worker")
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 DYING = 1.0
 """Seconds that a killed master may take from closing its files to being gone."""
+IDLE = 15.0
+"""Seconds without a connection after which an idle worker looks at what is due by the clock."""
 SIZE_LOOK_EVERY = 50
 """Messages between two looks at the worker's own size."""
 
@@ -55,21 +58,32 @@ Handler = Callable[[Buffer, Context, Ids], Outcome]
 """Judges a message and does all that follows from it (quarantine, notices, journal) before it returns."""
 
 
-class Slots:
-    """One row a worker, in memory shared with the master: since when it is busy, and how much it did."""
+class Answering(Protocol):
+    """A Handler that can do more than judge; what is missing is left out."""
 
-    _ROW = struct.Struct("dQ")
+    def tick(self) -> None:
+        """The worker is idle: do what is due by the clock."""
 
-    def __init__(self, count: int) -> None:
-        self._memory = mmap.mmap(-1, count * self._ROW.size)
+    def apart(self) -> None:
+        """This is a copy of the process: whatever another holds open is not to be used."""
 
-    def busy_since(self, index: int) -> float:
-        """Monotonic time in seconds at which the present message was begun; 0 when idle."""
-        return float(self._ROW.unpack_from(self._memory, index * self._ROW.size)[0])
+    def doomed(self, message: Buffer, context: Context, ids: Ids, detail: str) -> Outcome:
+        """The answer for a message that cannot be judged; `detail` says why."""
 
-    def set(self, index: int, busy_since: float, messages: int) -> None:
-        """Tell the master; one store of 16 bytes."""
-        self._ROW.pack_into(self._memory, index * self._ROW.size, busy_since, messages)
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the master and all workers have in common.
+
+    handover, returned: connections to the master and from it, see `waiting`. lifeline: ends with the master.
+    """
+
+    listener: socket.socket
+    handover: socket.socket
+    returned: socket.socket
+    lifeline: int
+    slots: Slots
+    deaths: Deaths
 
 
 class Worker:
@@ -78,56 +92,103 @@ class Worker:
     def __init__(
         self,
         index: int,
-        listener: socket.socket,
-        lifeline: int,
-        slots: Slots,
+        shared: Shared,
         handler: Handler,
-        recycle_messages: int,
-        recycle_bytes: int,
+        config: Config,
         loaded: float,
         fence: str,
+        spare: bool = False,
     ) -> None:
+        """loaded: when code and configuration were. fence: see `fence.Standing`. spare: it ends when it is idle."""
         self.index = index
-        self.listener = listener
-        self.lifeline = lifeline
-        self.slots = slots
+        self.shared = shared
+        self.slots = shared.slots
         self.handler = handler
-        self.recycle_messages = recycle_messages
-        self.recycle_bytes = recycle_bytes
+        self.settings = config.daemon
+        self.spool = config.incoming
+        self.bounds = apart.Bounds(config.limits.seconds, 0.9 * config.daemon.deadline)
         self.loaded = loaded
         self.fence = fence
+        self.spare = spare
         self.served = 0
+        self.spent = False
+        self.complaints = Seldom(log)
 
     def run(self) -> None:
         """Serve until there is a reason to end; the present message is always finished first."""
         master = os.getppid()
+        listener, returned, lifeline = self.shared.listener, self.shared.returned, self.shared.lifeline
         with select.epoll() as poller:
             # One connection wakes one worker, not all of them.
-            poller.register(self.listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            poller.register(self.lifeline, select.EPOLLIN)
-            while self.served < self.recycle_messages and not self._too_large():
-                events = dict(poller.poll())
-                if self.lifeline in events:
+            poller.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            poller.register(returned, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            poller.register(lifeline, select.EPOLLIN)
+            self.slots.ready(self.index, time.monotonic())
+            while not self._done():
+                events = dict(poller.poll(IDLE))
+                if lifeline in events:
                     # Shut by a master that stops, or left to those who come after a reload; a dead one did neither.
-                    if not events.get(self.listener.fileno(), 0) & select.EPOLLHUP and _is_orphan(master):
-                        refuse_all(self.listener)
+                    if not events.get(listener.fileno(), 0) & select.EPOLLHUP and _is_orphan(master):
+                        refuse_all(listener)
                     return
-                try:
-                    connection, _ = self.listener.accept()
-                except OSError:  # another worker was quicker; or it was shut, and the lifeline ends next
-                    continue
-                with connection:
-                    self._serve(connection)
+                if returned.fileno() in events:
+                    self._take_back(returned)
+                elif events:
+                    self._accept(listener)
+                elif self.spare:
+                    return
+                else:
+                    self._tick()
 
-    def _serve(self, connection: socket.socket) -> None:
-        self.slots.set(self.index, time.monotonic(), self.served)
+    def _done(self) -> bool:
+        return self.spent or self.served >= self.settings.recycle_messages or self._too_large()
+
+    def _tick(self) -> None:
+        tick = getattr(self.handler, "tick", None)
+        if tick is not None:
+            try:
+                tick()
+            except Exception:
+                log.exception("what is due by the clock was not done")
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # another worker was quicker; or it was shut, and the lifeline ends next
+            return
+        with connection:
+            self._receive(connection)
+
+    def _take_back(self, returned: socket.socket) -> None:
+        connection = waiting.receive(returned)
+        if connection is not None:  # else another worker was quicker
+            with connection:
+                self._receive(connection, its_turn=True)
+
+    def _receive(self, connection: socket.socket, its_turn: bool = False) -> None:
+        """Serve a connection, unless its client has said nothing yet, or its source has its share of the workers."""
+        text = protocol.peek(connection)
+        if text == b"":  # it is gone
+            return
+        source = sources.of(protocol.environment(text[1:])) if text else None
+        now = time.monotonic()
+        if text and source and (text == protocol.PING or its_turn or self._has_room(source, now)):
+            self._serve(connection, source.number, now)
+        elif not waiting.give(connection, self.shared.handover):
+            self.complaints.say("the master takes no more connections that wait")
+
+    def _has_room(self, source: Source, now: float) -> bool:
+        return self.slots.slow(now, source.number) < source.share(self.settings.workers)
+
+    def _serve(self, connection: socket.socket, source: int, now: float) -> None:
+        self.slots.begin(self.index, now, source)
         peer = protocol.peer_of(connection)
         try:
             reply = self._answer(connection, peer)
         except protocol.Ping:
             reply = protocol.Pong(self.loaded, self.fence).packet()
         except (protocol.ProtocolError, envelope.EnvelopeError) as error:
-            log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
+            self.complaints.say(f"process {peer.pid} of user {peer.uid}: {error}")
             reply = protocol.reply(getattr(error, "code", protocol.TRY_AGAIN))
         except Exception:
             log.exception("message of process %d was not judged", peer.pid)
@@ -136,25 +197,59 @@ class Worker:
         with contextlib.suppress(OSError):
             connection.send(reply, socket.MSG_NOSIGNAL)
         self.served += 1
-        self.slots.set(self.index, 0.0, self.served)
+        self.slots.end(self.index, self.served)
 
     def _answer(self, connection: socket.socket, peer: protocol.Peer) -> bytes:
         with protocol.receive(connection) as request:
             sent = envelope.parse(request.read_envelope())
             context = Context.of(sent.sender, sent.recipients, request.env)
-            outcome = self.handler(request.read_message(), context, Ids(peer.pid, peer.uid, self.index))
+            message = request.read_message(self.spool)
+            outcome = self._judged(message, context, Ids(peer.pid, peer.uid, self.index))
             if outcome.code == 0 and outcome.headers_to_add:
                 return protocol.reply(0, request.prepend(outcome.headers_to_add))
             return protocol.reply(outcome.code, text=outcome.text.encode("ascii", "replace"))
+
+    def _judged(self, message: Buffer, context: Context, ids: Ids) -> Outcome:
+        key = key_of(message)
+        self.slots.name(self.index, key)
+        if not self.shared.deaths.known(key):
+            return self.handler(message, context, ids)
+        # A worker died of it, or of one much like it: should it happen again, there is somebody left to hold it.
+        self.spent = True  # connections to engines that the copy has used are not used again
+        self.slots.name(self.index, 0)
+        log.info("message of process %d is judged apart: a worker died of it before", ids.pid)
+        return apart.judged(self.handler, message, context, ids, self.bounds)
 
     def _too_large(self) -> bool:
         if not self.served or self.served % SIZE_LOOK_EVERY:
             return False
         with open("/proc/self/statm", "rb") as sizes:
             resident = int(sizes.read().split()[1]) * _PAGE
-        if resident > self.recycle_bytes:
+        if resident > self.settings.recycle_bytes:
             log.info("worker %d ends: it has grown to %d bytes", self.index, resident)
-        return resident > self.recycle_bytes
+        return resident > self.settings.recycle_bytes
+
+
+class Seldom:
+    """A log that nobody can fill: some lines a minute, and then how many there were."""
+
+    MOST, WINDOW = 5, 60.0
+
+    def __init__(self, to: logging.Logger) -> None:
+        self._to = to
+        self._begun = -self.WINDOW
+        self._said = 0
+
+    def say(self, line: str) -> None:
+        """Write a line as a warning, unless there were enough of them in this minute."""
+        now = time.monotonic()
+        if now - self._begun >= self.WINDOW:
+            if self._said > self.MOST:
+                self._to.warning("%d more lines of this kind were left out", self._said - self.MOST)
+            self._begun, self._said = now, 0
+        self._said += 1
+        if self._said <= self.MOST:
+            self._to.warning("%s", line)
 
 
 def _is_orphan(master: int) -> bool:

@@ -130,6 +130,7 @@ class _Document:
                 for reference in _REFERENCE.finditer(found.group(1) or b""):
                     wanted.add(int(reference.group(1)))
                 window = _object_around(text, found.start())
+                self._budget.spend(len(window))
                 names += self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
             for count, found in enumerate(_NAME_TREE.finditer(text)):
                 if count >= _STREAMS_MAX:
@@ -137,6 +138,7 @@ class _Document:
                     break
                 self._budget.tick()
                 leaf = text[found.end() : found.end() + _DICTIONARY_MAX].partition(b"]")[0]
+                self._budget.spend(len(leaf))
                 # A key of the tree orders it, and need be no name: Acrobat's own has NUL bytes.
                 keys = self._strings(STRING.findall(leaf), found.start() if locked else -1)
                 names += (key.replace("\x00", "") for key in keys)
