@@ -138,12 +138,13 @@ class Gateway:
             "spool": str(root / "spool"),
             "daemon": {"socket": str(self.socket), "workers": 2, "writable": [str(root / "gates")]},
         }
-        for name in ("spool", "gates"):  # the second is for what a test makes its workers write
+        for name in ("spool", "spool/incoming", "gates"):  # the last is for what a test makes its workers write
             (root / name).mkdir()
         self.env = {
             "PATH": os.environ["PATH"],
             "GATESCAN_SOCKET": str(self.socket),
             "GATESCAN_NEXT": str(self.records.program),
+            "GATESCAN_SPOOL": str(root / "spool/incoming"),
             "RECORDS": str(self.records.directory),
         }
 

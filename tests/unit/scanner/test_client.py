@@ -199,6 +199,65 @@ def test_every_size_arrives_whole(gateway: Gateway, size: int) -> None:
     assert gateway.records.of(sent.pid) == (message, ENVELOPE)
 
 
+def memory_of(pid: int) -> int:
+    """Bytes in the memory files that a process has open."""
+    files = Path(f"/proc/{pid}/fd")
+    found = [path for path in files.iterdir() if os.readlink(path).startswith("/memfd:")]
+    return sum(path.stat().st_blocks * 512 for path in found)
+
+
+def test_a_large_message_does_not_lie_in_memory(gateway: Gateway) -> None:
+    """Twenty senders of 50 MB each took the host's memory; it is in a file now that has no name."""
+    got: dict[str, object] = {}
+    message = os.urandom(1 << 20) * 20
+
+    def look(connection: socket.socket) -> bytes:
+        select.select([connection], [], [], rig.PATIENCE)
+        got["memory"] = memory_of(protocol.peer_of(connection).pid)
+        with protocol.receive(connection) as request:
+            read = request.read_message(gateway.root / "spool/incoming")
+            os.ftruncate(request.message, protocol.HEADER_ROOM)  # nothing that its writer does is felt
+            got["same"] = bytes(read) == message
+            os.ftruncate(request.message, protocol.HEADER_ROOM + len(message))
+        return protocol.reply(0)
+
+    with answering(gateway, look):
+        assert gateway.send(message).status == 0
+    assert got["same"]
+    assert int(str(got["memory"])) < 1 << 20
+    assert list((gateway.root / "spool/incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "taken"),
+    [
+        ({"DATABYTES": "3000000"}, False),
+        ({"GATESCAN_DATABYTES": "3000000"}, False),
+        ({"DATABYTES": "30000000", "GATESCAN_DATABYTES": "3000000"}, True),
+        ({"DATABYTES": "0", "GATESCAN_DATABYTES": "3000000"}, False),
+        ({}, True),
+    ],
+)
+def test_a_message_larger_than_may_be_is_refused_for_good(
+    gateway: Gateway, limits: dict[str, str], taken: bool
+) -> None:
+    """It ends while it comes, not when the memory does, and qmail-smtpd says 5xx."""
+    message = b"x" * 4_500_000
+    if not taken:
+        assert gateway.send(message, env=limits).status == 31
+        told = gateway.send(message, env=limits, GATESCAN_TEXT_FD="6")
+        assert (told.status, told.text[:1]) == (82, b"D")
+    else:
+        with answering(gateway, replying(protocol.reply(0, start=protocol.HEADER_ROOM))):
+            sent = gateway.send(message, env=limits)
+        assert sent.status == 0
+        assert gateway.records.of(sent.pid)[0] == message
+
+
+def test_a_spool_that_cannot_be_written_is_tried_again(gateway: Gateway) -> None:
+    assert gateway.send(b"x" * 5_000_000, GATESCAN_SPOOL="/nonexistent").status == 53
+
+
 def test_a_message_from_a_file(gateway: Gateway, tmp_path: Path) -> None:
     """Not every caller uses pipes."""
     (tmp_path / "m").write_bytes(MESSAGE * 10_000)

@@ -3,7 +3,8 @@
  *
  *   descriptor 0  the message, to end of file           descriptor 1  then the envelope: F..\0 T..\0 ... \0
  *
- * Both go into memory files. When the envelope is whole, and only then, the two are handed to the scanner's
+ * Both go into memory files; a message of more than SPILL bytes goes into a file without a name in the spool, so that
+ * many large ones do not take the host's memory, and one of more bytes than may be is refused. When the envelope is whole, and only then, the two are handed to the scanner's
  * daemon over a unix socket, and one reply comes back: pass, held, or an exit code of qmail-queue. To pass a
  * message on, this process becomes the next queue program: same process id, whose exit status (or signal) is
  * what the caller sees. So a message is acknowledged by the queue itself or by the quarantine, and by nothing else.
@@ -11,7 +12,8 @@
  *   gatescan-queue [PROGRAM ARGUMENT...]   the next queue program, else $GATESCAN_NEXT, else qmail-queue
  *   qmail-scanner-queue -g | -r | -v | -h | -z   as in qmail-scanner; becomes the gatescan command
  *
- * Environment: GATESCAN_SOCKET, GATESCAN_NEXT, GATESCAN_TIMEOUT (seconds to wait for the verdict), and
+ * Environment: GATESCAN_SOCKET, GATESCAN_NEXT, GATESCAN_SPOOL, GATESCAN_TIMEOUT (seconds to wait for the verdict),
+ * DATABYTES, else GATESCAN_DATABYTES (bytes of the largest message, as qmail-smtpd knows it), and
  * GATESCAN_TEXT_FD: the descriptor on which the caller reads a refusal's text (6 for notqmail, 4 for netqmail
  * with the custom error patch). Without it no text is sent. The next program inherits that descriptor, and
  * no other one above 2.
@@ -41,6 +43,9 @@
 #ifndef GATESCAN_NEXT
 #define GATESCAN_NEXT "/var/qmail/bin/qmail-queue"
 #endif
+#ifndef GATESCAN_SPOOL
+#define GATESCAN_SPOOL "/var/spool/gatescan/incoming"
+#endif
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
@@ -62,7 +67,11 @@ enum {
   VERSION = 1,               /* of the talk with the daemon, see protocol.py */
   HEADER_ROOM = 4096,        /* bytes kept free in front of the message for the daemon's header lines */
   ADDRESS_LIMIT = 1003,      /* as in qmail-queue: an address and its NUL */
-  ENVELOPE_LIMIT = 64 << 20, /* bytes; some two million recipients */
+  ENVELOPE_LIMIT = 8 << 20,  /* bytes; some two hundred thousand recipients */
+  SPILL = 4 << 20,           /* bytes of a message that are kept in memory */
+  DATABYTES = 100000000,     /* bytes of the largest message, if nobody says otherwise */
+  LARGEST = 240000000,       /* and whatever anybody says; the daemon takes a little more */
+  DATA_ROOM = 1 << 20,       /* bytes beyond qmail-smtpd's own limit: it answers 552, and adds a line */
   LAST_RESORT = 86400,       /* seconds, as qmail-queue's own: then SIGALRM ends this, a crash to the caller */
   DEFAULT_TIMEOUT = 240,     /* seconds; well under what SMTP clients wait after the final dot */
   WHOLE_MESSAGE_WAIT = 20,   /* milliseconds, see read_message */
@@ -148,6 +157,37 @@ static int memory_file(const char *name)
   return (int) fd;
 }
 
+/* A refusal: `text` to the caller, if it reads one, else the plain code of the same class. */
+static _Noreturn void refuse(int code, const char *text);
+
+/* A file without a name in the spool. Not every file system has O_TMPFILE. */
+static int spool_file(void)
+{
+  const char *spool = setting("GATESCAN_SPOOL", GATESCAN_SPOOL);
+  const size_t length = length_of(spool, sizeof buffer / 2);
+  long fd = CALL(SYS_openat, AT_FDCWD, spool, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+  char *end;
+
+  if (fd != -EOPNOTSUPP && fd != -EISDIR) {
+    if (fd < 0) leave(WRITE_ERROR);
+    return (int) fd;
+  }
+  end = append(append(buffer, spool, length), "/", 1);
+  for (unsigned long pid = (unsigned long) CALL(SYS_getpid, 0); pid; pid /= 10) *end++ = (char) ('0' + pid % 10);
+  *end = '\0';
+  fd = CALL(SYS_openat, AT_FDCWD, buffer, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0 || CALL(SYS_unlinkat, AT_FDCWD, buffer, 0) < 0) leave(WRITE_ERROR);
+  return (int) fd;
+}
+
+/* Bytes of the largest message: qmail-smtpd's own limit, and some room so that it is the one to answer. */
+static long largest(void)
+{
+  const int told = number("DATABYTES", number("GATESCAN_DATABYTES", DATABYTES, INT32_MAX), INT32_MAX);
+
+  return (told < LARGEST - DATA_ROOM ? told + DATA_ROOM : LARGEST);
+}
+
 static void write_all(int fd, const char *data, size_t length)
 {
   while (length) {
@@ -169,27 +209,55 @@ static size_t read_some(int fd, char *data, size_t length)
   return (size_t) n;
 }
 
+/* What a memory file holds, in a file of the spool that stands at its end; the memory is free again. */
+static int moved_to_spool(int memory)
+{
+  const int fd = spool_file();
+  long n;
+
+  if (CALL(SYS_lseek, memory, 0, SEEK_SET) < 0) leave(READ_ERROR);
+  while ((n = CALL(SYS_sendfile, fd, memory, NULL, 1 << 30)) != 0)
+    if (n < 0 && n != -EINTR) leave(WRITE_ERROR);
+  CALL(SYS_close, memory);
+  return fd;
+}
+
 /*
  * Descriptor 0 to end of file, behind HEADER_ROOM bytes of zeros.
  * qmail-smtpd writes a kilobyte at a time. To be woken for each would cost more than all the rest here, so
  * sleep until the writer is done (no event but a hang-up is asked for), or until it has had a moment to fill
  * the pipe.
  */
-static int read_message(void)
+static int read_message(int *spooled)
 {
+  const long limit = largest();
   int fd = memory_file("message");
-  long n;
+  long n, total = 0, pipe = 1;
 
   if (CALL(SYS_ftruncate, fd, HEADER_ROOM) < 0 || CALL(SYS_lseek, fd, HEADER_ROOM, SEEK_SET) < 0) leave(WRITE_ERROR);
   if (CALL(SYS_fcntl, 0, F_SETPIPE_SZ, PIPE_SIZE) > 0) wait_for(0, 0, WHOLE_MESSAGE_WAIT);
-  while ((n = CALL(SYS_splice, 0, NULL, fd, NULL, 1 << 20, SPLICE_F_MOVE)) != 0) {
-    if (n > 0 || n == -EINTR) continue;
-    if (n == -EINVAL) break; /* not a pipe */
-    leave(n == -ENOSPC || n == -ENOMEM || n == -EFBIG ? WRITE_ERROR : READ_ERROR);
+  *spooled = 0;
+  for (;;) {
+    if (pipe) {
+      n = CALL(SYS_splice, 0, NULL, fd, NULL, 1 << 20, SPLICE_F_MOVE);
+      if (n == -EINTR) continue;
+      if (n == -EINVAL) {
+        pipe = 0; /* something else */
+        continue;
+      }
+      if (n < 0) leave(n == -ENOSPC || n == -ENOMEM || n == -EFBIG || n == -EDQUOT ? WRITE_ERROR : READ_ERROR);
+    } else {
+      n = (long) read_some(0, buffer, sizeof buffer);
+      write_all(fd, buffer, (size_t) n);
+    }
+    if (n == 0) return fd;
+    total += n;
+    if (total > limit) refuse(REFUSED, "Dsorry, that message size exceeds my limit (#5.3.4)");
+    if (total > SPILL && !*spooled) {
+      fd = moved_to_spool(fd);
+      *spooled = 1;
+    }
   }
-  if (n == -EINVAL)
-    for (size_t length; (length = read_some(0, buffer, sizeof buffer)) != 0;) write_all(fd, buffer, length);
-  return fd;
 }
 
 /* Descriptor 1 to the envelope's final NUL. Until that is read there is no message: end here, tell nobody. */
@@ -305,7 +373,6 @@ static int is_pipe(int fd)
 #endif
 }
 
-/* A refusal: `text` to the caller, if it reads one, else the plain code of the same class. */
 static _Noreturn void refuse(int code, const char *text)
 {
   const int plain = code >= 11 && code <= 40 ? REFUSED : TRY_AGAIN;
@@ -351,7 +418,7 @@ static _Noreturn void become_command(const char *option)
 static int start(int argc, char **argv, char **environment_given)
 {
   static unsigned char reply[REPLY_HEAD + 1024];
-  int message, envelope;
+  int message, envelope, spooled;
   uint32_t from;
 
   environment = environment_given;
@@ -360,9 +427,9 @@ static int start(int argc, char **argv, char **environment_given)
   close_inherited();
   end_after(LAST_RESORT);
 
-  message = read_message();
+  message = read_message(&spooled);
   envelope = read_envelope();
-  seal(message);
+  if (!spooled) seal(message); /* a file of the spool cannot be sealed: the daemon copies it */
   seal(envelope);
   ask(message, envelope, reply, sizeof reply);
 
