@@ -3,7 +3,7 @@ SHELL := /bin/sh
 HOST ?= gw1
 RUNS ?= 1000000
 
-.PHONY: help setup demo test test-suites check lint unit molecule fuzz test-vm lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test test-suites check lint unit molecule fuzz test-vm nightly lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +34,9 @@ molecule: ## molecule's scenarios only
 
 fuzz: ## every fuzz target, RUNS inputs in all (make fuzz RUNS=10000000: a night)
 	@./gw shell -c 'python -m tests.fuzz --runs $(RUNS)'
+
+nightly: setup ## what takes long: the scanner's soak (fuzzing, suites and the machine are targets of their own)
+	python -m tests.soak --messages 50000 --reloads 10
 
 test-vm: setup ## a gateway on a machine with a kernel of its own, under qemu (1 to 1.5 hours; make test-vm HOST=gw2: Debian 12)
 	requirements/packages.sh requirements/apt-vm.txt

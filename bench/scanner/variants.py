@@ -99,7 +99,7 @@ def _gatewright(qmail: Qmail, variant: Variant, is_confined: bool = True) -> Non
     place = _place(f"gatescan-{variant.port}", SCANNER)
     code = place / "code"
     shutil.copytree(SCANNER_FILES / "gatescan", code / "gatescan", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("run", "spool", "quarantine", "log", "lib", "lib/counters"):
+    for name in ("run", "spool", "spool/incoming", "quarantine", "log", "lib", "lib/counters"):
         (place / name).mkdir()
         shutil.chown(place / name, SCANNER)
     config = {
@@ -128,7 +128,9 @@ def _gatewright(qmail: Qmail, variant: Variant, is_confined: bool = True) -> Non
     _spawn([*command, "daemon"], variant.service, SCANNER, env)
     wait_until((place / "run/socket").is_socket, "the scanner's socket")
     client = qmail.make(SCANNER_FILES / "client", "gatescan-queue", NEXT=f"{HOME}/bin/qmail-queue")
-    front = {"QMAILQUEUE": str(client), "GATESCAN_SOCKET": str(place / "run/socket")}
+    incoming = place / "spool/incoming"
+    incoming.chmod(0o1733)
+    front = {"QMAILQUEUE": str(client), "GATESCAN_SOCKET": str(place / "run/socket"), "GATESCAN_SPOOL": str(incoming)}
     qmail.serve(variant.port, variant.front, front)
 
 

@@ -159,7 +159,8 @@ def _make_client(place: Place, home: Path) -> Path:
     for path in (SCANNER / "client").iterdir():
         if path.is_file():
             shutil.copy(path, source)
-    paths = (f"SOCKET={place.path}/scanner/socket", f"NEXT={home}/bin/qmail-queue")
+    state = f"{place.path}/scanner"
+    paths = (f"SOCKET={state}/socket", f"NEXT={home}/bin/qmail-queue", f"SPOOL={state}/spool/incoming")
     place.run("make", "-s", f"OUT={out}", *paths, cwd=source)
     return out / "gatescan-queue"
 
@@ -169,7 +170,7 @@ def _start_scanner(place: Place, home: Path, variables: Mapping[str, Any]) -> No
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(SCANNER / "gatescan", code / "gatescan", ignore=ignored)
     boxes = (f"quarantine/{box}" for box in ("tmp", "new", "cur"))
-    for name in ("spool", "spool/notices", "quarantine", *boxes, "log", "lib", "lib/counters"):
+    for name in ("spool", "spool/notices", "spool/incoming", "quarantine", *boxes, "log", "lib", "lib/counters"):
         place.folder(f"scanner/{name}")
     paper = (SCANNER / "gatescan/share/quarantine-attachments.txt").read_text()
     (state / "rules.txt").write_text(paper + scanner_rules(variables.get("scanner_extra_rules", [])))

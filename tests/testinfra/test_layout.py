@@ -99,3 +99,13 @@ def test_the_queue_is_closed_to_others(gateway: Gateway) -> None:
         pytest.skip("the stand-in's qmail-queue is interpreted and cannot be set-uid: everybody may put a file in")
     queue = gateway.shell.file("/var/qmail/queue")
     assert (queue.user, queue.group, queue.mode & 0o007) == ("qmailq", "qmail", 0)
+
+
+def test_no_service_user_can_write_in_its_home(gateway: Gateway) -> None:
+    """A file such as .qmail in a home is an instruction to another program; a worker that is taken over leaves none."""
+    users = gateway.sh("awk '$1 == \"u\" { print $2 }' /etc/sysusers.d/gatewright.conf").split()
+    assert "gatescan" in users
+    for user in users:
+        home = gateway.sh(f"getent passwd {user} | cut -d: -f6").strip()
+        assert gateway.sh(f"stat -c %U {home}").strip() == "root", (user, home)
+        assert gateway.sh(f"setuidgid {user} test -w {home} && echo yes || true").strip() == "", (user, home)

@@ -22,6 +22,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -271,7 +272,7 @@ class Master:
         path, backlog = str(self.config.daemon.socket), self.config.daemon.backlog
         if inheritance:
             listener = inheritance.listener
-            if listener.getsockname().rpartition(".")[0] == path:
+            if listener.getsockname().rpartition(".")[0] == path and _has_group_of_directory(path):
                 os.chmod(path, self.config.daemon.socket_mode)
                 listener.listen(backlog)
                 return listener
@@ -445,6 +446,15 @@ class Master:
             for fd in kept:
                 os.set_inheritable(fd, False)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _has_group_of_directory(path: str) -> bool:
+    """Whether the socket has the group that one that is made now would have: its directory may have got another."""
+    directory = os.stat(os.path.dirname(path))
+    try:
+        return os.stat(path).st_gid == directory.st_gid or not directory.st_mode & stat.S_ISGID
+    except FileNotFoundError:
+        return False
 
 
 class Signals:
