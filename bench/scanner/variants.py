@@ -106,7 +106,12 @@ def _gatewright(qmail: Qmail, variant: Variant, is_confined: bool = True) -> Non
         "hostname": "bench.example",
         "spool": str(place / "spool"),
         "next_queue": [str(HOME / "bin/qmail-queue")],
-        "daemon": {"socket": str(place / "run/socket"), "workers": WORKERS, "confined": is_confined},
+        "daemon": {
+            "socket": str(place / "run/socket"),
+            "socket_mode": "0666",
+            "workers": WORKERS,
+            "confined": is_confined,
+        },
         "quarantine": {"directory": str(place / "quarantine")},
         "rules": {
             "source": str(code / "gatescan/share/quarantine-attachments.txt"),

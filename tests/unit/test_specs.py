@@ -124,3 +124,16 @@ def test_the_check_fails_on_what_is_stale_or_disagrees(
     edit(project / "roles" / "tcp_smtp" / file, old, new)
     assert generate.main(["--check"], project) == 1
     assert words in capsys.readouterr().err
+
+
+def test_no_service_user_has_a_home_that_is_its_own() -> None:
+    """Programs read files of a user's home for that user: it is root's, and empty, or a directory of qmail's programs."""
+    lines = [
+        line
+        for path in (PROJECT / "roles").glob("*/*/main.yml")
+        for line in path.read_text().splitlines()
+        if re.search(r"\bname\W+:.*\bhome\b", line) or re.search(r"{name:.*\bhome:", line)
+    ]
+    assert len(lines) >= 12
+    theirs = [line for line in lines if not re.search(r"foundation__home|/var/qmail(/alias)?}", line)]
+    assert theirs == []

@@ -161,3 +161,16 @@ def test_a_message_that_killed_the_scanner_twice_is_held_and_named(gate: desk.De
     assert (entry.verdict, entry.code) == ("limit", "limit-death")
     with gate.quarantine().open(entry) as file:
         assert file.read() == desk.plain()
+
+
+def test_the_administrator_hears_before_the_quarantine_is_full(gate: desk.Desk) -> None:
+    """By a notice, once, while there is still room; the mail goes out by the service that sends them all."""
+    gate.change(quarantine={"max_messages": 10})
+    gate.services().close()
+    spool = gate.config.notices_spool
+    for number in range(8):
+        assert handled(gate, desk.attached("report.exe", b"%d" % number)) == Outcome(0)
+    alarms = [text for path in spool.iterdir() if "80% full" in (text := path.read_text())]
+    assert len(alarms) == 1
+    assert handled(gate, desk.attached("report.exe", b"one more")) == Outcome(0)
+    assert len([path for path in spool.iterdir() if "% full" in path.read_text()]) == 1

@@ -347,7 +347,7 @@ def test_under_every_caller(running: Scanner, env: dict[str, str]) -> None:
 
 
 def test_a_worker_gives_back_what_a_large_message_took(scanner: Scanner) -> None:
-    scanner.gateway.config["daemon"]["workers"] = 1
+    scanner.gateway.config["daemon"] |= {"workers": 1, "spare_workers": 0}
     body = (b"y" * 75 + b"\n") * (25_000_000 // 76)
     with scanner.daemon() as daemon:
         worker = daemon.children().pop()

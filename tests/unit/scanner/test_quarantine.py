@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,14 +23,18 @@ from gatescan.quarantine import Entry, Quarantine, QuarantineError, QuarantineFu
 
 MESSAGE = b"Subject: x\n\nbody with \0 and \xff\r\n.\nFrom here\n"
 
+numbers = itertools.count()
+
 
 @pytest.fixture
 def gate(tmp_path: Path) -> desk.Desk:
     return desk.make(tmp_path)
 
 
-def entry(sender: str = "ann@example.net", recipients: tuple[str, ...] = ("bob@example.org",), **more: object) -> Entry:
+def entry(sender: str = "", recipients: tuple[str, ...] = ("bob@example.org",), **more: object) -> Entry:
+    """An entry like no other, unless the sender is given."""
     now = time.time()
+    sender = sender or f"ann{next(numbers)}@example.net"
     fields = {"id": quarantine.new_id(now), "time": now, "sender": sender, "recipients": recipients, **more}
     return Entry(**fields)  # type: ignore[arg-type]
 
@@ -102,7 +108,8 @@ from gatescan import config, quarantine
 held = quarantine.Quarantine(config.load(__import__("pathlib").Path(sys.argv[2])).quarantine)
 while True:
     now = time.time()
-    entry = quarantine.Entry(quarantine.new_id(now), now, "a@b", ("c@d",))
+    id_ = quarantine.new_id(now)
+    entry = quarantine.Entry(id_, now, id_, ("c@d",))
     held.store(entry, b"x" * 50_000)
     print(entry.id, flush=True)
 """
@@ -323,3 +330,70 @@ def test_a_deleted_message_is_gone(gate: desk.Desk) -> None:
 
 def test_an_envelope_is_what_qmail_queue_reads() -> None:
     assert nextqueue.envelope("", ["a@b", "c\udce9@d"]) == b"F\0Ta@b\0Tc\xe9@d\0\0"
+
+
+def test_the_same_message_is_kept_once_and_counted(gate: desk.Desk) -> None:
+    """However often it is sent: qmail-smtpd's line with the date in front of it makes no difference."""
+    held = gate.quarantine()
+    first = entry("ann@example.net")
+    assert held.store(first, b"Received: by x; 1 Nov\n" + MESSAGE) == first.id
+    for day in range(2, 9):
+        assert held.store(entry("ann@example.net"), b"Received: by x; %d Nov\n" % day + MESSAGE) == first.id
+    other = entry("ann@example.net", ("carol@example.org",))
+    assert held.store(other, MESSAGE) == other.id, "other recipients are to have it, too"
+    assert [(one.id, one.copies) for one in held.entries()] == [(first.id, 8), (other.id, 1)]
+    assert held.find(first.id).copies == 8
+    held.delete(held.find(first.id))
+    again = entry("ann@example.net")
+    assert held.store(again, MESSAGE) == again.id, "what is gone is not what is held"
+
+
+def fill(held: Quarantine, most: int, **fields: object) -> int:
+    """Hold different messages until it is refused; how many were held."""
+    for number in range(most):
+        try:
+            held.store(entry(**fields), MESSAGE)  # type: ignore[arg-type]
+        except QuarantineFull:
+            return number
+    return most
+
+
+@pytest.mark.parametrize(
+    ("fields", "other"),
+    [
+        ({"remote_ip": "192.0.2.1", "code": "macro"}, {"remote_ip": "192.0.2.2", "code": "executable"}),
+        ({"remote_ip": "2001:db8::1", "rule": "rules.txt:1"}, {"remote_ip": "2001:db8:1::1", "rule": "rules.txt:2"}),
+        ({"code": "macro"}, {"remote_ip": "192.0.2.2", "code": "executable"}),
+    ],
+    ids=["one address", "one network", "local"],
+)
+def test_one_source_cannot_fill_it_for_others(
+    gate: desk.Desk, fields: dict[str, object], other: dict[str, object]
+) -> None:
+    held = Quarantine(gate.change(quarantine={"max_messages": 300}).quarantine)
+    assert fill(held, 60, **fields) == 30
+    held.store(entry(**other), MESSAGE)  # type: ignore[arg-type]
+    assert fill(held, 60, **{**fields, "remote_ip": "2001:db8::2"} if "rule" in fields else fields) == 0
+
+
+def test_one_rule_cannot_fill_it_for_others(gate: desk.Desk) -> None:
+    """An outbreak from everywhere leaves room for what is found beside it."""
+    held = Quarantine(gate.change(quarantine={"max_messages": 80}).quarantine)
+    kept = sum(fill(held, 1, remote_ip=f"192.0.2.{number}", rule="rules.txt:7") for number in range(60))
+    assert kept == 40
+    held.store(entry(remote_ip="192.0.2.99", rule="rules.txt:8"), MESSAGE)
+
+
+def test_an_index_of_an_earlier_version_is_made_anew(gate: desk.Desk) -> None:
+    held = gate.quarantine()
+    one = entry(remote_ip="192.0.2.1")
+    held.store(one, MESSAGE)
+    held.close()
+    index = sqlite3.connect(gate.root / "quarantine/index.sqlite")
+    index.executescript(
+        "DROP TABLE held; PRAGMA user_version = 0;"
+        "CREATE TABLE held (id TEXT PRIMARY KEY, time REAL, state TEXT, bytes INTEGER, entry TEXT);"
+    )
+    index.close()
+    assert gate.quarantine().totals()[0] == 1
+    assert gate.quarantine().entries() == [one]

@@ -74,6 +74,10 @@ class QuarantineConfig:
     directory: Path = Path("/var/spool/gatescan/quarantine")
     max_bytes: int = 5_000_000_000
     max_messages: int = 50_000
+    source_share: float = 0.1
+    """Of both, what the mail of one source may take (an address, or a network of IPv6); the rest gets 4xx."""
+    rule_share: float = 0.5
+    """The same for what one rule, or one kind of finding, holds: an outbreak leaves room for other finds."""
     min_free_bytes: int = 500_000_000
     """Free space that must be left on the file system after a message was stored."""
     expire_days: float = 30.0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from gatescan import fence, metrics, protocol, rules, sandbox
+from gatescan.alarm import NEARLY_FULL
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.status import statuses
 from gatescan.quarantine import Quarantine
@@ -26,8 +27,6 @@ FIGURES_AGE = 60.0
 """Seconds after which the master's figures say nothing any more."""
 CERTIFICATE_DAYS = 14
 """Days before its end from which on a certificate should have been renewed."""
-NEARLY_FULL = 0.8
-"""Share of a quarantine limit from which on it is time to look."""
 
 
 @dataclass(frozen=True, slots=True)

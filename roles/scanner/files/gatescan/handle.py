@@ -11,11 +11,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Protocol
 
 from gatescan import __version__, metrics, notify
+from gatescan.alarm import Alarm
 from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.journal import Journal
@@ -24,6 +25,7 @@ from gatescan.model import Buffer, Finding, Verdict
 from gatescan.policy import TEMPORARY, Decision, decide
 from gatescan.quarantine import Entry, Quarantine, QuarantineFull, new_id
 from gatescan.rules import ABSENT, FileState, RulesError, RuleSet, file_state, is_stale, load
+from gatescan.seldom import Seldom
 from gatescan.text import printable
 
 log = logging.getLogger("gatescan")
@@ -59,6 +61,8 @@ class Services:
     quarantine: Quarantine
     counters: metrics.Counters
     notices: notify.Spool
+    alarm: Alarm
+    complaints: Seldom
     engines: Sequence[Engine] = ()
     rules: RuleSet | None = None
     _rules_seen: FileState = ABSENT
@@ -68,12 +72,15 @@ class Services:
     def open(cls, config: Config, engines: Sequence[Engine] = (), loaded: RuleSet | None = None) -> Services:
         """Open the logs and counters, and the rules unless `loaded`; OSError if a directory is missing."""
         versions = ", ".join(engine.name for engine in engines) or f"gatescan {__version__}"
+        quarantine, notices = Quarantine(config.quarantine), notify.Spool(config)
         services = cls(
             config=config,
             journal=Journal(config.journal, versions),
-            quarantine=Quarantine(config.quarantine),
+            quarantine=quarantine,
             counters=metrics.Counters(config.journal.counters),
-            notices=notify.Spool(config),
+            notices=notices,
+            alarm=Alarm(config, quarantine, notices),
+            complaints=Seldom(log),
             engines=engines,
             rules=loaded,
             _rules_seen=loaded.file_state if loaded else ABSENT,
@@ -160,9 +167,10 @@ class Handler:
 def gauges(loaded: RuleSet | None, stale: bool, quarantine: Quarantine) -> metrics.Gauges:
     """What is measured at the moment of a publication."""
     count, total = quarantine.totals()
-    if loaded is None:
-        return metrics.Gauges(rules_stale=stale, quarantine_messages=count, quarantine_bytes=total)
-    return metrics.Gauges(len(loaded.rules), loaded.built, stale, count, total)
+    held = metrics.Gauges(
+        rules_stale=stale, quarantine_messages=count, quarantine_bytes=total, quarantine_fill=quarantine.fill()
+    )
+    return held if loaded is None else replace(held, rules=len(loaded.rules), rules_built=loaded.built)
 
 
 def handle(
@@ -213,13 +221,14 @@ def _carry_out(
     if decision.quarantine:
         entry = _entry(report, decision, context)
         try:
-            services.quarantine.store(entry, message)
+            held = services.quarantine.store(entry, message)
         except (OSError, QuarantineFull) as error:
             services.counters.add("gatescan_quarantine_failures_total")
-            log.error("a message could not be held and gets 4xx: %s", error)
+            services.complaints.say(f"a message could not be held and gets 4xx: {error}")
+            services.alarm.look(str(error))
             failed = Decision("tempfail", False, TEMPORARY, "", decision.finding)
             return Outcome(TEMPORARY), failed, ""
-        held = entry.id
+        services.alarm.look()
     return Outcome(decision.code, decision.text), decision, held
 
 

@@ -61,6 +61,7 @@ _HELP = {
     "gatescan_rules": ("gauge", "Rules in force."),
     "gatescan_quarantine_messages": ("gauge", "Messages in quarantine."),
     "gatescan_quarantine_bytes": ("gauge", "Bytes in quarantine."),
+    "gatescan_quarantine_fill": ("gauge", "How full the quarantine is, from 0 to 1."),
     **{family: (kind, text) for family, (kind, text, _) in figures.FAMILIES.items()},
 }
 
@@ -127,6 +128,7 @@ class Gauges:
     rules_stale: bool = False
     quarantine_messages: int = 0
     quarantine_bytes: int = 0
+    quarantine_fill: float = 0.0
 
     def as_mapping(self) -> dict[str, float]:
         """The gauges by their Prometheus names."""
@@ -136,6 +138,7 @@ class Gauges:
             "gatescan_rules_stale": int(self.rules_stale),
             "gatescan_quarantine_messages": self.quarantine_messages,
             "gatescan_quarantine_bytes": self.quarantine_bytes,
+            "gatescan_quarantine_fill": round(self.quarantine_fill, 4),
         }
 
 

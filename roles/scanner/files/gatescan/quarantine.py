@@ -12,24 +12,29 @@ A release moves the file to F before the queue gets the message and to P after t
 between, it stays F; releasing it again gives at most one more copy, and none is lost. A lock on the file
 keeps two releases apart. The index (SQLite) makes lists and limits quick. It is never trusted for more:
 `reconcile` compares it with the Maildir, and a damaged one is thrown away and rebuilt.
+
+Nobody can fill it for others: one source and one rule have a share each, and the same message to the same recipients
+is kept once, with a counter in the index.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
-from gatescan import nextqueue
+from gatescan import nextqueue, sources
 from gatescan.config import Config, QuarantineConfig
 from gatescan.model import Buffer
+from gatescan.slots import trace_end
 
 State = Literal["held", "releasing", "released"]
 
@@ -38,13 +43,21 @@ _HEAD_BOUND = 16_000_000
 """Longest first line that is read back, in bytes: a hundred thousand recipients fit."""
 _SUFFIX: dict[State, str] = {"held": "", "releasing": ":2,F", "released": ":2,P"}
 
+_VERSION = 2
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS held (
+CREATE TABLE held (
     id TEXT PRIMARY KEY, time REAL NOT NULL, state TEXT NOT NULL, bytes INTEGER NOT NULL,
-    entry TEXT NOT NULL
+    source TEXT NOT NULL, rule TEXT NOT NULL, digest TEXT NOT NULL, copies INTEGER NOT NULL, entry TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS held_bytes ON held (bytes);
+CREATE INDEX held_bytes ON held (bytes);
+CREATE INDEX held_source ON held (source, bytes);
+CREATE INDEX held_rule ON held (rule, bytes);
+CREATE INDEX held_digest ON held (digest);
 """
+SAME_WITHIN = 86_400.0
+"""Seconds within which the same message to the same recipients is kept once."""
+FEW = 20
+"""Messages and, in millions, bytes that any source and any rule may hold, however small the quarantine is."""
 
 
 class QuarantineError(Exception):
@@ -60,6 +73,7 @@ class Entry:
     """What is known of a held message.
 
     time: seconds since 1970 (UTC). size: of the message, in bytes. reason: the finding's detail.
+    digest: of message, sender and recipients. copies: how often it came; the index counts.
     rule: the rule's place or the engine's name. sender, recipients: the envelope, surrogates for bytes that
     are no UTF-8.
     """
@@ -78,7 +92,19 @@ class Entry:
     size: int = 0
     direction: str = ""
     remote_ip: str = ""
+    digest: str = field(default="", compare=False)
     state: State = "held"
+    copies: int = field(default=1, compare=False)
+
+    @property
+    def source(self) -> str:
+        """Whose share it takes."""
+        return sources.network(self.remote_ip)
+
+    @property
+    def held_by(self) -> str:
+        """The rule, or the kind of finding, whose share it takes."""
+        return self.rule or self.code
 
 
 def new_id(now: float) -> str:
@@ -96,11 +122,17 @@ class Quarantine:
 
     # --- storing ---
 
-    def store(self, entry: Entry, message: Buffer) -> None:
-        """Hold a message: when this returns it is on the disk. QuarantineFull, OSError: nothing was kept."""
+    def store(self, entry: Entry, message: Buffer) -> str:
+        """Hold a message: when this returns it is on the disk. QuarantineFull, OSError: nothing was kept.
+
+        Returns the id under which it is held: an older one's, if it was there already.
+        """
+        entry = replace(entry, digest=digest_of(entry, message))
+        if same := self._same(entry):
+            return same
         head = _HEAD + _encode(entry) + b"\n"
         size = len(head) + len(message)
-        self._check_room(size)
+        self._check_room(size, entry)
         temporary = self.directory / "tmp" / entry.id
         try:
             with open(temporary, "xb", buffering=0, opener=_private) as file:
@@ -117,8 +149,29 @@ class Quarantine:
             raise
         with contextlib.suppress(sqlite3.Error):
             self._insert(entry, size)
+        return entry.id
 
-    def _check_room(self, size: int) -> None:
+    def _same(self, entry: Entry) -> str:
+        """The id of the same message, if it is still held; it is counted there."""
+        with contextlib.suppress(sqlite3.Error):
+            database = self._database()
+            known = database.execute(
+                "SELECT id FROM held WHERE digest = ? AND state = 'held' AND time > ?",
+                (entry.digest, entry.time - SAME_WITHIN),
+            )
+            for (id_,) in known.fetchall():
+                if (self.directory / "new" / id_).exists():
+                    database.execute("UPDATE held SET copies = copies + 1 WHERE id = ?", (id_,))
+                    database.commit()
+                    return str(id_)
+        return ""
+
+    def fill(self) -> float:
+        """How full it is, from 0 to 1, by messages or by bytes, whichever is more."""
+        count, total = self.totals()
+        return max(count / max(1, self.config.max_messages), total / max(1, self.config.max_bytes))
+
+    def _check_room(self, size: int, entry: Entry) -> None:
         config = self.config
         state = os.statvfs(self.directory)
         if state.f_bavail * state.f_frsize - size < config.min_free_bytes:
@@ -128,6 +181,21 @@ class Quarantine:
             raise QuarantineFull(f"{count} messages are held, the limit is {config.max_messages}")
         if total + size > config.max_bytes:
             raise QuarantineFull(f"{total} bytes are held, the limit is {config.max_bytes}")
+        self._check_share("source", entry.source, config.source_share, size)
+        self._check_share("rule", entry.held_by, config.rule_share, size)
+
+    def _check_share(self, column: Literal["source", "rule"], name: str, share: float, size: int) -> None:
+        try:
+            found = self._database().execute(
+                f"SELECT count(*), coalesce(sum(bytes), 0) FROM held WHERE {column} = ?", (name,)
+            )
+            count, total = found.fetchone()
+        except sqlite3.Error:
+            return
+        most = max(FEW, share * self.config.max_messages)
+        most_bytes = max(FEW * 1_000_000, share * self.config.max_bytes)
+        if count >= most or (count and total + size > most_bytes):
+            raise QuarantineFull(f"{column} {name}: {count} messages, {total} bytes are its share")
 
     def totals(self) -> tuple[int, int]:
         """Messages held and their bytes, by the index; by the Maildir when the index is broken."""
@@ -150,8 +218,8 @@ class Quarantine:
     def entries(self) -> list[Entry]:
         """All entries, the oldest first, after the index was compared with the Maildir."""
         self.reconcile()
-        rows = self._database().execute("SELECT entry, state FROM held ORDER BY time, id")
-        return [replace(_decode(row[0]), state=row[1]) for row in rows]
+        rows = self._database().execute("SELECT entry, state, copies FROM held ORDER BY time, id")
+        return [replace(_decode(row[0]), state=row[1], copies=row[2]) for row in rows]
 
     def find(self, wanted: str) -> Entry:
         """The entry with this id, or the only one whose id ends or begins with it; else QuarantineError."""
@@ -167,7 +235,14 @@ class Quarantine:
         if len(found) > 1:
             raise QuarantineError(f"{wanted!r} fits {len(found)} messages; write more of the id")
         path, state = next(iter(found.values()))
-        return replace(self._read_entry(path), state=state)
+        return replace(self._read_entry(path), state=state, copies=self._copies(path))
+
+    def _copies(self, path: Path) -> int:
+        with contextlib.suppress(sqlite3.Error):
+            id_ = path.name.partition(":")[0]
+            row = self._database().execute("SELECT copies FROM held WHERE id = ?", (id_,)).fetchone()
+            return int(row[0]) if row else 1
+        return 1
 
     def open(self, entry: Entry) -> IO[bytes]:
         """The held message, as it came, as a file that stands at its first byte."""
@@ -279,8 +354,9 @@ class Quarantine:
 
     def _insert(self, entry: Entry, size: int) -> None:
         database = self._database()
-        row = (entry.id, entry.time, entry.state, size, _encode(entry).decode("ascii"))
-        database.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?)", row)
+        shares = (entry.source, entry.held_by, entry.digest, entry.copies)
+        row = (entry.id, entry.time, entry.state, size, *shares, _encode(entry).decode("ascii"))
+        database.execute(f"INSERT OR REPLACE INTO held VALUES ({', '.join('?' * len(row))})", row)
         database.commit()
 
     def _database(self) -> sqlite3.Connection:
@@ -290,9 +366,21 @@ class Quarantine:
             # process.
             index.execute("PRAGMA journal_mode = WAL")
             index.execute("PRAGMA synchronous = OFF")
-            index.executescript(_SCHEMA)
             self._index = index
+            if index.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                self._make_tables(index)
         return self._index
+
+    def _make_tables(self, index: sqlite3.Connection) -> None:
+        """Make the tables and fill them from the Maildir, also where an earlier version had others."""
+        index.execute("BEGIN EXCLUSIVE")
+        if index.execute("PRAGMA user_version").fetchone()[0] != _VERSION:  # else another process was quicker
+            index.execute("DROP TABLE IF EXISTS held")
+            for statement in _SCHEMA.split(";"):
+                index.execute(statement)
+            index.execute(f"PRAGMA user_version = {_VERSION}")
+            self._reconcile()
+        index.commit()
 
     def _discard_index(self) -> None:
         self.close()
@@ -345,13 +433,21 @@ def _state_of(path: Path) -> State:
 
 def _encode(entry: Entry) -> bytes:
     fields = asdict(entry)
-    del fields["state"]
+    del fields["state"], fields["copies"]
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
 def _decode(text: str) -> Entry:
     fields = json.loads(text)
     return Entry(**{**fields, "recipients": tuple(fields["recipients"])})
+
+
+def digest_of(entry: Entry, message: Buffer) -> str:
+    """What two messages have in common that are the same to their recipients, whenever they came."""
+    digest = hashlib.sha256(json.dumps([entry.sender, sorted(entry.recipients)]).encode("ascii"))
+    with memoryview(message) as view:
+        digest.update(view[trace_end(message) :])
+    return digest.hexdigest()
 
 
 def _private(path: str, flags: int) -> int:

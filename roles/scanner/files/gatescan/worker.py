@@ -20,6 +20,7 @@ from gatescan import apart, envelope, protocol, sources, waiting
 from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.model import Buffer
+from gatescan.seldom import Seldom
 from gatescan.slots import Deaths, Slots, key_of
 from gatescan.sources import Source
 
@@ -228,28 +229,6 @@ class Worker:
         if resident > self.settings.recycle_bytes:
             log.info("worker %d ends: it has grown to %d bytes", self.index, resident)
         return resident > self.settings.recycle_bytes
-
-
-class Seldom:
-    """A log that nobody can fill: some lines a minute, and then how many there were."""
-
-    MOST, WINDOW = 5, 60.0
-
-    def __init__(self, to: logging.Logger) -> None:
-        self._to = to
-        self._begun = -self.WINDOW
-        self._said = 0
-
-    def say(self, line: str) -> None:
-        """Write a line as a warning, unless there were enough of them in this minute."""
-        now = time.monotonic()
-        if now - self._begun >= self.WINDOW:
-            if self._said > self.MOST:
-                self._to.warning("%d more lines of this kind were left out", self._said - self.MOST)
-            self._begun, self._said = now, 0
-        self._said += 1
-        if self._said <= self.MOST:
-            self._to.warning("%s", line)
 
 
 def _is_orphan(master: int) -> bool:
