@@ -127,7 +127,7 @@ def test_the_check_fails_on_what_is_stale_or_disagrees(
 
 
 def test_no_service_user_has_a_home_that_is_its_own() -> None:
-    """Programs read files of a user's home for that user: it is root's, and empty, or a directory of qmail's programs."""
+    """Programs read files of a user's home for that user: it is root's, and empty, or one of qmail's directories."""
     lines = [
         line
         for path in (PROJECT / "roles").glob("*/*/main.yml")
