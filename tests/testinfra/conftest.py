@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from lab_hosts import GATEWAYS, Gateway, Peer, lab_host  # the path above makes it importable
+from lab_hosts import GATEWAYS, Gateway, Peer, lab_host
 
 ONE_GATEWAY = {
     "test_cut_runs": "gw1",

@@ -1,15 +1,10 @@
-"""The filters' package is imported from the project's folder, as the filters themselves do it."""
+"""What tests of several chapters need."""
 
 from __future__ import annotations
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).parents[3]
-sys.path[:0] = [str(PROJECT), str(PROJECT / "roles" / "scanner" / "files")]
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pinned_archive
 import pytest
-
-pytest.importorskip("ansible", reason="the module runs under Ansible's Python")
-ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "library"))
-
-import pinned_archive  # noqa: E402
 
 
 def make_archive(path: Path, top: str = "thing-1.0", mtime: int = 0, text: bytes = b"hello\n") -> Path:
@@ -27,6 +22,9 @@ def make_archive(path: Path, top: str = "thing-1.0", mtime: int = 0, text: bytes
             member.size, member.mtime = len(text), mtime
             archive.addfile(member, io.BytesIO(text))
     return path
+
+
+ROOT = Path(__file__).parents[3]
 
 
 def run(**arguments: Any) -> dict[str, Any]:

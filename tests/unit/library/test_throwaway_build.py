@@ -5,18 +5,12 @@ A whole build needs root, apt and a mirror: the lab's hosts do that.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+import throwaway_build
 
-pytest.importorskip("ansible", reason="the module runs under Ansible's Python")
-ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT), str(ROOT / "library")]
-
-import throwaway_build  # noqa: E402
-
-from gatewright.chapters import source_build  # noqa: E402
+from gatewright.chapters import source_build
 
 
 @pytest.fixture

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from smtpd_rig import RELEASES, PolicyDaemon, Smtpd, build, build_standin  # the path above makes it importable
+from smtpd_rig import RELEASES, PolicyDaemon, Smtpd, build, build_standin
 
 
 @pytest.fixture(scope="session", params=[*RELEASES, "standin"])

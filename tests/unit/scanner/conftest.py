@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import rig
-
-if str(rig.SCANNER_FILES) not in sys.path:
-    sys.path.insert(0, str(rig.SCANNER_FILES))
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-import rig
 from gatescan import rules
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
@@ -16,9 +14,6 @@ from gatescan.context import Context
 from gatescan.judge import MessageReport, judge
 from gatescan.model import Verdict
 from gatescan.policy import Decision, decide
-
-if str(rig.REPOSITORY) not in sys.path:
-    sys.path.insert(0, str(rig.REPOSITORY))
 
 from tests.corpus import generate
 from tests.corpus.case import Case

@@ -6,14 +6,10 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from remote_rig import NameServer, Remote, Server
 from starttls_rig import (
     PATIENCE,
@@ -22,7 +18,7 @@ from starttls_rig import (
     Start,
     compile_program,
     make_certificate,
-)  # the path above makes them importable
+)
 
 
 @pytest.fixture(scope="session")
