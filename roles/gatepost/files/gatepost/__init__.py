@@ -1,0 +1,1 @@
+"""gatepost: delivers qmail's mail to other servers, in qmail-remote's place."""

@@ -1,0 +1,116 @@
+"""The daemon's configuration: one JSON file, every key of which is known and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+TLS_LEVELS = ("never", "optional", "required", "verified")
+FAMILIES = ("ipv4", "ipv6")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text names the key and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the administrator sets. Times are seconds, sizes bytes."""
+
+    home: Path = Path("/var/qmail")
+    """qmail's directory: control files of routes, and the table of hosts that time out."""
+    socket: Path = Path("/run/gatepost/gatepost.sock")
+    clients: tuple[int, ...] = ()
+    """Users (by number) who may hand over mail; nobody else is answered. Empty: the daemon's own user."""
+    name_server: str = "127.0.0.1"
+    name_server_port: int = 53
+    is_validating: bool = False
+    """Whether the name server validates DNSSEC, so that its AD flag counts: without it there is no DANE."""
+    sts_socket: str = ""
+    """Where a policy daemon for MTA-STS answers socketmap questions: a path, or empty for no MTA-STS."""
+    prefer: str = "ipv4"
+    """The family that is tried first: ipv4 or ipv6."""
+    is_ipv6_used: bool = True
+    helo: Mapping[str, str] = field(default_factory=dict)
+    """The name in EHLO by family, where it is not control/helohost's or control/me's."""
+    domains: Mapping[str, str] = field(default_factory=dict)
+    """What holds for mail by MX: a domain, or `.domain` for all below it, to never, optional, required or verified."""
+    authorities: str = "/etc/ssl/certs/ca-certificates.crt"
+    """Who is trusted where a server of MX must prove its name."""
+    port: int = 25
+    takes_loopback: bool = False
+    """Whether a domain's server may be on loopback (for tests). Else it is this host, and mail would go round."""
+    head_start: float = 1.0
+    """How long one address may take to connect before the next one is tried beside it."""
+    deadline: float = 7200.0
+    """How long one delivery may take in all."""
+    deliveries: int = 120
+    """Deliveries at once; who comes beyond is told to try again."""
+    per_host: int = 20
+    """Connections at once to one address."""
+    waiting_per_host: int = 40
+    """Deliveries that may wait for a connection to one address; who comes beyond is told to try again."""
+    reuse_seconds: float = 5.0
+    """How long a connection is kept for the next message; 0: not at all."""
+    reuse_messages: int = 100
+    """Messages over one connection."""
+    back_off: float = 60.0
+    """How long an address is left alone that said 421 or 4.7.x."""
+    journal: str = ""
+    """File that gets one JSON line a delivery; empty: none."""
+
+
+def load(path: Path) -> Config:
+    """Read the configuration; raise ConfigError naming what is wrong."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse(data)
+
+
+def parse(data: object) -> Config:
+    """A configuration of a JSON object; raise ConfigError naming the key."""
+    if not isinstance(data, dict):
+        raise ConfigError("must be an object")
+    known = {item.name: item for item in fields(Config)}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in known:
+            raise ConfigError(f"{key}: unknown (known: {', '.join(known)})")
+        values[key] = _value(key, value, getattr(Config(), key))
+    config = Config(**values)
+    _check(config)
+    return config
+
+
+def _value(key: str, value: object, default: object) -> object:
+    """The value in the default's type."""
+    if isinstance(default, Path) and isinstance(value, str) and value.startswith("/"):
+        return Path(value)
+    if isinstance(default, bool) or isinstance(value, bool):
+        if isinstance(default, bool) and isinstance(value, bool):
+            return value
+    elif isinstance(default, float) and isinstance(value, int | float) and value >= 0:
+        return float(value)
+    elif type(default) is type(value) and (isinstance(value, str) or (isinstance(value, int) and value > 0)):
+        return value
+    elif isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
+    elif isinstance(default, dict) and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
+        return {str(name).lower(): text for name, text in value.items()}
+    raise ConfigError(f"{key}: {value!r} is not what it takes, such as {default!r}")
+
+
+def _check(config: Config) -> None:
+    for domain, level in config.domains.items():
+        if level not in TLS_LEVELS:
+            raise ConfigError(f"domains.{domain}: must be one of {', '.join(TLS_LEVELS)}, not {level!r}")
+    if config.prefer not in FAMILIES:
+        raise ConfigError(f"prefer: must be ipv4 or ipv6, not {config.prefer!r}")
+    for family in config.helo:
+        if family not in FAMILIES:
+            raise ConfigError(f"helo.{family}: must be ipv4 or ipv6")

@@ -1,0 +1,204 @@
+"""The daemon: takes orders from qmail-remote's stand-ins over a unix socket, delivers, and gives each its report.
+
+One process, one thread: a delivery waits for the network nearly all of its time. When the client goes away before the
+message's end was sent, the delivery is given up, as qmail will try it again; after that it is carried to its end.
+
+    SIGTERM   nobody new is let in, present deliveries are finished, then it ends
+    SIGHUP    the same: supervise starts it anew with its new configuration
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+import subprocess
+from dataclasses import dataclass, field
+
+from gatepost import journal, report
+from gatepost.config import Config
+from gatepost.delivery import Deliverer
+from gatepost.model import Account, Order
+
+log = logging.getLogger("gatepost")
+
+VERSION = b"1"
+PACKET = 256 * 1024
+"""Bytes of an order or a report."""
+BACKLOG = 256
+PATIENCE = 5.0
+"""Seconds for a client that has connected to send its order."""
+GRACE = 60.0
+"""Seconds for present deliveries at the end; who has not sent its last byte by then is tried again by qmail."""
+_PEER = struct.Struct("iII")
+FULL = report.part("Z", "gatepost has too many deliveries at once. (#4.3.2)\n")
+BROKEN = report.part("Z", "gatepost failed. (#4.3.0)\n")
+
+
+@dataclass(slots=True)
+class Daemon:
+    """Serves until it is told to end."""
+
+    config: Config
+    deliverer: Deliverer
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Serve; returns when the last delivery has ended."""
+        loop = asyncio.get_running_loop()
+        ending = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, ending.set)
+        listener = listen(self.config)
+        accepting = asyncio.create_task(self._accept(listener))
+        log.info("serving %s", self.config.socket)
+        await ending.wait()
+        accepting.cancel()
+        listener.close()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=GRACE)
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        self.deliverer.kept.leave_all()
+        log.info("ended")
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError as error:  # no descriptors: those who wait find some when others end
+                log.error("accept: %s", error)
+                await asyncio.sleep(1)
+                continue
+            task = asyncio.create_task(self._serve(client))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def _serve(self, client: socket.socket) -> None:
+        """One client, from its order to its report."""
+        client.setblocking(False)
+        with client:
+            if not self._may_order(client):
+                return
+            if len(self.tasks) > self.config.deliveries:
+                answer(client, FULL)
+                return
+            order = await take_order(client)
+            if order is None:
+                return
+            try:
+                answer(client, await self._carry_out(client, order))
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("delivery to %r", order.host)
+                answer(client, BROKEN)
+            finally:
+                os.close(order.message)
+
+    def _may_order(self, client: socket.socket) -> bool:
+        _, uid, _ = _PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        return uid in (self.config.clients or (os.geteuid(),))
+
+    async def _carry_out(self, client: socket.socket, order: Order) -> bytes:
+        account = Account()
+        delivery = asyncio.create_task(self.deliverer.deliver(order, account))
+        gone = asyncio.create_task(_readable(client))
+        try:
+            await asyncio.wait((delivery, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not delivery.done() and "dot" not in account.times:
+                delivery.cancel()
+            told = await delivery
+        except asyncio.CancelledError:
+            if not delivery.cancelled():
+                delivery.cancel()
+                raise
+            told = report.part("Z", "The delivery was given up. (#4.3.0)\n")
+        finally:
+            gone.cancel()
+        self._write_down(order, account, told)
+        return told
+
+    def _write_down(self, order: Order, account: Account, told: bytes) -> None:
+        if not self.config.journal:
+            return
+        try:
+            with open(self.config.journal, "a", encoding="ascii") as file:
+                file.write(journal.line(order, account, told) + "\n")
+        except OSError as error:
+            log.error("%s: %s", self.config.journal, error)
+
+
+async def _readable(client: socket.socket) -> None:
+    """Returns when a client sends more than it may, or is gone."""
+    loop = asyncio.get_running_loop()
+    news: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(client, _tell, news)
+    try:
+        await news
+    finally:
+        loop.remove_reader(client)
+
+
+def _tell(news: asyncio.Future[None]) -> None:
+    if not news.done():
+        news.set_result(None)
+
+
+async def take_order(client: socket.socket) -> Order | None:
+    """The order that a client sends, None if it sends none."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await _readable(client)
+        data, files, _, _ = socket.recv_fds(client, PACKET, 1, socket.MSG_CMSG_CLOEXEC)
+    except (OSError, TimeoutError):
+        return None
+    words = data[1:].decode("utf-8", "surrogateescape").split("\0")[:-1]
+    if data[:1] != VERSION or len(words) < 3 or len(files) != 1:
+        for fd in files:
+            os.close(fd)
+        return None
+    host, sender, *recipients = words
+    return Order(host, sender, tuple(recipients), files[0])
+
+
+def answer(client: socket.socket, told: bytes) -> None:
+    """Send the report; a client that is gone needs none."""
+    with contextlib.suppress(OSError):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PACKET)
+        client.send(told, socket.MSG_NOSIGNAL)
+
+
+def listen(config: Config) -> socket.socket:
+    """The socket, under its path at once: made beside it and moved."""
+    path = str(config.socket)
+    fresh = f"{path}.{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.setblocking(False)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    listener.bind(fresh)
+    os.chmod(fresh, 0o666 if config.clients else 0o600)
+    listener.listen(BACKLOG)
+    os.rename(fresh, path)
+    return listener
+
+
+def addresses_of_host() -> set[str]:
+    """This host's own addresses, as `ip` tells them; loopback's among them."""
+    found = {"0.0.0.0", "::"}
+    try:
+        done = subprocess.run(["/sbin/ip", "-json", "address"], capture_output=True, text=True, check=True, timeout=10)
+        for interface in json.loads(done.stdout):
+            found |= {item["local"] for item in interface.get("addr_info", []) if "local" in item}
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("own addresses are not known, loops are not seen at once: %s", error)
+    return found

@@ -1,0 +1,197 @@
+"""One delivery, from qmail's order to its report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Collection
+
+from gatepost import message, report
+from gatepost.config import Config
+from gatepost.control import Control, ControlError
+from gatepost.dial import dial
+from gatepost.hosts import Kept, Places, Wishes
+from gatepost.model import Account, Address, Failed, Order, Server
+from gatepost.resolve import Resolver
+from gatepost.session import PlainTextNeeded, Session
+from gatepost.tcpto import Timeouts
+from gatepost.ways import Ways
+from gatepost.wire import Gone, Wire
+
+CONNECT_SECONDS, REMOTE_SECONDS = 60, 1200
+"""qmail-remote's own patience: control/timeoutconnect, control/timeoutremote."""
+NO_CONNECTION = "Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n"
+_WAIT = re.compile(r"^Remote host said: (421[ -]|4\d\d[ -]4\.7\.)", re.MULTILINE)
+
+
+class Deliverer:
+    """Delivers; keeps what is worth keeping between deliveries."""
+
+    def __init__(self, config: Config, own_addresses: Collection[str] = ()) -> None:
+        self.config = config
+        self.control = Control(config.home)
+        self.timeouts = Timeouts(config.home)
+        self.places = Places(config)
+        self.wishes = Wishes(config.back_off)
+        self.kept = Kept(config)
+        self.ways = Ways(config, self.control, Resolver(config), own_addresses)
+
+    async def deliver(self, order: Order, account: Account) -> bytes:
+        """Deliver, and report as qmail-remote does; whatever goes wrong, the report says what."""
+        account.host = order.host
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.config.deadline):
+                return await self._deliver(order, account)
+        except Failed as failed:
+            return report.part(failed.letter, failed.text)
+        except ControlError:
+            return report.part("Z", "A control file cannot be read. (#4.3.0)\n")
+        except TimeoutError:
+            duplicate = "Possible duplicate! " if "dot" in account.times else ""
+            return report.part(
+                "Z", f"The delivery took longer than {self.config.deadline:g} seconds. {duplicate}(#4.4.2)\n"
+            )
+        finally:
+            account.times = {name: round(at - started, 3) for name, at in account.times.items()}
+            account.times["end"] = round(time.monotonic() - started, 3)
+
+    async def _deliver(self, order: Order, account: Account) -> bytes:
+        if any(message.has_broken_line(address) for address in (order.sender, *order.recipients)):
+            raise Failed("D", "An address with a line's end in it is none. (#5.1.3)\n")
+        for name in ("timeoutremote", "timeoutconnect", "tlsca"):
+            self.control.line(name)  # unreadable is known before anybody is called
+        self.control.helo()
+        servers = await self.ways.find(order.host)
+        account.times["found"] = time.monotonic()
+        last: Failed | None = None
+        for server in servers:
+            try:
+                async with self.places.place(server.name):
+                    return await self._by(server, order, account)
+            except Failed as failed:
+                if failed.is_final:
+                    raise
+                last = failed
+        raise last or Failed("Z", NO_CONNECTION)
+
+    async def _by(self, server: Server, order: Order, account: Account) -> bytes:
+        """Deliver by one server; raises Failed, which is not final if the next one may be tried."""
+        session = self.kept.take(server, self._names(server))
+        if session:
+            try:
+                return await self._send(server, session, order, account)
+            except Gone:
+                session.wire.hang_up()
+        last = Failed("Z", NO_CONNECTION, is_final=False)
+        waiting = [address for address in server.addresses if not self.timeouts.is_away(address.text)]
+        for address in list(waiting):
+            if wish := self.wishes.of(address.text):
+                waiting.remove(address)
+                last = Failed("Z", wish, is_final=False)
+        while waiting:
+            try:
+                session = await self._open(server, waiting, account)
+            except Failed as failed:
+                last = failed
+                self._heed(failed.text, account.address)
+                if failed.is_final:
+                    raise
+                continue
+            if session is None:
+                break
+            try:
+                return await self._send(server, session, order, account)
+            except Gone:
+                raise session.dropped() from None
+        raise last
+
+    def _names(self, server: Server) -> dict[str, bytes]:
+        """This host's name in EHLO by family."""
+        usual = self.control.helo()
+        families = {address.family for address in server.addresses}
+        return {family: message.raw(self.config.helo.get(family, usual)) for family in families}
+
+    async def _open(self, server: Server, waiting: list[Address], account: Account) -> Session | None:
+        """A session with the first address that answers; who was tried is no longer waiting. None if nobody answers."""
+        wire = await self._dial(server, waiting, waiting.remove)
+        if wire is None:
+            return None
+        waiting.remove(wire.address)
+        address = wire.address
+        account.server, account.address, account.family = server.name, address.text, address.family
+        account.port, account.is_reused = server.port, False
+        account.times["connected"] = time.monotonic()
+        helo = self._names(server)[address.family]
+        session = Session(wire, helo, server.security)
+        try:
+            try:
+                await session.open(plain=False)
+            except PlainTextNeeded:
+                wire = await self._dial(server, [address], lambda _: None)
+                if wire is None:
+                    raise Failed("Z", NO_CONNECTION, is_final=False) from None
+                session = Session(wire, helo, server.security)
+                await session.open(plain=True)
+        except BaseException:
+            session.wire.leave()
+            raise
+        account.times["ready"] = time.monotonic()
+        return session
+
+    async def _dial(self, server: Server, addresses: list[Address], drop: object) -> Wire | None:
+        def failed(address: Address, timed_out: bool) -> None:
+            self.timeouts.note(address.text, timed_out)
+            if callable(drop):
+                drop(address)
+
+        wire = await dial(
+            list(addresses),
+            server.port,
+            connect_seconds=self.control.number("timeoutconnect", CONNECT_SECONDS),
+            head_start=self.config.head_start,
+            seconds=self.control.number("timeoutremote", REMOTE_SECONDS),
+            on_failure=failed,
+        )
+        if wire is not None:
+            self.timeouts.note(wire.address.text, False)
+        return wire
+
+    async def _send(self, server: Server, session: Session, order: Order, account: Account) -> bytes:
+        """Send over a session, and keep it or leave it."""
+        wire = session.wire
+        account.server, account.address, account.family = server.name, wire.address.text, wire.address.family
+        account.port, account.is_reused = server.port, wire.messages > 0
+        is_taken = False
+        try:
+            size = os.fstat(order.message).st_size
+            has_8bit = session.hello.offers("8BITMIME") and not all(b.isascii() for b in message.blocks(order.message))
+            told = await session.send(order, size, has_8bit, account)
+            wire.messages += 1
+            is_taken = told.rpartition(b"\0")[0].rpartition(b"\0")[2].startswith(b"K")
+        except OSError:
+            raise Failed("Z", "The message cannot be read. (#4.3.0)\n") from None
+        finally:
+            tls = wire.tls if not wire.is_over or is_taken else None
+            cipher = tls.cipher() if tls else None
+            if tls and cipher:
+                account.tls, account.cipher, account.verified = str(tls.version()), cipher[0], session.verified
+            if not is_taken or not self.kept.keep(server, session):
+                wire.leave()
+        if is_taken:
+            self.wishes.forget(wire.address.text)
+        else:
+            self._heed(told.decode("latin-1"), wire.address.text)
+        return told
+
+    def _heed(self, text: str, address: str) -> None:
+        """Leave a server alone for a while that asked for it."""
+        if address and _WAIT.search(text):
+            self.wishes.note(address, text if text[:1] not in "rhsKZD" or "\0" not in text else _message_part(text))
+
+
+def _message_part(told: str) -> str:
+    """The text of a report's last part."""
+    return told.rstrip("\0").rpartition("\0")[2][1:]

@@ -1,0 +1,49 @@
+"""One JSON line a delivery, beside qmail-send's own log."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from typing import Any
+
+from gatepost.model import Account, Order
+
+_RECEIVED = re.compile(rb"\AReceived: \(qmail (\d+) invoked ")
+RESULTS = {"K": "success", "Z": "deferral", "D": "failure"}
+TEXT_LIMIT = 1000
+"""Characters of a reason."""
+
+
+def line(order: Order, account: Account, told: bytes) -> str:
+    """The line, without its end. msg: qmail-send's number of the message. qp: the process that queued it."""
+    parts = told.rstrip(b"\0").split(b"\0")
+    last = parts[-1].decode("latin-1") if parts else ""
+    record: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "msg": os.fstat(order.message).st_ino,
+        "qp": _queued_by(order.message),
+        "sender": order.sender,
+        "recipients": list(order.recipients),
+        "result": RESULTS.get(last[:1], "deferral"),
+        "refused": sum(part[:1] in (b"h", b"s") for part in parts[:-1]),
+        "host": account.host,
+        "server": account.server,
+        "address": account.address,
+        "family": account.family,
+        "port": account.port,
+        "tls": account.tls,
+        "cipher": account.cipher,
+        "verified": account.verified,
+        "reused": account.is_reused,
+        "reply": account.reply,
+        "text": " ".join(parts[-1].decode("utf-8", "replace")[1:].split())[:TEXT_LIMIT] if parts else "",
+        "seconds": account.times,
+    }
+    return json.dumps(record, ensure_ascii=True)
+
+
+def _queued_by(fd: int) -> int | None:
+    found = _RECEIVED.match(os.pread(fd, 200, 0))
+    return int(found[1]) if found else None

@@ -1,0 +1,73 @@
+"""A message and its addresses in the form that SMTP wants."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+BLOCK = 65536
+"""Bytes that are read at once."""
+_PLAIN = re.compile(rb"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*")
+
+
+class Unended(Exception):
+    """The message's last line does not end."""
+
+
+def raw(text: str) -> bytes:
+    """An argument's bytes as the client passed them."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def address(text: str) -> bytes:
+    """An envelope address, its local part in quotes where SMTP wants them."""
+    local, at, domain = raw(text).rpartition(b"@")
+    if not at or _PLAIN.fullmatch(local):
+        return raw(text)
+    return b'"' + local.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"@' + domain
+
+
+def has_broken_line(text: str) -> bool:
+    """Whether an address would begin another command."""
+    return "\r" in text or "\n" in text
+
+
+class Lines:
+    """Turns a message's bytes into SMTP's lines, block by block.
+
+    A carriage return alone ends a line too, as it does for some servers: a dot behind it is doubled like any other, or
+    those servers would take what follows for commands.
+    """
+
+    def __init__(self) -> None:
+        self._at_start = True
+        self._after_return = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that this block is on the wire."""
+        if self._after_return and data.startswith(b"\n"):
+            data = data[1:]
+        self._after_return = data.endswith(b"\r") if data else False
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not data:
+            return b""
+        if self._at_start and data.startswith(b"."):
+            data = b"." + data
+        self._at_start = data.endswith(b"\n")
+        return data.replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
+
+    def end(self) -> bytes:
+        """The end of the message; raise Unended when the last line has none."""
+        if not self._at_start:
+            raise Unended
+        return b".\r\n"
+
+
+def blocks(fd: int) -> Iterator[bytes]:
+    """The message's bytes from its beginning, wherever the descriptor stands. Raises OSError."""
+    at = 0
+    while data := os.pread(fd, BLOCK, at):
+        at += len(data)
+        yield data

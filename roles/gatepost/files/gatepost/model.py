@@ -1,0 +1,108 @@
+"""What flows through gatepost: an order of qmail's, where it goes, how safe the way must be, and what becomes of it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from gatepost.dane import Tlsa
+
+
+class Level(enum.Enum):
+    """How a server is to be spoken to."""
+
+    NEVER = "never"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    VERIFIED = "verified"
+
+    @classmethod
+    def of(cls, word: str) -> Level:
+        """The level of a word. One that is not known must not lower the guard: it is VERIFIED."""
+        try:
+            return cls(word.strip().lower())
+        except ValueError:
+            return cls.VERIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One call of qmail-remote: the host (a domain), the sender, the recipients, and the message's descriptor."""
+
+    host: str
+    sender: str
+    recipients: tuple[str, ...]
+    message: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of smtproutes: the server (a name, or an address, in brackets or not), its port, and its TLS level."""
+
+    host: str
+    port: int
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What must be true of the TLS to one server.
+
+    whose: for messages: "this route", "this domain", "DANE" or "MTA-STS". names: that a certificate must show one of.
+    tlsa: usable TLSA records, for DANE. authorities: a file of who is trusted; empty: nobody needs to be.
+    """
+
+    level: Level
+    whose: str = "this domain"
+    names: tuple[str, ...] = ()
+    tlsa: tuple[Tlsa, ...] = ()
+    authorities: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address and its family: ipv4 or ipv6."""
+
+    text: str
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server to try: its name, the addresses in order, its port, and the security that it must have."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    port: int
+    security: Security
+
+
+@dataclass(slots=True)
+class Account:
+    """What is written down of one delivery, for the journal. Times are seconds since its start."""
+
+    host: str = ""
+    server: str = ""
+    address: str = ""
+    family: str = ""
+    port: int = 0
+    tls: str = ""
+    cipher: str = ""
+    verified: str = ""
+    is_reused: bool = False
+    reply: str = ""
+    times: dict[str, float] = field(default_factory=dict)
+
+
+class Failed(Exception):
+    """A delivery, or a try at one server, ends here without success.
+
+    letter: Z (try again) or D (for ever). text: qmail-remote's sentence, with its line's end. is_final: no other server
+    is tried.
+    """
+
+    def __init__(self, letter: str, text: str, *, is_final: bool = True) -> None:
+        super().__init__(text)
+        self.letter = letter
+        self.text = text
+        self.is_final = is_final

@@ -1,0 +1,137 @@
+"""qmail's table of hosts that time out (queue/lock/tcpto), so that qmail-tcpto tells the truth.
+
+A host has 16 bytes: 4 of its IPv4 address, one that counts timeouts (0: the place is free), 3 unused, 4 of the time of
+the last one (least byte first), 4 unused. There are as many places as the file has room for, 64 at most, and whoever
+reads or writes holds flock(2). IPv6 addresses, for which the file has no room, are remembered by this process alike.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import socket
+import struct
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+_PLACE = struct.Struct("<4sB3xI4x")
+PLACES = 64
+AWAY_FROM = 2
+"""Timeouts from which on a host is left alone."""
+COUNT_LIMIT = 10
+APART = 120
+"""Seconds within which a further timeout tells nothing new."""
+AWAY = 60 << 6
+"""Seconds, and up to half as many again, so that not all come back at once."""
+WEIGHT = 1 << 10
+"""Seconds that a timeout is worth when a place is to be made free."""
+REMEMBERED = 1000
+"""IPv6 addresses that are remembered."""
+
+
+@dataclass(slots=True)
+class Place:
+    """What is known of one address."""
+
+    host: bytes
+    count: int
+    when: int
+
+    def is_away(self, now: int) -> bool:
+        """Whether it timed out so often that it is left alone for now."""
+        return self.count >= AWAY_FROM and (now - self.when) % 2**32 < AWAY + random.randrange(32) * 64
+
+    def change(self, timed_out: bool, now: int) -> bool:
+        """Note a try; False: nothing new."""
+        if not timed_out:
+            changed = self.count > 0
+            self.count = 0
+            return changed
+        if self.count and now < self.when + APART:
+            return False
+        self.count = min(self.count + 1, COUNT_LIMIT)
+        self.when = now
+        return True
+
+
+class Timeouts:
+    """The table, and its companion for IPv6."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / "queue/lock/tcpto"
+        self._six: OrderedDict[str, Place] = OrderedDict()
+
+    def is_away(self, address: str) -> bool:
+        """Whether an address is to be left alone."""
+        now = int(time.time()) % 2**32
+        if ":" in address:
+            place = self._six.get(address)
+            return place is not None and place.is_away(now)
+        wanted = socket.inet_aton(address)
+        with _Table(self.path) as table:
+            return any(place.host == wanted and place.is_away(now) for place in table.places)
+
+    def note(self, address: str, timed_out: bool) -> None:
+        """Note whether a try to connect timed out. A table that cannot be written costs nothing but time."""
+        now = int(time.time()) % 2**32
+        if ":" in address:
+            self._note_six(address, timed_out, now)
+            return
+        wanted = socket.inet_aton(address)
+        with _Table(self.path) as table:
+            at = next((at for at, place in enumerate(table.places) if place.host == wanted), -1)
+            if at < 0 and timed_out and table.places:
+                at = table.room()
+                table.places[at] = Place(wanted, 0, 0)
+            if at >= 0 and table.places[at].change(timed_out, now):
+                table.write(at)
+
+    def _note_six(self, address: str, timed_out: bool, now: int) -> None:
+        if not timed_out:
+            self._six.pop(address, None)
+            return
+        self._six.setdefault(address, Place(b"", 0, 0)).change(True, now)
+        while len(self._six) > REMEMBERED:
+            self._six.popitem(last=False)
+
+
+class _Table:
+    """The file, locked while it is looked at. A file that is not there is an empty table."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = -1
+        self.places: list[Place] = []
+
+    def __enter__(self) -> _Table:
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            data = os.pread(self.fd, PLACES * _PLACE.size, 0)
+        except OSError:
+            return self
+        data = data[: len(data) // _PLACE.size * _PLACE.size]
+        self.places = [Place(*fields) for fields in _PLACE.iter_unpack(data)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def room(self) -> int:
+        """A free place, else that of the host that has been quiet for longest, by its timeouts."""
+        free = next((at for at, place in enumerate(self.places) if not place.count), -1)
+        if free >= 0:
+            return free
+        return min(range(len(self.places)), key=lambda at: self.places[at].when + WEIGHT * self.places[at].count)
+
+    def write(self, at: int) -> None:
+        """Write one place."""
+        place = self.places[at]
+        try:
+            os.pwrite(self.fd, _PLACE.pack(place.host, place.count, place.when), at * _PLACE.size)
+        except OSError:
+            return

@@ -1,0 +1,172 @@
+"""A connection to a server: bytes with a patience, replies, and the change to TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import cast
+
+from gatepost.model import Address
+from gatepost.reply import BadReply, Replies, Reply
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secrecy and authenticated encryption only."""
+
+
+class Gone(Exception):
+    """The connection died, took too long, or what came over it was no reply."""
+
+
+class TlsFailed(Exception):
+    """TLS has not come about; the text says why."""
+
+
+class Wire(asyncio.Protocol):
+    """One connection. `seconds` is the patience with each reply and each block that is sent."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.replies = Replies()
+        self.is_over = False
+        self.address = Address("", "")
+        self.port = 0
+        self.messages = 0
+        self._transport: asyncio.Transport | None = None
+        self._news: asyncio.Future[None] | None = None
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the server's."""
+        self.replies.feed(data)
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """The server says no more."""
+        self.is_over = True
+        self._wake()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Over."""
+        self.is_over = True
+        self._may_write.set()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The server does not keep up."""
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._may_write.set()
+
+    def _wake(self) -> None:
+        if self._news and not self._news.done():
+            self._news.set_result(None)
+
+    # gatepost's side
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport below."""
+        if self._transport is None:
+            raise Gone
+        return self._transport
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS of the connection, None in plain text."""
+        return cast(ssl.SSLObject | None, self.transport.get_extra_info("ssl_object"))
+
+    def put(self, data: bytes) -> None:
+        """Send bytes some time; `flush` waits until the server has taken most of what was put."""
+        if self.is_over or self.transport.is_closing():
+            raise Gone
+        self.transport.write(data)
+
+    async def flush(self) -> None:
+        """Let others work, and wait until there is room for more; raise Gone when there is none in time."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                await asyncio.sleep(0)  # who writes without a pause would never hear that the connection died
+                await self._may_write.wait()
+        except TimeoutError:
+            raise Gone from None
+        if self.is_over or self.transport.is_closing():
+            raise Gone
+
+    async def drain(self) -> None:
+        """Wait until everything that was put has left this process; raise Gone when it does not in time."""
+        if self.transport.get_write_buffer_size():
+            low, high = self.transport.get_write_buffer_limits()
+            self.transport.set_write_buffer_limits(high=0)
+            await self.flush()
+            self.transport.set_write_buffer_limits(high=high, low=low)
+
+    async def hear(self) -> Reply:
+        """The next reply; raise Gone when it does not come whole and in time."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                while (reply := self.replies.take()) is None:
+                    if self.is_over:
+                        raise Gone
+                    self._news = asyncio.get_running_loop().create_future()
+                    await self._news
+        except (TimeoutError, BadReply):
+            self.is_over = True
+            raise Gone from None
+        return reply
+
+    async def ask(self, command: bytes) -> Reply:
+        """Send a command and hear its reply."""
+        self.put(command + b"\r\n")
+        return await self.hear()
+
+    async def encrypt(self, context: ssl.SSLContext, name: str) -> None:
+        """Shake hands; raise TlsFailed saying why it fails. From here on plain text is over."""
+        loop = asyncio.get_running_loop()
+        try:
+            upgraded = await loop.start_tls(
+                self.transport, self, context, server_hostname=name, ssl_handshake_timeout=self.seconds
+            )
+        except (ssl.SSLError, OSError, ValueError) as error:
+            self.is_over = True
+            raise TlsFailed(_why(error)) from error
+        if upgraded is None:
+            raise TlsFailed("the connection died in the handshake")
+        self._transport = upgraded
+
+    def leave(self) -> None:
+        """Say QUIT if the server still listens, and hang up without waiting for its farewell."""
+        if self._transport is None:
+            return
+        if not self.is_over:
+            with contextlib.suppress(Gone, OSError, RuntimeError):
+                self.put(b"QUIT\r\n")
+        self._transport.close()
+
+    def hang_up(self) -> None:
+        """Hang up at once."""
+        self.is_over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _why(error: Exception) -> str:
+    """What OpenSSL says, in its own words without the decoration."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        known = {62: "hostname mismatch", 64: "IP address mismatch"}
+        return known.get(error.verify_code, error.verify_message)
+    if isinstance(error, TimeoutError) or "handshake is taking longer" in str(error):
+        return "the peer took too long"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return "the connection died in the handshake"
