@@ -60,14 +60,14 @@ class NameServer:
 
 
 class Server:
-    """A mail server on 127.0.0.1.
+    """A mail server, on 127.0.0.1 if nothing else is said.
 
     replies: what it says in place of its usual reply, by a command's verb; `.` ends a message, `tls VERB` came by TLS.
     drops, stalls: where it ends the connection, or says no more. behind: what it says behind its reply to STARTTLS.
     heard: every line, and whether it came by TLS.
     """
 
-    def __init__(self, certificate: Path | None) -> None:
+    def __init__(self, certificate: Path | None, address: str = "127.0.0.1", port: int = 0) -> None:
         self.certificate = certificate
         self.greeting = b"220 mx.test here\r\n"
         self.replies: dict[str, bytes] = {}
@@ -80,7 +80,8 @@ class Server:
         self.messages: list[bytes] = []
         self.connections = self.ended = 0
         self.closing = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = socket.create_server((address, port), family=family)
         self.port = int(self.listener.getsockname()[1])
         threading.Thread(target=self.serve, daemon=True).start()
 
@@ -104,16 +105,20 @@ class Server:
         return [line for by_tls, line in self.all_heard() if by_tls is encrypted]
 
     def serve(self) -> None:
-        """One connection after another."""
+        """Each connection in a thread of its own."""
         while True:
             try:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
             self.connections += 1
-            with connection, contextlib.suppress(OSError):
-                self.talk(connection)
-            self.ended += 1
+            threading.Thread(target=self.serve_one, args=(connection,), daemon=True).start()
+
+    def serve_one(self, connection: socket.socket) -> None:
+        """One connection."""
+        with connection, contextlib.suppress(OSError):
+            self.talk(connection)
+        self.ended += 1
 
     def react(self, wire: socket.socket, what: str, usual: bytes) -> bool:
         """Reply as it was told; False ends the talk."""

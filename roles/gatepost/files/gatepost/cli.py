@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if os.geteuid() == 0 and not options.allow_root:
             raise ConfigError("gatepost does not run as root; start it as its own user")
-        asyncio.run(Daemon(config, Deliverer(config, addresses_of_host())).run())
+        asyncio.run(Daemon(config, Deliverer(config, addresses_of_host() | set(config.own_addresses))).run())
     except (ConfigError, OSError) as error:
         print(f"gatepost: {error}", file=sys.stderr)
         return 1

@@ -41,6 +41,8 @@ class Config:
     authorities: str = "/etc/ssl/certs/ca-certificates.crt"
     """Who is trusted where a server of MX must prove its name."""
     port: int = 25
+    own_addresses: tuple[str, ...] = ()
+    """Addresses of this host that its interfaces do not have, behind a NAT. A domain that leads to them is a loop."""
     takes_loopback: bool = False
     """Whether a domain's server may be on loopback (for tests). Else it is this host, and mail would go round."""
     head_start: float = 1.0
@@ -98,8 +100,10 @@ def _value(key: str, value: object, default: object) -> object:
         return float(value)
     elif type(default) is type(value) and (isinstance(value, str) or (isinstance(value, int) and value > 0)):
         return value
-    elif isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
-        return tuple(value)
+    elif isinstance(default, tuple) and isinstance(value, list):
+        kind = str if key == "own_addresses" else int
+        if all(type(item) is kind for item in value):
+            return tuple(value)
     elif isinstance(default, dict) and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
         return {str(name).lower(): text for name, text in value.items()}
     raise ConfigError(f"{key}: {value!r} is not what it takes, such as {default!r}")

@@ -193,12 +193,13 @@ def listen(config: Config) -> socket.socket:
 
 
 def addresses_of_host() -> set[str]:
-    """This host's own addresses, as `ip` tells them; loopback's among them."""
+    """This host's own addresses but loopback's, as `ip` tells them."""
     found = {"0.0.0.0", "::"}
     try:
         done = subprocess.run(["/sbin/ip", "-json", "address"], capture_output=True, text=True, check=True, timeout=10)
         for interface in json.loads(done.stdout):
-            found |= {item["local"] for item in interface.get("addr_info", []) if "local" in item}
+            if interface.get("ifname") != "lo":
+                found |= {item["local"] for item in interface.get("addr_info", []) if "local" in item}
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         log.warning("own addresses are not known, loops are not seen at once: %s", error)
     return found

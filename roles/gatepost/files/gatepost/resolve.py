@@ -79,7 +79,7 @@ class Resolver:
     async def exchangers(self, domain: str) -> Answer:
         """A domain's MX records as (preference, host without its last dot)."""
         answer = await self.ask(domain, "MX")
-        found = tuple((r.preference, r.exchange.to_text(omit_final_dot=True)) for r in answer.records)
+        found = tuple((r.preference, r.exchange.to_text().removesuffix(".")) for r in answer.records)
         return Answer(found, answer.is_secure, answer.name)
 
     async def tlsa(self, name: str, port: int) -> Answer:
