@@ -20,7 +20,7 @@ import dns.rrset
 from remote_rig import Server
 
 PROJECT = Path(__file__).parents[3]
-CLIENT = PROJECT / "roles/gatepost/files/client/gatepost-remote.c"
+CLIENT = PROJECT / "roles/gatepost/files/client"
 MESSAGE = b"Subject: x\n\nhello\n"
 PATIENCE = 30.0
 """Seconds after which a program that does not end fails a test."""
@@ -78,8 +78,11 @@ class NameServer:
 
 def compile_client(socket_path: Path, output: Path) -> None:
     """Build the client, whose daemon is at this path."""
-    command = ["gcc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined"]
-    subprocess.run([*command, f'-DGATEPOST_SOCKET="{socket_path}"', "-o", output, CLIENT], check=True)
+    subprocess.run(
+        ["make", "-s", "-C", CLIENT, f"OUT={output.parent}", f"SOCKET={socket_path}", "RESTART=1", "HARDENING=",
+         "CFLAGS=-O1 -g -fsanitize=address,undefined"], check=True,
+    )  # fmt: skip
+    (output.parent / "gatepost-remote").rename(output)
 
 
 class Gatepost:
@@ -92,6 +95,7 @@ class Gatepost:
         self.names = names
         self.journal = place / "journal"
         self.process: subprocess.Popen[bytes] | None = None
+        self.settings: dict[str, object] = {}
         compile_client(place / "socket", self.program)
 
     def furnish(self) -> None:
@@ -105,23 +109,37 @@ class Gatepost:
 
     def start(self, **settings: object) -> None:
         """Start the daemon, with these settings beside the tests' own."""
-        config = {
+        self.settings = {
             "home": str(self.home), "socket": str(self.place / "socket"), "name_server_port": self.names.port,
             "takes_loopback": True, "reuse_seconds": 0, "journal": str(self.journal), "back_off": 0, **settings,
         }  # fmt: skip
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the daemon as it was started last."""
         path = self.place / "config.json"
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps(self.settings))
         (self.place / "socket").unlink(missing_ok=True)
-        path_of_code = str(PROJECT / "roles/gatepost/files")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gatepost", "--config", str(path), "daemon", "--allow-root"],
-            env={**os.environ, "PYTHONPATH": path_of_code, "PYTHONASYNCIODEBUG": "0"}, stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatepost/files")}, stderr=subprocess.PIPE,
         )  # fmt: skip
-        deadline = time.monotonic() + PATIENCE
-        while not (self.place / "socket").exists():
-            assert self.process.poll() is None, self.process.communicate()[1].decode()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert self.process.stderr is not None
+        self.log = self.process.stderr
+        self._wait_for_log(b"serving")
+
+    def _wait_for_log(self, word: bytes) -> None:
+        while line := self.log.readline():
+            if word in line:
+                return
+        raise AssertionError(f"the daemon ended before it said {word!r}")
+
+    def reload(self, settings: dict[str, object]) -> None:
+        """Have the daemon read these settings beside those that it was started with."""
+        assert self.process is not None
+        (self.place / "config.json").write_text(json.dumps({**self.settings, **settings}))
+        self.process.send_signal(signal.SIGHUP)
+        self._wait_for_log(b"reload")
 
     def stop(self) -> str:
         """End the daemon; returns what it wrote to its log."""
@@ -174,7 +192,8 @@ class Gatepost:
 
     def journalled(self) -> list[dict[str, object]]:
         """The journal's lines."""
-        return [json.loads(line) for line in self.journal.read_text().splitlines()]
+        text = self.journal.read_text() if self.journal.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
 
     def table(self) -> dict[str, tuple[int, int]]:
         """Hosts that did not answer: address -> (timeouts, seconds since the last)."""

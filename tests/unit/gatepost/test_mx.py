@@ -514,7 +514,7 @@ def test_a_delivery_whose_client_is_gone_is_given_up(
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    while not gatepost.journal.exists():
+    while not gatepost.journalled():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert gatepost.journalled()[0]["text"] == "The delivery was given up. (#4.3.0)"
@@ -540,3 +540,54 @@ def test_the_journal_tells_what_became_of_a_message(
     assert (line["server"], line["address"], line["family"]) == ("a.test", "127.0.0.2", "ipv4")
     assert line["tls"] == "TLSv1.3" and line["recipients"] == ["bob@corp.test"]
     assert set(json.loads(json.dumps(line["seconds"]))) == {"found", "connected", "ready", "dot", "end"}
+
+
+def test_a_reload_puts_new_settings_in_force_and_bad_ones_not(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2", None)
+    gatepost = start()
+    for _ in range(10):
+        assert b"accepted" in gatepost.run()
+        gatepost.reload({"nonsense": 1})
+        gatepost.reload({})
+    gatepost.reload({"domains": {"corp.test": "required"}})
+    assert b"STARTTLS is not offered" in gatepost.run()
+    assert len(server.messages) == 10
+
+
+def test_a_daemon_that_is_restarted_costs_no_message_a_deferral(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    gatepost = start()
+    gatepost.stop()
+    process = gatepost.begin()
+    gatepost.restart()
+    assert b"accepted" in process.communicate(timeout=PATIENCE)[0]
+    assert server.messages == DELIVERED
+
+
+@pytest.mark.parametrize("stream", [b"220-" + b"x" * 70_000, b"220-x\r\n" * 20_000])
+def test_an_endless_greeting_ends(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer, stream: bytes
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    listen("127.0.0.2").greeting = stream
+    assert start().run() == b"ZConnected to 127.0.0.2 but connection died. (#4.4.2)\n\0"
+
+
+def test_fifty_deliveries_at_once_all_arrive_once(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"), (10, "b.test", "127.0.0.3"))
+    servers = listen("127.0.0.2"), listen("127.0.0.3")
+    gatepost = start(reuse_seconds=5)
+    processes = [gatepost.begin(message=b"Subject: %d\n\n" % n) for n in range(50)]
+    reports = [process.communicate(timeout=PATIENCE * 2)[0] for process in processes]
+    assert all(b"accepted" in report for report in reports)
+    assert sorted(message for server in servers for message in server.messages) == sorted(
+        b"Subject: %d\r\n\r\n" % n for n in range(50)
+    )

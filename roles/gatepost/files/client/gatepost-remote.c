@@ -18,6 +18,9 @@
 #ifndef GATEPOST_SOCKET
 #define GATEPOST_SOCKET "/run/gatepost/gatepost.sock"
 #endif
+#ifndef RESTART
+#define RESTART 30 /* seconds that a daemon may take to come back */
+#endif
 #ifndef PATIENCE
 #define PATIENCE (3 * 3600) /* seconds: longer than the daemon gives a delivery */
 #endif
@@ -62,13 +65,17 @@ static size_t pack(char **arguments)
   return length;
 }
 
+/* A daemon that is just being restarted is waited for: a deferral would cost the message minutes. */
 static int connect_daemon(void)
 {
   struct sockaddr_un address = { .sun_family = AF_UNIX };
   const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
   strncpy(address.sun_path, GATEPOST_SOCKET, sizeof address.sun_path - 1);
-  if (fd >= 0 && connect(fd, (struct sockaddr *) &address, sizeof address) == 0) return fd;
+  for (int tries = 0; fd >= 0 && tries <= RESTART * 10; ++tries) {
+    if (connect(fd, (struct sockaddr *) &address, sizeof address) == 0) return fd;
+    poll(NULL, 0, 100);
+  }
   return -1;
 }
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatepost.config import ConfigError, load
+from gatepost.config import Config, ConfigError, load
 from gatepost.daemon import Daemon, addresses_of_host
 from gatepost.delivery import Deliverer
 
@@ -30,13 +30,21 @@ def main(arguments: Sequence[str]) -> int:
     options = top.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     try:
-        config = load(options.config)
+        load(options.config)
         if options.check:
             return 0
         if os.geteuid() == 0 and not options.allow_root:
             raise ConfigError("gatepost does not run as root; start it as its own user")
-        asyncio.run(Daemon(config, Deliverer(config, addresses_of_host() | set(config.own_addresses))).run())
+        asyncio.run(_daemon(options.config).run())
     except (ConfigError, OSError) as error:
         print(f"gatepost: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _daemon(path: Path) -> Daemon:
+    def make() -> tuple[Config, Deliverer]:
+        config = load(path)
+        return config, Deliverer(config, addresses_of_host() | set(config.own_addresses))
+
+    return Daemon(*make(), make)

@@ -3,8 +3,8 @@
 One process, one thread: a delivery waits for the network nearly all of its time. When the client goes away before the
 message's end was sent, the delivery is given up, as qmail will try it again; after that it is carried to its end.
 
-    SIGTERM   nobody new is let in, present deliveries are finished, then it ends
-    SIGHUP    the same: supervise starts it anew with its new configuration
+    SIGTERM   nobody new is let in, present deliveries are finished, then it ends; clients wait for the next daemon
+    SIGHUP    new deliveries go by the new configuration; one that cannot be used changes nothing
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import signal
 import socket
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gatepost import journal, report
-from gatepost.config import Config
+from gatepost.config import Config, ConfigError
 from gatepost.delivery import Deliverer
 from gatepost.model import Account, Order
 
@@ -33,8 +34,8 @@ PACKET = 256 * 1024
 BACKLOG = 256
 PATIENCE = 5.0
 """Seconds for a client that has connected to send its order."""
-GRACE = 60.0
-"""Seconds for present deliveries at the end; who has not sent its last byte by then is tried again by qmail."""
+GRACE = 20.0
+"""Seconds for present deliveries at the end; qmail tries those again that take longer."""
 _PEER = struct.Struct("iII")
 FULL = report.part("Z", "gatepost has too many deliveries at once. (#4.3.2)\n")
 BROKEN = report.part("Z", "gatepost failed. (#4.3.0)\n")
@@ -46,14 +47,16 @@ class Daemon:
 
     config: Config
     deliverer: Deliverer
+    reload: Callable[[], tuple[Config, Deliverer]]
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
         """Serve; returns when the last delivery has ended."""
         loop = asyncio.get_running_loop()
         ending = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         listener = listen(self.config)
         accepting = asyncio.create_task(self._accept(listener))
         log.info("serving %s", self.config.socket)
@@ -68,6 +71,16 @@ class Daemon:
             await asyncio.wait(self.tasks)
         self.deliverer.kept.leave_all()
         log.info("ended")
+
+    def _reload(self) -> None:
+        try:
+            config, deliverer = self.reload()
+        except (ConfigError, OSError) as error:
+            log.error("reload failed, the old configuration stays in force: %s", error)
+            return
+        self.deliverer.kept.leave_all()
+        self.config, self.deliverer = config, deliverer
+        log.info("reloaded")
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -10,9 +10,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 TRUST_ANCHOR, END_ENTITY = 2, 3
 FULL, PUBLIC_KEY = 0, 1
 _DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
@@ -47,6 +44,10 @@ class Tlsa:
 
 
 def _public_key(certificate: bytes) -> bytes:
+    # only few domains need it, and it costs some megabytes: so with the imports below
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -84,7 +85,7 @@ def _candidates(record: Tlsa, chain: Sequence[bytes]) -> Sequence[bytes]:
 
 def _chain_problem(anchors: Iterable[bytes], chain: Sequence[bytes]) -> str | None:
     """Whether the chain leads to one of the authorities, which need not sign itself, and is in date."""
-    from OpenSSL import crypto  # only few domains need it, and it costs some megabytes
+    from OpenSSL import crypto
 
     try:
         store = crypto.X509Store()
@@ -101,6 +102,8 @@ def _chain_problem(anchors: Iterable[bytes], chain: Sequence[bytes]) -> str | No
 
 
 def _name_problem(certificate: bytes, names: Sequence[str]) -> str | None:
+    from cryptography import x509
+
     try:
         extension = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_class(
             x509.SubjectAlternativeName
