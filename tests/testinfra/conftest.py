@@ -22,7 +22,7 @@ ONE_GATEWAY = {
     "test_qmailctl": "gw2",
     "test_quarantine": "gw1",
     "test_relay_rights": "gw2",
-    "test_starttls_routes": "gw1",
+    "test_delivery": "gw1",
     "test_survey": "gw1",
     "test_verify": "gw1",
 }

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "starttls")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "starttls"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from gatepost_rig import Gatepost, NameServer  # the path above makes them importable
-from remote_rig import Server
+from server_rig import Server
 from starttls_rig import make_certificate
 
 

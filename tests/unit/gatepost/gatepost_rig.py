@@ -17,7 +17,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
-from remote_rig import Server
+from server_rig import Server
 
 PROJECT = Path(__file__).parents[3]
 CLIENT = PROJECT / "roles/gatepost/files/client"

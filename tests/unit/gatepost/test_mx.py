@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from gatepost_rig import PATIENCE, Gatepost, NameServer
-from remote_rig import Server
+from server_rig import Server
 
 BY_TLS = rb"By TLSv1\.3 TLS_[A-Z0-9_]+"
 DELIVERED = [b"Subject: x\r\n\r\nhello\r\n"]

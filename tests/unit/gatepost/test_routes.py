@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from gatepost_rig import Gatepost as Remote
-from remote_rig import Server
+from server_rig import Server
 from starttls_rig import make_certificate
 
 HERE = b"127.0.0.1"

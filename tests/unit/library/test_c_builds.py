@@ -14,7 +14,7 @@ from gatewright.chapters import source_build
 PROJECT = Path(__file__).parents[3]
 PROGRAMS = {
     "scanner": (("client", "package"), {"gatescan-queue"}),
-    "starttls": (("Makefile", "smtpd", "remote", "tls", "package"), {"starttls-smtpd", "qmail-remote"}),
+    "starttls": (("Makefile", "smtpd", "tls", "package"), {"starttls-smtpd"}),
 }
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remote_rig import NameServer, Remote, Server
 from starttls_rig import (
     PATIENCE,
     SERVER,
@@ -75,35 +74,3 @@ def start(program: Path, certificate: Path, tmp_path: Path) -> Iterator[Start]:
         session.wire.close()
         _, errors = session.process.communicate(timeout=PATIENCE)
         assert b"Sanitizer" not in errors and b"runtime error" not in errors, errors.decode()
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The certificate of a server that is mx.test and 127.0.0.1, and its own authority."""
-    path = tmp_path_factory.mktemp("authority") / "mx.pem"
-    return make_certificate(path, "-addext", "subjectAltName=DNS:mx.test,IP:127.0.0.1")
-
-
-@pytest.fixture(scope="session")
-def built_remote(compiler: str, authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Remote:
-    """The qmail-remote in front, with a home of its own in qmail's place."""
-    place, names = tmp_path_factory.mktemp("remote"), NameServer()
-    remote = Remote(place / "qmail", place / "qmail-remote")
-    own = [f'-DQMAIL_HOME="{remote.home}"', f'-DAUTHORITIES="{authority}"', f"-DNAME_SERVER_PORT={names.port}"]
-    compile_program(compiler, remote.program, *own)
-    return remote
-
-
-@pytest.fixture
-def remote(built_remote: Remote) -> Remote:
-    """The same, its home made anew."""
-    built_remote.furnish()
-    return built_remote
-
-
-@pytest.fixture
-def server(authority: Path) -> Iterator[Server]:
-    """A mail server that speaks TLS."""
-    server = Server(authority)
-    yield server
-    server.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -13,8 +14,11 @@ from pathlib import Path
 from gatepost.config import Config, ConfigError, load
 from gatepost.daemon import Daemon, addresses_of_host
 from gatepost.delivery import Deliverer
+from gatepost.problems import KeyProblem
 
 CONFIG = Path("/etc/gatepost/config.json")
+KEYS = Path("/etc/gatepost/dkim")
+SIGNER = Path("/run/gatepost-signer/signer.sock")
 LOG_FORMAT = "gatepost[%(process)d]: %(levelname)s %(message)s"
 """On standard error, for multilog; the time is multilog's."""
 
@@ -27,19 +31,60 @@ def main(arguments: Sequence[str]) -> int:
     daemon = verbs.add_parser("daemon", help="serve qmail-remote until SIGTERM")
     daemon.add_argument("--check", action="store_true", help="only say whether the configuration can be used")
     daemon.add_argument("--allow-root", action="store_true", help="run as root, for tests")
+    signer = verbs.add_parser("signer", help="serve gatepost with DKIM signatures until SIGTERM")
+    signer.add_argument("--socket", type=Path, default=SIGNER)
+    signer.add_argument("--client", type=int, action="append", default=[], help="a user, by number, who may ask")
+    keys = verbs.add_parser("dkim", help="the DKIM keys: show what to publish in DNS, or make one")
+    keys.add_argument("--json", action="store_true", help="as JSON")
+    keys.add_argument("what", choices=("show", "make"))
+    keys.add_argument("domain", nargs="?", help="show: of this domain alone; make: the signing domain")
+    keys.add_argument("selector", nargs="?")
+    keys.add_argument("algorithm", nargs="?", choices=("rsa", "ed25519"))
+    for verb in (signer, keys):
+        verb.add_argument("--keys", type=Path, default=KEYS, help=f"the folder of keys (default: {KEYS})")
     options = top.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     try:
+        if options.verb != "daemon":
+            return _keys(options)
         load(options.config)
         if options.check:
             return 0
         if os.geteuid() == 0 and not options.allow_root:
             raise ConfigError("gatepost does not run as root; start it as its own user")
         asyncio.run(_daemon(options.config).run())
-    except (ConfigError, OSError) as error:
+    except (ConfigError, KeyProblem, OSError) as error:
         print(f"gatepost: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _keys(options: argparse.Namespace) -> int:
+    """What has to do with keys; the modules are loaded only for that."""
+    from gatepost.signer import Signer, load_keys, make_key
+
+    if options.verb == "signer":
+        Signer(options.socket, options.keys, tuple(options.client)).run()
+        return 0
+    if options.what == "make":
+        if not (options.domain and options.selector and options.algorithm):
+            print("gatepost: make wants DOMAIN SELECTOR rsa|ed25519", file=sys.stderr)
+            return 2
+        path = options.keys / options.domain.lower() / f"{options.selector}.pem"
+        print(f"{'made' if make_key(path, options.algorithm) else 'there already'}: {path}")
+        return 0
+    found = [s for name, secrets in load_keys(options.keys).items() if options.domain in (None, name) for s in secrets]
+    records = {f"{secret.selector}._domainkey.{secret.domain}": secret.record() for secret in found}
+    if options.json:
+        print(json.dumps(records, indent=1))
+    for name, value in () if options.json else records.items():
+        print(f"{name}. IN TXT {quoted(value)}")
+    return 0
+
+
+def quoted(value: str) -> str:
+    """A TXT record's value as zone files want it: strings of at most 255 bytes."""
+    return " ".join(f'"{value[at : at + 255]}"' for at in range(0, len(value), 255))
 
 
 def _daemon(path: Path) -> Daemon:

@@ -31,6 +31,8 @@ class Config:
     """Whether the name server validates DNSSEC, so that its AD flag counts: without it there is no DANE."""
     sts_socket: str = ""
     """Where a policy daemon for MTA-STS answers socketmap questions: a path, or empty for no MTA-STS."""
+    signer: str = ""
+    """The signer's socket (signer.py); empty: mail is not signed."""
     prefer: str = "ipv4"
     """The family that is tried first: ipv4 or ipv6."""
     is_ipv6_used: bool = True

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Collection
 
-from gatepost import message, report
+from gatepost import message, report, signing
 from gatepost.config import Config
 from gatepost.control import Control, ControlError
 from gatepost.dial import dial
@@ -66,23 +66,36 @@ class Deliverer:
         self.control.helo()
         servers = await self.ways.find(order.host)
         account.times["found"] = time.monotonic()
+        signatures = await self._sign(order, account)
         last: Failed | None = None
         for server in servers:
             try:
                 async with self.places.place(server.name):
-                    return await self._by(server, order, account)
+                    return await self._by(server, order, signatures, account)
             except Failed as failed:
                 if failed.is_final:
                     raise
                 last = failed
         raise last or Failed("Z", NO_CONNECTION)
 
-    async def _by(self, server: Server, order: Order, account: Account) -> bytes:
+    async def _sign(self, order: Order, account: Account) -> bytes:
+        """The signature fields that go in front of the message."""
+        if not self.config.signer:
+            return b""
+        try:
+            made, account.signed = await signing.fields_for(order.message, self.config.signer)
+        except signing.NotSigned as error:
+            raise Failed("Z", f"The message is not signed: {error}. (#4.7.0)\n") from None
+        except OSError:
+            raise Failed("Z", "The message cannot be read. (#4.3.0)\n") from None
+        return made
+
+    async def _by(self, server: Server, order: Order, signatures: bytes, account: Account) -> bytes:
         """Deliver by one server; raises Failed, which is not final if the next one may be tried."""
         session = self.kept.take(server, self._names(server))
         if session:
             try:
-                return await self._send(server, session, order, account)
+                return await self._send(server, session, order, signatures, account)
             except Gone:
                 session.wire.hang_up()
         last = Failed("Z", NO_CONNECTION, is_final=False)
@@ -103,7 +116,7 @@ class Deliverer:
             if session is None:
                 break
             try:
-                return await self._send(server, session, order, account)
+                return await self._send(server, session, order, signatures, account)
             except Gone:
                 raise session.dropped() from None
         raise last
@@ -159,7 +172,7 @@ class Deliverer:
             self.timeouts.note(wire.address.text, False)
         return wire
 
-    async def _send(self, server: Server, session: Session, order: Order, account: Account) -> bytes:
+    async def _send(self, server: Server, session: Session, order: Order, signatures: bytes, account: Account) -> bytes:
         """Send over a session, and keep it or leave it."""
         wire = session.wire
         account.server, account.address, account.family = server.name, wire.address.text, wire.address.family
@@ -168,7 +181,7 @@ class Deliverer:
         try:
             size = os.fstat(order.message).st_size
             has_8bit = session.hello.offers("8BITMIME") and not all(b.isascii() for b in message.blocks(order.message))
-            told = await session.send(order, size, has_8bit, account)
+            told = await session.send(order, signatures, size, has_8bit, account)
             wire.messages += 1
             is_taken = told.rpartition(b"\0")[0].rpartition(b"\0")[2].startswith(b"K")
         except OSError:

@@ -37,6 +37,7 @@ def line(order: Order, account: Account, told: bytes) -> str:
         "cipher": account.cipher,
         "verified": account.verified,
         "reused": account.is_reused,
+        "signed": list(account.signed),
         "reply": account.reply,
         "text": " ".join(parts[-1].decode("utf-8", "replace")[1:].split())[:TEXT_LIMIT] if parts else "",
         "seconds": account.times,

@@ -33,24 +33,37 @@ def has_broken_line(text: str) -> bool:
     return "\r" in text or "\n" in text
 
 
-class Lines:
-    """Turns a message's bytes into SMTP's lines, block by block.
+class LineEnds:
+    """Turns every line's end of a message into LF, block by block.
 
-    A carriage return alone ends a line too, as it does for some servers: a dot behind it is doubled like any other, or
-    those servers would take what follows for commands.
+    A carriage return alone ends a line too, as it does for some servers: a dot behind it must be doubled like any
+    other, or those servers would take what follows for commands; and a signature must be over what leaves.
     """
 
     def __init__(self) -> None:
-        self._at_start = True
         self._after_return = False
 
     def feed(self, data: bytes) -> bytes:
-        """The lines that this block is on the wire."""
+        """The block with LF for every line's end."""
         if self._after_return and data.startswith(b"\n"):
             data = data[1:]
-        self._after_return = data.endswith(b"\r") if data else False
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            if not data:
+                self._after_return = False
+                return b""
+        self._after_return = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+class Lines:
+    """Turns a message's bytes into SMTP's lines, block by block."""
+
+    def __init__(self) -> None:
+        self._ends = LineEnds()
+        self._at_start = True
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that this block is on the wire."""
+        data = self._ends.feed(data)
         if not data:
             return b""
         if self._at_start and data.startswith(b"."):
@@ -71,3 +84,10 @@ def blocks(fd: int) -> Iterator[bytes]:
     while data := os.pread(fd, BLOCK, at):
         at += len(data)
         yield data
+
+
+def normal_blocks(fd: int) -> Iterator[bytes]:
+    """The same with LF for every line's end."""
+    ends = LineEnds()
+    for block in blocks(fd):
+        yield ends.feed(block)

@@ -91,6 +91,7 @@ class Account:
     verified: str = ""
     is_reused: bool = False
     reply: str = ""
+    signed: tuple[str, ...] = ()
     times: dict[str, float] = field(default_factory=dict)
 
 

@@ -139,7 +139,7 @@ class Session:
 
     # A message
 
-    async def send(self, order: Order, size: int, has_8bit: bool, account: Account) -> bytes:
+    async def send(self, order: Order, front: bytes, size: int, has_8bit: bool, account: Account) -> bytes:
         """Send one message; returns the report. Raises Failed with the parts of recipients in `parts`, and Gone
         when a connection that was kept open turns out to be dead before the server has answered anything."""
         parts: list[bytes] = []
@@ -148,7 +148,7 @@ class Session:
             taken = await self._recipients(order.recipients, parts)
             if not taken:
                 raise Failed("D", f"Giving up on {self.partner}.\n")
-            account.reply, text = await self._data(order.message, account)
+            account.reply, text = await self._data(order.message, front, account)
         except Failed as failed:
             return report.whole(parts, report.part(failed.letter, failed.text))
         return report.whole(parts, report.part("K", text))
@@ -185,13 +185,13 @@ class Session:
                 taken = True
         return taken
 
-    async def _data(self, fd: int, account: Account) -> tuple[str, str]:
+    async def _data(self, fd: int, front: bytes, account: Account) -> tuple[str, str]:
         """Send the message itself; returns the server's last line and the text of the report."""
         try:
             reply = await self.wire.ask(b"DATA")
             if reply.code >= 400:
                 raise self.quit("D" if reply.code >= 500 else "Z", "", " failed on DATA command", reply)
-            lines, last = message.Lines(), b""
+            lines, last = message.Lines(), front
             try:
                 for block in message.blocks(fd):
                     if last:

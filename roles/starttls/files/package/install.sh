@@ -1,5 +1,3 @@
 # Runs in the throwaway root: what was built becomes the package.
 # Not readable for who runs it: see the head of its source.
 install -D -m 0711 starttls-smtpd "$DESTDIR/usr/lib/gatewright/starttls-smtpd"
-# Alone in its folder, which stands before qmail's own in the PATH of deliveries.
-install -D -m 0755 qmail-remote "$DESTDIR/usr/lib/gatewright/remote/qmail-remote"

@@ -1,62 +1,16 @@
-"""The qmail-remote in front, a mail server with manners to be chosen, and a name server for both."""
+"""A mail server with manners to be chosen."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 PATIENCE = 30.0
 """Seconds after which a program that does not end fails a test."""
-
-REAL = """\
-#!/bin/sh
-# In the place of qmail's own program: notes what it was given, and that the message can be read from its beginning.
-printf '%s\\n' "$@" > {home}/real
-cat >> {home}/real
-printf 'r\\0Kthe real one\\n\\0'
-"""
-
-
-class NameServer:
-    """Answers questions for addresses on a port of 127.0.0.1 as long as the process lives."""
-
-    def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.port = int(self.socket.getsockname()[1])
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self) -> None:
-        """Answer for ever."""
-        while True:
-            question, client = self.socket.recvfrom(512)
-            self.socket.sendto(self.answer(question), client)
-
-    def answer(self, question: bytes) -> bytes:
-        """The answer to a question for one of the names below; one with `soft` in it fails for now."""
-        end = question.index(b"\0", 12) + 5
-        name = question[12 : end - 4]
-
-        def record(kind: int, data: bytes) -> bytes:
-            return b"\xc0\x0c" + kind.to_bytes(2) + b"\0\x01\0\0\0\0" + len(data).to_bytes(2) + data
-
-        here, elsewhere = record(1, b"\x7f\0\0\x01"), record(1, b"\x7f\0\0\x09")
-        found = {
-            b"\x02mx\x04test\0": [here],
-            b"\x02mx\x04corp\x04test\0": [here],
-            b"\x03two\x04test\0": [elsewhere, here],
-            b"\x05alias\x04test\0": [record(5, b"\x04none\x04test\0")],
-            b"\x05short\x04test\0": [record(1, b"\x7f\0")],
-        }.get(name)
-        code = 2 if b"soft" in name else 3 if found is None else 0
-        head = question[:2] + bytes((0x81, 0x80 | code)) + b"\0\x01" + len(found or []).to_bytes(2) + b"\0\0\0\0"
-        return head + question[12:end] + b"".join(found or [])
 
 
 class Server:
@@ -178,75 +132,3 @@ class Server:
         context.set_ciphers(self.ciphers or "ALL:@SECLEVEL=0")
         context.load_cert_chain(self.certificate)
         return context.wrap_socket(wire, server_side=True, suppress_ragged_eofs=True)
-
-
-class Remote:
-    """The program in front, and the home in which it works."""
-
-    def __init__(self, home: Path, program: Path) -> None:
-        self.home = home
-        self.program = program
-
-    def furnish(self) -> None:
-        """Make the home anew: control files, qmail's own program, the table of hosts that do not answer."""
-        shutil.rmtree(self.home, ignore_errors=True)
-        for name in ("bin", "control", "queue/lock"):
-            (self.home / name).mkdir(parents=True)
-        (self.home / "bin/qmail-remote").write_text(REAL.format(home=self.home))
-        (self.home / "bin/qmail-remote").chmod(0o755)
-        (self.home / "queue/lock/tcpto").write_bytes(bytes(1024))
-        self.control(me="gw.test\n", timeoutremote="10\n", timeoutconnect="5\n")
-
-    def control(self, **files: str) -> None:
-        """Write control files."""
-        for name, text in files.items():
-            (self.home / "control" / name).write_text(text)
-
-    def route(self, server: Server, policy: str, host: str = "[127.0.0.1]") -> None:
-        """Lead corp.test to a server."""
-        self.control(smtproutes=f"corp.test:{host}:{server.port}\n", tlsroutes=f"corp.test:{policy}\n")
-
-    def run(
-        self,
-        *recipients: str,
-        message: bytes = b"Subject: x\n\nhello\n",
-        sender: str = "ann@gw.test",
-        domain: str = "corp.test",
-    ) -> bytes:
-        """Deliver a message; returns the report."""
-        letter = self.home / "message"
-        letter.write_bytes(message)
-        (self.home / "real").unlink(missing_ok=True)
-        with letter.open("rb") as file:
-            done = subprocess.run(
-                [self.program, domain, sender, *(recipients or ("bob@corp.test",))],
-                stdin=file, capture_output=True, timeout=PATIENCE, check=False,
-            )  # fmt: skip
-        assert done.stderr == b"", done.stderr.decode()
-        assert done.returncode == 0
-        return done.stdout
-
-    def was_handed_over(self) -> bool:
-        """Whether qmail's own program did the work, with all that it needs."""
-        real = self.home / "real"
-        return real.exists() and real.read_bytes().endswith((self.home / "message").read_bytes())
-
-    def table(self) -> dict[str, tuple[int, int]]:
-        """Hosts that did not answer: address -> (timeouts, seconds since the last)."""
-        data = (self.home / "queue/lock/tcpto").read_bytes()
-        places = [data[at : at + 16] for at in range(0, len(data), 16)]
-        now = int(time.time())
-        return {
-            socket.inet_ntoa(place[:4]): (place[4], now - int.from_bytes(place[8:12], "little"))
-            for place in places
-            if any(place)
-        }
-
-    def write_table(self, *places: tuple[str, int, int]) -> None:
-        """Fill the table's first places with address, timeouts, and seconds since the last."""
-        now = int(time.time())
-        data = b"".join(
-            socket.inet_aton(address) + bytes((count, 0, 0, 0)) + (now - age).to_bytes(4, "little") + bytes(4)
-            for address, count, age in places
-        )
-        (self.home / "queue/lock/tcpto").write_bytes(data.ljust(1024, b"\0"))
