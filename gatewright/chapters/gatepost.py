@@ -1,0 +1,99 @@
+"""Delivery to other servers: TLS by domain, families, and whose mail is signed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.inventory import Site
+from gatewright.problems import Problems, kind_of
+
+LEVELS = ("never", "optional", "required", "verified")
+FAMILIES = ("ipv4", "ipv6")
+SIGNER = "gatepost-signer"
+# Made from other variables, or fixed by the role.
+_OWN_KEYS = (
+    "journal", "domains", "prefer", "is_ipv6_used", "helo", "own_addresses", "reuse_seconds", "per_host", "signer",
+    "clients", "home", "socket",
+)  # fmt: skip
+_PEM = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END [A-Z ]*PRIVATE KEY-----\s*")
+_SELECTOR = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def check(site: Site, problems: Problems) -> None:
+    """What must fit together."""
+    domains = site.value("gatepost_dkim_domains") or []
+    keys = site.value("gatepost_dkim_keys") or {}
+    for domain in keys if isinstance(keys, Mapping) else ():
+        if domain not in domains:
+            problems.add(
+                f"gatepost_dkim_keys.{domain}", "is not one of gatepost_dkim_domains: its key would not be used"
+            )
+    if site.value("gatepost_enabled") is False:
+        for variable in ("gatepost_dkim_domains", "gatepost_domains"):
+            if site.value(variable):
+                problems.add(variable, "needs gatepost, but gatepost_enabled is false")
+
+
+def gatepost_keys(keys: Mapping[str, Mapping[str, str]], folder: str) -> dict[str, dict[str, str]]:
+    """Entries of `file_set` for keys that the inventory has: root's, and readable for the signer alone."""
+    files = {}
+    for domain, selectors in keys.items():
+        files[f"{folder}/{domain}"] = {"state": "directory", "group": SIGNER, "mode": "0750"}
+        for selector, pem in selectors.items():
+            files[f"{folder}/{domain}/{selector}.pem"] = {
+                "content": pem.strip() + "\n",
+                "group": SIGNER,
+                "mode": "0640",
+            }
+    return files
+
+
+@kinds.plain
+def _address(value: Any) -> str:
+    """An address of this gateway."""
+    try:
+        ipaddress.ip_address(str(value))
+    except ValueError:
+        return f"must be an IP address, not {value!r}"
+    return ""
+
+
+def _keys(problems: Problems, where: str, value: Any) -> None:
+    for domain, selectors in value.items():
+        kinds.domain(problems, f"{where}.{domain}", domain)
+        if not isinstance(selectors, Mapping) or not selectors:
+            problems.add(f"{where}.{domain}", f"must be a mapping of selectors to keys, not {kind_of(selectors)}")
+            continue
+        for selector, pem in selectors.items():
+            if not _SELECTOR.fullmatch(str(selector)):
+                problems.add(f"{where}.{domain}.{selector}", "a selector is letters, digits and hyphens")
+            if not isinstance(pem, str) or not _PEM.fullmatch(pem):
+                problems.add(f"{where}.{domain}.{selector}", "must be a private key in PEM, without a passphrase")
+
+
+def _settings(problems: Problems, where: str, value: Any) -> None:
+    for key in value:
+        if key in _OWN_KEYS:
+            problems.add(f"{where}.{key}", "is made by the role; set its own variable")
+
+
+CHAPTER = Chapter(
+    options={
+        "gatepost_domains": kinds.mapped(kinds.covering_domain, kinds.choice(*LEVELS)),
+        "gatepost_helo": kinds.mapped(kinds.choice(*FAMILIES), kinds.domain),
+        "gatepost_own_addresses": kinds.listed(_address),
+        "gatepost_reuse_seconds": kinds.number(0, 60, "seconds"),
+        "gatepost_per_host": kinds.number(1, 1000, "connections"),
+        "gatepost_dkim_domains": kinds.listed(kinds.domain),
+        "gatepost_dkim_selector": kinds.matching(_SELECTOR.pattern, "letters, digits and hyphens"),
+        "gatepost_dkim_keys": _keys,
+        "gatepost_settings": _settings,
+        "gatepost_signer_uid": kinds.account_id,
+    },
+    check=check,
+)
