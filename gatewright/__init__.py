@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-# The scanner reads its own settings and rules; its package stands with the role that installs it.
-_SCANNER = str(PROJECT / "roles" / "scanner" / "files")
-if _SCANNER not in sys.path:
-    sys.path.append(_SCANNER)
+# The scanner and gatepost read their own settings; their packages stand with the roles that install them.
+for _role in ("scanner", "gatepost"):
+    _files = str(PROJECT / "roles" / _role / "files")
+    if _files not in sys.path:
+        sys.path.append(_files)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gatepost import config
+
 from gatewright import kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
@@ -77,9 +79,15 @@ def _keys(problems: Problems, where: str, value: Any) -> None:
 
 
 def _settings(problems: Problems, where: str, value: Any) -> None:
-    for key in value:
+    """What gatepost's own parser says of each key."""
+    for key, item in value.items():
         if key in _OWN_KEYS:
-            problems.add(f"{where}.{key}", "is made by the role; set its own variable")
+            problems.add(f"{where}.{key}", "is made by the role; set the variable of its own")
+            continue
+        try:
+            config.parse({key: item})
+        except config.ConfigError as error:
+            problems.add(where, str(error))
 
 
 CHAPTER = Chapter(
