@@ -178,9 +178,9 @@ class TestVerified:
         arrives_by_tls(gateway, office, mark, ",_certificate_verified")
 
 
-def test_without_starttls_qmails_own_program_delivers_all(gateway: Gateway, outside: Peer, office: Peer) -> None:
-    tags = ("--tags", "qmail,starttls,smtproutes")
-    off: dict[str, object] = {"starttls_enabled": False}
+def test_without_gatepost_qmails_own_program_delivers_all(gateway: Gateway, outside: Peer, office: Peer) -> None:
+    tags = ("--tags", "qmail,gatepost,smtproutes")
+    off: dict[str, object] = {"gatepost_enabled": False}
     before = sender(gateway)
     try:
         playbook("playbooks/site.yml", gateway.name, *tags, variables=off)
@@ -189,6 +189,7 @@ def test_without_starttls_qmails_own_program_delivers_all(gateway: Gateway, outs
         assert playbook("playbooks/site.yml", gateway.name, *tags, variables=off).changed(gateway.name) == 0
         assert sender(gateway) == after, "restarted once"
         assert not gateway.shell.file("/var/qmail/control/tlsroutes").exists
+        assert not gateway.shell.file("/service/gatepost").exists
         mark = send(outside, gateway)
         assert not BY_TLS.search(office.raw(mark))
     finally:
@@ -196,10 +197,33 @@ def test_without_starttls_qmails_own_program_delivers_all(gateway: Gateway, outs
     arrives_by_tls(gateway, office, send(outside, gateway))
 
 
-def test_the_program_in_front_runs_as_qmailr_and_gives_nothing_away(gateway: Gateway) -> None:
-    for path in ("/usr/lib/gatewright/remote", "/usr/lib/gatewright/remote/qmail-remote"):
+def test_gatepost_runs_as_qmailr_without_its_group_and_gives_nothing_away(gateway: Gateway) -> None:
+    for path in ("/usr/lib/gatepost/remote", "/usr/lib/gatepost/remote/qmail-remote"):
         file = gateway.shell.file(path)
         assert (file.user, file.group, file.mode) == ("root", "root", 0o755)
-    assert gateway.sh("ls /usr/lib/gatewright/remote").split() == ["qmail-remote"], (
-        "nothing else goes before qmail's own"
-    )
+    assert gateway.sh("ls /usr/lib/gatepost/remote").split() == ["qmail-remote"], "nothing else goes before qmail's own"
+    process = gateway.sh("/command/svstat /service/gatepost").split("(pid ")[1].split(")")[0]
+    status = dict(line.split(":", 1) for line in gateway.run("cat", f"/proc/{process}/status").splitlines())
+    assert status["Uid"].split()[0] == gateway.sh("id -u qmailr").strip()
+    assert status["Gid"].split()[0] == gateway.sh("getent group nofiles").split(":")[2]
+    assert status["Groups"].strip() == "" and int(status["CapEff"], 16) == 0 and status["NoNewPrivs"].strip() == "1"
+
+
+def test_a_relay_clients_message_leaves_signed(gateway: Gateway, office: Peer, outside: Peer) -> None:
+    domains: dict[str, object] = {"gatepost_dkim_domains": ["corp.test"]}
+    tags = ("--tags", "gatepost")
+    try:
+        playbook("playbooks/site.yml", gateway.name, *tags, variables=domains)
+        assert playbook("playbooks/site.yml", gateway.name, *tags, variables=domains).changed(gateway.name) == 0
+        records = gateway.run("gatepost", "dkim", "show", "corp.test").splitlines()
+        assert [line.split()[0] for line in records] == [
+            f"{gateway.name}-{kind}._domainkey.corp.test." for kind in ("ed25519", "rsa")
+        ]
+        mark = token()
+        assert office.send(gateway.ipv4, f"{mark}@world.test", sender="ann@corp.test", mark=mark).code == 250
+        assert outside.raw(mark).count("DKIM-Signature:") == 2
+        mark = send(outside, gateway)
+        assert "DKIM-Signature:" not in office.raw(mark), "a stranger's message is not ours"
+    finally:
+        playbook("playbooks/site.yml", gateway.name, *tags)
+    assert gateway.run("gatepost", "dkim", "show").strip() == ""
