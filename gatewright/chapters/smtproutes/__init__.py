@@ -44,8 +44,8 @@ def check(site: Site, problems: Problems) -> None:
     if routing:
         if routing.databytes < LEAST_DATABYTES:
             problems.add(DATABYTES, f"must be {LEAST_DATABYTES} at least, not {routing.databytes}: {_NO_LIMIT}")
-        if site.value("starttls_enabled") is False:
-            problems.found += refuse_tls(routing, "starttls_enabled is false").found
+        if site.value("gatepost_enabled") is False:
+            problems.found += refuse_tls(routing, "gatepost_enabled is false").found
         problems.found += _loops(site, routing)
 
 
