@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gatepost_rig import PATIENCE, Gatepost, NameServer
+from gatepost_rig import PATIENCE, Gatepost, NameServer, compile_client
 from server_rig import Server
 
 BY_TLS = rb"By TLSv1\.3 TLS_[A-Z0-9_]+"
@@ -522,10 +522,11 @@ def test_a_delivery_whose_client_is_gone_is_given_up(
     assert server.messages == []
 
 
-def test_without_the_daemon_the_message_waits(built: Gatepost) -> None:
-    built.furnish()
-    (built.place / "socket").unlink(missing_ok=True)
-    assert built.run() == b"Zgatepost, the delivery service, is not running. (#4.3.2)\n\0"
+def test_without_the_daemon_the_message_waits(tmp_path: Path, zone: NameServer) -> None:
+    gatepost = Gatepost(tmp_path, zone)
+    compile_client(tmp_path / "socket", gatepost.program, restart=0)
+    gatepost.furnish()
+    assert gatepost.run() == b"Zgatepost, the delivery service, is not running. (#4.3.2)\n\0"
 
 
 def test_the_journal_tells_what_became_of_a_message(
