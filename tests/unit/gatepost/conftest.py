@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "starttls"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from gatepost_rig import Gatepost, NameServer  # the path above makes them importable
+from gatepost_rig import Gatepost, NameServer
 from server_rig import Server
 from starttls_rig import make_certificate
 
