@@ -15,6 +15,7 @@ ONE_GATEWAY = {
     "test_engines_find": "gw1",
     "test_engines_inventory": "gw1",
     "test_guard": "gw1",
+    "test_jobs": "gw1",
     "test_log_server": "gw2",
     "test_no_loss": "gw1",
     "test_notices": "gw2",
