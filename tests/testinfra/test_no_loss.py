@@ -45,6 +45,7 @@ BLOWS = {
     "reload": "/command/svc -h /service/gatescan",
     "restart": "/command/svc -t /service/gatescan",
     "kill svscan and with it the tree": "kill -KILL $(pidof svscan)",
+    "kill gatepost": "kill -KILL $(pgrep -f '/usr/lib/gatepost/gatepost daemon')",
     "kill qmail-send": "kill -KILL $(pidof qmail-send || pgrep -f /var/qmail/bin/qmail-send)",
     "full disk": (
         f"fallocate -l $(df --output=avail -B1 {SPOOL} | tail -n 1) {SPOOL}/ballast; sleep 3; rm {SPOOL}/ballast"
