@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-# The scanner and gatepost read their own settings; their packages stand with the roles that install them.
-for _role in ("scanner", "gatepost"):
+# The scanner, gatepost and gatekeeper read their own settings; their packages stand with the roles that install them.
+for _role in ("scanner", "gatepost", "gatekeeper"):
     _files = str(PROJECT / "roles" / _role / "files")
     if _files not in sys.path:
         sys.path.append(_files)

@@ -1,0 +1,233 @@
+"""The daemon's configuration: one JSON file, every key of which is known and checked."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gatekeeper.addresses import AddressError, parse_entry
+
+WHO = ("client", "sender")
+WHAT = ("messages", "recipients")
+PERIODS = ("minute", "day")
+MOST = 10**9
+_LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
+ERROR_CODES = ipaddress.IPv4Network("127.255.255.0/24")
+"""What DNS lists answer when they do not want to be asked: never a verdict on a client."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text names the key and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a domain's recipients are known. kind: list, file, callout or any. entries: addresses, or local parts."""
+
+    kind: str
+    entries: tuple[str, ...] = ()
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What may come in a minute and in a day; None: any number."""
+
+    minute: int | None = None
+    day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsList:
+    """Which answers of a list count, and how much."""
+
+    codes: tuple[ipaddress.IPv4Network, ...]
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the administrator sets. Times are seconds."""
+
+    home: Path = Path("/var/qmail")
+    """qmail's directory: the routes and this host's name."""
+    socket: Path = Path("/run/gatekeeper/policy.sock")
+    state: Path = Path("/var/lib/gatekeeper/state.sqlite")
+    clients: tuple[int, ...] = ()
+    """Users (by number) who may ask, besides root and the daemon's own."""
+    name_server: str = "127.0.0.1"
+    name_server_port: int = 53
+    connections: int = 1000
+    """Connections at once; who comes beyond is not answered."""
+    patience: float = 20.0
+    """How long a question may take; less than the 30 that qmail-smtpd waits."""
+    recipients: Mapping[str, Rule] = field(default_factory=dict)
+    """How recipients are known, by domain, or `.domain` for all below it."""
+    delimiter: str = "+"
+    """What stands between a mailbox's name and a tag; empty: there are no tags."""
+    callout_seconds: float = 10.0
+    """How long a route's server may take."""
+    callout_at_once: int = 5
+    """Questions at once to one server."""
+    positive_seconds: float = 86_400.0
+    """How long a server's yes is believed."""
+    negative_seconds: float = 900.0
+    """How long a server's no is believed: a new mailbox has its first mail no later."""
+    guesses: int = 30
+    """Unknown recipients from one address within guess_seconds, after which the door is closed to it; 0: any number."""
+    guess_seconds: float = 600.0
+    closed_seconds: float = 900.0
+    limits: Mapping[str, Rate] = field(default_factory=dict)
+    """What relay clients may send: `client.messages`, `client.recipients`, `sender.messages`, `sender.recipients`."""
+    burst_minutes: int = 10
+    """For how many minutes' worth of messages a client that was quiet may send at once."""
+    dns_lists: Mapping[str, DnsList] = field(default_factory=dict)
+    dns_threshold: int = 1
+    """The sum of weights from which on a client is refused."""
+    dns_seconds: float = 5.0
+    """How long the lists may take; a list that has not answered then has no say."""
+
+
+def load(path: Path) -> Config:
+    """Read the configuration; raise ConfigError naming what is wrong."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse(data)
+
+
+def parse(data: object) -> Config:
+    """A configuration of a JSON object; raise ConfigError naming the key."""
+    if not isinstance(data, dict):
+        raise ConfigError("must be an object")
+    known = {item.name for item in fields(Config)}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in known:
+            raise ConfigError(f"{key}: unknown (known: {', '.join(sorted(known))})")
+        values[key] = _OWN[key](key, value) if key in _OWN else _plain(key, value, getattr(Config(), key))
+    return Config(**values)
+
+
+def _plain(key: str, value: object, default: object) -> object:
+    """The value in the default's type."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
+    if isinstance(default, Path) and isinstance(value, str) and value.startswith("/"):
+        return Path(value)
+    if isinstance(default, float) and number and value:
+        return float(value)  # type: ignore[arg-type]
+    if isinstance(default, int) and number and isinstance(value, int) and (value or key == "guesses"):
+        return value
+    if isinstance(default, str) and isinstance(value, str):
+        return value
+    raise ConfigError(f"{key}: {value!r} is not what it takes, such as {default!r}")
+
+
+def _mapping(where: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{where}: must be a mapping")
+    return value
+
+
+def _clients(key: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
+        raise ConfigError(f"{key}: must be a list of users' numbers")
+    return tuple(value)
+
+
+def _delimiter(key: str, value: object) -> str:
+    if value == "" or (isinstance(value, str) and len(value) == 1 and value in "+-=_#"):
+        return value
+    raise ConfigError(f"{key}: must be one of + - = _ #, or nothing")
+
+
+def _recipients(key: str, value: object) -> dict[str, Rule]:
+    return {name.lower().rstrip("."): rule(f"{key}.{name}", item) for name, item in _mapping(key, value).items()}
+
+
+def rule(where: str, value: object) -> Rule:
+    """How the recipients of a domain are known; raise ConfigError."""
+    if value == "any":
+        return Rule("any")
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, item),) = value.items()
+        if kind == "callout" and item is True:
+            return Rule("callout")
+        if kind == "file" and isinstance(item, str) and item.startswith("/"):
+            return Rule("file", file=item)
+        if kind == "list":
+            return Rule("list", entries=_entries(f"{where}.list", item))
+    raise ConfigError(f"{where}: must be any, or one of list: [...], file: /path, callout: true; not {value!r}")
+
+
+def _entries(where: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ConfigError(f"{where}: must be a list of addresses that is not empty; nobody would have mail")
+    for item in value:
+        try:
+            parse_entry(item if isinstance(item, str) else "")
+        except AddressError as error:
+            raise ConfigError(f"{where}: {item!r} {error}") from None
+    return tuple(value)
+
+
+def _limits(key: str, value: object) -> dict[str, Rate]:
+    found = {}
+    for who, measures in _mapping(key, value).items():
+        for what, rates in _mapping(f"{key}.{who}", measures).items():
+            where = f"{key}.{who}.{what}"
+            if who not in WHO or what not in WHAT:
+                raise ConfigError(f"{where}: unknown; there are {' and '.join(WHO)}, each with {' and '.join(WHAT)}")
+            found[f"{who}.{what}"] = Rate(**_periods(where, rates))
+    return found
+
+
+def _periods(where: str, value: object) -> dict[str, int]:
+    rates = _mapping(where, value)
+    for period, number in rates.items():
+        if period not in PERIODS:
+            raise ConfigError(f"{where}.{period}: unknown; there are {' and '.join(PERIODS)}")
+        if type(number) is not int or not 0 < number <= MOST:
+            raise ConfigError(
+                f"{where}.{period}: must be a number from 1 on, not {number!r}; for no limit leave it out"
+            )
+    return rates
+
+
+def _dns_lists(key: str, value: object) -> dict[str, DnsList]:
+    return {zone.lower().strip("."): dns_list(f"{key}.{zone}", item) for zone, item in _mapping(key, value).items()}
+
+
+def dns_list(where: str, value: object) -> DnsList:
+    """A list's codes and weight; raise ConfigError."""
+    items = _mapping(where, value)
+    codes, weight = items.get("codes"), items.get("weight", 1)
+    if items.keys() - {"codes", "weight"} or not isinstance(codes, list) or not codes:
+        raise ConfigError(f"{where}: must be a mapping of codes, a list that is not empty, and weight")
+    if type(weight) is not int or not 0 < weight <= MOST:
+        raise ConfigError(f"{where}.weight: must be a number from 1 on, not {weight!r}")
+    return DnsList(tuple(_code(f"{where}.codes", item) for item in codes), weight)
+
+
+def _code(where: str, value: object) -> ipaddress.IPv4Network:
+    try:
+        code = ipaddress.IPv4Network(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ConfigError(f"{where}: {value!r} is not an address such as 127.0.0.2, nor a network of them") from None
+    if not code.subnet_of(_LOOPBACK) or code.overlaps(ERROR_CODES):
+        raise ConfigError(f"{where}: {value!r} is no verdict: those are in 127.0.0.0/8, but not in {ERROR_CODES}")
+    return code
+
+
+_OWN = {
+    "clients": _clients,
+    "delimiter": _delimiter,
+    "recipients": _recipients,
+    "limits": _limits,
+    "dns_lists": _dns_lists,
+}

@@ -1,0 +1,215 @@
+"""The daemon: answers sessions of qmail-smtpd over a unix socket. One process, one thread for all that decides.
+
+SIGTERM   nobody new is let in, questions under way are answered, counters are written, then it ends
+SIGHUP    the configuration and the files of recipients are read again; what cannot be used changes nothing
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from gatekeeper.callout import Callouts
+from gatekeeper.config import Config, ConfigError, load
+from gatekeeper.dnslists import DnsLists
+from gatekeeper.limits import Guesses, Limits
+from gatekeeper.policy import Policy
+from gatekeeper.protocol import QUESTION, Garbage, Question, read_question, reply
+from gatekeeper.recipients import Recipients
+from gatekeeper.resolve import Resolver
+from gatekeeper.store import Store
+
+log = logging.getLogger("gatekeeper")
+
+BACKLOG = 512
+GRACE = 10.0
+"""Seconds for questions under way at the end."""
+SLOW_READER = 10.0
+"""Seconds for a client to take its answer."""
+LOOK = 2.0
+"""Seconds between two looks at files of recipients."""
+_PEER = struct.Struct("iII")
+ROOMS = {"limits": 50_000, "alerts": 10_000, "guesses": 50_000, "callouts": 200_000}
+"""Entries of each kind that are kept."""
+
+
+class Daemon:
+    """Serves until it is told to end."""
+
+    def __init__(self, path: Path, clients: tuple[int, ...] = ()) -> None:
+        self.path = path
+        self.clients = clients
+        self.config = load(path)
+        self.store = Store(self.config.state, time.time)
+        for kind, room in ROOMS.items():
+            self.store.shelf(kind, room)
+        self.policy: Policy | None = None
+        self.sessions: set[asyncio.Task[None]] = set()
+        self.answering: set[asyncio.Task[None]] = set()
+        self.is_ending = False
+        self._was_full = False
+
+    async def run(self) -> None:
+        """Serve; returns when the last question has been answered."""
+        loop = asyncio.get_running_loop()
+        ending = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.set)
+        self.store.load()
+        self.policy = await self._make(self.config)
+        told = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, told.set)
+        jobs = [
+            asyncio.create_task(self._reload_when_told(told)),
+            *(asyncio.create_task(_again_and_again(name, job, seconds)) for name, job, seconds in self._jobs()),
+        ]
+        listener = listen(self.config.socket)
+        jobs.append(asyncio.create_task(self._accept(listener)))
+        log.info("serving %s", self.config.socket)
+        await ending.wait()
+        listener.close()
+        for job in jobs:
+            job.cancel()
+        await self._finish()
+        await self.store.flush()
+        self.store.close()
+        log.info("ended")
+
+    def _jobs(self) -> list[tuple[str, Callable[[], Awaitable[None]], float]]:
+        return [
+            ("writing the state", self.store.flush, 1.0),
+            ("expiring the state", self._expire, 60.0),
+            ("looking at files of recipients", self._look, LOOK),
+            ("testing DNS lists", self._test, 5.0),
+        ]
+
+    async def _expire(self) -> None:
+        self.store.expire()
+
+    async def _look(self) -> None:
+        if self.policy:
+            await self.policy.recipients.look()
+
+    async def _test(self) -> None:
+        if self.policy:
+            await self.policy.lists.test()
+
+    async def _finish(self) -> None:
+        self.is_ending = True
+        for session in self.sessions - self.answering:
+            session.cancel()
+        if self.answering:
+            await asyncio.wait(set(self.answering), timeout=GRACE)
+        for session in self.sessions:
+            session.cancel()
+        if self.sessions:
+            await asyncio.wait(set(self.sessions))
+
+    async def _make(self, config: Config) -> Policy:
+        """All that decides, by a configuration; caches and counters stay."""
+        before, shelves = self.policy, self.store.shelves
+        resolver = Resolver(config)
+        return Policy(
+            config,
+            await Recipients.of(config, before.recipients if before else None),
+            Callouts(config, resolver, shelves["callouts"]),
+            Guesses(config, shelves["guesses"], time.time),
+            Limits(config, shelves["limits"], shelves["alerts"], time.time),
+            DnsLists(config, resolver, time.time, dict(before.lists.states) if before else {}),
+        )
+
+    async def _reload_when_told(self, told: asyncio.Event) -> None:
+        while True:
+            await told.wait()
+            told.clear()
+            try:
+                self.policy = await self._make(load(self.path))
+                log.info("reloaded")
+            except ConfigError as error:
+                log.error("reload failed, the old configuration stays in force: %s", error)
+            except Exception:
+                log.exception("reload failed, the old configuration stays in force")
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError as error:  # no descriptors: those who wait find some when others end
+                log.error("accept: %s", error)
+                await asyncio.sleep(1)
+                continue
+            if self._may_ask(client) and self._has_room():
+                session = asyncio.create_task(self._serve(client))
+                self.sessions.add(session)
+                session.add_done_callback(self.sessions.discard)
+            else:
+                client.close()
+
+    def _may_ask(self, client: socket.socket) -> bool:
+        _, uid, _ = _PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        return uid in (0, os.geteuid(), *self.clients, *self.config.clients)
+
+    def _has_room(self) -> bool:
+        is_full = len(self.sessions) >= self.config.connections
+        if is_full and not self._was_full:
+            log.error("%d sessions at once; further ones are told to come later", len(self.sessions))
+        self._was_full = is_full
+        return not is_full
+
+    async def _serve(self, client: socket.socket) -> None:
+        """One session: its questions one after the other."""
+        client.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=client, limit=QUESTION)
+        try:
+            while not self.is_ending and (question := await read_question(reader)):
+                await self._tell(writer, question)
+        except Garbage as error:
+            log.warning("a session is ended: %s", error)
+        except (OSError, TimeoutError):
+            pass  # the client is gone, or was silent for too long
+        finally:
+            writer.close()
+
+    async def _tell(self, writer: asyncio.StreamWriter, question: Question) -> None:
+        task = asyncio.current_task()
+        assert self.policy and task
+        self.answering.add(task)
+        try:
+            writer.write(reply(await self.policy.answer(question)))
+            async with asyncio.timeout(SLOW_READER):
+                await writer.drain()
+        finally:
+            self.answering.discard(task)
+
+
+async def _again_and_again(name: str, job: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Do something for ever, with a pause between; what fails once is tried again."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            log.exception("%s", name)
+        await asyncio.sleep(seconds)
+
+
+def listen(path: Path) -> socket.socket:
+    """The socket, under its path at once: made beside it and moved. Who may ask is looked at with each connection."""
+    fresh = f"{path}.{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.setblocking(False)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    listener.bind(fresh)
+    os.chmod(fresh, 0o666)
+    listener.listen(BACKLOG)
+    os.rename(fresh, path)
+    return listener

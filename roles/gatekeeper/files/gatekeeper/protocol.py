@@ -1,0 +1,91 @@
+"""Postfix's policy delegation protocol: lines of name=value, answered by an action, both ended by an empty line."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from gatekeeper.addresses import IPAddress, client_key, parse_client
+
+QUESTION = 16 * 1024
+"""Bytes of a question."""
+LINE = 4096
+ATTRIBUTES = 100
+IDLE = 600.0
+"""Seconds between two questions of a session; qmail-smtpd connects anew after that."""
+HURRY = 10.0
+"""Seconds from a question's first byte to its last."""
+GO_ON = "DUNNO"
+LATER = "451 4.3.5 the policy of this server cannot be asked now, please try again later"
+
+
+class Garbage(Exception):
+    """What came is no question; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked. state: RCPT or DATA. count: recipients of the message, at DATA."""
+
+    state: str
+    client: IPAddress | None
+    sender: str
+    recipient: str
+    count: int
+    is_relay: bool
+
+    @property
+    def key(self) -> str:
+        """Whom counters take the client for."""
+        return client_key(self.client)
+
+
+async def read_question(stream: asyncio.StreamReader) -> Question | None:
+    """The next question, None at the end; raise Garbage, TimeoutError, OSError."""
+    async with asyncio.timeout(IDLE):
+        first = await stream.read(1)
+    if not first:
+        return None
+    try:
+        async with asyncio.timeout(HURRY):
+            rest = await stream.readuntil(b"\n\n")
+    except asyncio.IncompleteReadError:
+        raise Garbage("a question without an end") from None
+    except asyncio.LimitOverrunError:
+        raise Garbage(f"a question of more than {QUESTION} bytes") from None
+    return parse((first + rest)[:-2])
+
+
+def parse(text: bytes) -> Question:
+    """A question of its lines; raise Garbage."""
+    lines = text.split(b"\n")
+    if len(lines) > ATTRIBUTES:
+        raise Garbage(f"more than {ATTRIBUTES} attributes")
+    found: dict[str, str] = {}
+    for line in lines:
+        name, equals, value = line.partition(b"=")
+        if not equals or len(line) > LINE or b"\0" in line:
+            raise Garbage("a line that is no attribute")
+        found.setdefault(name.decode("utf-8", "replace"), value.decode("utf-8", "surrogateescape"))
+    if found.get("request") != "smtpd_access_policy":
+        raise Garbage("a request that is not smtpd_access_policy")
+    count = found.get("recipient_count", "0")
+    return Question(
+        state=found.get("protocol_state", ""),
+        client=parse_client(found.get("client_address", "")),
+        sender=found.get("sender", ""),
+        recipient=found.get("recipient", ""),
+        count=int(count) if count.isascii() and count.isdigit() and len(count) < 10 else 0,
+        is_relay=found.get("relay_client") == "yes",
+    )
+
+
+def reply(action: str) -> bytes:
+    """An action as it is sent: one line of printable ASCII."""
+    text = "".join(letter if " " <= letter <= "~" else "?" for letter in action)
+    return f"action={text}\n\n".encode("ascii")
+
+
+def plain(text: str, longest: int = 200) -> str:
+    """What a client said, for the log: ASCII on one line, and not without end."""
+    return "".join(letter if " " < letter <= "~" else "?" for letter in text[:longest])

@@ -1,0 +1,38 @@
+"""Questions to the name server."""
+
+from __future__ import annotations
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.resolver
+
+from gatekeeper.config import Config
+
+
+class TryLater(Exception):
+    """The name server gives no answer, or says that it cannot."""
+
+
+class Resolver:
+    """Asks the configured name server for addresses."""
+
+    def __init__(self, config: Config) -> None:
+        self._resolver = dns.asyncresolver.Resolver(configure=False)
+        self._resolver.nameservers = [config.name_server]
+        self._resolver.port = config.name_server_port
+        self._resolver.lifetime = config.dns_seconds
+        self._resolver.timeout = config.dns_seconds / 2
+        self._resolver.cache = dns.resolver.LRUCache(5000)
+
+    async def addresses(self, name: str, kind: str = "A") -> list[str]:
+        """A name's addresses, none if there are none; kind: A or AAAA. Raises TryLater."""
+        try:
+            answer = await self._resolver.resolve(
+                dns.name.from_text(name.rstrip(".") + "."), kind, raise_on_no_answer=False
+            )
+        except dns.resolver.NXDOMAIN:
+            return []
+        except (dns.exception.DNSException, OSError, UnicodeError) as error:
+            raise TryLater(f"{kind} of {name}: {error}") from error
+        return [record.address for record in answer.rrset or ()]

@@ -1,0 +1,245 @@
+"""gatekeeper's daemon as a process, a name server that answers as it is told, and a mail server that is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+
+PROJECT = Path(__file__).parents[3]
+PATIENCE = 30.0
+"""Seconds after which what has not come fails a test."""
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """What a condition returns once it is true."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+    return found
+
+
+class NameServer:
+    """Answers on a port of 127.0.0.1. records: name -> addresses. soft: names that fail for now; mute: no answer."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, list[str]] = {}
+        self.is_mute = False
+        self.is_soft = False
+        self.asked: list[str] = []
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = int(self.socket.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def lists(self, zone: str, *names: str, code: str = "127.0.0.2") -> None:
+        """A list in order, with clients by their reversed names."""
+        self.records[f"2.0.0.127.{zone}"] = ["127.0.0.2"]
+        for name in names:
+            self.records[f"{name}.{zone}"] = [code]
+
+    def _serve(self) -> None:
+        while True:
+            wire, client = self.socket.recvfrom(4096)
+            query = dns.message.from_wire(wire)
+            asked = query.question[0]
+            name = asked.name.to_text(omit_final_dot=True).lower()
+            self.asked.append(name)
+            if self.is_mute:
+                continue
+            response = dns.message.make_response(query, recursion_available=True)
+            data = self.records.get(name, []) if asked.rdtype == 1 else []
+            if self.is_soft:
+                response.set_rcode(dns.rcode.SERVFAIL)
+            elif data:
+                response.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", *data))
+            else:
+                response.set_rcode(dns.rcode.NXDOMAIN)
+            self.socket.sendto(response.to_wire(), client)
+
+
+class MailServer:
+    """A route's own server. answer: the reply to RCPT by address; said: each line that came."""
+
+    def __init__(self, answer: Callable[[str], str]) -> None:
+        self.answer = answer
+        self.greeting = "220 route"
+        self.said: list[str] = []
+        self.most = self.now = 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.server.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Let nobody in any longer."""
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+
+    @property
+    def asked(self) -> list[str]:
+        """The recipients that were asked for."""
+        return [line[9:-1] for line in self.said if line.startswith("RCPT TO:<")]
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                wire, _ = self.server.accept()
+                threading.Thread(target=self._talk, args=(wire,), daemon=True).start()
+
+    def _talk(self, wire: socket.socket) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        with wire, wire.makefile("rwb", buffering=0) as stream, contextlib.suppress(OSError):
+            stream.write(f"{self.greeting}\r\n".encode())
+            while line := stream.readline().decode("latin-1").rstrip("\r\n"):
+                self.said.append(line)
+                reply = self.answer(line[9:-1]) if line.startswith("RCPT") else "250-route\r\n250 ok"
+                stream.write(f"{reply}\r\n".encode())
+        self.now -= 1
+
+
+class Session:
+    """A session of a mail server with the daemon."""
+
+    def __init__(self, path: Path) -> None:
+        self.wire = socket.socket(socket.AF_UNIX)
+        self.wire.settimeout(PATIENCE)
+        self.wire.connect(str(path))
+        self.stream = self.wire.makefile("rb")
+
+    def __enter__(self) -> Session:
+        """The session."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        self.stream.close()
+        self.wire.close()
+
+    def send(self, data: bytes) -> None:
+        """Say something."""
+        self.wire.sendall(data)
+
+    def hear(self) -> str:
+        """The action of the next answer; empty when the daemon has hung up."""
+        try:
+            line = self.stream.readline().decode()
+        except ConnectionError:
+            return ""
+        assert not line or (line.startswith("action=") and self.stream.readline() == b"\n")
+        return line[7:-1]
+
+    def ask(self, recipient: str = "ann@corp.test", **given: str | int) -> str:
+        """The action for a question."""
+        self.send(question(recipient, **given))
+        return self.hear()
+
+
+def question(recipient: str, **given: str | int) -> bytes:
+    """A question as qmail-smtpd puts it."""
+    told: dict[str, str | int] = {
+        "request": "smtpd_access_policy",
+        "protocol_state": "RCPT",
+        "client_address": "192.0.2.7",
+        "sender": "ann@client.test",
+        "recipient": recipient,
+        "recipient_count": 0,
+        "relay_client": "no",
+        **given,
+    }
+    return "".join(f"{name}={value}\n" for name, value in told.items()).encode() + b"\n"
+
+
+class Gatekeeper:
+    """The daemon and its home."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.socket = place / "policy.sock"
+        self.state = place / "state.sqlite"
+        self.config = place / "config.json"
+        self.errors = place / "errors"
+        self.names = NameServer()
+        self.process: subprocess.Popen[bytes] | None = None
+        (place / "control").mkdir()
+        (place / "control/me").write_text("gw.test\n")
+
+    def configure(self, **settings: object) -> None:
+        """Write the configuration."""
+        told = {"home": str(self.place), "socket": str(self.socket), "state": str(self.state)}
+        told |= {"name_server_port": self.names.port, "dns_seconds": 1}  # type: ignore[dict-item]
+        self.config.write_text(json.dumps({**told, **settings}))
+
+    def start(self, **settings: object) -> None:
+        """Start it and wait until it serves."""
+        self.configure(**settings)
+        self.socket.unlink(missing_ok=True)
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatekeeper/files"), "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "gatekeeper", "--config", str(self.config), "daemon", "--allow-root"]
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(command, env=environment, stderr=errors)
+        wait_for(lambda: self.socket.exists() or self.ended(), "the socket")
+
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.process is None or self.process.poll() is not None
+
+    def reload(self, **settings: object) -> None:
+        """Have it read a new configuration."""
+        self.configure(**settings)
+        before = self.log.count("reload")
+        self.tell(signal.SIGHUP)
+        wait_for(lambda: self.log.count("reload") > before, "the reload")
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process
+        self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; returns its exit status."""
+        assert self.process
+        self.tell(number)
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        """End it if it runs; no traceback may stand in its log."""
+        if not self.ended():
+            self.stop()
+        assert "Traceback" not in self.log, self.log
+
+    @property
+    def log(self) -> str:
+        """What it said."""
+        return self.errors.read_text() if self.errors.exists() else ""
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until it has said something."""
+        try:
+            wait_for(lambda: text in self.log, text)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said:\n{self.log}") from None
+
+    def session(self) -> Session:
+        """A session with it."""
+        return Session(self.socket)
+
+    def ask(self, recipient: str = "ann@corp.test", **given: str | int) -> str:
+        """The action for a question in a session of its own."""
+        with self.session() as session:
+            return session.ask(recipient, **given)

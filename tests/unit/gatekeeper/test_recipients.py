@@ -1,0 +1,321 @@
+"""For whom there is mail: lists, files and callouts; and who asks for too many that there are not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gatekeeper_rig import Gatekeeper, MailServer, wait_for
+
+BOB = "bob@corp.test"
+UNKNOWN = f"550 5.1.1 <{BOB}>: there is no such mailbox here"
+
+
+def replace(path: Path, text: str | bytes) -> None:
+    """Put another file in a file's place, as exports should."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(text if isinstance(text, bytes) else text.encode())
+    os.replace(fresh, path)
+
+
+# Lists
+
+
+def test_only_listed_recipients_have_mail(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann", "Carl@Corp.Test", "dora@other.test"]}})
+    assert keeper.ask(BOB) == UNKNOWN
+    assert keeper.ask("ann@corp.test") == keeper.ask("carl@corp.test") == "DUNNO"
+    assert keeper.ask("dora@corp.test").startswith("550 ")
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        "ANN@CORP.test",
+        '"ann"@corp.test',
+        '"a\\nn"@corp.test',
+        "ann+news@corp.test",
+        "ann+a+b@corp.test",
+        "ann@corp.test.",
+    ],
+)
+def test_one_mailbox_has_many_spellings(keeper: Gatekeeper, recipient: str) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}})
+    assert keeper.ask(recipient) == "DUNNO"
+
+
+@pytest.mark.parametrize(
+    "recipient", ["+ann@corp.test", "bob+ann@corp.test", "annx@corp.test", "@corp.test", "ann-x@corp.test"]
+)
+def test_but_no_others(keeper: Gatekeeper, recipient: str) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}})
+    assert keeper.ask(recipient).startswith("550 5.1.1 ")
+
+
+def test_the_delimiter_of_tags_can_be_another_or_none(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann", "c+x"]}}, delimiter="-")
+    assert keeper.ask("ann-x@corp.test") == keeper.ask("c+x@corp.test") == "DUNNO"
+    assert keeper.ask("ann+x@corp.test").startswith("550 ")
+    keeper.reload(recipients={"corp.test": {"list": ["ann"]}}, delimiter="")
+    assert keeper.ask("ann-x@corp.test").startswith("550 ")
+
+
+@pytest.mark.parametrize("recipient", ["postmaster@corp.test", "PostMaster@corp.test", "postmaster"])
+def test_postmaster_always_has_mail(keeper: Gatekeeper, recipient: str) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}})
+    assert keeper.ask(recipient) == keeper.ask(recipient, relay_client="yes") == "DUNNO"
+
+
+def test_domains_have_rules_of_their_own_and_those_below_the_nearest(keeper: Gatekeeper) -> None:
+    rules = {"corp.test": {"list": ["ann"]}, ".corp.test": {"list": ["sub"]}, "free.corp.test": "any"}
+    keeper.start(recipients=rules)
+    assert keeper.ask("ann@corp.test") == keeper.ask("sub@a.b.corp.test") == "DUNNO"
+    assert keeper.ask("x@free.corp.test") == keeper.ask("x@elsewhere.test") == "DUNNO"
+    assert keeper.ask("ann@a.corp.test").startswith("550 ") and keeper.ask("sub@corp.test").startswith("550 ")
+
+
+def test_a_relay_client_learns_of_an_unknown_recipient_and_is_never_shut_out(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}}, guesses=3)
+    with keeper.session() as session:
+        heard = {session.ask(BOB, relay_client="yes") for _ in range(20)}
+    assert heard == {UNKNOWN}
+    assert keeper.ask(relay_client="yes") == "DUNNO"
+
+
+# Files
+
+
+@pytest.fixture
+def listed(keeper: Gatekeeper) -> Path:
+    """A file of recipients in use, with ann and 29 others."""
+    path = keeper.place / "export.txt"
+    others = "".join(f"user{number}@corp.test\n" for number in range(29))
+    path.write_text(f"# an export\nSMTP:Ann@corp.test\n\n{others}")
+    keeper.start(recipients={"corp.test": {"file": str(path)}}, guesses=0)
+    return path
+
+
+def test_a_file_lists_recipients_and_is_read_again_when_it_changes(keeper: Gatekeeper, listed: Path) -> None:
+    assert keeper.ask("ann@corp.test") == keeper.ask("user7@corp.test") == "DUNNO"
+    assert keeper.ask(BOB) == UNKNOWN
+    replace(listed, listed.read_text() + "bob@corp.test\r\n")
+    wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the new list")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "",
+        "# nothing\n\n",
+        "ann@corp.test\nnot an address\n",
+        b"ann@corp.test\n\xff\xfe\n",
+        b"ann@corp.test\0\n",
+        "ann@corp.test\n",
+    ],
+    ids=["empty", "no address", "a blank", "no text", "NUL", "most are gone"],
+)
+def test_a_broken_file_keeps_the_old_list_and_is_named(keeper: Gatekeeper, listed: Path, broken: str | bytes) -> None:
+    replace(listed, broken)
+    keeper.wait_for_log("export.txt cannot be used, the 30 addresses of before stay")
+    assert keeper.ask("user7@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+    replace(listed, "".join(f"bob{number}\n" for number in range(40)))
+    wait_for(lambda: keeper.ask("bob0@corp.test") == "DUNNO", "the mended list")
+
+
+def test_a_file_that_is_gone_keeps_the_old_list_over_a_reload(keeper: Gatekeeper, listed: Path) -> None:
+    listed.unlink()
+    keeper.reload(recipients={"corp.test": {"file": str(listed)}}, guesses=0)
+    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+    assert "export.txt cannot be used" in keeper.log
+
+
+def test_a_list_that_shrinks_is_taken_by_a_reload(keeper: Gatekeeper, listed: Path) -> None:
+    replace(listed, "bob\n")
+    keeper.reload(recipients={"corp.test": {"file": str(listed)}}, guesses=0)
+    assert keeper.ask(BOB) == "DUNNO" and keeper.ask("ann@corp.test").startswith("550 ")
+
+
+def test_without_any_list_yet_mail_waits_and_none_is_refused(keeper: Gatekeeper) -> None:
+    path = keeper.place / "later.txt"
+    keeper.start(recipients={"corp.test": {"file": str(path)}, "other.test": {"list": ["x"]}})
+    assert keeper.ask(BOB).startswith("451 4.3.5 ")
+    assert keeper.ask("y@other.test").startswith("550 ")
+    assert keeper.ask("postmaster@corp.test") == "DUNNO"
+    assert "later.txt cannot be used, its domains' mail waits" in keeper.log
+    path.write_text("bob\n")
+    wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the list")
+
+
+# Callouts
+
+
+def mailboxes(address: str) -> str:
+    """What a server says of its mailboxes."""
+    name = address.partition("@")[0].lower()
+    told = {"bob": "550 5.1.1 unknown", "old": "550 no such user", "grey": "450 later", "policy": "550 5.7.1 not you"}
+    return told.get(name, "250 ok")
+
+
+@pytest.fixture
+def route(keeper: Gatekeeper) -> Iterator[MailServer]:
+    """The server of corp.test's route, asked by a daemon that runs."""
+    server = MailServer(mailboxes)
+    (keeper.place / "control/smtproutes").write_text(f"corp.test:127.0.0.1:{server.port}\n")
+    keeper.start(recipients={"corp.test": {"callout": True}}, guesses=0, callout_seconds=2)
+    yield server
+    if server.server.fileno() >= 0:
+        server.close()
+
+
+def test_the_routes_server_is_asked_once_with_the_null_sender(keeper: Gatekeeper, route: MailServer) -> None:
+    for recipient in ("ann@corp.test", "Ann@Corp.test", "ann@corp.test"):
+        assert keeper.ask(recipient) == "DUNNO"
+    for _ in range(3):
+        assert keeper.ask(BOB) == UNKNOWN
+    assert keeper.ask("old@corp.test").startswith("550 ")
+    assert route.asked == ["ann@corp.test", BOB, "old@corp.test"]
+    assert route.said[:2] == ["EHLO gw.test", "MAIL FROM:<>"] and "DATA" not in route.said
+
+
+def test_only_a_word_about_the_mailbox_refuses(keeper: Gatekeeper, route: MailServer) -> None:
+    assert keeper.ask("grey@corp.test").startswith("451 4.4.3 ")
+    assert keeper.ask("ann@corp.test") == "DUNNO"
+    assert keeper.ask("policy@corp.test") == "DUNNO"
+
+
+def test_relay_clients_cause_no_callouts(keeper: Gatekeeper, route: MailServer) -> None:
+    assert keeper.ask(BOB, relay_client="yes") == "DUNNO"
+    assert keeper.ask("x@elsewhere.test", relay_client="yes") == keeper.ask("x@elsewhere.test") == "DUNNO"
+    assert route.said == []
+
+
+def test_a_route_that_is_down_defers_and_refuses_nobody_it_has_not_refused(
+    keeper: Gatekeeper, route: MailServer
+) -> None:
+    assert keeper.ask("ann@corp.test") == "DUNNO"
+    route.close()
+    assert {keeper.ask(f"user{number}@corp.test")[:9] for number in range(20)} == {"451 4.4.3"}
+    assert keeper.ask("ann@corp.test") == "DUNNO"
+    assert keeper.ask("postmaster@corp.test") == "DUNNO"
+    assert keeper.log.count("callout to 127.0.0.1") == 1
+
+
+def test_a_yes_is_good_for_longer_when_the_server_is_down_and_a_no_is_not(
+    keeper: Gatekeeper, route: MailServer
+) -> None:
+    settings = {"recipients": {"corp.test": {"callout": True}}, "guesses": 0}
+    keeper.reload(**settings, positive_seconds=0.001, negative_seconds=0.001)
+    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+    assert keeper.ask("ann@corp.test") == "DUNNO"
+    assert route.asked.count("ann@corp.test") == 2
+    route.close()
+    assert keeper.ask("ann@corp.test") == "DUNNO"
+    assert keeper.ask(BOB).startswith("451 ")
+
+
+def test_answers_of_servers_survive_a_restart(keeper: Gatekeeper, route: MailServer) -> None:
+    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+    assert keeper.stop() == 0
+    route.close()
+    keeper.start(recipients={"corp.test": {"callout": True}})
+    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+
+
+@pytest.mark.parametrize("greeting", ["554 go away", "421 busy", "hello", "220-" * 2000])
+def test_a_server_that_does_not_talk_is_no_reason_to_refuse(
+    keeper: Gatekeeper, route: MailServer, greeting: str
+) -> None:
+    route.greeting = greeting
+    assert keeper.ask(BOB).startswith("451 4.4.3 ")
+
+
+def test_a_server_has_a_few_questions_at_once(keeper: Gatekeeper, route: MailServer) -> None:
+    sessions = [keeper.session() for _ in range(40)]
+    for number, session in enumerate(sessions):
+        from gatekeeper_rig import question
+
+        session.send(question(f"user{number}@corp.test"))
+    assert {session.hear() for session in sessions} == {"DUNNO"}
+    assert len(route.asked) == 40 and route.most <= 6  # one that has been left may not have ended yet
+    for session in sessions:
+        session.__exit__()
+
+
+def test_a_domain_without_a_route_waits(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"callout": True}})
+    assert keeper.ask(BOB).startswith("451 ")
+
+
+def test_odd_local_parts_are_asked_for_in_quotation_marks(keeper: Gatekeeper, route: MailServer) -> None:
+    assert keeper.ask('a b"c>@corp.test') == "DUNNO"
+    assert keeper.ask("a\rb@corp.test").startswith("451 ")
+    assert route.asked == ['"a b\\"c>"@corp.test']
+
+
+# Guessing
+
+
+def test_who_guesses_finds_the_door_closed_and_others_do_not(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}}, guesses=5)
+    with keeper.session() as session:
+        heard = [session.ask(f"x{number}@corp.test")[:3] for number in range(8)]
+        assert heard == ["550"] * 5 + ["421"] * 3
+        assert session.ask("ann@corp.test").startswith("421 4.7.1 ")
+    assert keeper.ask("ann@corp.test", client_address="192.0.2.8") == "DUNNO"
+    assert keeper.ask("ann@corp.test", relay_client="yes") == "DUNNO"
+    assert "smtp-enum-users client=192.0.2.7 unknown=5" in keeper.log
+
+
+def test_one_host_is_all_of_its_ipv6_network(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}}, guesses=5)
+    for number in range(5):
+        keeper.ask(BOB, client_address=f"2001:db8:0:7::{number}")
+    assert keeper.ask(client_address="2001:db8:0:7:ffff::1").startswith("421 ")
+    assert keeper.ask(client_address="2001:db8:0:8::1") == "DUNNO"
+
+
+def test_the_door_stays_closed_over_a_reload_and_a_restart_and_opens_in_time(keeper: Gatekeeper) -> None:
+    settings = {"recipients": {"corp.test": {"list": ["ann"]}}, "guesses": 2}
+    keeper.start(**settings)
+    for _ in range(2):
+        keeper.ask(BOB)
+    keeper.reload(**settings)
+    assert keeper.ask().startswith("421 ")
+    assert keeper.stop() == 0
+    keeper.start(**settings)
+    assert keeper.ask().startswith("421 ")
+    keeper.reload(**settings, closed_seconds=1)
+    wait_for(lambda: keeper.ask() == "DUNNO", "the open door")
+
+
+def test_known_recipients_are_no_guesses(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}}, guesses=2)
+    with keeper.session() as session:
+        assert {session.ask() for _ in range(50)} == {"DUNNO"}
+
+
+# Against qmail-smtpd itself
+
+
+@pytest.mark.slow
+def test_ten_thousand_unknown_and_a_thousand_known_recipients_of_qmail(
+    keeper: Gatekeeper, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from smtpd_rig import HELLO, Smtpd, build
+
+    if not shutil.which("gcc") or not shutil.which("patch"):
+        pytest.skip("gcc and patch are needed to build qmail-smtpd")
+    smtpd = Smtpd(build("notqmail-1.09", tmp_path_factory.mktemp("notqmail")))
+    users = [f"user{number}" for number in range(1000)]
+    keeper.start(recipients={"corp.test": {"list": users}}, guesses=0)
+    asked = [f"x{number}" if number % 11 else users[number // 11] for number in range(11_000)]
+    lines = [f"RCPT TO:<{name}@corp.test>" for name in asked]
+    body = b"Subject: x\r\n\r\nhello\r\n.\r\n"
+    heard = smtpd.talk(*HELLO, *lines, "DATA", body=body, SMTPPOLICY=str(keeper.socket))
+    codes = [line[:3] for line in heard[-11_002:]]
+    assert codes[:-2] == ["550" if name.startswith("x") else "250" for name in asked]
+    assert heard[-1].startswith("250 ok ")
+    assert smtpd.envelope is not None and smtpd.envelope.count(b"\0T") == 1000 and b"\0Tx" not in smtpd.envelope
