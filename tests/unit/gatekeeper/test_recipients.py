@@ -69,6 +69,12 @@ def test_postmaster_always_has_mail(keeper: Gatekeeper, recipient: str) -> None:
     assert keeper.ask(recipient) == keeper.ask(recipient, relay_client="yes") == "DUNNO"
 
 
+def test_an_international_domain_is_known_by_its_ascii_form(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"b\u00fccher.test": {"list": ["ann", "carl@b\u00fccher.test"]}})
+    assert keeper.ask("ann@xn--bcher-kva.test") == keeper.ask("carl@XN--bcher-kva.test") == "DUNNO"
+    assert keeper.ask("bob@xn--bcher-kva.test").startswith("550 ")
+
+
 def test_domains_have_rules_of_their_own_and_those_below_the_nearest(keeper: Gatekeeper) -> None:
     rules = {"corp.test": {"list": ["ann"]}, ".corp.test": {"list": ["sub"]}, "free.corp.test": "any"}
     keeper.start(recipients=rules)

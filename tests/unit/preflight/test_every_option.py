@@ -89,6 +89,24 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "scanner_engines": [[{"type": "clamav"}], [{"type": "clamd", "tiemout": 5}], [{}]],
         "scanner_admin": ["a b", "@"],
         "scanner_local_domains": [["exa mple.org"], [""]],
+        "gatekeeper_limits": [{"client": {"messages": {"day": 0}}}, {"office": {}}, {"client": {"bytes": {"day": 5}}}],
+        "gatekeeper_dns_threshold": [0],
+        "gatekeeper_settings": [{"patience": 0}, {"home": "/x"}, {"callout_second": 5}],
+        "gatekeeper_recipients": [
+            {"corp.test": {"list": []}},
+            {"corp.test": {"list": ["two words"]}},
+            {"corp.test": {"callout": False}},
+            {"corp.test": {"file": "relative"}},
+            {"corp.test": {"list": ["a"], "callout": True}},
+            {"no domain": "any"},
+        ],
+        "gatekeeper_dns_lists": [
+            {"list.test": {"codes": []}},
+            {"list.test": {"codes": ["127.255.255.254"]}},
+            {"list.test": {"codes": ["192.0.2.1"]}},
+            {"list.test": {"codes": ["127.0.0.2"], "weight": 0}},
+            {"list.test": {"codes": ["127.0.0.2"], "wieght": 1}},
+        ],
     },
     "what others read": {
         "hardening_umask": ["27", "rwx", "999"],
@@ -170,6 +188,19 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"scanner_engines": [{"type": "clamd"}, {"type": "x"}]}, "scanner_engines[1].type: no such engine"),
         ({"firewall_outbound": [{"user": "monitor"}]}, "firewall_outbound[0]"),
         ({"qmail_me": "mx.example.org", "qmail_postmaster": "me@mx.example.org"}, "qmail_postmaster: is at"),
+        (
+            {"gatekeeper_recipients": {"corp.test": "any"}},
+            "gatekeeper_recipients.corp.test: has neither a route nor an entry in smtproutes_extra_rcpthosts",
+        ),
+        (
+            {"smtproutes_extra_rcpthosts": ["corp.test"], "gatekeeper_recipients": {"corp.test": {"callout": True}}},
+            "gatekeeper_recipients.corp.test: has no route",
+        ),
+        (
+            {"smtproutes_routes": 5, "gatekeeper_recipients": {"corp.test": "any"}},
+            "gatekeeper_recipients.corp.test: has neither",
+        ),
+        ({"gatekeeper_recipients": {"a.test": {"list": [5]}}}, "gatekeeper_recipients.a.test: list: 5"),
         ({"dnscache_cache_size": 50_000_000}, "dnscache_data_limit: must be at least"),
     ],
 )

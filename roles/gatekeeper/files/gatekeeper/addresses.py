@@ -27,7 +27,7 @@ def split(address: str) -> tuple[str, str]:
     local, at, domain = address.rpartition("@")
     if not at:
         local, domain = address, ""
-    return unquoted(local).lower(), domain.lower().rstrip(".")
+    return unquoted(local).lower(), in_ascii(domain)
 
 
 def parse_entry(text: str) -> tuple[str, str]:
@@ -61,6 +61,16 @@ def client_key(address: IPAddress | None) -> str:
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
     return str(address) if address else ""
+
+
+def in_ascii(domain: str) -> str:
+    """A domain as it is in SMTP: in lower case, an international one in its ASCII form; as it is if it has none."""
+    text = domain.lower().rstrip(".")
+    bare = text.removeprefix(".")  # .domain is all below it
+    try:
+        return text if text.isascii() else text[: -len(bare)] + bare.encode("idna").decode("ascii")
+    except UnicodeError:
+        return text
 
 
 def covering(domain: str) -> list[str]:

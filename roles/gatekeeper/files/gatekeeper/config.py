@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.addresses import AddressError, parse_entry
+from gatekeeper.addresses import AddressError, in_ascii, parse_entry
 
 WHO = ("client", "sender")
 WHAT = ("messages", "recipients")
@@ -147,7 +147,7 @@ def _delimiter(key: str, value: object) -> str:
 
 
 def _recipients(key: str, value: object) -> dict[str, Rule]:
-    return {name.lower().rstrip("."): rule(f"{key}.{name}", item) for name, item in _mapping(key, value).items()}
+    return {in_ascii(name): rule(f"{key}.{name}", item) for name, item in _mapping(key, value).items()}
 
 
 def rule(where: str, value: object) -> Rule:
@@ -179,10 +179,12 @@ def _entries(where: str, value: object) -> tuple[str, ...]:
 def _limits(key: str, value: object) -> dict[str, Rate]:
     found = {}
     for who, measures in _mapping(key, value).items():
+        if who not in WHO:
+            raise ConfigError(f"{key}.{who}: unknown; there are {' and '.join(WHO)}")
         for what, rates in _mapping(f"{key}.{who}", measures).items():
             where = f"{key}.{who}.{what}"
-            if who not in WHO or what not in WHAT:
-                raise ConfigError(f"{where}: unknown; there are {' and '.join(WHO)}, each with {' and '.join(WHAT)}")
+            if what not in WHAT:
+                raise ConfigError(f"{where}: unknown; there are {' and '.join(WHAT)}")
             found[f"{who}.{what}"] = Rate(**_periods(where, rates))
     return found
 

@@ -1,0 +1,96 @@
+"""The door: whose recipients are known how, what relay clients may send, and which DNS lists have a say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatekeeper import config
+from gatekeeper.addresses import covering, in_ascii
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.inventory import Site
+from gatewright.problems import Problems
+
+# Made from other variables, or fixed by the role.
+_OWN_KEYS = (
+    "recipients", "delimiter", "guesses", "limits", "dns_lists", "dns_threshold", "home", "socket", "state", "clients",
+)  # fmt: skip
+
+
+def check(site: Site, problems: Problems) -> None:
+    """Recipients are those of domains that come in here, and a server that is asked has a route."""
+    recipients = site.value("gatekeeper_recipients")
+    if not isinstance(recipients, Mapping):
+        return
+    routed, accepted = _routed(site), _names(site.value("smtproutes_extra_rcpthosts"))
+    for domain, rule in recipients.items():
+        names = set(covering(in_ascii(str(domain))))
+        where = f"gatekeeper_recipients.{domain}"
+        if not names & (routed | accepted):
+            problems.add(
+                where, "has neither a route nor an entry in smtproutes_extra_rcpthosts, so no mail for it comes in"
+            )
+        elif rule == {"callout": True} and not names & routed and not site.value("smtproutes_default_route"):
+            problems.add(where, "has no route, so there is no server that could be asked for recipients")
+
+
+def _routed(site: Site) -> set[str]:
+    found = set()
+    routes = site.value("smtproutes_routes")
+    for route in routes if isinstance(routes, list | tuple) else ():
+        if isinstance(route, Mapping) and isinstance(route.get("domain"), str):
+            name = in_ascii(route["domain"])
+            found |= {name, f".{name}"} if route.get("subdomains") is True else {name}
+    return found
+
+
+def _names(value: Any) -> set[str]:
+    return {in_ascii(item) for item in value if isinstance(item, str)} if isinstance(value, list | tuple) else set()
+
+
+def _own(key: str) -> kinds.Kind:
+    """What gatekeeper's own parser says of a key of its configuration, under the variable's name."""
+
+    def look(problems: Problems, where: str, value: Any) -> None:
+        try:
+            config.parse({key: value})
+        except config.ConfigError as error:
+            problems.add(where, str(error).removeprefix(key).lstrip(".:").strip())
+
+    return look
+
+
+def _part(parse: Any) -> kinds.Kind:
+    """What one of its parsers says of an entry."""
+
+    def look(problems: Problems, where: str, value: Any) -> None:
+        try:
+            parse(where, value)
+        except config.ConfigError as error:
+            problems.add(where, str(error).removeprefix(where).lstrip(".:").strip())
+
+    return look
+
+
+def _settings(problems: Problems, where: str, value: Any) -> None:
+    for key, item in value.items():
+        if key in _OWN_KEYS:
+            problems.add(f"{where}.{key}", "is made by the role; set the variable of its own")
+        else:
+            _part(lambda _, found, key=key: config.parse({key: found}))(problems, where, item)
+
+
+CHAPTER = Chapter(
+    options={
+        "gatekeeper_recipients": kinds.mapped(kinds.covering_domain, _part(config.rule)),
+        "gatekeeper_guesses": kinds.number(0, 1_000_000, "recipients"),
+        "gatekeeper_limits": _own("limits"),
+        "gatekeeper_dns_lists": kinds.mapped(kinds.domain, _part(config.dns_list)),
+        "gatekeeper_dns_threshold": kinds.number(1, 1_000_000, "the sum of weights"),
+        "gatekeeper_settings": _settings,
+        "gatekeeper_uid": kinds.account_id,
+    },
+    check=check,
+)
