@@ -40,7 +40,7 @@ def test_the_release_stands_in_one_file() -> None:
     assert [str(path) for path in files() if pattern.search(path.read_text(errors="replace"))] == []
 
 
-@pytest.mark.parametrize("role", ["scanner", "starttls", "gatepost"])
+@pytest.mark.parametrize("role", ["scanner", "starttls", "gatepost", "gatekeeper"])
 def test_packages_of_our_own_programs_carry_the_release(role: str) -> None:
     variables = yaml.safe_load((PROJECT / "roles" / role / "vars/main.yml").read_text())
     recipe = variables.get(f"_{role}_recipe") or variables[f"{role}__recipe"]
