@@ -131,6 +131,15 @@ def test_a_broken_file_keeps_the_old_list_and_is_named(keeper: Gatekeeper, liste
     wait_for(lambda: keeper.ask("bob0@corp.test") == "DUNNO", "the mended list")
 
 
+def test_a_short_list_is_kept_too_when_its_file_is_emptied(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    path.write_text("ann\n")
+    keeper.start(recipients={"corp.test": {"file": str(path)}}, guesses=0)
+    replace(path, "# nobody\n")
+    keeper.wait_for_log("export.txt cannot be used, the 1 addresses of before stay")
+    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+
+
 def test_a_file_that_is_gone_keeps_the_old_list_over_a_reload(keeper: Gatekeeper, listed: Path) -> None:
     listed.unlink()
     keeper.reload(recipients={"corp.test": {"file": str(listed)}}, guesses=0)
