@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -61,7 +60,6 @@ class Budget:
     parts: int = 0
     started: float = field(default_factory=time.monotonic)
     rings: int = 0
-    _armed: bool = False
 
     @property
     def bytes_bound(self) -> int:
@@ -97,35 +95,33 @@ class Budget:
         """Whether the time was up at any moment, whatever became of it then."""
         return self.rings > 0 or time.monotonic() - self.started > self.limits.seconds
 
-    @contextlib.contextmanager
-    def clock(self) -> Iterator[None]:
-        """In this block the time is up for code that never ticks, too: an alarm raises in the middle of it.
+    def within_time(self, work: Callable[[], None]) -> None:
+        """Do it; when the time is up, an alarm raises in the middle of it, also in code that never ticks.
 
         It rings again and again, for what is raised may be caught. Regular expressions are ended as well; other code
-        in C is not, and that is what the daemon's deadline is for. Nothing leaves the block. Without the main thread
-        there is no alarm.
+        in C is not, and that is what the daemon's deadline is for. Nothing that it raises comes out of here. Without
+        the main thread there is no alarm. One such call at a time.
         """
         if threading.current_thread() is not threading.main_thread():
-            yield
+            work()
             return
-        before = signal.signal(signal.SIGALRM, self._ring)
-        self._armed = True
+        # The handler stays: to take it and give it back, for each message, takes as long as a look at a short letter.
+        signal.signal(signal.SIGALRM, _alarm)
+        _timed.append(self)
         left = max(0.001, self.started + self.limits.seconds - time.monotonic())
-        signal.setitimer(signal.ITIMER_REAL, left, RING_EVERY)
         try:
             try:
-                yield
+                signal.setitimer(signal.ITIMER_REAL, left, RING_EVERY)
+                work()
             finally:
-                self._armed = False  # from here on an alarm raises nothing
+                _timed.clear()  # from here on an alarm raises nothing
         except (LimitReached, OutOfTime):
-            pass
+            _timed.clear()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
 
-    def _ring(self, *_: object) -> None:
-        if not self._armed:
-            return
+    def ring(self) -> None:
+        """The time is up: raise LimitReached or, where that did not end it, OutOfTime."""
         self.rings += 1
         if self.rings > PATIENT_RINGS:
             raise OutOfTime
@@ -135,3 +131,12 @@ class Budget:
         """Raise LimitReached when containers nest deeper than allowed."""
         if depth > self.limits.depth:
             raise LimitReached("depth", f"containers nested deeper than {self.limits.depth}")
+
+
+_timed: list[Budget] = []
+"""Whose time the alarm is about; empty between messages."""
+
+
+def _alarm(*_: object) -> None:
+    if _timed:
+        _timed[-1].ring()

@@ -66,8 +66,7 @@ def judge(
     """Judge one message; `data` is all of it, without the header room of the spool."""
     budget = Budget(config.limits, len(data))
     walk = _Walk(data, context, rules, budget, keep_data=bool(engines))
-    with budget.clock():
-        walk.run()
+    budget.within_time(walk.run)
     report = walk.report
     if budget.is_late and not any(finding.code == "limit-time" for finding in report.findings):
         # The alarm was caught by code that goes on: what it looked at is not known.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from gatescan.model import Buffer
 
@@ -45,13 +45,3 @@ def holds(data: Buffer, word: bytes) -> bool:
     if isinstance(data, mmap.mmap):
         return data.find(word) >= 0
     return any(word in window for window in windows(data, len(word)))
-
-
-def held(data: Buffer, words: Iterable[bytes]) -> set[bytes]:
-    """Those of `words`, which are in lower case, that stand anywhere in `data` in any case."""
-    wanted = set(words)
-    found: set[bytes] = set()
-    for window in windows(data, max(map(len, wanted))):
-        lower = window.lower()
-        found |= {word for word in wanted - found if word in lower}
-    return found

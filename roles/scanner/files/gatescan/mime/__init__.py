@@ -66,8 +66,9 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
     for number, (start, end) in enumerate(enclosed.messages(part, budget), 1):
         yield from _message(part, start, end, number, budget)
     if part.content_type != "message/rfc822":
-        yield from embedded.members(part, budget)
-        if embedded.is_text(part) and quoted.holds_fields(part.data):
+        text = embedded.is_text(part)
+        yield from embedded.members(part, text, budget)
+        if text and quoted.holds_fields(part.data):
             yield from _quoted(part, budget)
 
 

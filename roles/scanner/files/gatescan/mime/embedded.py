@@ -17,11 +17,13 @@ _BINARY = (
     filetype.ARCHIVES | filetype.DOCUMENTS | filetype.IMAGES | filetype.UNOPENABLE | filetype.EXECUTABLES | _MEDIA
 ) - _TEXTUAL
 _TEXT_NAMES = (".txt", ".text", ".log", ".asc", ".csv", ".json", ".md", ".uu", ".uue", ".hqx", ".yenc", ".ntx")
+_NEVER_TEXT = ("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/")
+"""Types in which no client would ever look for text, but for pages by their name."""
 _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
-def members(part: Part, budget: Budget) -> Iterator[Part]:
-    """What `part` holds one level down; findings go to `part.findings`. Raises LimitReached."""
+def members(part: Part, text: bool, budget: Budget) -> Iterator[Part]:
+    """What `part`, a text or not, holds one level down; findings go to `part.findings`. Raises LimitReached."""
     head = bytes(part.data[:128])
     if sealed.looks_like_cms(head) or part.content_type in _SMIME_TYPES:
         yield from _cms(part, sealed.cms_in_text(part.data) or bytes(part.data), budget)
@@ -35,18 +37,19 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
     elif head[:1] >= b"\x80" and _pgp_named(part):
         if sealed.is_sealed_packet(head):
             part.findings.append(_sealed(sealed.PGP, "an OpenPGP encrypted file", part))
-    elif is_text(part):
+    elif text:
         yield from _in_text(part, charsets.ascii_view(part.data, part.charset), budget)
 
 
 def is_text(part: Part) -> bool:
     """Whether a reader may look for text in a part: it is shown as such, or not known to be anything else."""
-    if _opaque(part):
+    is_page = markup.shown_as_markup(part.content_type, part.names)
+    if not is_page and part.content_type.startswith(_NEVER_TEXT):
         return False
     kind = part.kind or filetype.kind(part.data)
     if part.inner and kind in ("xml", "text"):
         return False  # a piece of a document, which its program reads
-    return _shown_as_text(part) or not (kind in _BINARY or charsets.looks_binary(part.data))
+    return is_page or _shown_as_text(part) or not (kind in _BINARY or charsets.looks_binary(part.data))
 
 
 def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
@@ -63,18 +66,11 @@ def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
         yield from _typed_children(part, markup.members(part, data, part.charset, budget), budget)
 
 
-def _opaque(part: Part) -> bool:
-    """Whether no client would ever look for text in a part of this type and name."""
-    if markup.is_markup(b"", part.content_type, part.names):
-        return False
-    return part.content_type.startswith(("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/"))
-
-
 def _shown_as_text(part: Part) -> bool:
-    """Whether clients show a part as text or a page by its type or name, whatever its bytes are."""
-    if part.content_type.startswith("text/") or markup.is_markup(b"", part.content_type, part.names):
-        return True
-    return any(name.lower().rstrip(". ").endswith(_TEXT_NAMES) for name in part.names)
+    """Whether clients show a part as text by its type or name, whatever its bytes are."""
+    return part.content_type.startswith("text/") or any(
+        name.lower().rstrip(". ").endswith(_TEXT_NAMES) for name in part.names
+    )
 
 
 def _pgp_named(part: Part) -> bool:

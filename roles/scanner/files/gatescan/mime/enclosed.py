@@ -57,13 +57,13 @@ def messages(part: Part, budget: Budget) -> list[Span]:
 
 def _beginning(part: Part) -> int:
     """Where the first message begins; -1 if the part is none by its name and bytes."""
+    head = bytes(part.data[:_HEAD])
+    if head.startswith(_OF_OTHERS):
+        return -1
     by_mail = any(_MAIL_NAME.search(name) for name in part.names)
     by_office = any(_OFFICE_NAME.search(n) for n in part.names) or _OFFICE_TYPE.match(part.content_type) is not None
     bare = not part.content_type.startswith("text/") and all(_NO_EXTENSION.match(name) for name in part.names)
     if not (by_mail or by_office or bare):
-        return -1
-    head = bytes(part.data[:_HEAD])
-    if head.startswith(_OF_OTHERS):
         return -1
     before = _BEFORE.match(head)
     start = before.end() if before else 0

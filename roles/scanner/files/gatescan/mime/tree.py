@@ -305,7 +305,7 @@ class Walk:
         path = entity.path or "1"
         if chosen.encoding != "identity":
             outputs += [bare for data in outputs if (bare := _without_blank_lines(data))]
-        view = View(("leaf", chosen.names, markup.is_markup(b"", content_type, ())), content=outputs[0])
+        view = View(("leaf", chosen.names, markup.shown_as_markup(content_type, ())), content=outputs[0])
         view.leaves = [Part(path, chosen.names, content_type, data, charset=chosen.charset) for data in outputs]
         view.void = not chosen.names and not any(len(data) for data in outputs)
         if differ and not all(filetype.kind(data) in filetype.IMAGES for data in outputs):
@@ -344,7 +344,7 @@ def content_key(data: Buffer) -> tuple[int, int]:
 
 def part_key(part: Part) -> tuple[object, ...]:
     """Equal for parts that a reader can't tell from each other."""
-    return (part.names, markup.is_markup(b"", part.content_type, ()), content_key(part.data))
+    return (part.names, markup.shown_as_markup(part.content_type, ()), content_key(part.data))
 
 
 def read_every_way(data: Octets, budget: Budget) -> Walk:
