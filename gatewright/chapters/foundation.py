@@ -7,9 +7,21 @@ from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
-from gatewright.problems import InventoryError
+from gatewright.inventory import Site
+from gatewright.problems import InventoryError, Problems
 
-CHAPTER = Chapter(options={"foundation_extra_packages": kinds.listed(kinds.package)})
+
+def check(site: Site, problems: Problems) -> None:
+    """No two users of services may have one number, and no two groups."""
+    named = [(name, site.value(name)) for role in site.roles.values() for name in role.options if name.endswith("_uid")]
+    holders: dict[str, str] = {}
+    for name, number in named:
+        holder = holders.setdefault(str(number), name)
+        if number is not None and holder != name:
+            problems.add(name, f"{number} is {holder}'s already")
+
+
+CHAPTER = Chapter(options={"foundation_extra_packages": kinds.listed(kinds.package)}, check=check)
 
 
 def sysusers(users: Iterable[Mapping[str, Any]], groups: Iterable[Mapping[str, Any]]) -> str:
