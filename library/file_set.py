@@ -60,6 +60,13 @@ options:
     description: Where such notes are.
     type: path
     default: /var/lib/gatewright/owed
+  ledger_dir:
+    description:
+      - Where the module keeps what it owns on the host, if there is such a directory, so that C(release_files) can
+        take it away again. The file C(owned) there has a line for each path with its state, and below C(before) stands
+        a copy of what was at a path when the module first replaced or removed it.
+    type: path
+    default: /var/lib/gatewright
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -104,6 +111,8 @@ from ansible.module_utils.common.text.converters import to_bytes, to_native
 STATES = ("file", "directory", "link", "absent", "touch")
 KEYS = {"content", "state", "target", "owner", "group", "mode"}
 DIFF_BYTES = 100_000
+MARK = b"Gatewright"
+"""What the project's own configuration files say of themselves."""
 UNKNOWN = -1  # the id of a user or group that the host does not have yet
 
 
@@ -335,6 +344,69 @@ def write_note(path: str, paths: Collection[str]) -> None:
     )
 
 
+def read_ledger(path: str) -> dict[str, str]:
+    """What the module owns on this host: path to state."""
+    try:
+        with open(path) as handle:
+            lines = handle.read().splitlines()
+    except FileNotFoundError:
+        return {}
+    return {path: state for state, path in (line.split(" ", 1) for line in lines)}
+
+
+def keep_original(path: str, found: Found, before: str) -> None:
+    """Copy what stands at a path that was not the module's own, for the day on which it is to be put back."""
+    copy = before + path
+    ours = found.content is not None and MARK in found.content  # of a release that kept no ledger
+    if found.kind not in ("file", "link") or ours or os.path.lexists(copy):
+        return
+    os.makedirs(before, mode=0o700, exist_ok=True)
+    os.makedirs(os.path.dirname(copy), exist_ok=True)
+    temporary = f"{copy}.file_set"
+    shutil.copy2(path, temporary, follow_symlinks=False)
+    os.chown(temporary, found.owner, found.group, follow_symlinks=False)
+    os.rename(temporary, copy)
+
+
+def missing_parents(path: str) -> list[str]:
+    """The directories on the way to a path that are not there yet."""
+    parent = os.path.dirname(path)
+    return [] if os.path.lexists(parent) else [*missing_parents(parent), parent]
+
+
+def record(ledger: str, known: Mapping[str, str], made: Collection[str], entries: Collection[Entry]) -> None:
+    """Add what the entries own to the ledger. What is removed is named too, as what stood there is to come back.
+
+    made: directories on the way to entries. What is only touched is somebody else's to fill.
+    """
+    states = dict.fromkeys(made, "directory") | {entry.path: entry.state for entry in entries}
+    owned = dict(known) | {
+        path: state
+        for path, state in states.items()
+        if not path.startswith("/run/") and state != "touch" and (state != "absent" or path not in known)
+    }
+    if owned == known or not os.path.isdir(os.path.dirname(ledger)):
+        return
+    text = "".join(f"{owned[path]} {path}\n" for path in sorted(owned))
+    replace_atomically(Entry(ledger, "file", None, "", os.geteuid(), os.getegid(), 0o644), text.encode())
+
+
+def bring_about(ledger_dir: str, entries: Collection[Entry], pending: Collection[tuple[Entry, Found]]) -> None:
+    """Change what differs, and keep the ledger of all."""
+    ledger = os.path.join(ledger_dir, "owned")
+    known = read_ledger(ledger)
+    made: list[str] = []
+    for entry, found in pending:
+        try:
+            made += missing_parents(entry.path) if entry.state != "absent" else []
+            if entry.path not in known and entry.state != "touch" and os.path.isdir(ledger_dir):
+                keep_original(entry.path, found, os.path.join(ledger_dir, "before"))
+            apply(entry, found)
+        except OSError as error:
+            raise EntryError(f"{entry.path}: {error.strerror}") from error
+    record(ledger, known, made, entries)
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look at everything first, then change what differs."""
     os.umask(0o022)  # directories on the way to an entry are everybody's to enter, whatever root's umask is
@@ -348,11 +420,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if not module.check_mode:
         if note and pending:
             write_note(note, paths)
-        for entry, found in pending:
-            try:
-                apply(entry, found)
-            except OSError as error:
-                raise EntryError(f"{entry.path}: {error.strerror}") from error
+        bring_about(params["ledger_dir"], entries, pending)
     return {
         "changed": bool(paths),
         "changed_paths": paths,
@@ -374,6 +442,7 @@ def main() -> None:
             "keep": {"type": "list", "elements": "str", "default": []},
             "owed": {"type": "str", "default": ""},
             "owed_dir": {"type": "path", "default": "/var/lib/gatewright/owed"},
+            "ledger_dir": {"type": "path", "default": "/var/lib/gatewright"},
         },
         supports_check_mode=True,
     )
