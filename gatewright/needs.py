@@ -45,6 +45,9 @@ KINDS: Mapping[str, Shape] = {
     "svscan": Shape.JOINED,
     "sandboxes": Shape.JOINED,
     "profiles": Shape.LIST,
+    # leaving: what goes whole from a host that is no gateway any more, and what of it stays unless the site says no
+    "trees": Shape.LIST,
+    "kept": Shape.LIST,
     # mail: qmail's control files, the environment and programs of its services, what is built along with it
     "control": Shape.EACH,
     "smtpd_environment": Shape.JOINED,
