@@ -28,6 +28,10 @@ _CLSID = re.compile(r"\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}", re.IGNOR
 _DOUBLE = re.compile(r"\.[a-z][a-z0-9]{1,3}\s*\.[a-z][a-z0-9]{1,3}\s*$", re.IGNORECASE)
 _SENSITIVE = frozenset({"personal", "private", "company-confidential"})
 _SCRIPTS = frozenset(("batch", "registry", "webquery"))
+FEW_NAMES = 8
+"""Names of one part. Formats that tie names loosely to files give each file all of them, which grows by the square."""
+NAME_COST = 200
+"""Bytes of the budget that a look at one more name counts as: it takes as long as unpacking so many."""
 LONG_NAME = 255
 """A file name of more characters is what the virtual header FILELENGTHTOOLONG is about."""
 
@@ -162,6 +166,8 @@ class _Walk:
         size = len(part.data)
         report.sizes.append(size)
         if part.names:
+            if len(part.names) > FEW_NAMES:
+                self.budget.spend(NAME_COST * len(part.names))
             self._test_names(part, size)
             self.volumes.see(part)
         if part.sealed or not size:

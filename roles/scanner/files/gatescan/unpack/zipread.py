@@ -41,6 +41,8 @@ _DESCRIPTOR = 0x0008
 _MASKED = 0x2000
 _UTF8 = 0x0800
 _AES = 99
+_KNOWN_METHODS = frozenset((*METHODS, _AES))
+"""Four bytes that look like the mark of a local header are one if the method is one of these."""
 _TAIL = 22 + 65535
 _SLACK = 64
 """Bytes around the archive that some honest tools leave: padding, line ends."""
@@ -394,12 +396,15 @@ def _unlisted(
         at = data.find(b"PK\x03\x04", start, end)
         while at >= 0:
             budget.tick()
+            if int.from_bytes(data[at + 8 : at + 10], "little") not in _KNOWN_METHODS:
+                at = data.find(b"PK\x03\x04", at + 4, end)
+                continue
             try:
                 local = _local(data, at)
             except Broken:
                 break
             after = local.data_start + max(local.packed, 1)
-            if local.raw and local.data_start <= end and _plausible(local):
+            if local.raw and local.data_start <= end:
                 code = "zip-hidden-member" if has_directory else "zip-no-directory"
                 what = "a member which the directory does not list" if has_directory else "a zip without directory"
                 note(part, Verdict.AMBIGUOUS, code, what, local.names[0] if has_directory else "")
@@ -413,11 +418,6 @@ def _unlisted(
             else:
                 after = at + 4
             at = data.find(b"PK\x03\x04", after, end)
-
-
-def _plausible(local: Entry) -> bool:
-    """Whether four bytes that look like a local header are one."""
-    return local.method in METHODS or local.method == _AES
 
 
 def _gaps(covered: list[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:
