@@ -26,9 +26,16 @@ postfix reload
 """
 
 
-def offer_tls(office: Peer, offered: bool) -> None:
-    """Have office's server offer STARTTLS, or no more."""
+def offer_tls(office: Peer, gateway: Gateway, offered: bool) -> None:
+    """Have office's server offer STARTTLS, or no more, and the gateway have no connection from before."""
     office.sh(f"postconf -e smtpd_tls_security_level={'may' if offered else 'none'}; postfix reload")
+    end_kept_connections(gateway, office)
+
+
+def end_kept_connections(gateway: Gateway, office: Peer) -> None:
+    """Wait until the gateway has no connection to office from before."""
+    kept = f"ss -Htn state established dst {office.ipv4} dport = :25"
+    eventually(lambda: not gateway.sh(kept).strip(), what="the end of kept connections")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,9 +48,9 @@ def certificate(office: Peer) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def offered(office: Peer) -> None:
+def offered(office: Peer, gateway: Gateway) -> None:
     """Each test begins with a server that offers TLS."""
-    offer_tls(office, True)
+    offer_tls(office, gateway, True)
 
 
 def sender(gateway: Gateway) -> str:
@@ -108,7 +115,7 @@ def test_mail_goes_by_tls_where_the_server_offers_it(gateway: Gateway, outside: 
 
 
 def test_mail_goes_in_plain_text_where_it_does_not(gateway: Gateway, outside: Peer, office: Peer) -> None:
-    offer_tls(office, False)
+    offer_tls(office, gateway, False)
     mark = send(outside, gateway)
     assert not BY_TLS.search(office.raw(mark))
     assert "By_TLS" not in eventually(lambda: deliveries(gateway, mark), what="a delivery")[0]
@@ -128,13 +135,13 @@ class TestRequired:
         arrives_by_tls(gateway, office, send(outside, gateway))
 
     def test_without_tls_it_waits_until_there_is(self, gateway: Gateway, outside: Peer, office: Peer) -> None:
-        offer_tls(office, False)
+        offer_tls(office, gateway, False)
         mark = send(outside, gateway)
         waits(gateway, office, mark, "TLS_is_required_for_this_route,_and_STARTTLS_is_not_offered")
         gateway.run("qmailctl", "flush")
         eventually(lambda: len(deliveries(gateway, mark)) == 2, what="a second try")
         waits(gateway, office, mark, "TLS_is_required_for_this_route")
-        offer_tls(office, True)
+        offer_tls(office, gateway, True)
         gateway.run("qmailctl", "flush")
         arrives_by_tls(gateway, office, mark)
         gateway.wait_for_empty_queue()
@@ -169,6 +176,7 @@ class TestVerified:
         self, gateway: Gateway, outside: Peer, office: Peer, certificate: str
     ) -> None:
         office.sh(CERTIFICATE.format(address="192.0.2.9"))
+        end_kept_connections(gateway, office)
         gateway.run("tee", AUTHORITY, stdin=office.run("cat", "/etc/postfix/lab.pem"))
         mark = send(outside, gateway)
         waits(gateway, office, mark, "TLS_is_to_be_verified_for_this_route,_and_IP_address_mismatch")
