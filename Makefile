@@ -35,8 +35,8 @@ molecule: ## molecule's scenarios only
 fuzz: ## every fuzz target, RUNS inputs in all (make fuzz RUNS=10000000: a night)
 	@./gw shell -c 'python -m tests.fuzz --runs $(RUNS)'
 
-nightly: setup ## what takes long: the scanner's soak (fuzzing, suites and the machine are targets of their own)
-	python -m tests.soak --messages 50000 --reloads 10
+nightly: ## what takes hours: soak, fuzzing (RUNS inputs), public suites, messy hosts, cut runs, remove.yml, a machine of its own
+	@RUNS=$(RUNS) ./gw nightly
 
 test-vm: setup ## a gateway on a machine with a kernel of its own, under qemu (1 to 1.5 hours; make test-vm HOST=gw2: Debian 12)
 	requirements/packages.sh requirements/apt-vm.txt

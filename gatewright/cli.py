@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright import nightly
+
 PROJECT = Path(__file__).resolve().parents[1]
 PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
 NOT_OURS = {".git", ".cache", ".venv", ".build", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "out"}
@@ -167,6 +169,7 @@ VERBS: dict[str, Callable[[], int]] = {
     "docs": docs,
     "lint": lint,
     "molecule": molecule,
+    "nightly": nightly.main,
     "quick": lambda: lint(is_quick=True),
     "test": test,
     "unit": unit,

@@ -1,0 +1,90 @@
+"""gw nightly: the proofs that take hours, one after another. A step that fails does not end the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
+SITE = ("ansible-playbook", "-i", "inventory/lab", "playbooks/site.yml", "--limit", "gw1")
+LAB = ("python", "-m", "lab")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A proof: commands of which each needs the one before, and what is run at the end in any case.
+
+    missing: why it cannot be run here; empty, it can.
+    """
+
+    name: str
+    commands: Sequence[Sequence[str]]
+    finally_: Sequence[str] = ()
+    missing: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def plan(environment: Mapping[str, str]) -> list[Step]:
+    """What a night runs, the cheapest first."""
+    small = "this user or container may not start containers" if environment.get("GATEWRIGHT_SMALL") else ""
+    suites = "" if environment.get("GATEWRIGHT_SUITES") else "GATEWRIGHT_SUITES names no folder of public suites"
+    runs = environment.get("RUNS") or "1000000"
+    down = (*LAB, "down")
+    return [
+        Step("the scanner's soak", [("python", "-m", "tests.soak", "--messages", "50000", "--reloads", "10")]),
+        Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
+        Step(
+            "runs that are cut at 20 places",
+            [(*LAB, "up", "dns", "office", "outside", "gw1"), SITE, (*PYTEST, "tests/testinfra/test_cut_runs.py")],
+            down,
+            small,
+            {"GATEWRIGHT_NIGHTLY": "1"},
+        ),
+        Step(
+            "first runs on messy hosts",
+            [(*LAB, "up", "dns", "office", "outside"), (*PYTEST, "tests/messy")],
+            down,
+            small,
+        ),
+        Step("the end of a gateway", [("molecule", "test", "-s", "remove")], missing=small),
+        Step("fuzzing", [("python", "-m", "tests.fuzz", "--runs", runs)]),
+        Step(
+            "a machine with a kernel of its own",
+            [("requirements/packages.sh", "requirements/apt-vm.txt"), ("python", "-m", "lab.vm", "gw1")],
+            missing=small,
+        ),
+    ]
+
+
+def run(steps: Sequence[Step]) -> int:
+    """Run all, and say at the end how each went; returns the exit status."""
+    told = [outcome(step) for step in steps]
+    print("\n".join(f"nightly: {line}" for line, _passed in told), flush=True)
+    return 0 if all(passed for _line, passed in told) else 1
+
+
+def outcome(step: Step) -> tuple[str, bool]:
+    """Run one; returns a line about it, and whether nothing failed."""
+    if step.missing:
+        return f"{step.name}: not run: {step.missing}", True
+    started = time.monotonic()
+    print(f"nightly: {step.name} ...", flush=True)
+    passed = all(call(command, step.environment) for command in step.commands)
+    if step.finally_:
+        call(step.finally_, step.environment)
+    return f"{step.name}: {'passed' if passed else 'FAILED'} after {time.monotonic() - started:.0f} s", passed
+
+
+def call(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Run a command, its words as they come; whether it ended well."""
+    return subprocess.run(command, cwd=PROJECT, env={**os.environ, **environment}, check=False).returncode == 0
+
+
+def main() -> int:
+    """The verb."""
+    return run(plan(os.environ))

@@ -1,0 +1,47 @@
+"""gw nightly: what a night runs, and that one failure hides no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatewright.nightly import PROJECT, Step, plan, run
+
+
+def words(steps: list[Step]) -> set[str]:
+    """All words of all commands that can be run."""
+    return {word for step in steps if not step.missing for command in step.commands for word in command}
+
+
+def test_a_night_runs_every_slow_proof() -> None:
+    wanted = {"tests.soak", "tests.fuzz", "tests/messy", "tests/testinfra/test_cut_runs.py", "remove", "lab.vm"}
+    assert wanted <= words(plan({}))
+    assert "tests/suites" in words(plan({"GATEWRIGHT_SUITES": "/somewhere"}))
+
+
+def test_fuzzing_takes_as_many_runs_as_are_asked_for() -> None:
+    assert "1000000" in words(plan({}))
+    assert "7" in words(plan({"RUNS": "7"}))
+
+
+def test_every_file_that_it_names_is_there() -> None:
+    paths = [word for word in words(plan({"GATEWRIGHT_SUITES": "/x"})) if "/" in word]
+    assert paths
+    assert [path for path in paths if not (PROJECT / path).exists()] == []
+    assert (PROJECT / "molecule/remove/molecule.yml").is_file()
+
+
+def test_a_step_that_fails_ends_no_other_and_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    made = [tmp_path / name for name in ("tidied", "next", "never")]
+    steps = [
+        Step("first", [("false",), ("touch", str(made[2]))], ("touch", str(made[0]))),
+        Step("second", [("touch", str(made[1]))]),
+        Step("third", [("false",)], missing="no such machine"),
+    ]
+    assert run(steps) == 1
+    said = capfd.readouterr().out
+    assert "nightly: first: FAILED" in said and "nightly: second: passed" in said
+    assert "nightly: third: not run: no such machine" in said
+    assert [path.exists() for path in made] == [True, True, False]
+    assert run(steps[1:]) == 0
