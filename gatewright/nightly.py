@@ -39,8 +39,12 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
         Step("the scanner's soak", [("python", "-m", "tests.soak", "--messages", "50000", "--reloads", "10")]),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
-            "runs that are cut at 20 places",
-            [(*LAB, "up", "dns", "office", "outside", "gw1"), SITE, (*PYTEST, "tests/testinfra/test_cut_runs.py")],
+            "runs that are cut at 20 places, jobs by their tags, greedy strangers of all kinds",
+            [
+                (*LAB, "up", "dns", "office", "outside", "gw1"),
+                SITE,
+                (*PYTEST, *(f"tests/testinfra/test_{name}.py" for name in ("cut_runs", "jobs", "greedy_strangers"))),
+            ],
             down,
             small,
             {"GATEWRIGHT_NIGHTLY": "1"},

@@ -19,7 +19,7 @@ SCENARIOS = sorted(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2100)
+@pytest.mark.timeout(3300)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
     done = subprocess.run([sys.executable, "-m", "molecule", "test", "-s", scenario], cwd=PROJECT, check=False)
