@@ -121,6 +121,9 @@ def test_another_mail_server_can_be_installed_and_takes_mail(gateway: Gateway, o
 
 def test_data_go_when_they_are_to(gateway: Gateway, removed: Run) -> None:
     assert remove(gateway, remove_data=True).changed(gateway.name) == 2  # the data, and the accounts that owned them
-    assert gateway.sh(f"ls -d {QUARANTINE} /var/log/qmail 2>/dev/null", check=False) == ""
+    assert (
+        gateway.sh(f"ls -d {QUARANTINE} /var/log/qmail /var/spool/gatescan /etc/dnscache 2>/dev/null", check=False)
+        == ""
+    )
     assert "Gatewright" not in gateway.sh("getent passwd")
     assert remove(gateway, remove_data=True).changed(gateway.name) == 0
