@@ -10,11 +10,14 @@ import mmap
 import os
 import re
 import struct
+from collections.abc import Iterator
 
 from gatescan.model import Buffer
 
 SLOW = 0.25
-"""Seconds in work from which on a message counts against its source's share. Most take a few milliseconds."""
+"""Seconds in work from which on a message is a slow one. Most take a few milliseconds."""
+REMEMBERED = 60.0
+"""Seconds for which a source is known by a slow message: so long all its messages count against its share."""
 _TRACE = re.compile(rb"Received:[^\n]*\n(?:[ \t][^\n]*\n)*")
 _EDGE = 4096
 """Bytes at each end of a message that make its key."""
@@ -32,10 +35,14 @@ class Slots:
     _NUMBER = struct.Struct("Q")
     _TIME = struct.Struct("d")
     _KEY, _SERVED, _READY = 16, 24, 32
+    _SOURCE = struct.Struct("Qd")
+    _SOURCES = 256
+    """Places for sources of slow messages; two sources may have one, and then the later one is known."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._memory = mmap.mmap(-1, count * self._ROW.size)
+        self._slow_sources = mmap.mmap(-1, self._SOURCES * self._SOURCE.size)
 
     def begin(self, index: int, now: float, source: int) -> None:
         """A worker begins with a message of a source."""
@@ -71,13 +78,32 @@ class Slots:
         """The key of the message in work; 0 when there is none, or it is not known yet."""
         return int(self._NUMBER.unpack_from(self._memory, index * self._ROW.size + self._KEY)[0])
 
-    def slow(self, now: float, source: int = 0) -> int:
-        """Workers that have been busy for longer than SLOW, all or those with messages of one source."""
-        count = 0
+    def slow(self, now: float) -> int:
+        """Workers that have been busy for longer than SLOW."""
+        return sum(bool(since) and now - since > SLOW for since, _, _ in self._rows())
+
+    def busy(self, source: int) -> int:
+        """Workers that are busy with messages of a source."""
+        return sum(bool(since) and of == source for since, of, _ in self._rows())
+
+    def note_slow(self, source: int, now: float) -> None:
+        """A slow message of this source has ended."""
+        self._SOURCE.pack_into(self._slow_sources, source % self._SOURCES * self._SOURCE.size, source, now)
+
+    def is_slow(self, source: int, now: float) -> bool:
+        """Whether a source has a slow message in work, or had one lately.
+
+        Its messages count from their start then: those that were begun at one moment would take every worker else.
+        """
+        of, when = self._SOURCE.unpack_from(self._slow_sources, source % self._SOURCES * self._SOURCE.size)
+        if of == source and now - when < REMEMBERED:
+            return True
+        return any(since and now - since > SLOW and of == source for since, of, _ in self._rows())
+
+    def _rows(self) -> Iterator[tuple[float, int, int]]:
+        """Of each worker: since when it is busy, with whose message, and which."""
         for index in range(self.count):
-            since, of, _ = self._BUSY.unpack_from(self._memory, index * self._ROW.size)
-            count += bool(since) and now - since > SLOW and (not source or of == source)
-        return count
+            yield self._BUSY.unpack_from(self._memory, index * self._ROW.size)
 
 
 class Deaths:

@@ -136,7 +136,7 @@ class Desk:
             source = waiting.source
             assert source is not None
             if source not in room:
-                room[source] = source.share(self.workers) - slots.slow(now, source.number)
+                room[source] = source.share(self.workers) - slots.busy(source.number)
             if room[source] > 0 and given < GIVEN_AT_ONCE and self._give(waiting):
                 room[source] -= 1
                 given += 1

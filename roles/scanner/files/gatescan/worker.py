@@ -21,7 +21,7 @@ from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.model import Buffer
 from gatescan.seldom import Seldom
-from gatescan.slots import Deaths, Slots, key_of
+from gatescan.slots import SLOW, Deaths, Slots, key_of
 from gatescan.sources import Source
 
 log = logging.getLogger("gatescan.worker")
@@ -179,7 +179,9 @@ class Worker:
             self.complaints.say("the master takes no more connections that wait")
 
     def _has_room(self, source: Source, now: float) -> bool:
-        return self.slots.slow(now, source.number) < source.share(self.settings.workers)
+        if not self.slots.is_slow(source.number, now):
+            return True
+        return self.slots.busy(source.number) < source.share(self.settings.workers)
 
     def _serve(self, connection: socket.socket, source: int, now: float) -> None:
         self.slots.begin(self.index, now, source)
@@ -198,6 +200,9 @@ class Worker:
         with contextlib.suppress(OSError):
             connection.send(reply, socket.MSG_NOSIGNAL)
         self.served += 1
+        ended = time.monotonic()
+        if ended - now > SLOW:
+            self.slots.note_slow(source, ended)
         self.slots.end(self.index, self.served)
 
     def _answer(self, connection: socket.socket, peer: protocol.Peer) -> bytes:
