@@ -34,6 +34,8 @@ GROWTH = 1.3
 """How much larger the daemon's memory may be at the end than after its first messages."""
 TRIES = 400
 """Tries of one message before it counts as lost; a sender tries for days."""
+GREEDY = 16
+"""Connections that the greedy sender keeps busy: more than there are workers and spare ones."""
 SLOW_SECONDS = 4.0
 """The bound of one message (limits.seconds) here; the greedy sender's messages take as long as they are let."""
 
@@ -164,7 +166,7 @@ class Soak:
                 self.scanner.send(costly, "203.0.113.66")
                 self.tally.greedy += 1
 
-        threads = [threading.Thread(target=one) for _ in range(8)]
+        threads = [threading.Thread(target=one) for _ in range(GREEDY)]
         for thread in threads:
             thread.start()
         for thread in threads:
