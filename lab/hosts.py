@@ -57,10 +57,11 @@ def start(host: Host, uplink: bool = False, sandboxes: bool = False) -> None:
     if runs_present_image(host):
         return
     run("podman", "rm", "--force", "--ignore", host.container)
-    network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6},mac={host.mac}"
+    # podman names the interfaces of several networks in any order
+    network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6},mac={host.mac},interface_name=eth0"
     run(
         "podman", "run", "--detach", "--name", host.container, "--hostname", host.fqdn,
-        "--network", network, *(["--network", "podman"] if uplink else []),
+        "--network", network, *(["--network", "podman:interface_name=eth1"] if uplink else []),
         "--systemd=always", "--restart=always", "--dns=none", "--no-hosts",
         *(f"--cap-add={capability}" for capability in host.capabilities), *(SANDBOXES if sandboxes else ()),
         reference(host), "/sbin/init",
