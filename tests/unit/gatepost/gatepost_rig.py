@@ -35,6 +35,7 @@ class NameServer:
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.soft: set[str] = set()
+        self.soft_kinds: set[tuple[str, str]] = set()
         self.insecure: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -59,7 +60,7 @@ class NameServer:
         name, kind = asked.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(asked.rdtype)
         self.asked.append((name, kind))
         response = dns.message.make_response(query, recursion_available=True)
-        if name in self.soft:
+        if name in self.soft or (name, kind) in self.soft_kinds:
             response.set_rcode(dns.rcode.SERVFAIL)
             return response.to_wire()
         alias = self.records.get((name, "CNAME"))

@@ -149,7 +149,20 @@ def test_bounces_and_mail_of_this_host_are_signed(remote: Gatepost, server: Serv
     assert verdicts(received(server), keys) == [True, True]
 
 
+def test_a_relay_client_that_speaks_tls_is_one_too(remote: Gatepost, server: Server, keys: Path) -> None:
+    remote.route(server, "optional")
+    by_tls = SCANNED.replace(b"with gatescan", b"with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384), gatescan")
+    remote.run(message=QUEUED + by_tls + RELAYED + HEADER + b"hello\n")
+    assert verdicts(received(server), keys) == [True, True]
+
+
 STRANGERS = {
+    "a stranger's, forwarded by an alias": b"Received: (qmail 9 invoked by alias); 27 Nov 2026 08:00:00 -0000\n"
+    + b"Delivered-To: alias-postmaster@gw.test\n"
+    + QUEUED
+    + SCANNED
+    + RELAYED.replace(b"RC:1", b"RC:0")
+    + HEADER,
     "a stranger's": QUEUED + SCANNED + RELAYED.replace(b"RC:1", b"RC:0") + HEADER,
     "a stranger's who writes our lines": QUEUED + SCANNED + RELAYED.replace(b"RC:1", b"RC:0") + OURS + HEADER,
     "not scanned": QUEUED

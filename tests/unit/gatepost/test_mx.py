@@ -48,6 +48,7 @@ def zone(dns_server: NameServer) -> NameServer:
     dns_server.records.clear()
     dns_server.soft.clear()
     dns_server.insecure.clear()
+    dns_server.soft_kinds.clear()
     dns_server.asked.clear()
     return dns_server
 
@@ -592,3 +593,48 @@ def test_fifty_deliveries_at_once_all_arrive_once(
     assert sorted(message for server in servers for message in server.messages) == sorted(
         b"Subject: %d\r\n\r\n" % n for n in range(50)
     )
+
+
+def test_with_dnssec_an_address_query_that_fails_does_not_lower_the_guard(
+    secure: tuple[Gatepost, Server], zone: NameServer, authority: Path, port: int
+) -> None:
+    zone.add(f"_{port}._tcp.a.test", "TLSA", tlsa(authority))
+    zone.soft_kinds.add(("a.test", "AAAA"))
+    assert secure[0].run().startswith(b"Z") and secure[1].messages == []
+
+
+def test_a_backup_server_waits_while_the_better_one_cannot_be_looked_up(
+    start: Callable[..., Gatepost], zone: NameServer
+) -> None:
+    zone.add("corp.test", "MX", "10 soft.test.", "20 own.test.")
+    zone.add("own.test", "A", "192.0.2.1")
+    zone.soft.add("soft.test")
+    assert start(own_addresses=["192.0.2.1"]).run().startswith(b"Z")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_no_domain_leads_back_to_this_host(start: Callable[..., Gatepost], zone: NameServer, address: str) -> None:
+    zone.add("corp.test", "MX", "10 a.test.")
+    zone.add("a.test", "AAAA" if ":" in address else "A", address)
+    assert b"(#5.4.6)" in start(takes_loopback=False).run()
+
+
+def test_a_refusal_of_one_recipient_is_no_wish_to_be_left_alone(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    server.replies["RCPT"] = b"450 4.7.1 greylisted\r\n"
+    gatepost = start(back_off=60)
+    assert b"greylisted" in gatepost.run()
+    del server.replies["RCPT"]
+    assert b"accepted" in gatepost.run()
+
+
+@pytest.mark.parametrize("reply", [b"000 ok\r\n", b"150 hm\r\n", b"354 go on\r\n", b"999 no\r\n"])
+def test_nonsense_behind_the_message_is_no_success_and_no_failure(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer, reply: bytes
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    listen("127.0.0.2").replies["."] = reply
+    assert start().run().startswith(b"r\0Z")

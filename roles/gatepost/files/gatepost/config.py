@@ -45,6 +45,8 @@ class Config:
     port: int = 25
     own_addresses: tuple[str, ...] = ()
     """Addresses of this host that its interfaces do not have, behind a NAT. A domain that leads to them is a loop."""
+    timeouts_descriptor: int = 0
+    """The descriptor of qmail's table of hosts that time out, which the run script opens as root; 0: by its path."""
     takes_loopback: bool = False
     """Whether a domain's server may be on loopback (for tests). Else it is this host, and mail would go round."""
     head_start: float = 1.0
@@ -55,7 +57,7 @@ class Config:
     """Deliveries at once; who comes beyond is told to try again."""
     per_host: int = 20
     """Connections at once to one address."""
-    waiting_per_host: int = 40
+    waiting_per_host: int = 10
     """Deliveries that may wait for a connection to one address; who comes beyond is told to try again."""
     reuse_seconds: float = 5.0
     """How long a connection is kept for the next message; 0: not at all."""
@@ -100,7 +102,7 @@ def _value(key: str, value: object, default: object) -> object:
             return value
     elif isinstance(default, float) and isinstance(value, int | float) and value >= 0:
         return float(value)
-    elif type(default) is type(value) and (isinstance(value, str) or (isinstance(value, int) and value > 0)):
+    elif type(default) is type(value) and (isinstance(value, str) or (isinstance(value, int) and value >= 0)):
         return value
     elif isinstance(default, tuple) and isinstance(value, list):
         kind = str if key == "own_addresses" else int
@@ -115,6 +117,9 @@ def _check(config: Config) -> None:
     for domain, level in config.domains.items():
         if level not in TLS_LEVELS:
             raise ConfigError(f"domains.{domain}: must be one of {', '.join(TLS_LEVELS)}, not {level!r}")
+    for name in ("port", "name_server_port", "deliveries", "per_host", "reuse_messages"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name}: must be above 0")
     if config.prefer not in FAMILIES:
         raise ConfigError(f"prefer: must be ipv4 or ipv6, not {config.prefer!r}")
     for family in config.helo:

@@ -137,6 +137,7 @@ class Daemon:
             told = report.part("Z", "The delivery was given up. (#4.3.0)\n")
         finally:
             gone.cancel()
+            await asyncio.wait((gone,))  # its reader is gone before the descriptor's number is another's
         self._write_down(order, account, told)
         return told
 

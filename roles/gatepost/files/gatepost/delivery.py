@@ -24,6 +24,8 @@ CONNECT_SECONDS, REMOTE_SECONDS = 60, 1200
 """qmail-remote's own patience: control/timeoutconnect, control/timeoutremote."""
 NO_CONNECTION = "Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n"
 _WAIT = re.compile(r"^Remote host said: (421[ -]|4\d\d[ -]4\.7\.)", re.MULTILINE)
+_HANGS_UP = re.compile(r"^Remote host said: 421[ -]", re.MULTILINE)
+"""What is said of one sender, recipient or message (greylisting, say) is no wish of the server's; 421 is."""
 
 
 class Deliverer:
@@ -32,7 +34,7 @@ class Deliverer:
     def __init__(self, config: Config, own_addresses: Collection[str] = ()) -> None:
         self.config = config
         self.control = Control(config.home)
-        self.timeouts = Timeouts(config.home)
+        self.timeouts = Timeouts(config.home, config.timeouts_descriptor)
         self.places = Places(config)
         self.wishes = Wishes(config.back_off)
         self.kept = Kept(config)
@@ -70,7 +72,7 @@ class Deliverer:
         last: Failed | None = None
         for server in servers:
             try:
-                async with self.places.place(server.name):
+                async with self.places.place(min(address.text for address in server.addresses)):
                     return await self._by(server, order, signatures, account)
             except Failed as failed:
                 if failed.is_final:
@@ -184,6 +186,9 @@ class Deliverer:
             told = await session.send(order, signatures, size, has_8bit, account)
             wire.messages += 1
             is_taken = told.rpartition(b"\0")[0].rpartition(b"\0")[2].startswith(b"K")
+        except asyncio.CancelledError:
+            wire.hang_up()
+            raise
         except OSError:
             raise Failed("Z", "The message cannot be read. (#4.3.0)\n") from None
         finally:
@@ -196,12 +201,12 @@ class Deliverer:
         if is_taken:
             self.wishes.forget(wire.address.text)
         else:
-            self._heed(told.decode("latin-1"), wire.address.text)
+            self._heed(told.decode("latin-1"), wire.address.text, _HANGS_UP)
         return told
 
-    def _heed(self, text: str, address: str) -> None:
+    def _heed(self, text: str, address: str, wish: re.Pattern[str] = _WAIT) -> None:
         """Leave a server alone for a while that asked for it."""
-        if address and _WAIT.search(text):
+        if address and wish.search(text):
             self.wishes.note(address, text if text[:1] not in "rhsKZD" or "\0" not in text else _message_part(text))
 
 

@@ -24,7 +24,7 @@ SIGNED = (*GUARDED, "sender", "in-reply-to", "references", "content-transfer-enc
 LINE = 76
 """Characters of a line of the signature field."""
 _QUEUED = re.compile(rb"Received: \(qmail \d+ invoked (from network|for bounce|by alias|by uid \d+)\); ")
-_SCANNED = re.compile(rb"Received: from \S+ by \S+ with gatescan")
+_SCANNED = re.compile(rb"Received: from \S+ by \S+ with (ESMTPS \([^)\n]*\), )?gatescan")
 _RELAYED = re.compile(rb"X-Qmail-Scanner: [^\n]*:RC:1\(")
 
 
@@ -53,7 +53,10 @@ def is_ours(header: bytes) -> bool:
     if found is None:
         return False
     if found[1] != b"from network":
-        return True
+        forwarded = rest
+        while forwarded.startswith(b"Delivered-To: "):
+            forwarded = forwarded.partition(b"\n")[2]
+        return forwarded is rest or is_ours(forwarded)  # forwarded mail is whose it was before
     scanned, _, rest = rest.partition(b"\n")
     return bool(_SCANNED.match(scanned) and _RELAYED.match(rest.partition(b"\n")[0]))
 

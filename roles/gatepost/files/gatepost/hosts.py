@@ -19,7 +19,7 @@ Key = tuple[object, ...]
 
 
 class Places:
-    """Bounds the deliveries to one server, so that a slow one does not take all there are."""
+    """Bounds the deliveries to one server, known by its address, so that a slow one does not take all there are."""
 
     def __init__(self, config: Config) -> None:
         self._most = config.per_host

@@ -64,6 +64,6 @@ class Replies:
         text = b"".join(self._lines)
         self._lines.clear()
         self._length = 0
-        if not text[:3].isdigit() or not text[:3].isascii():
+        if not text[:3].isdigit() or not b"200" <= text[:3] <= b"599":
             raise BadReply("no reply")
         return Reply(int(text[:3]), text)

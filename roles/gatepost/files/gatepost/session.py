@@ -165,7 +165,9 @@ class Session:
             if self.wire.messages:
                 raise
             raise self.dropped() from None
-        if reply.asks_to_wait() and reply.code == 421:
+        if reply.code == 421:
+            if self.wire.messages:  # of this connection it has enough; another one may do
+                raise Gone
             self.wire.is_over = True
         if reply.code >= 400:
             raise self.quit("D" if reply.code >= 500 else "Z", "Connected to ", " but sender was rejected", reply)
@@ -189,7 +191,7 @@ class Session:
         """Send the message itself; returns the server's last line and the text of the report."""
         try:
             reply = await self.wire.ask(b"DATA")
-            if reply.code >= 400:
+            if reply.code != 354:
                 raise self.quit("D" if reply.code >= 500 else "Z", "", " failed on DATA command", reply)
             lines, last = message.Lines(), front
             try:
@@ -213,7 +215,7 @@ class Session:
         except Gone:
             raise self.dropped() from None
         self.is_critical = False
-        if reply.code >= 400:
+        if reply.code >= 300:
             raise self.quit("D" if reply.code >= 500 else "Z", "", " failed after I sent the message", reply)
         return _last_line(reply), f"{self.partner} accepted message.\n{self.describe_tls()}{report.said(reply)}"
 

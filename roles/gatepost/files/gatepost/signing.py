@@ -47,7 +47,10 @@ async def _keys(path: str, domain: str) -> list[dkim.Key]:
         name = domain.encode("ascii")
     except UnicodeError:
         return []
-    lines = (await _ask(path, b"K" + name)).decode().split("\n")
+    answer = await _ask(path, b"K" + name)
+    if not answer:
+        raise NotSigned("the signer ended without an answer")
+    lines = answer.decode().split("\n")
     return [dkim.Key(*line.split(" ")) for line in lines if line]
 
 

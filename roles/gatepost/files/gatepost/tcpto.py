@@ -7,6 +7,7 @@ reads or writes holds flock(2). IPv6 addresses, for which the file has no room, 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
@@ -60,8 +61,10 @@ class Place:
 class Timeouts:
     """The table, and its companion for IPv6."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, descriptor: int = 0) -> None:
+        """descriptor: of the file, opened by somebody who may; 0: it is opened by its path."""
         self.path = home / "queue/lock/tcpto"
+        self.descriptor = descriptor
         self._six: OrderedDict[str, Place] = OrderedDict()
 
     def is_away(self, address: str) -> bool:
@@ -71,7 +74,7 @@ class Timeouts:
             place = self._six.get(address)
             return place is not None and place.is_away(now)
         wanted = socket.inet_aton(address)
-        with _Table(self.path) as table:
+        with _Table(self.path, self.descriptor) as table:
             return any(place.host == wanted and place.is_away(now) for place in table.places)
 
     def note(self, address: str, timed_out: bool) -> None:
@@ -81,7 +84,7 @@ class Timeouts:
             self._note_six(address, timed_out, now)
             return
         wanted = socket.inet_aton(address)
-        with _Table(self.path) as table:
+        with _Table(self.path, self.descriptor) as table:
             at = next((at for at, place in enumerate(table.places) if place.host == wanted), -1)
             if at < 0 and timed_out and table.places:
                 at = table.room()
@@ -101,14 +104,15 @@ class Timeouts:
 class _Table:
     """The file, locked while it is looked at. A file that is not there is an empty table."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
+        self.descriptor = descriptor
         self.fd = -1
         self.places: list[Place] = []
 
     def __enter__(self) -> _Table:
         try:
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            self.fd = os.dup(self.descriptor) if self.descriptor else os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
             fcntl.flock(self.fd, fcntl.LOCK_EX)
             data = os.pread(self.fd, PLACES * _PLACE.size, 0)
         except OSError:
@@ -119,6 +123,8 @@ class _Table:
 
     def __exit__(self, *_: object) -> None:
         if self.fd >= 0:
+            with contextlib.suppress(OSError):  # the lock is the open file's, and a copy's end does not end it
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
             os.close(self.fd)
 
     def room(self) -> int:

@@ -44,7 +44,10 @@ class Ways:
         address = literal(domain)
         if address is not None:
             security = Security(self._level_of(domain), "this domain", (address.text,))
-            return [Server(address.text, (address,), self.config.port, security)]
+            server = Server(address.text, (address,), self.config.port, security)
+            if self._is_own(server):
+                raise Failed("D", LOOP)
+            return [server]
         try:
             return await self._by_dns(domain)
         except NoSuchName as error:
@@ -95,7 +98,8 @@ class Ways:
         """The servers that can be tried; raises what hinders when there is none."""
         servers: list[tuple[int, Server]] = []
         hindrances: list[BaseException] = []
-        for preference, item in zip(preferences, found, strict=True):
+        results = list(found)
+        for preference, item in zip(preferences, results, strict=True):
             if isinstance(item, Server):
                 servers.append((preference, item))
             elif isinstance(item, BaseException):
@@ -104,6 +108,9 @@ class Ways:
         if own:
             servers = [(preference, server) for preference, server in servers if preference < min(own)]
             if not servers:
+                for preference, item in zip(preferences, results, strict=True):
+                    if preference < min(own) and isinstance(item, TryLater | Failed):
+                        raise item
                 raise Failed("D", LOOP)
         if servers:
             return [server for _, server in servers]
@@ -177,10 +184,14 @@ class Ways:
         problems = [answer for answer in answers if isinstance(answer, BaseException)]
         for family, answer in zip(families, answers, strict=True):
             if not isinstance(answer, BaseException):
-                found[family] = [Address(text, family) for text in answer.records]
+                found[family] = [plain(text) for text in answer.records]
                 random.shuffle(found[family])
+        late = next((problem for problem in problems if isinstance(problem, TryLater)), None)
+        # with DNSSEC an answer that does not come may be one that somebody keeps away
+        if late and (self.config.is_validating or not any(found.values())):
+            raise late
         if problems and not any(found.values()):
-            raise next((p for p in problems if isinstance(p, TryLater)), problems[0])
+            raise problems[0]
         is_secure = all(not isinstance(answer, BaseException) and answer.is_secure for answer in answers)
         return tuple(interleave(found, self.config.prefer))[:MOST_ADDRESSES], is_secure
 
@@ -200,9 +211,15 @@ def literal(host: str) -> Address | None:
     if text.lower().startswith("ipv6:"):
         text = text[5:]
     try:
-        address = ipaddress.ip_address(text)
+        return plain(text)
     except ValueError:
         return None
+
+
+def plain(text: str) -> Address:
+    """An address in its one form: an IPv4 address that is mapped into IPv6 is itself. Raises ValueError."""
+    address = ipaddress.ip_address(text)
+    address = getattr(address, "ipv4_mapped", None) or address
     return Address(str(address), f"ipv{address.version}")
 
 

@@ -148,6 +148,9 @@ class Wire(asyncio.Protocol):
         """Say QUIT if the server still listens, and hang up without waiting for its farewell."""
         if self._transport is None:
             return
+        if self._transport.get_write_buffer_size():  # a server that does not read would be waited for without end
+            self.hang_up()
+            return
         if not self.is_over:
             with contextlib.suppress(Gone, OSError, RuntimeError):
                 self.put(b"QUIT\r\n")
