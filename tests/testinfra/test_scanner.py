@@ -130,7 +130,7 @@ def test_each_of_many_recipients_gets_a_clean_message(gateway: Gateway, outside:
 
 def test_a_held_message_keeps_a_long_envelope(scanner: Scanner, outside: Peer) -> None:
     mark = token()
-    recipients = [f"{mark}.{number}@corp.test" for number in range(1000)]
+    recipients = [f"{mark}.{number}@corp.test" for number in range(100)]  # as many as an outsider may name
     assert send(outside, scanner.gateway.ipv4, with_file(mark, "a.exe", PROGRAM), *recipients).code == 250
     assert scanner.held(mark)["recipients"] == recipients
     scanner.forget(mark)
