@@ -117,7 +117,8 @@ int main(int argc, char **argv)
 
   do n = poll(&answer, 1, PATIENCE * 1000);
   while (n < 0 && errno == EINTR);
-  if (n == 1) do n = recv(answer.fd, packet, sizeof packet, 0);
+  if (n == 1) do
+      n = recv(answer.fd, packet, sizeof packet, 0);
     while (n < 0 && errno == EINTR);
   /* It may have died after the server took the message. */
   if (n <= 0) try_again("Zgatepost, the delivery service, ended before its report. Possible duplicate! (#4.3.0)\n");

@@ -64,21 +64,21 @@ enum {
 };
 
 enum {
-  VERSION = 1,               /* of the talk with the daemon, see protocol.py */
-  HEADER_ROOM = 4096,        /* bytes kept free in front of the message for the daemon's header lines */
-  ADDRESS_LIMIT = 1003,      /* as in qmail-queue: an address and its NUL */
-  ENVELOPE_LIMIT = 8 << 20,  /* bytes; some two hundred thousand recipients */
-  SPILL = 4 << 20,           /* bytes of a message that are kept in memory */
-  DATABYTES = 100000000,     /* bytes of the largest message, if nobody says otherwise */
-  LARGEST = 240000000,       /* and whatever anybody says; the daemon takes a little more */
-  DATA_ROOM = 1 << 20,       /* bytes beyond qmail-smtpd's own limit: it answers 552, and adds a line */
-  LAST_RESORT = 86400,       /* seconds, as qmail-queue's own: then SIGALRM ends this, a crash to the caller */
-  DEFAULT_TIMEOUT = 240,     /* seconds; well under what SMTP clients wait after the final dot */
-  WHOLE_MESSAGE_WAIT = 20,   /* milliseconds, see read_message */
-  PIPE_SIZE = 1 << 17,       /* bytes */
-  VALUE_LIMIT = 512,         /* bytes of one variable; the remote host's name is the sender's to choose */
-  TEXT_LIMIT = 255,          /* bytes that qmail-smtpd reads */
-  REPLY_HEAD = 8             /* bytes: version, code, start (4), length of the text (2) */
+  VERSION = 1,              /* of the talk with the daemon, see protocol.py */
+  HEADER_ROOM = 4096,       /* bytes kept free in front of the message for the daemon's header lines */
+  ADDRESS_LIMIT = 1003,     /* as in qmail-queue: an address and its NUL */
+  ENVELOPE_LIMIT = 8 << 20, /* bytes; some two hundred thousand recipients */
+  SPILL = 4 << 20,          /* bytes of a message that are kept in memory */
+  DATABYTES = 100000000,    /* bytes of the largest message, if nobody says otherwise */
+  LARGEST = 240000000,      /* and whatever anybody says; the daemon takes a little more */
+  DATA_ROOM = 1 << 20,      /* bytes beyond qmail-smtpd's own limit: it answers 552, and adds a line */
+  LAST_RESORT = 86400,      /* seconds, as qmail-queue's own: then SIGALRM ends this, a crash to the caller */
+  DEFAULT_TIMEOUT = 240,    /* seconds; well under what SMTP clients wait after the final dot */
+  WHOLE_MESSAGE_WAIT = 20,  /* milliseconds, see read_message */
+  PIPE_SIZE = 1 << 17,      /* bytes */
+  VALUE_LIMIT = 512,        /* bytes of one variable; the remote host's name is the sender's to choose */
+  TEXT_LIMIT = 255,         /* bytes that qmail-smtpd reads */
+  REPLY_HEAD = 8            /* bytes: version, code, start (4), length of the text (2) */
 };
 
 /* What the daemon is told of the caller. */
