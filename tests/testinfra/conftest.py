@@ -17,6 +17,7 @@ ONE_GATEWAY = {
     "test_engines_fail": "gw2",
     "test_engines_find": "gw1",
     "test_engines_inventory": "gw1",
+    "test_greedy_strangers": "gw1",
     "test_guard": "gw1",
     "test_jobs": "gw1",
     "test_log_server": "gw2",
@@ -28,6 +29,7 @@ ONE_GATEWAY = {
     "test_relay_rights": "gw2",
     "test_remove": "gw1",
     "test_delivery": "gw1",
+    "test_smtp_door": "gw1",
     "test_survey": "gw1",
     "test_verify": "gw1",
 }
