@@ -19,7 +19,7 @@ KINDS = [(kind, count) for kind in ("silent", "noop", "drip", "tls") for count i
 """All of them with GATEWRIGHT_NIGHTLY; two otherwise, for the scenario's time."""
 HOLD = (Path(__file__).parent / "hold.py").read_text()
 PROMISE = 5.0 if NIGHTLY else 20.0
-"""Seconds within which the office's mail is taken, whatever strangers do: 5; more where a machine is busy with CI, which
+"""Seconds within which the office's mail is taken, whatever strangers do. On a machine that is busy with CI more, which
 a door that is shut exceeds by far."""
 SOURCE = 10
 """Connections that any stranger gets, by the shipped defaults and in the lab."""
