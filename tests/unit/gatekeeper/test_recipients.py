@@ -254,7 +254,7 @@ def test_a_server_has_a_few_questions_at_once(keeper: Gatekeeper, route: MailSer
 
         session.send(question(f"user{number}@corp.test"))
     assert {session.hear() for session in sessions} == {"DUNNO"}
-    assert len(route.asked) == 40 and route.most <= 6  # one that has been left may not have ended yet
+    assert len(route.asked) == 40 and route.most <= 10  # those that have been left may not have ended yet
     for session in sessions:
         session.__exit__()
 
