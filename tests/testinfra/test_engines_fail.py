@@ -141,7 +141,10 @@ def test_a_reload_loses_nothing_and_lets_nothing_pass(engines: Engines, outside:
         replies = waiting.send(times=5)
         assert [reply.code for reply in replies] == [250] * 10, "it waited for clamd no longer than for a slow message"
         office.arrived(waiting.clean)
-        assert len(waiting.held(waiting.virus)) == 6 and not delivered(office, waiting.virus)
+        copies = [
+            entry["copies"] for entry in waiting.held(waiting.virus)
+        ]  # the same message is kept once, and counted
+        assert sum(copies) == 6 and not delivered(office, waiting.virus)
         engines.scanner.forget(waiting.virus)
     finally:
         gateway.sh(f"rm {SIGNATURES}/many.hdb; systemctl reload clamav-daemon")
