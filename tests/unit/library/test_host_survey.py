@@ -232,7 +232,7 @@ def test_what_dpkg_has_not_finished_is_named() -> None:
 
 
 def test_an_apt_proxy_is_a_remark_and_its_port_goes_to_the_firewall() -> None:
-    host = Host(proxies=("http://10.0.0.9:3142",), sources=("https://deb.debian.org/debian",))
+    host = Host(proxies=("http://10.0.0.9:3142",), sources=("https://mirror.example/debian",))
     only(remarks(host), "3142")
     assert told(host, Wanted())["package_ports"] == ["443", "3142"]
 
@@ -240,7 +240,7 @@ def test_an_apt_proxy_is_a_remark_and_its_port_goes_to_the_firewall() -> None:
 @pytest.mark.parametrize(
     ("address", "host", "port"),
     [
-        ("http://deb.debian.org/debian", "deb.debian.org", 80),
+        ("http://mirror.example/debian", "mirror.example", 80),
         ("https://user:word@[2001:db8::1]:8443/debian", "2001:db8::1", 8443),
         ("file:/srv/debian", "", 0),
         ("cdrom:[Debian]/", "", 0),
@@ -251,7 +251,7 @@ def test_addresses_of_apt_are_read(address: str, host: str, port: int) -> None:
 
 
 def test_a_mirror_that_does_not_answer_stops_only_a_run_that_needs_it() -> None:
-    silent = Host(reached=(), sources=("http://deb.debian.org/debian",), installed={"chrony": "4"})
+    silent = Host(reached=(), sources=("http://mirror.example/debian",), installed={"chrony": "4"})
     only(problems(silent, Wanted(packages=["chrony", "aide"])), "no Debian mirror answers", "1 packages")
     only(problems(Host(reached=(), sources=()), Wanted(builds=["gatewright-qmail"])), "apt has no sources")
     assert problems(silent, Wanted(packages=["chrony"])) == []
