@@ -84,7 +84,8 @@ def test_nothing_of_it_is_left_but_data(gateway: Gateway, removed: Run) -> None:
 def test_the_host_is_reachable_and_resolves_names_by_debians_own(gateway: Gateway, removed: Run) -> None:
     assert gateway.sh("cmp /etc/ssh/sshd_config /usr/share/openssh/sshd_config") == ""
     assert "gatewright" not in gateway.sh("nft list ruleset; cat /etc/nftables.conf /etc/resolv.conf")
-    assert gateway.sh("getent hosts outside.test || getent hosts $(grep -ohE "http://[^/ ]+" /etc/apt/sources.list | head -n 1 | cut -d/ -f3)")
+    mirror = "grep -ohE 'http://[^/ ]+' /etc/apt/sources.list | head -n 1 | cut -d/ -f3"
+    assert gateway.sh(f"getent hosts outside.test || getent hosts $({mirror})")
     assert gateway.sh("systemctl --failed --no-legend") == ""
 
 
