@@ -129,14 +129,21 @@ class Callouts:
         target = route(self.config, domain)
         if self.down.get(target, 0.0) > time.monotonic():
             raise Down(f"{target.host}:{target.port} could not be asked a moment ago")
+        place = self._place(target)
+        try:  # the wait for a place says nothing of the server: one sender's questions are not to shut it for others
+            async with asyncio.timeout(self.config.callout_seconds):
+                await place.acquire()
+        except TimeoutError:
+            raise Undecided(f"{target.host}:{target.port} has too many questions at once") from None
         try:
             async with asyncio.timeout(self.config.callout_seconds):
-                async with self._place(target):
-                    answer = await self._talk(target, address)
+                answer = await self._talk(target, address)
         except (Down, TryLater, OSError, TimeoutError) as error:
             if not isinstance(error, Undecided):
                 self._mark_down(target, error)
             raise Down(f"{target.host}:{target.port}: {error or 'no answer in time'}") from None
+        finally:
+            place.release()
         lasts = max(STALE, self.config.positive_seconds) if answer else self.config.negative_seconds
         self.shelf.put(address.lower(), [float(answer), self.shelf.clock()], lasts)
         return answer

@@ -96,7 +96,9 @@ class Shelf:
 
     def _change(self, key: str) -> Change:
         value, expires = self._entries.get(key, (None, 0.0))
-        return self.kind, key, None if value is None else json.dumps(value), expires
+        # a key may hold a sender's bytes that are no UTF-8, and one such must not keep the others from being written
+        name = key.encode("utf-8", "backslashreplace").decode()
+        return self.kind, name, None if value is None else json.dumps(value), expires
 
 
 class Store:
