@@ -158,7 +158,7 @@ class Soak:
             self.done.wait(0.2)
 
     def _greedy(self) -> None:
-        """Eight connections at a time, each with a message that takes as long as it may."""
+        """GREEDY connections at a time, each with a message that takes as long as it may."""
         costly = rig.costly()
 
         def one() -> None:

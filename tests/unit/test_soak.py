@@ -15,8 +15,7 @@ SECONDS = 500
 LONGEST_WAIT = 20.0
 """Seconds an honest message may take here, five times what a costly one may; the nightly run has the true bound."""
 GREATEST_GROWTH = 3.0
-"""Each worker grows by about 3 MB with its first costly and its first large message, and then no more: 1.3 in all. One
-that kept its messages would grow by 700 KB with each costly one."""
+"""Times. Seen here: 2.0 to 2.3, whose cause is not known (docs/reliability.md); longer runs end as they began."""
 
 
 @pytest.mark.slow
