@@ -22,5 +22,16 @@ SCENARIOS = sorted(
 @pytest.mark.timeout(3300)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
+    said = PROJECT / f".cache/molecule-{scenario}.log"
+    said.unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-m", "molecule", "test", "-s", scenario], cwd=PROJECT, check=False)
-    assert done.returncode == 0
+    assert done.returncode == 0, what_failed(said)
+
+
+def what_failed(said: Path) -> str:
+    """The tests that failed in a scenario, from what its pytest said: CI shows the end of the output only."""
+    if not said.exists():
+        return "no test was run: molecule stopped before"
+    lines = said.read_text(errors="replace").splitlines()
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
+    return "\n".join([*failed[-60:], *lines[-1:]])
