@@ -45,7 +45,8 @@ def pack_standin() -> dict[str, object]:
     run("python3", str(PROJECT / "lab" / "standin" / "pack.py"), str(archive))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     pin = {"name": archive.name, "sha256": digest, "urls": []}
-    return {"qmail_release": "standin", "source_build_pins_extra": {"standin-1.0": pin}}
+    source = {"archive": "standin-1.0", "version": "1.0", "apparmor": False}
+    return {"qmail_release": "netqmail", "qmail_source": source, "source_build_pins_extra": {"standin-1.0": pin}}
 
 
 def assemble() -> str:
@@ -53,15 +54,15 @@ def assemble() -> str:
     ARCHIVES.mkdir(parents=True, exist_ok=True)
     for archive in given():
         shutil.copy2(archive, ARCHIVES / archive.name)
-    release: dict[str, object] = {"qmail_release": "notqmail", "source_build_pins_extra": {}}
+    release: dict[str, object] = {"qmail_release": "notqmail", "qmail_source": {}, "source_build_pins_extra": {}}
     has_qmail = any(archive.name.startswith("notqmail-1.09") for archive in given())
     if os.environ.get("GATEWRIGHT_LAB_STANDIN") or not (has_qmail or is_in_reach(OFFICIAL)):
         release = pack_standin()
     RELEASE.write_text(json.dumps(release, indent=1) + "\n")
-    return str(release["qmail_release"])
+    return "standin" if release["qmail_source"] else "notqmail"
 
 
 def warn() -> None:
     """Say loudly when the lab stands on the stand-in."""
-    if json.loads(RELEASE.read_text())["qmail_release"] == "standin":
+    if json.loads(RELEASE.read_text())["qmail_source"]:
         print(LOUD, flush=True)

@@ -48,6 +48,14 @@ def test_packages_of_our_own_programs_carry_the_release(role: str) -> None:
     assert control["Version"].startswith(f"{RELEASE}+gw")
 
 
+def test_the_product_knows_nothing_of_the_labs_stand_in_for_qmail() -> None:
+    product = ("roles", "gatewright", "playbooks", "library", "filter_plugins", "lookup_plugins", "action_plugins")
+    named = re.compile(r"\bstandin\b|stand-in for qmail|lab's stand-in", re.IGNORECASE)
+    places = {PROJECT / folder for folder in product}
+    found = [path for path in files() if places & set(path.parents) and named.search(path.read_text(errors="replace"))]
+    assert [str(path.relative_to(PROJECT)) for path in found] == []
+
+
 def test_the_changelog_knows_the_release_and_what_comes_next() -> None:
     headings = re.findall(r"^## \[(.+?)\]", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 from gatewright import kinds
@@ -16,6 +17,7 @@ MOST_PLACES = 4096
 """That smtp-slots can count, of a kind."""
 LEAST_SOFTLIMIT = 32_000_000
 """Bytes: OpenSSL and a session's buffers, with some room."""
+_version = kinds.matching(r"[0-9][0-9A-Za-z.~]*", 'a version in quotation marks, such as "1.09"')
 # Control files that qmail makes itself, or that others own.
 _NOT_OURS = ("rcpthosts.cdb", "morercpthosts.cdb", "concurrencyremote")
 
@@ -31,10 +33,10 @@ def check(site: Site, problems: Problems) -> None:
 
 
 def _check_release(site: Site, problems: Problems) -> None:
-    if site.value("qmail_release") == "standin" and "standin-1.0" not in (site.value("source_build_pins_extra") or {}):
-        problems.add(
-            "qmail_release", "standin is the lab's test program, no mail server; choose notqmail, netqmail or qmail"
-        )
+    source = site.value("qmail_source")
+    archive = source.get("archive") if isinstance(source, Mapping) else None
+    if isinstance(archive, str) and archive not in (site.value("source_build_pins_extra") or {}):
+        problems.add("qmail_source: archive", f"{archive!r} is not in source_build_pins_extra, which has its digest")
     if site.value("ucspi_tcp_install_method") == "source" and ":" in str(site.value("qmail_smtpd_address") or ""):
         problems.add("qmail_smtpd_address", "the original tcpserver (ucspi_tcp_install_method: source) knows IPv4 only")
 
@@ -112,8 +114,21 @@ def _rbl_lists(problems: Problems, where: str, value: Any) -> None:
             problems.add(entry_name(where, index, item), wrong)
 
 
+_archive = kinds.record(
+    {"archive": kinds.file_name, "version": _version, "patches": kinds.truth, "apparmor": kinds.truth},
+    needed=["archive", "version"],
+)
+
+
+def _source(problems: Problems, where: str, value: Any) -> None:
+    """An archive in the official one's place, or nothing."""
+    if value:
+        _archive(problems, where, value)
+
+
 CHAPTER = Chapter(
     options={
+        "qmail_source": _source,
         "qmail_users": kinds.mapped(
             kinds.choice("alias", "qmaild", "qmaill", "qmailp", "qmailq", "qmailr", "qmails"), kinds.checked_elsewhere
         ),

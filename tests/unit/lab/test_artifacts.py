@@ -50,7 +50,9 @@ def test_without_archive_and_site_the_stand_in_is_pinned_and_said_loudly(
 ) -> None:
     assert artifacts.assemble() == "standin"
     archive = cache / "artifacts" / "standin-1.0.tar.gz"
-    pin = json.loads((cache / "release.json").read_text())["source_build_pins_extra"]["standin-1.0"]
+    release = json.loads((cache / "release.json").read_text())
+    pin = release["source_build_pins_extra"]["standin-1.0"]
+    assert release["qmail_source"]["archive"] == "standin-1.0"
     assert pin["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
     artifacts.warn()
     assert "STAND-IN" in capsys.readouterr().out

@@ -68,6 +68,13 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
     "a name in a place": {
         "qmail_aliases": [["a/b"], ["../x"], ["a b"], ["a.b"], [""]],
         "qmail_control": [{"../me": "x"}, {"a/b": "x"}, {"": "x"}, {"me": ["x"]}],
+        "qmail_source": [
+            {"archive": "ours-1.0"},
+            {"archive": "../x", "version": "1.0"},
+            {"archive": "ours-1.0", "version": "one"},
+            {"archive": "ours-1.0", "version": "1.0", "patches": "all"},
+            {"archive": "ours-1.0", "version": "1.0"},
+        ],
         "qmail_rblsmtpd_lists": [["bl example"], [""], ["bl.example.org -b"]],
         "clamav_own_signatures": [{"../x.ndb": "x"}, {"x.txt": "x"}],
         "uvscan_update_list": ["../SHA256SUMS", "a b", ""],
@@ -149,6 +156,13 @@ def test_a_wrong_value_is_refused_by_its_name_and_place(name: str, value: Any) -
     assert told, problems_of(**{name: value})
     if value in PLACED and OPTIONS[name].get("type") == "list":
         assert any(problem.startswith(f"{name}[0]") for problem in told) or "lement" in told[0], told
+
+
+def test_a_sites_own_archive_of_qmail_is_taken_with_its_pin() -> None:
+    pin = {"ours-1.0": {"name": "ours-1.0.tar.gz", "sha256": 64 * "0"}}
+    source = {"archive": "ours-1.0", "version": "1.0", "patches": True}
+    assert problems_of(qmail_source=source, source_build_pins_extra=pin) == []
+    assert problems_of(qmail_source=source) != []
 
 
 def test_the_defaults_are_right_when_a_site_writes_them_down() -> None:
