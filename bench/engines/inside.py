@@ -19,9 +19,9 @@ from gatescan.config import load
 from gatescan.context import Context
 from gatescan.engines.base import Engine, Sample
 from gatescan.engines.build import panel
-from gatescan.judge import MessageReport, judge
+from gatescan.judging.judge import MessageReport, judge
+from gatescan.judging.rules import load as load_rules
 from gatescan.model import Buffer, Finding
-from gatescan.rules import load as load_rules
 
 CLAMD_CONFIG = Path("/etc/clamav/clamd.conf")
 Ask = Callable[[Sample, str], None]

@@ -22,11 +22,15 @@ PACKAGE = "roles/scanner/files"
 JUDGE = """\
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from gatescan import rules
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judge import judge
+try:
+    from gatescan.judging import rules
+    from gatescan.judging.judge import judge
+except ImportError:  # as it was before the modules had rooms
+    from gatescan import rules
+    from gatescan.judge import judge
 context, known, config = Context("ann@example.net", ("bob@example.org",)), rules.read(SHIPPED_RULES), Config()
 pipe = sys.stdin.buffer
 while line := pipe.readline():

@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 
-from gatescan import protocol
-from gatescan.envelope import EnvelopeError, parse
+from gatescan.service import protocol
+from gatescan.service.envelope import EnvelopeError, parse
 
 SOUND = (
     b"Fa@example.org\0Tb@example.net\0\0",

@@ -18,10 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 
-from gatescan import judge, rules
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
+from gatescan.judging import judge, rules
 from gatescan.model import Verdict
 
 from tests.corpus import generate

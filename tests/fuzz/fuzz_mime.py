@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gatescan.budget import Budget, LimitReached, Limits
+from gatescan.judging.budget import Budget, LimitReached, Limits
 from gatescan.mime import members, parse
 from gatescan.model import Finding, Verdict
 from gatescan.text import printable

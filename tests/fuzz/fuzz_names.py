@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gatescan import names
+from gatescan.judging import names
 from gatescan.mime import parameters
 from gatescan.text import printable
 

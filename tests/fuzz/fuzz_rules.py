@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 
-from gatescan import rules
 from gatescan.context import Context
+from gatescan.judging import rules
 
 from tests.fuzz import guided
 

@@ -41,7 +41,7 @@ def samples() -> list[bytes]:
 def one_input(data: bytes, strict: bool = False) -> None:
     """Open `data` wholly; raise AssertionError for what must not be."""
     from gatescan import unpack
-    from gatescan.budget import Budget, LimitReached, Limits
+    from gatescan.judging.budget import Budget, LimitReached, Limits
     from gatescan.model import Part
 
     budget = Budget(Limits(bytes_floor=3_000_000, bytes_ratio=1, parts=300, depth=6, seconds=10), len(data))

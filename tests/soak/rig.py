@@ -133,7 +133,7 @@ class Scanner:
                 self._process.wait()
 
     def _answers(self, since: float = 0.0) -> bool:
-        from gatescan import protocol
+        from gatescan.service import protocol
 
         try:
             return protocol.ping(self.place / "s", 5).loaded >= since

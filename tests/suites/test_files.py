@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatescan.judge import MessageReport
+from gatescan.judging.judge import MessageReport
 from gatescan.model import Verdict
 
 from tests.suites.test_suites import VARIABLE, as_attachment, judged

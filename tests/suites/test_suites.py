@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from gatescan import judge, rules
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
+from gatescan.judging import judge, rules
 from gatescan.model import Buffer, Finding, Verdict
 
 from tests.suites import public, readers

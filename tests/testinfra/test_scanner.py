@@ -150,7 +150,8 @@ def test_a_recipient_who_is_not_named_stays_unnamed(gateway: Gateway, outside: P
 
 ATTEMPTS = """
 import os, socket
-from gatescan import config, confine, fence
+from gatescan import config, fence
+from gatescan.fence import confine
 from gatescan.engines.needs import of_engines
 settings = config.load()
 confine.confine_daemon()

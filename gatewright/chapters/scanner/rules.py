@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from gatescan import rules
+from gatescan.judging import rules
 
 from gatewright.domains import parse_domain
 from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gatescan.judging.rules import ANY_SIZE, parse
 from gatescan.model import Verdict
-from gatescan.rules import ANY_SIZE, parse
 
 from gatewright.chapters.scanner.rules import SHIPPED, scanner_domains, scanner_rules, shipped_rules
 from gatewright.problems import InventoryError

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatescan import config, handle, quarantine, rules
+from gatescan import config
 from gatescan.context import Context
+from gatescan.judging import rules
+from gatescan.outcome import handle, quarantine
 
 RULES = (
     "# test rules\n"

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hostile
-from gatescan import daemon
 from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.model import Buffer
-from gatescan.worker import Handler, Ids
+from gatescan.service import daemon
+from gatescan.service.worker import Handler, Ids
 
 
 @dataclass(frozen=True)

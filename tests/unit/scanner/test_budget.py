@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Callable
 
 import pytest
-from gatescan import judge as judging
-from gatescan import mime, rules, unpack
-from gatescan.budget import Budget, Limits
+from gatescan import mime, unpack
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judge import judge
+from gatescan.judging import judge as judging
+from gatescan.judging import rules
+from gatescan.judging.budget import Budget, Limits
+from gatescan.judging.judge import judge
 from gatescan.model import Verdict
 
 SECONDS = 0.3

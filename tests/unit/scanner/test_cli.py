@@ -19,8 +19,11 @@ from typing import Any
 import desk
 import pytest
 import rig
-from gatescan import __version__, cli, handle, metrics, notify, protocol
+from gatescan import __version__, cli
 from gatescan.cli.common import SHIPPED_RULES
+from gatescan.health import metrics
+from gatescan.outcome import handle, notify
+from gatescan.service import protocol
 
 DEBIAN_PYTHON = "/usr/bin/python3"
 
@@ -101,7 +104,14 @@ def test_a_command_imports_only_what_it_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"argparse", "sqlite3", "gatescan.mime", "gatescan.judge", "gatescan.daemon", "email"}
+    assert not loaded & {
+        "argparse",
+        "sqlite3",
+        "gatescan.mime",
+        "gatescan.judging.judge",
+        "gatescan.service.daemon",
+        "email",
+    }
 
 
 def test_the_old_options_still_work(gate: desk.Desk, say: Any) -> None:
@@ -149,7 +159,7 @@ def test_check_exit_status(gate: desk.Desk, say: Any, monkeypatch: pytest.Monkey
     assert say("check", clean, empty)[0] == 0
     assert say("check", clean, bad)[0] == 1
     assert say("check", bad, gate.root / "missing")[0] == 75
-    monkeypatch.setattr("gatescan.judge.unpack.members", lambda *_: 1 / 0)
+    monkeypatch.setattr("gatescan.judging.judge.unpack.members", lambda *_: 1 / 0)
     assert say("check", clean)[0] == 75
 
 
@@ -425,7 +435,8 @@ import os, sys
 sys.path[:0] = [{files!r}, {here!r}]
 import desk
 from pathlib import Path
-from gatescan import config, handle
+from gatescan import config
+from gatescan.outcome import handle
 from gatescan.context import Context
 assert os.environ["QMAILQUEUE"] == "/the/client"
 message = sys.stdin.buffer.read()

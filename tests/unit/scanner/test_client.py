@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import rig
-from gatescan import protocol
+from gatescan.service import protocol
 from rig import ENVELOPE, Gateway
 
 MESSAGE = b"Subject: hello\n\nbody\n"

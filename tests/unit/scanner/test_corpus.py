@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from gatescan import rules
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judge import MessageReport, judge
+from gatescan.judging import rules
+from gatescan.judging.judge import MessageReport, judge
 from gatescan.model import Verdict
-from gatescan.policy import Decision, decide
+from gatescan.outcome.policy import Decision, decide
 
 from tests.corpus import generate
 from tests.corpus.case import Case

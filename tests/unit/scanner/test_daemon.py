@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 import rig
-from gatescan import protocol
-from gatescan.daemon import wait_until_loaded
+from gatescan.service import protocol
+from gatescan.service.daemon import wait_until_loaded
 from rig import ENVELOPE, Gateway, saw, wait_until
 
 pytestmark = pytest.mark.slow  # a process or more for each test

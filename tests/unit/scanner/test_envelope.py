@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import rig
-from gatescan.envelope import ADDRESS_LIMIT, Envelope, EnvelopeError, parse
+from gatescan.service.envelope import ADDRESS_LIMIT, Envelope, EnvelopeError, parse
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

@@ -21,9 +21,11 @@ from typing import Any
 
 import pytest
 import rig
-from gatescan import fence, landlock, seccomp
+from gatescan import fence
 from gatescan.config import Config, ConfigError, parse
 from gatescan.engines.needs import Needs, of_engines
+from gatescan.errors import Unavailable
+from gatescan.fence import landlock, seccomp
 from rig import Gateway, saw, wait_until
 from test_interface import HARMLESS, Scanner
 
@@ -37,7 +39,7 @@ def landlock_version() -> int:
     """0 where this kernel has none."""
     try:
         return landlock.version()
-    except landlock.Unavailable:
+    except Unavailable:
         return 0
 
 
@@ -397,7 +399,7 @@ def test_what_engines_need_is_known(tmp_path: Path) -> None:
 
 REFUSING = """
 import os, sys
-from gatescan import seccomp
+from gatescan.fence import seccomp
 made = seccomp.Filter(foreign=False)
 made.refuse(["landlock_create_ruleset"] if "landlock" in sys.argv[1] else [])
 made.refuse(["seccomp"] if "seccomp" in sys.argv[1] else [])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatescan import filetype
+from gatescan.judging import filetype
 from gatescan.model import Buffer
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,9 +7,9 @@ from typing import Any
 
 import desk
 import pytest
-from gatescan import handle, quarantine
 from gatescan.context import Context
-from gatescan.handle import Outcome
+from gatescan.outcome import handle, quarantine
+from gatescan.outcome.handle import Outcome
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import costly
 import pytest
-from gatescan import judge as judging
-from gatescan import rules
-from gatescan.budget import Budget, Limits
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judge import MessageReport
+from gatescan.judging import judge as judging
+from gatescan.judging import rules
+from gatescan.judging.budget import Budget, Limits
+from gatescan.judging.judge import MessageReport
 from gatescan.model import Verdict
 
 PIECES = 500

@@ -13,8 +13,9 @@ from pathlib import Path
 import desk
 import pytest
 import rig
-from gatescan import handle, metrics
 from gatescan.context import Context
+from gatescan.health import metrics
+from gatescan.outcome import handle
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_hostile_text_stays_on_its_line(gate: desk.Desk) -> None:
 
 
 def test_a_rotated_log_is_opened_anew(gate: desk.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatescan.journal.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("gatescan.outcome.journal.LOOK_EVERY", 0.0)
     services = gate.services()
     handle.handle(services, desk.plain(), desk.INBOUND, desk.Ids())
     log = gate.config.journal.json_log
@@ -99,7 +100,7 @@ def test_counters_add_up_over_processes_and_restarts(gate: desk.Desk) -> None:
 def test_counts_survive_a_killed_worker(gate: desk.Desk) -> None:
     code = (
         "import os, sys; sys.path[:0] = sys.argv[1:3]\n"
-        "from pathlib import Path; from gatescan import config, handle; import desk\n"
+        "from pathlib import Path; from gatescan import config; from gatescan.outcome import handle; import desk\n"
         "services = handle.Services.open(config.load(Path(sys.argv[3])))\n"
         "handle.handle(services, desk.plain(), desk.INBOUND, desk.Ids())\n"
         "os.kill(os.getpid(), 9)\n"

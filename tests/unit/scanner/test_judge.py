@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 import desk
 import pytest
-from gatescan import judge, rules, unpack
-from gatescan.budget import Budget, LimitReached
+from gatescan import unpack
 from gatescan.config import Config, parse
 from gatescan.context import Context
+from gatescan.errors import Unavailable
+from gatescan.judging import judge, rules
+from gatescan.judging.budget import Budget, LimitReached
 from gatescan.model import Buffer, Finding, Part, Verdict
 
 CONFIG = Config()
@@ -142,7 +144,7 @@ def test_a_failure_is_never_clean(monkeypatch: pytest.MonkeyPatch, failing: str)
 
 def test_a_missing_library_is_never_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(part: Part, budget: Budget) -> Iterator[Part]:
-        raise unpack.Unavailable("libarchive is missing")
+        raise Unavailable("libarchive is missing")
         yield part
 
     monkeypatch.setattr(judge.unpack, "members", fail)

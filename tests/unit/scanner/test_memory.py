@@ -14,11 +14,11 @@ SIZE = 25_000_000
 PROBE = """
 import json, mmap, os, sys, tracemalloc
 from pathlib import Path
-from gatescan import rules
+from gatescan.judging import rules
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judge import judge
+from gatescan.judging.judge import judge
 head, line, size = sys.argv[1].encode(), sys.argv[2].encode(), int(sys.argv[3])
 file = os.memfd_create("message")
 os.write(file, b"From: a@world.test\\nSubject: large\\nMIME-Version: 1.0\\n" + head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatescan import names
+from gatescan.judging import names
 from gatescan.model import Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st

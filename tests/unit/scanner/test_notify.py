@@ -11,8 +11,8 @@ from pathlib import Path
 import desk
 import pytest
 import rig
-from gatescan import handle, nextqueue, notify
 from gatescan.context import Context
+from gatescan.outcome import handle, nextqueue, notify
 
 NOW = 1_800_000_000.0
 

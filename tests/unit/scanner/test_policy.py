@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gatescan import config, policy
+from gatescan import config
 from gatescan.context import Context
 from gatescan.model import Finding, Report, Verdict
+from gatescan.outcome import policy
 
 INBOUND = Context("ann@example.net", ("bob@example.org",), "192.0.2.1")
 OUTBOUND = Context("bob@example.org", ("ann@example.net",), "192.0.2.1", relayclient=True)

@@ -18,8 +18,8 @@ from pathlib import Path
 import desk
 import pytest
 import rig
-from gatescan import nextqueue, quarantine
-from gatescan.quarantine import Entry, Quarantine, QuarantineError, QuarantineFull
+from gatescan.outcome import nextqueue, quarantine
+from gatescan.outcome.quarantine import Entry, Quarantine, QuarantineError, QuarantineFull
 
 MESSAGE = b"Subject: x\n\nbody with \0 and \xff\r\n.\nFrom here\n"
 
@@ -104,7 +104,8 @@ def test_what_cannot_be_stored_leaves_nothing(
 _STORE_FOR_EVER = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from gatescan import config, quarantine
+from gatescan import config
+from gatescan.outcome import quarantine
 held = quarantine.Quarantine(config.load(__import__("pathlib").Path(sys.argv[2])).quarantine)
 while True:
     now = time.time()

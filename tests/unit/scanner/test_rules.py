@@ -8,11 +8,11 @@ from pathlib import Path
 
 import desk
 import pytest
-from gatescan import rules
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judge import judge
+from gatescan.judging import rules
+from gatescan.judging.judge import judge
 from gatescan.model import Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st

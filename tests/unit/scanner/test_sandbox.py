@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gatescan import doctor, sandbox
 from gatescan.config import Config, DaemonConfig, JournalConfig, QuarantineConfig
+from gatescan.health import doctor, sandbox
 
 HOST = "22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/vda1 rw"
 

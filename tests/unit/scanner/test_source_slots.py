@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatescan.slots import REMEMBERED, SLOW, Slots
+from gatescan.service.slots import REMEMBERED, SLOW, Slots
 
 GREEDY, HONEST = 0x1234567, 0x7654321
 

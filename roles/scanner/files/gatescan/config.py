@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatescan.budget import Limits
+from gatescan.errors import GatescanError
+from gatescan.judging.budget import Limits
 
 DEFAULT_PATH = Path("/etc/gatescan/config.json")
 PATH_VARIABLE = "GATESCAN_CONFIG"
@@ -49,7 +50,7 @@ DEFAULT_ACTIONS: Mapping[str, str] = types.MappingProxyType(
 """The action of each verdict; `encrypted-mail` is the end-to-end encrypted mail among the `encrypted`."""
 
 
-class ConfigError(Exception):
+class ConfigError(GatescanError):
     """The configuration cannot be used; `key` names the entry, such as `quarantine.max_bytes`."""
 
     def __init__(self, key: str, problem: str) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 import desk
 import pytest
 from doubles.manual import MANUALS
-from gatescan import cli, doctor, handle
+from gatescan import cli
 from gatescan.config import ConfigError, parse
 from gatescan.engines.build import TYPES, panel
-from gatescan.handle import Handler
+from gatescan.health import doctor
+from gatescan.outcome import handle
+from gatescan.outcome.handle import Handler
 from samples import MARK
 
 Double = Callable[..., Path]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatescan import metrics
 from gatescan.config import Config, JournalConfig
 from gatescan.engines.figures import series
 from gatescan.engines.ledger import FAILURES, LEDGER, Ledger
+from gatescan.health import metrics
 
 
 def config(directory: Path, *names: str) -> Config:

@@ -15,7 +15,7 @@ from gatescan.engines import panel as panel_module
 from gatescan.engines.base import EngineError, Hit, Sample
 from gatescan.engines.ledger import FAILURES, LOOK_EVERY, PAUSE, Ledger, read_all
 from gatescan.engines.panel import Member, Panel
-from gatescan.judge import MessageReport
+from gatescan.judging.judge import MessageReport
 from gatescan.model import Finding, Verdict
 from samples import SAMPLE
 

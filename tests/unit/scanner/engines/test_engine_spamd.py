@@ -13,9 +13,9 @@ from gatescan.context import Context
 from gatescan.engines.base import EngineError, Sample
 from gatescan.engines.panel import Panel
 from gatescan.engines.spamd import Spamd, SpamdSettings
-from gatescan.judge import MessageReport
+from gatescan.judging.judge import MessageReport
 from gatescan.model import Verdict
-from gatescan.policy import decide
+from gatescan.outcome.policy import decide
 from samples import soon
 
 Start = Callable[[Callable[[socket.socket], None]], str]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gatescan import names
-from gatescan.budget import Budget, LimitReached, Limits
+from gatescan.judging import names
+from gatescan.judging.budget import Budget, LimitReached, Limits
 from gatescan.mime import Parsed, members, parse
 from gatescan.model import Buffer, Finding, Part, Verdict
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatescan.budget import Budget, Limits
+from gatescan.judging.budget import Budget, Limits
 from gatescan.mime import END_TO_END, members, parameters
 from gatescan.model import Part, Verdict
 from mime_tools import codes, contents, take_apart

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatescan.budget import Budget, Limits
+from gatescan.judging.budget import Budget, Limits
 from gatescan.model import Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gatescan import unpack
-from gatescan.budget import Budget, LimitReached, Limits
+from gatescan.judging.budget import Budget, LimitReached, Limits
 from gatescan.model import Finding, Part, Verdict
 
 

@@ -8,7 +8,8 @@ import tarfile
 
 import pytest
 from gatescan import unpack
-from gatescan.budget import Budget, Limits
+from gatescan.errors import Unavailable
+from gatescan.judging.budget import Budget, Limits
 from gatescan.model import Part, Verdict
 from gatescan.unpack import _libarchive
 from opener import open_all
@@ -178,7 +179,7 @@ def test_without_libarchive_it_says_that_it_could_not_look(monkeypatch: pytest.M
 
     _libarchive.library.cache_clear()
     monkeypatch.setattr(_libarchive.ctypes, "CDLL", missing)
-    with pytest.raises(unpack.Unavailable):
+    with pytest.raises(Unavailable):
         list(unpack.members(Part("1", (), "", pack.tar_bytes([TEXT])), Budget(Limits(), 100)))
     _libarchive.library.cache_clear()
 

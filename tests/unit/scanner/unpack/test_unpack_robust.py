@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from gatescan.budget import Limits
+from gatescan.judging.budget import Limits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opener import Opened, open_all

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from gatescan.budget import Limits
+from gatescan.judging.budget import Limits
 from gatescan.model import Verdict
 from opener import open_all
 

@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(command: object, words: list[str]) -> int:
     from gatescan.config import ConfigError
-    from gatescan.rules import RulesError
+    from gatescan.judging.rules import RulesError
 
     assert callable(command)
     try:

@@ -20,10 +20,10 @@ from gatescan.cli.common import (
 )
 from gatescan.context import Context
 from gatescan.engines.build import panel
-from gatescan.journal import finding_json
-from gatescan.judge import MessageReport, judge
+from gatescan.judging.judge import MessageReport, judge
 from gatescan.model import Buffer, Verdict
-from gatescan.policy import Decision, decide
+from gatescan.outcome.journal import finding_json
+from gatescan.outcome.policy import Decision, decide
 from gatescan.text import printable
 
 DESCRIPTION = """\

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatescan import rules
 from gatescan.config import DEFAULT_PATH, PATH_VARIABLE, Config, load
+from gatescan.judging import rules
 
 SHIPPED_RULES = Path(__file__).parent.parent / "share" / "quarantine-attachments.txt"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from gatescan import daemon
 from gatescan.cli.common import parser
+from gatescan.service import daemon
 
 DESCRIPTION = """\
 Answer the queue client until SIGTERM. Logs to standard error, for multilog.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gatescan import doctor
 from gatescan.cli import EXIT_FOUND, EXIT_OK
 from gatescan.cli.common import add_json, parser, print_json
+from gatescan.health import doctor
 
 DESCRIPTION = """\
 Look at all that the scanner needs, and say what to do about what is missing. Changes nothing.

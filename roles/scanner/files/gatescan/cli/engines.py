@@ -9,7 +9,7 @@ from gatescan.cli import EXIT_COULD_NOT, EXIT_FOUND, EXIT_OK
 from gatescan.cli.common import add_json, config_or_defaults, parser, print_json, say, table
 from gatescan.config import Config
 from gatescan.engines.status import Status, statuses
-from gatescan.nextqueue import QueueError, submit
+from gatescan.outcome.nextqueue import QueueError, submit
 
 DESCRIPTION = """\
 List the engines: version and age of signatures as they tell now, mean time and last error as the daemon's

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from gatescan import nextqueue, notify
 from gatescan.cli import EXIT_COULD_NOT, EXIT_OK
 from gatescan.cli.common import config_or_defaults, parser, say
 from gatescan.config import Config
+from gatescan.outcome import nextqueue, notify
 
 DESCRIPTION = """\
 Send the notices that are due: to the administrator, and to local recipients of messages that were held

@@ -27,8 +27,8 @@ from gatescan.cli.common import (
     table,
 )
 from gatescan.config import Config
-from gatescan.journal import Journal
-from gatescan.quarantine import Entry, Quarantine, QuarantineError
+from gatescan.outcome.journal import Journal
+from gatescan.outcome.quarantine import Entry, Quarantine, QuarantineError
 from gatescan.text import printable
 
 DESCRIPTION = """\

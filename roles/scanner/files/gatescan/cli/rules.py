@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from gatescan import rules
 from gatescan.cli import EXIT_FOUND, EXIT_OK
 from gatescan.cli.common import (
     SHIPPED_RULES,
@@ -19,7 +18,8 @@ from gatescan.cli.common import (
     say,
     table,
 )
-from gatescan.rules import Rule, RuleSet
+from gatescan.judging import rules
+from gatescan.judging.rules import Rule, RuleSet
 
 DESCRIPTION = """\
 The rules are lines of quarantine-attachments.txt. Editing it changes nothing until `rules build` (the old
@@ -82,8 +82,8 @@ def _in_force(compiled: Path) -> str:
 def _test(options: argparse.Namespace) -> int:
     from gatescan.cli.check import read_message
     from gatescan.context import Context
-    from gatescan.journal import finding_json
-    from gatescan.judge import judge
+    from gatescan.judging.judge import judge
+    from gatescan.outcome.journal import finding_json
     from gatescan.text import printable
 
     config = config_or_defaults(options.config)

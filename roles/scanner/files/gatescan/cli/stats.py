@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from gatescan import metrics, rules
 from gatescan.cli import EXIT_OK
 from gatescan.cli.common import add_json, config_or_defaults, human_size, parser, print_json, table
 from gatescan.config import Config
 from gatescan.engines import figures
-from gatescan.quarantine import Quarantine
+from gatescan.health import metrics
+from gatescan.judging import rules
+from gatescan.outcome.quarantine import Quarantine
 
 DESCRIPTION = """\
 What was judged since the counters began: messages by direction, verdict and action, time, quarantine.

@@ -6,9 +6,9 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from gatescan import testmail
 from gatescan.cli import EXIT_FOUND, EXIT_OK
 from gatescan.cli.common import add_json, config_or_defaults, parser, print_json
+from gatescan.health import testmail
 
 DESCRIPTION = """\
 Send four messages through qmail-inject and the scanner, and report what became of each:

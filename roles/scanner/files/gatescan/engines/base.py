@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gatescan.context import Context
+from gatescan.errors import GatescanError
 from gatescan.model import Buffer, Part, Verdict
 
 
-class EngineError(Exception):
+class EngineError(GatescanError):
     """The engine could not look at the message.
 
     why: what happened. advice: what the administrator can do. answered: the engine is alive and said so itself

@@ -10,15 +10,15 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from gatescan.budget import Budget
-from gatescan.large import piece
+from gatescan.judging.budget import Budget
 from gatescan.mime import embedded, enclosed, quoted
 from gatescan.mime.header import unfold
 from gatescan.mime.parameters import MAX_FIELD_BYTES
 from gatescan.mime.sealed import END_TO_END
 from gatescan.mime.tree import read_every_way
 from gatescan.model import Buffer, Finding, Part
-from gatescan.words import decode_words
+from gatescan.text.large import piece
+from gatescan.text.words import decode_words
 
 __all__ = ["END_TO_END", "Parsed", "members", "parse"]
 

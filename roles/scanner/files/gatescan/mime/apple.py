@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatescan.words import text
+from gatescan.text.words import text
 
 _SINGLE = b"\x00\x05\x16\x00"
 _DOUBLE = b"\x00\x05\x16\x07"

@@ -7,10 +7,10 @@ import io
 import re
 from collections.abc import Iterator
 
-from gatescan.budget import Budget, LimitReached
-from gatescan.large import blocks, holds, windows
+from gatescan.judging.budget import Budget, LimitReached
 from gatescan.model import Buffer
-from gatescan.words import loose_base64, text
+from gatescan.text.large import blocks, holds, windows
+from gatescan.text.words import loose_base64, text
 
 # Two spaces and no mode are what Outlook took for a beginning, too.
 _UU_BEGIN = re.compile(rb"^[> \t]{0,8}begin(-base64)?[ \t]{1,4}([0-7]{3,4}[ \t]{1,4})?([^\s][^\n]*+)\n", re.MULTILINE)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer
-from gatescan.words import loose_base64, text
+from gatescan.text.words import loose_base64, text
 
 _HEAD = 256
 _FOLD = re.compile(rb"\r*\n[ \t]")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import re
 
-from gatescan.large import BLOCK, holds, windows
 from gatescan.model import Buffer
-from gatescan.words import codec
+from gatescan.text.large import BLOCK, holds, windows
+from gatescan.text.words import codec
 
 HEAD = 1024
 """Bytes that show whether it is text."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gatescan import filetype
-from gatescan.budget import Budget
-from gatescan.large import holds
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget
 from gatescan.mime import apple, armour, calendar, charsets, markup, scripts, sealed
 from gatescan.mime.enclosed import starts_as_entity
 from gatescan.model import Buffer, Finding, Part, Verdict
+from gatescan.text.large import holds
 
 _MEDIA = frozenset(("font", "media", "sqlite"))
 _TEXTUAL = frozenset(("office-xml", "svg", "hta", "batch", "encoded-script", "registry", "webquery"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from gatescan.budget import Budget
-from gatescan.large import BLOCK, windows
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part
+from gatescan.text.large import BLOCK, windows
 
 Span = tuple[int, int]
 

@@ -6,7 +6,7 @@ import mmap
 import re
 from dataclasses import dataclass
 
-from gatescan.budget import LimitReached
+from gatescan.judging.budget import LimitReached
 
 Octets = bytes | mmap.mmap
 """A message's bytes in a form that can be searched in place."""

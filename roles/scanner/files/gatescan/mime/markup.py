@@ -7,11 +7,11 @@ import io
 import re
 from collections.abc import Iterator
 
-from gatescan.budget import Budget
-from gatescan.large import blocks, holds, windows
+from gatescan.judging.budget import Budget
 from gatescan.mime import charsets
 from gatescan.mime.scripts import Evidence, File, Peeler
 from gatescan.model import Buffer, Finding, Part, Verdict
+from gatescan.text.large import blocks, holds, windows
 
 _MARKUP_TYPES = ("text/html", "application/xhtml", "image/svg")
 _SVG_NAMES = (".svg", ".svgz")

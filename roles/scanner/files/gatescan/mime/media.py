@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 
-from gatescan import names as naming
+from gatescan.judging import names as naming
 from gatescan.mime.header import Header, unfold
 from gatescan.mime.parameters import (
     MAX_FIELD_BYTES,
@@ -18,7 +18,7 @@ from gatescan.mime.parameters import (
     readings,
 )
 from gatescan.text import printable
-from gatescan.words import decode_words
+from gatescan.text.words import decode_words
 
 MAX_READINGS = 16
 """Of one header. More candidates than that are no accident; `too-many-readings` says so."""

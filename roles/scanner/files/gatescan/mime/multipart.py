@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from gatescan.budget import LimitReached
+from gatescan.judging.budget import LimitReached
 from gatescan.mime.header import Octets
 
 Span = tuple[int, int]

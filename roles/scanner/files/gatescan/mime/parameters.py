@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from gatescan.mime.header import unfold
-from gatescan.words import decode_extended, decode_words, text
+from gatescan.text.words import decode_extended, decode_words, text
 
 MAX_FIELD_BYTES = 8192
 """Of one structured field. A name of 255 characters in its longest spelling, twice, stays below it."""

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from gatescan import filetype
-from gatescan.budget import Budget, LimitReached
-from gatescan.large import BLOCK, holds, windows
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget, LimitReached
 from gatescan.model import Buffer
-from gatescan.words import loose_base64
+from gatescan.text.large import BLOCK, holds, windows
+from gatescan.text.words import loose_base64
 
 MAX_LAYERS = 12
 """Layers in one another; more is a `limit`."""

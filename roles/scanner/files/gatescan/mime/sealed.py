@@ -6,9 +6,9 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer
-from gatescan.words import loose_base64
+from gatescan.text.words import loose_base64
 
 SMIME = "smime-encrypted"
 PGP = "pgp-encrypted"

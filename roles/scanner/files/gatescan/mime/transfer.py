@@ -6,11 +6,11 @@ import binascii
 import io
 import re
 
-from gatescan.budget import Budget
-from gatescan.large import BLOCK, blocks, holds
+from gatescan.judging.budget import Budget
 from gatescan.mime.armour import binhex_files, uu_files, uu_without_begin, yenc_files
 from gatescan.model import Buffer
-from gatescan.words import loose_base64
+from gatescan.text.large import BLOCK, blocks, holds
+from gatescan.text.words import loose_base64
 
 _WHITE = b" \t\r\n"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")

@@ -13,13 +13,13 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gatescan import filetype
-from gatescan.budget import Budget, LimitReached
-from gatescan.large import blocks, piece, windows
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget, LimitReached
 from gatescan.mime import enclosed, header, markup, media, multipart, sealed, transfer
 from gatescan.mime.header import Header, Octets
 from gatescan.mime.media import Media
 from gatescan.model import Buffer, Finding, Part, Verdict
+from gatescan.text.large import blocks, piece, windows
 
 MAX_ALTERNATIVES = 200
 """Readings of one message beyond the first of each entity."""

@@ -8,8 +8,8 @@ Nothing is written to disk, no program is started.
 
 from __future__ import annotations
 
-from gatescan.unpack.common import MEMBER_MAX, Unavailable
+from gatescan.unpack.common import MEMBER_MAX
 from gatescan.unpack.dispatch import members
 from gatescan.unpack.volumes import Volumes
 
-__all__ = ["MEMBER_MAX", "Unavailable", "Volumes", "members"]
+__all__ = ["MEMBER_MAX", "Volumes", "members"]

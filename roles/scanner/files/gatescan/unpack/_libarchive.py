@@ -16,8 +16,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p,
 from functools import cache
 from typing import Any
 
-from gatescan.budget import NotLookedAt
-from gatescan.unpack.common import Unavailable
+from gatescan.errors import GatescanError, Unavailable
 
 OK, EOF, WARN, FAILED, FATAL = 0, 1, -20, -25, -30
 DIRECTORY, REGULAR, SYMLINK = 0o040000, 0o100000, 0o120000
@@ -83,7 +82,7 @@ def _forget_error() -> None:
     ctypes.set_errno(0)
 
 
-class Failure(NotLookedAt):
+class Failure(GatescanError):
     """libarchive can't read on: the message says why. fatal: nothing more comes out of this archive; memory: it
     wanted more memory than it may have."""
 

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import _libarchive as la
 from gatescan.unpack import rarlist

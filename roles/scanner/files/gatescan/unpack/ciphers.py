@@ -9,7 +9,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
-from gatescan.unpack.common import Unavailable
+from gatescan.errors import Unavailable
 
 _RC4_STATE = 2048
 """Bytes that are room enough for RC4_KEY: 258 numbers of 4 bytes at most."""

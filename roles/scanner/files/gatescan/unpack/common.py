@@ -7,7 +7,8 @@ import lzma
 import zlib
 from typing import Protocol
 
-from gatescan.budget import Budget, NotLookedAt
+from gatescan.errors import GatescanError
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Finding, Part, Verdict
 from gatescan.text import printable
 
@@ -21,12 +22,8 @@ LZMA_MEMORY = 100_000_000
 """Bytes an LZMA decoder may take for its dictionary."""
 
 
-class Broken(NotLookedAt):
+class Broken(GatescanError):
     """The container contradicts its own format; the text says how. Never leaves this package."""
-
-
-class Unavailable(NotLookedAt):
-    """What is needed to look into a container is missing on this machine: not a verdict about the message."""
 
 
 class Decompressor(Protocol):

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.unpack.common import MEMBER_MAX, Broken
 
 _END_OF_CHAIN = 0xFFFFFFFE

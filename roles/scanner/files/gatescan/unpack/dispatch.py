@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from gatescan import filetype
-from gatescan.budget import Budget, LimitReached
+from gatescan.errors import Unavailable
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget, LimitReached
 from gatescan.model import Buffer, Part, Verdict
 from gatescan.unpack import officexml, packages, sheets, zipread
-from gatescan.unpack.common import Unavailable, inflate, make, note, unopenable
+from gatescan.unpack.common import inflate, make, note, unopenable
 
 Reader = Callable[[Part, bytes, Budget], Iterator[Part]]
 

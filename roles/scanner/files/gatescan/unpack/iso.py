@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gatescan import filetype
-from gatescan.budget import Budget
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack.common import check_name, make, note, spellings, spend_within, unique, unopenable
 

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.unpack.ciphers import aes_cbc, aes_ecb, rc4
 
 _PASSWORD = "VelvetSweatshop".encode("utf-16-le")

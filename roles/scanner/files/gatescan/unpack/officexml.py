@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
 from gatescan.unpack import packages, sheets
 from gatescan.unpack.common import make, note, spend_within

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gatescan import filetype
-from gatescan.budget import Budget
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import common, officelock, vba
 from gatescan.unpack.common import Broken, make, note, spellings, too_big, unique, unopenable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gatescan import filetype
-from gatescan.budget import Budget
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget
 from gatescan.model import Part
 from gatescan.unpack.common import make, spend_within, unique
 

@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Iterator
 
-from gatescan import filetype
-from gatescan.budget import Budget
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
 from gatescan.unpack import fields, zipread
 from gatescan.unpack.common import note

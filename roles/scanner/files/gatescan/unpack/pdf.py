@@ -12,7 +12,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import common, pdfcrypt
 from gatescan.unpack.common import make, note, too_big, unique

@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import fields, packages
 from gatescan.unpack.common import make, note, unique

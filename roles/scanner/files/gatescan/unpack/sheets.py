@@ -9,7 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
 from gatescan.unpack.common import note
 

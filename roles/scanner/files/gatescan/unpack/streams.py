@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gatescan import filetype
-from gatescan.budget import Budget
+from gatescan.judging import filetype
+from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import common
 from gatescan.unpack.archive import stripped

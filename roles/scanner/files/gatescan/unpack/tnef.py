@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Part
 from gatescan.unpack.common import make, spellings, spend_within, unique, unopenable
 

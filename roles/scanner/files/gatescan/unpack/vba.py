@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.unpack.common import Broken
 
 _CHUNK = 4096

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from gatescan import filetype
+from gatescan.judging import filetype
 from gatescan.model import Finding, Part, Verdict
 from gatescan.text import printable
 

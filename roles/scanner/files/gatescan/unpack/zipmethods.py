@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import struct
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer
 from gatescan.unpack import common
 

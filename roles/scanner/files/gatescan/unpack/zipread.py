@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gatescan.budget import Budget
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
 from gatescan.unpack.common import (
     MEMBER_MAX,

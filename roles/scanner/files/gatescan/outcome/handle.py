@@ -15,17 +15,19 @@ from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Protocol
 
-from gatescan import __version__, metrics, notify
-from gatescan.alarm import Alarm
+from gatescan import __version__
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.journal import Journal
-from gatescan.judge import Engine, MessageReport, judge
+from gatescan.health import metrics
+from gatescan.judging.judge import Engine, MessageReport, judge
+from gatescan.judging.rules import ABSENT, FileState, RulesError, RuleSet, file_state, is_stale, load
 from gatescan.model import Buffer, Finding, Verdict
-from gatescan.policy import TEMPORARY, Decision, decide
-from gatescan.quarantine import Entry, Quarantine, QuarantineFull, new_id
-from gatescan.rules import ABSENT, FileState, RulesError, RuleSet, file_state, is_stale, load
-from gatescan.seldom import Seldom
+from gatescan.outcome import notify
+from gatescan.outcome.alarm import Alarm
+from gatescan.outcome.journal import Journal
+from gatescan.outcome.policy import TEMPORARY, Decision, decide
+from gatescan.outcome.quarantine import Entry, Quarantine, QuarantineFull, new_id
+from gatescan.service.seldom import Seldom
 from gatescan.text import printable
 
 log = logging.getLogger("gatescan")

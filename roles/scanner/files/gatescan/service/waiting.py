@@ -18,9 +18,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gatescan import protocol, sources
-from gatescan.slots import Slots
-from gatescan.sources import Source
+from gatescan.service import protocol, sources
+from gatescan.service.slots import Slots
+from gatescan.service.sources import Source
 
 SILENCE = 10.0
 """Seconds for a client that has connected to send its packet; it does so at once."""

@@ -31,10 +31,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
-from gatescan import nextqueue, sources
 from gatescan.config import Config, QuarantineConfig
+from gatescan.errors import GatescanError
 from gatescan.model import Buffer
-from gatescan.slots import trace_end
+from gatescan.outcome import nextqueue
+from gatescan.service import sources
+from gatescan.service.slots import trace_end
 
 State = Literal["held", "releasing", "released"]
 
@@ -60,7 +62,7 @@ FEW = 20
 """Messages and, in millions, bytes that any source and any rule may hold, however small the quarantine is."""
 
 
-class QuarantineError(Exception):
+class QuarantineError(GatescanError):
     """A held message cannot be found, read or released."""
 
 

@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-
-class NotLookedAt(Exception):
-    """Something in a message could not be looked at as it should; each subclass says why."""
+from gatescan.errors import GatescanError
 
 
-class LimitReached(NotLookedAt):
+class LimitReached(GatescanError):
     """A bound was hit; `code` names it: `bytes`, `parts`, `depth` or `time`."""
 
     def __init__(self, code: str, detail: str) -> None:

@@ -11,6 +11,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from gatescan.errors import GatescanError
+
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
@@ -24,7 +26,7 @@ WORKER_FILE_LIMIT = 256
 """Open files of a worker."""
 
 
-class ConfinementError(Exception):
+class ConfinementError(GatescanError):
     """A place that the daemon works in is not safe to use."""
 
 

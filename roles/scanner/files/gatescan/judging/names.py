@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from gatescan.model import Finding, Verdict
 from gatescan.text import printable
-from gatescan.words import decode_extended, decode_words
+from gatescan.text.words import decode_extended, decode_words
 
 MAX_LENGTH = 255
 """Characters. No file system in use has longer names: a longer one is cut, and then ends differently."""

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatescan import fence, metrics, protocol, rules, sandbox
-from gatescan.alarm import NEARLY_FULL
+from gatescan import fence
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.status import statuses
-from gatescan.quarantine import Quarantine
+from gatescan.health import metrics, sandbox
+from gatescan.judging import rules
+from gatescan.outcome.alarm import NEARLY_FULL
+from gatescan.outcome.quarantine import Quarantine
+from gatescan.service import protocol
 
 NOTICE_AGE = 3_600.0
 """Seconds beyond the digest time after which a waiting notice means that nobody sends them."""
@@ -85,7 +88,8 @@ def _rules(config: Config) -> Iterator[Check]:
 
 
 def _libraries(config: Config) -> Iterator[Check]:
-    from gatescan.unpack import Unavailable, _libarchive
+    from gatescan.errors import Unavailable
+    from gatescan.unpack import _libarchive
 
     del config
     try:

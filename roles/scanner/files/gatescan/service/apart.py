@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from gatescan.context import Context
     from gatescan.model import Buffer
-    from gatescan.worker import Handler, Ids, Outcome
+    from gatescan.service.worker import Handler, Ids, Outcome
 
 log = logging.getLogger("gatescan.apart")
 

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Literal
 
 from gatescan.context import Context, covers
+from gatescan.errors import GatescanError
 from gatescan.model import Verdict
 
 FORMAT = 1
@@ -76,7 +77,7 @@ _HEADER = re.compile(r"(Virus|Policy)-([!-9;-~]+):", re.IGNORECASE)
 _TABS = re.compile(r"\t+")
 
 
-class RulesError(Exception):
+class RulesError(GatescanError):
     """The rules cannot be read; `problems` has one line for each mistake, as file:line:column: what."""
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -188,7 +189,7 @@ def parse(text: str, source: str) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-class _LineError(Exception):
+class _LineError(GatescanError):
     def __init__(self, column: int, problem: str) -> None:
         super().__init__(problem)
         self.column = column

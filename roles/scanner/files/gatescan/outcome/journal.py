@@ -19,9 +19,9 @@ from pathlib import Path
 
 from gatescan.config import JournalConfig
 from gatescan.context import Context
-from gatescan.judge import MessageReport
+from gatescan.judging.judge import MessageReport
 from gatescan.model import Finding
-from gatescan.policy import Decision
+from gatescan.outcome.policy import Decision
 from gatescan.text import printable
 
 log = logging.getLogger("gatescan.journal")

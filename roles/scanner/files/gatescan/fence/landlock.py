@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatescan.errors import Unavailable
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
 _BENEATH, _PORT = 1, 2
@@ -36,10 +38,6 @@ _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 1
 """Version: the rights that it knows; later ones know the fifth's."""
 NEEDED, PORTS_FROM, SCOPES_FROM = 2, 4, 6
 """The first versions with: renaming from one directory into another; ports; signals and abstract sockets."""
-
-
-class Unavailable(Exception):
-    """This kernel can't do it, or may not; the text says why."""
 
 
 class _Ruleset(ctypes.Structure):

@@ -22,12 +22,12 @@ from dataclasses import asdict, dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 
-from gatescan import nextqueue
 from gatescan.config import Config
 from gatescan.context import covers, domain_of
+from gatescan.outcome import nextqueue
 from gatescan.text import printable
 
-SHARE = Path(__file__).parent / "share"
+SHARE = Path(__file__).parent.parent / "share"
 LINES_BOUND = 200
 """Messages that one notice lists; their full number stands above them."""
 RECIPIENTS_BOUND = 100

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gatescan.errors import GatescanError
+
 ADDRESS_LIMIT = 1003
 """Bytes of an address with its NUL, as in qmail-queue; a longer one ends in exit code 11."""
 
@@ -11,7 +13,7 @@ ADDRESS_TOO_LONG = 11
 BAD_FORMAT = 91
 
 
-class EnvelopeError(Exception):
+class EnvelopeError(GatescanError):
     """Not an envelope; `code` is qmail-queue's exit code for it: 11 or 91."""
 
     def __init__(self, code: int, problem: str) -> None:

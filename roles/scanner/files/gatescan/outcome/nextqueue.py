@@ -16,12 +16,13 @@ from typing import IO
 
 from gatescan import __version__
 from gatescan.config import Config
+from gatescan.errors import GatescanError
 
 TIMEOUT = 300.0
 """Seconds that the queue program may take."""
 
 
-class QueueError(Exception):
+class QueueError(GatescanError):
     """The queue program did not take the message; `permanent` if it never will."""
 
     def __init__(self, problem: str, permanent: bool = False) -> None:

@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatescan.errors import GatescanError
 from gatescan.model import Buffer
 
 VERSION = 1
@@ -54,11 +55,11 @@ _PEER = struct.Struct("iII")
 _INT = array.array("i").itemsize
 
 
-class ProtocolError(Exception):
+class ProtocolError(GatescanError):
     """What came over the socket is not a request."""
 
 
-class Ping(Exception):
+class Ping(GatescanError):
     """Somebody asks whether anybody is there."""
 
 

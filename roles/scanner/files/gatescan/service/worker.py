@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gatescan import apart, envelope, protocol, sources, waiting
 from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.model import Buffer
-from gatescan.seldom import Seldom
-from gatescan.slots import SLOW, Deaths, Slots, key_of
-from gatescan.sources import Source
+from gatescan.service import apart, envelope, protocol, sources, waiting
+from gatescan.service.seldom import Seldom
+from gatescan.service.slots import SLOW, Deaths, Slots, key_of
+from gatescan.service.sources import Source
 
 log = logging.getLogger("gatescan.worker")
 

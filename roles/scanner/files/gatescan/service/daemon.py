@@ -31,13 +31,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from gatescan import fence, metrics, protocol
+from gatescan import fence
 from gatescan.config import Config, ConfigError, load
-from gatescan.confine import ConfinementError, confine_daemon, confine_worker, private_directory
 from gatescan.engines.needs import Needs, of_engines
-from gatescan.slots import Deaths, Slots
-from gatescan.waiting import Desk
-from gatescan.worker import Handler, Shared, Worker, refuse_all
+from gatescan.errors import GatescanError
+from gatescan.fence.confine import ConfinementError, confine_daemon, confine_worker, private_directory
+from gatescan.health import metrics
+from gatescan.service import protocol
+from gatescan.service.slots import Deaths, Slots
+from gatescan.service.waiting import Desk
+from gatescan.service.worker import Handler, Shared, Worker, refuse_all
 
 log = logging.getLogger("gatescan.daemon")
 
@@ -64,7 +67,7 @@ FILE_BYTES = 2_000_000_000
 HandlerFactory = Callable[[Config], Handler]
 
 
-class StartError(Exception):
+class StartError(GatescanError):
     """The daemon cannot start; the text says why and what to do."""
 
 
@@ -118,8 +121,8 @@ class Inheritance:
 
 def load_handler(config: Config) -> Handler:
     """Import all that a message may need, so that the workers share it, load the rules, and set up the engines."""
-    from gatescan import handle
     from gatescan.engines.build import panel
+    from gatescan.outcome import handle
 
     engines = panel(config)
     return handle.Handler(config, (engines,) if engines else ())

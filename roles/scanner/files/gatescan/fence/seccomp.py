@@ -16,6 +16,8 @@ from ctypes import POINTER, c_char_p, c_int, c_uint, c_uint32, c_uint64, c_void_
 from functools import cache
 from typing import Any
 
+from gatescan.errors import Unavailable
+
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
 NEVER = (
@@ -55,10 +57,6 @@ _32_BIT = {"x86_64": 0x40000003, "aarch64": 0x40000028}
 
 _When = tuple[int, int, int, int]
 """A condition: number of the argument, comparison, its two operands."""
-
-
-class Unavailable(Exception):
-    """There can be no filter here; the text says why."""
 
 
 class _Comparison(ctypes.Structure):

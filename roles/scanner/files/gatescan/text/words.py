@@ -7,8 +7,8 @@ import io
 import re
 from urllib.parse import unquote_to_bytes
 
-from gatescan.large import BLOCK, windows
 from gatescan.model import Buffer
+from gatescan.text.large import BLOCK, windows
 
 # Only these reach Python's codec machinery: the sender chooses the label, and codecs.lookup() keeps
 # every unknown one for ever, while `idna` or `punycode` take quadratic time.

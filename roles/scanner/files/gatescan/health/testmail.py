@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from gatescan.config import Config
-from gatescan.quarantine import Quarantine, QuarantineError
+from gatescan.outcome.quarantine import Quarantine, QuarantineError
 
 LOOK_EVERY = 0.1
 """Seconds between two looks for what is waited for."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 
-from gatescan import notify
 from gatescan.config import Config
-from gatescan.quarantine import Quarantine
+from gatescan.outcome import notify
+from gatescan.outcome.quarantine import Quarantine
 
 NEARLY_FULL = 0.8
 """Share of a quarantine's limit from which on it is time to look."""

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gatescan import filetype, mime, names, unpack
-from gatescan.budget import Budget, LimitReached
+from gatescan import mime, unpack
 from gatescan.config import Config
 from gatescan.context import Context
+from gatescan.judging import filetype, names
+from gatescan.judging.budget import Budget, LimitReached
+from gatescan.judging.rules import Rule, RuleSet
 from gatescan.model import Buffer, Finding, Part, Report, Verdict
-from gatescan.rules import Rule, RuleSet
 from gatescan.text import printable
-from gatescan.words import decode_words
+from gatescan.text.words import decode_words
 
 log = logging.getLogger("gatescan.judge")
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatescan import landlock, seccomp
 from gatescan.config import Config
-from gatescan.confine import close_memory
 from gatescan.engines.needs import Needs
-from gatescan.landlock import APPEND, DEVICE, READ, RUN, WRITE, Rule
+from gatescan.fence import landlock, seccomp
+from gatescan.fence.confine import close_memory
+from gatescan.fence.landlock import APPEND, DEVICE, READ, RUN, WRITE, Rule
 
 log = logging.getLogger("gatescan.fence")
 
@@ -105,7 +105,7 @@ def enclose_worker(config: Config, needs: Needs) -> Standing:
 def rules(config: Config, needs: Needs) -> Iterator[Rule]:
     """What a worker may do with which files. A worker without programs may execute nothing."""
     look = RUN if needs.programs else READ
-    python = {sys.prefix, sys.base_prefix, str(Path(__file__).parent)} - {"/"}
+    python = {sys.prefix, sys.base_prefix, str(Path(__file__).parent.parent)} - {"/"}
     journal, settings = config.journal, config.daemon
     own = (config.spool, config.quarantine.directory, journal.metrics.parent, journal.counters)
     yield from (Rule(Path(name), look) for name in (*SYSTEM, *sorted(python)))

@@ -1,0 +1,1 @@
+"""The daemon: its master and workers, what they tell each other, and how the queue client talks to them."""
