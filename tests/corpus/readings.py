@@ -258,7 +258,7 @@ def _texts() -> Iterator[tuple[str, bytes]]:
     for encoding in (b"uuencode", b"x-uuencode", b"X-UUE", b"x-uu"):
         for label, text in {
             "no-begin": rest,
-            "lines-only": rest.partition(b"`")[0],
+            "lines-only": rest.partition(b"\n`")[0] + b"\n",
             "blanks": spaced.partition(b"\n")[2],
         }.items():
             head = b"Content-Type: application/octet-stream; name=papers.dat\nContent-Transfer-Encoding: " + encoding

@@ -23,7 +23,6 @@ NOT_EICAR = re.compile(
     r"|/zip-cut/data-program$"  # half of it is missing
     r"|/smuggling/literal$"  # a word in a script that nothing decodes
     r"|^markup/"  # what a script makes is judged by its form: the scanner runs none
-    r"|^readings/uu/(blanks|lines-only)/"  # so few lines, or some of its bytes, are not taken for a program
 )
 """Cases that do not hold it in one piece; what such cases are made of is another test's."""
 

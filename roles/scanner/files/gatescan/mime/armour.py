@@ -13,9 +13,10 @@ from gatescan.text.large import blocks, holds, windows
 from gatescan.text.words import loose_base64, text
 
 # Two spaces and no mode are what Outlook took for a beginning, too.
-_UU_BEGIN = re.compile(rb"^[> \t]{0,8}begin(-base64)?[ \t]{1,4}([0-7]{3,4}[ \t]{1,4})?([^\s][^\n]*+)\n", re.MULTILINE)
+_UU_BEGIN = re.compile(rb"^([> \t]{0,8})begin(-base64)?[ \t]{1,4}([0-7]{3,4}[ \t]{1,4})?([^\s][^\n]*+)\n", re.MULTILINE)
 _UU_END = re.compile(rb"^[> \t]{0,8}(?:end\b|====|begin[ \t-])", re.MULTILINE)
 _UU_LINE = re.compile(rb"[\x20-\x60]{1,200}[ \t\r]*\Z")
+_UU_QUOTED = re.compile(rb"(?:>[ \t]?){1,8}")
 # Both have the word `begin`, so a text is searched for that once.
 _YENC_BEGIN = re.compile(rb"^=ybegin ([^\n]{1,1000})\n", re.MULTILINE)
 _YENC_NAME = re.compile(rb"name=([^\r\n]+)")
@@ -64,40 +65,53 @@ def uu_files(body: Buffer, budget: Budget) -> Iterator[File]:
         end = _UU_END.search(body, position)
         stop = end.start() if end else len(body)
         lines = body[position:stop]
-        if begin[1]:
+        quote, is_base64, mode, name = begin.groups()
+        if is_base64:
             content = loose_base64(lines)
-        elif _looks_uuencoded(bytes(lines[:_FIRST_LINES]), bool(begin[2])):
-            content = _uu_lines(lines)
+        elif _looks_uuencoded(_first_lines(lines, quote), has_mode=bool(mode)):
+            content = _uu_lines(lines, quote)
         else:
             continue
         position = stop
         budget.spend(len(content))
-        yield text(begin[3].strip()), content
+        yield text(name.strip()), content
 
 
 def uu_without_begin(body: Buffer) -> bytes:
     """A body that is declared as uuencoded, but has no line `begin`; empty if it is no such lines."""
-    if not _looks_uuencoded(bytes(body[:_FIRST_LINES]), has_mode=True):
-        return b""
     end = _UU_END.search(body)
-    return _uu_lines(body[: end.start()] if end else body)
+    lines = body[: end.start()] if end else body
+    first = _first_lines(lines)
+    quoted = _UU_QUOTED.match(first[0]) if first and not _is_whole(first[0]) else None
+    quote = quoted[0] if quoted else b""
+    return _uu_lines(lines, quote) if _looks_uuencoded(_first_lines(lines, quote), has_mode=True) else b""
 
 
-def _looks_uuencoded(lines: bytes, has_mode: bool) -> bool:
+def _first_lines(lines: Buffer, quote: bytes = b"") -> list[bytes]:
+    """The first five that are not empty, without line ends and what quotes them."""
+    found = bytes(lines[:_FIRST_LINES]).lstrip(b"\r\n").split(b"\n", 5)[:5]
+    bare = (line.rstrip(b"\r").removeprefix(quote) for line in found)
+    return [line for line in bare if line.strip()]
+
+
+def _looks_uuencoded(first: list[bytes], has_mode: bool) -> bool:
     """Whether data follows: the first character of a line counts the bytes in the rest of it.
 
-    Blanks at the end of a line, which are zeros, may be lost, and something may stand behind the line.
+    Blanks, which are zeros, may be lost at the end of a line, and something may stand behind it.
     """
-    first, _, rest = lines.lstrip(b"\r\n").partition(b"\n")
-    first = first.lstrip(b"> \t").rstrip() if first[:1] == b">" else first.rstrip(b"\r\n")
     if not first:
         return False
-    wanted = _uu_length(first)
-    if wanted - 3 <= len(first) <= wanted + 2 and _UU_LINE.match(first) and b" " not in first[1:-1].strip():
+    if _is_whole(first[0]) and b" " not in first[0][1:-1].strip():
         return True
-    # No prose has this many lines without a small letter right behind a line `begin 644 ...`.
-    block = [line.rstrip(b"\r") for line in (first, *rest.split(b"\n", 4)[:4]) if line.strip()]
-    return has_mode and all(_UU_LINE.match(line[: _uu_length(line)]) for line in block)
+    # Blanks are what prose has, too; but no prose has so many lines without a small letter, be they only as long as
+    # they say, or behind a line `begin 644 ...`.
+    return (has_mode or _is_whole(first[0])) and all(_UU_LINE.match(line[: _uu_length(line)]) for line in first)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line is as long as its count says, give or take what padding and checksums make of it."""
+    wanted = _uu_length(line)
+    return wanted - 3 <= len(line) <= wanted + 2 and _UU_LINE.match(line) is not None
 
 
 def _uu_length(line: bytes) -> int:
@@ -105,15 +119,12 @@ def _uu_length(line: bytes) -> int:
     return 1 + ((line[0] - 0x20 & 0x3F) + 2) // 3 * 4
 
 
-def _uu_lines(lines: Buffer) -> bytes:
+def _uu_lines(lines: Buffer, quote: bytes = b"") -> bytes:
     out = io.BytesIO()
     for block in blocks(lines, b"\n"):
         for line in block.split(b"\n"):
-            line = line.rstrip(b"\r")
-            if line[:1] == b">" and len(line) > 2 and (line[0] - 0x20 & 0x3F) * 4 // 3 > len(line) + 3:
-                line = line.lstrip(b"> ")
-            if line:
-                out.write(_uu_line(line))
+            if bare := line.removeprefix(quote).rstrip(b"\r"):
+                out.write(_uu_line(bare))
     return out.getvalue()
 
 
