@@ -32,7 +32,8 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
         _sockets(found["sockets"]),
         _rules(found["rules"], found["clients"]),
         *_leave(found.get("leave") or {}),
-        *_doctor(found["state"]["doctor"]),
+        *_doctor("scanner", "gatescan", found["state"]["doctor"]),
+        *_door(found["state"].get("door")),
         *_mx(found["state"]["mx"], gateways),
         _relay(found["probe"]["relay"], found["state"]["controller"]),
         *_message(found["probe"]["message"], found.get("fate") or {}),
@@ -105,14 +106,20 @@ def _leave(leave: Facts) -> Iterator[Row]:
         yield _row("queue programs that AppArmor lets run", right, stale if barred else right)
 
 
-def _doctor(checks: Sequence[Facts]) -> Iterator[Row]:
+def _door(checks: Sequence[Facts] | None) -> Iterator[Row]:
+    """Nothing where gatekeeper is off."""
+    if checks is not None:
+        yield from _doctor("door", "gatekeeper", checks)
+
+
+def _doctor(what: str, program: str, checks: Sequence[Facts]) -> Iterator[Row]:
     if not checks:
-        yield _row("scanner", "nothing broken", "gatescan doctor says nothing", False)
+        yield _row(what, "nothing broken", f"{program} doctor says nothing", False)
         return
     told = [item for item in checks if item["state"] != "ok"]
     broken = any(item["state"] == "broken" for item in told)
     words = "; ".join(f"{item['state']}: {item['what']}" for item in told) or "nothing broken"
-    yield _row("scanner", "nothing broken", words, not broken)
+    yield _row(what, "nothing broken", words, not broken)
 
 
 def _mx(records: Facts, gateways: Sequence[Facts]) -> Iterator[Row]:

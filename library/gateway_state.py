@@ -38,6 +38,7 @@ addresses: {description: The host's own addresses., type: list, returned: always
 services: {description: Service to what supervise says of it., type: dict, returned: always}
 cutoff: {description: What is cut off (inbound or outbound)., type: list, returned: always}
 doctor: {description: What C(gatescan doctor) finds; none without a scanner., type: list, returned: always}
+door: {description: What C(gatekeeper doctor) finds; null where gatekeeper is off., type: list, returned: always}
 queue: {description: Messages in the queue., type: int, returned: always}
 controller: {description: "Where this run comes from; is it denied, may it relay?", type: dict, returned: always}
 mx: {description: "Domain to C(error) and C(hosts) (host, preference, addresses).", type: dict, returned: always}
@@ -167,9 +168,9 @@ def controller() -> dict[str, Any]:
     return {"address": address, "denied": "deny connection" in said, "may_relay": "variable RELAYCLIENT=" in said}
 
 
-def doctor() -> list[dict[str, str]]:
-    """What `gatescan doctor` finds."""
-    lines = [line for line in run("gatescan", "doctor", "--json").splitlines() if line.startswith("{")]
+def doctor(program: str) -> list[dict[str, str]]:
+    """What `gatescan doctor` or `gatekeeper doctor` finds."""
+    lines = [line for line in run(program, "doctor", "--json").splitlines() if line.startswith("{")]
     return [json.loads(line) for line in lines]
 
 
@@ -193,7 +194,9 @@ def main() -> None:
         addresses=run("hostname", "-I").split(),
         services=services(),
         cutoff=cut,
-        doctor=doctor(),
+        doctor=doctor("gatescan"),
+        # without SMTPPOLICY nobody asks it, though its package may be there
+        door=doctor("gatekeeper") if Path("/service/gatekeeper").exists() else None,
         queue=int(waiting[1]) if waiting else -1,
         controller=controller(),
         mx={domain: exchangers(module.params["resolver"], domain) for domain in module.params["domains"]},

@@ -15,7 +15,7 @@ from gatewright.problems import Problems
 
 # Made from other variables, or fixed by the role.
 _OWN_KEYS = (
-    "recipients", "delimiter", "guesses", "limits", "dns_lists", "dns_threshold", "home", "socket", "state", "clients",
+    "recipients", "list_loss", "delimiter", "guesses", "limits", "dns_lists", "dns_threshold", "home", "socket", "state", "clients",
 )  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def _settings(problems: Problems, where: str, value: Any) -> None:
 CHAPTER = Chapter(
     options={
         "gatekeeper_recipients": kinds.mapped(kinds.covering_domain, _part(config.rule)),
+        "gatekeeper_list_loss": kinds.number(0, 100, "percent"),
         "gatekeeper_guesses": kinds.number(0, 1_000_000, "recipients"),
         "gatekeeper_limits": _own("limits"),
         "gatekeeper_dns_lists": kinds.mapped(kinds.domain, _part(config.dns_list)),

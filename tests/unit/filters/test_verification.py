@@ -24,6 +24,7 @@ GOOD: dict[str, Any] = {
         "services": {"qmail-send": "up (pid 7) 100 seconds"},
         "cutoff": [],
         "doctor": [{"state": "ok", "what": "rules"}, {"state": "warning", "what": "signatures are old"}],
+        "door": [{"state": "ok", "what": "daemon: answers"}, {"state": "warning", "what": "DNS list x: left out"}],
         "controller": {"address": "192.0.2.9", "denied": False, "may_relay": False},
         "mx": {"example.org": {"error": "", "hosts": MX}},
     },
@@ -63,6 +64,8 @@ def test_a_good_gateway_has_nothing_wrong() -> None:
         ("rules", {"failed": True, "msg": "10.0.0.7 must be denied"}, "rules of 2 relay clients"),
         ("state.doctor", [{"state": "broken", "what": "daemon"}], "scanner"),
         ("state.doctor", [], "scanner"),
+        ("state.door", [{"state": "broken", "what": "recipients: the file is empty"}], "door"),
+        ("state.door", [], "door"),
         ("state.mx", {"example.org": {"error": "", "hosts": [*MX, STRANGER]}}, "MX of example.org"),
         ("state.mx", {"example.org": {"error": "", "hosts": []}}, "MX of example.org"),
         ("state.mx", {"example.org": {"error": "no such domain", "hosts": []}}, "MX of example.org"),
@@ -82,6 +85,11 @@ def test_each_thing_that_is_wrong_is_named(path: str, value: Any, check: str) ->
         place = place["192.0.2.1" if key == "ADDRESS" else key]
     place[keys[-1]] = value
     assert wrong(found) == [check]
+
+
+def test_a_door_that_is_off_has_no_row() -> None:
+    found = {**GOOD, "state": {**GOOD["state"], "door": None}}
+    assert wrong(found) == [] and "door" not in [row["check"] for row in verification(found, GATEWAYS)]
 
 
 def test_the_table_has_its_columns_below_each_other() -> None:

@@ -25,6 +25,14 @@ PATIENCE = 30.0
 """Seconds after which what has not come fails a test."""
 
 
+def put(path: Path, text: str | bytes, age: float = 60.0) -> None:
+    """Put a file in another's place, as exports should. age: seconds since it was written."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(text if isinstance(text, bytes) else text.encode())
+    os.utime(fresh, (time.time() - age, time.time() - age))
+    os.replace(fresh, path)
+
+
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
     """What a condition returns once it is true."""
     end = time.monotonic() + PATIENCE
@@ -179,20 +187,24 @@ class Gatekeeper:
         (place / "control").mkdir()
         (place / "control/me").write_text("gw.test\n")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its programs find themselves in."""
+        return {**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatekeeper/files"), "PYTHONUNBUFFERED": "1"}
+
     def configure(self, **settings: object) -> None:
         """Write the configuration."""
         told = {"home": str(self.place), "socket": str(self.socket), "state": str(self.state)}
-        told |= {"name_server_port": self.names.port, "dns_seconds": 1}  # type: ignore[dict-item]
+        told |= {"name_server_port": self.names.port, "dns_seconds": 1, "look_seconds": 0.1}  # type: ignore[dict-item]
         self.config.write_text(json.dumps({**told, **settings}))
 
     def start(self, **settings: object) -> None:
         """Start it and wait until it serves."""
         self.configure(**settings)
         self.socket.unlink(missing_ok=True)
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatekeeper/files"), "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "gatekeeper", "--config", str(self.config), "daemon", "--allow-root"]
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(command, env=environment, stderr=errors)
+            self.process = subprocess.Popen(command, env=self.environment, stderr=errors)
         wait_for(lambda: self.socket.exists() or self.ended(), "the socket")
 
     def ended(self) -> bool:
@@ -210,6 +222,13 @@ class Gatekeeper:
         """Send it a signal."""
         assert self.process
         self.process.send_signal(number)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one of its commands."""
+        command = [sys.executable, "-m", "gatekeeper", "--config", str(self.config), *words]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it; returns its exit status."""

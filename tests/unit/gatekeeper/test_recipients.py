@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatekeeper_rig import Gatekeeper, MailServer, wait_for
+from gatekeeper_rig import Gatekeeper, MailServer, put, wait_for
 
 BOB = "bob@corp.test"
 UNKNOWN = f"550 5.1.1 <{BOB}>: there is no such mailbox here"
-
-
-def replace(path: Path, text: str | bytes) -> None:
-    """Put another file in a file's place, as exports should."""
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(text if isinstance(text, bytes) else text.encode())
-    os.replace(fresh, path)
 
 
 # Lists
@@ -94,63 +87,178 @@ def test_a_relay_client_learns_of_an_unknown_recipient_and_is_never_shut_out(kee
 # Files
 
 
+FULL = "# an export\nSMTP:Ann@corp.test\n\n" + "".join(f"user{number}@corp.test\n" for number in range(29))
+
+
 @pytest.fixture
 def listed(keeper: Gatekeeper) -> Path:
     """A file of recipients in use, with ann and 29 others."""
     path = keeper.place / "export.txt"
-    others = "".join(f"user{number}@corp.test\n" for number in range(29))
-    path.write_text(f"# an export\nSMTP:Ann@corp.test\n\n{others}")
-    keeper.start(recipients={"corp.test": {"file": str(path)}}, guesses=0)
+    put(path, FULL)
+    keeper.start(**in_file(path))
     return path
+
+
+def in_file(path: Path, **settings: object) -> dict[str, object]:
+    """The configuration by which a file has corp.test's recipients."""
+    return {"recipients": {"corp.test": {"file": str(path)}}, "guesses": 0, **settings}
 
 
 def test_a_file_lists_recipients_and_is_read_again_when_it_changes(keeper: Gatekeeper, listed: Path) -> None:
     assert keeper.ask("ann@corp.test") == keeper.ask("user7@corp.test") == "DUNNO"
     assert keeper.ask(BOB) == UNKNOWN
-    replace(listed, listed.read_text() + "bob@corp.test\r\n")
+    put(listed, listed.read_text() + "bob@corp.test\r\n")
     wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the new list")
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        "",
-        "# nothing\n\n",
-        "ann@corp.test\nnot an address\n",
-        b"ann@corp.test\n\xff\xfe\n",
-        b"ann@corp.test\0\n",
-        "ann@corp.test\n",
-    ],
-    ids=["empty", "no address", "a blank", "no text", "NUL", "most are gone"],
-)
+BROKEN = {
+    "empty": "",
+    "no address": "# nothing\n\n",
+    "a blank": "ann@corp.test\nnot an address\n",
+    "no text": b"ann@corp.test\n\xff\xfe\n",
+    "NUL": b"ann@corp.test\0\n",
+    "no last line end": FULL + "bob@corp.te",
+    "most are gone": "ann@corp.test\n",
+    "another count": FULL + "bob@corp.test\n# end 40\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_a_broken_file_keeps_the_old_list_and_is_named(keeper: Gatekeeper, listed: Path, broken: str | bytes) -> None:
-    replace(listed, broken)
-    keeper.wait_for_log("export.txt cannot be used, the 30 addresses of before stay")
+    put(listed, broken)
+    keeper.wait_for_log(f"ALERT {listed} cannot be used, the 30 addresses of before stay")
     assert keeper.ask("user7@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
-    replace(listed, "".join(f"bob{number}\n" for number in range(40)))
-    wait_for(lambda: keeper.ask("bob0@corp.test") == "DUNNO", "the mended list")
+    put(listed, FULL + "bob@corp.test\n")
+    wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the mended list")
 
 
-def test_a_short_list_is_kept_too_when_its_file_is_emptied(keeper: Gatekeeper) -> None:
-    path = keeper.place / "export.txt"
-    path.write_text("ann\n")
-    keeper.start(recipients={"corp.test": {"file": str(path)}}, guesses=0)
-    replace(path, "# nobody\n")
-    keeper.wait_for_log("export.txt cannot be used, the 1 addresses of before stay")
-    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+@pytest.mark.parametrize("way", ["reload", "restart", "kill"])
+@pytest.mark.parametrize("broken", ["no last line end", "most are gone", "empty"])
+def test_so_it_does_over_a_reload_and_a_restart(keeper: Gatekeeper, listed: Path, broken: str, way: str) -> None:
+    if way == "kill":
+        keeper.stop(signal.SIGKILL)
+    put(listed, BROKEN[broken])
+    if way == "reload":
+        keeper.reload(**in_file(listed))
+    else:
+        if way == "restart":
+            keeper.stop()
+        keeper.start(**in_file(listed))
+    keeper.wait_for_log("cannot be used, the 30 addresses of before stay")
+    assert keeper.ask("user7@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
 
 
-def test_a_file_that_is_gone_keeps_the_old_list_over_a_reload(keeper: Gatekeeper, listed: Path) -> None:
+@pytest.mark.parametrize("way", ["reload", "restart"])
+def test_a_file_that_is_gone_keeps_the_old_list(keeper: Gatekeeper, listed: Path, way: str) -> None:
     listed.unlink()
-    keeper.reload(recipients={"corp.test": {"file": str(listed)}}, guesses=0)
+    if way == "reload":
+        keeper.reload(**in_file(listed))
+    else:
+        keeper.stop()
+        keeper.start(**in_file(listed))
     assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
     assert "export.txt cannot be used" in keeper.log
 
 
-def test_a_list_that_shrinks_is_taken_by_a_reload(keeper: Gatekeeper, listed: Path) -> None:
-    replace(listed, "bob\n")
-    keeper.reload(recipients={"corp.test": {"file": str(listed)}}, guesses=0)
+def test_a_short_list_is_kept_too_when_its_file_is_cut(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    put(path, "ann\ncarl\ndora\n")
+    keeper.start(**in_file(path))
+    put(path, "ann\n")
+    keeper.wait_for_log("export.txt cannot be used, the 3 addresses of before stay")
+    assert keeper.ask("dora@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+
+
+def test_a_domain_that_is_gone_from_a_large_file_keeps_the_old_list(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    others = "".join(f"user{number}@other.test\n" for number in range(200))
+    put(path, FULL + others)
+    keeper.start(**in_file(path))
+    put(path, others)
+    keeper.wait_for_log("it has 0 addresses of corp.test where it had 30")
+    assert keeper.ask("ann@corp.test") == "DUNNO"
+
+
+def test_a_file_that_had_an_end_mark_must_have_one(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    put(path, FULL + "# end 30\n")
+    keeper.start(**in_file(path))
+    keeper.stop()
+    put(path, FULL.replace("user28@corp.test\n", ""))
+    keeper.start(**in_file(path))
+    assert "its last line is not `# end`, as it was before" in keeper.log
+    assert keeper.ask("user28@corp.test") == "DUNNO"
+    put(path, FULL.replace("user28@corp.test\n", "# end\n"))
+    wait_for(lambda: keeper.ask("user28@corp.test").startswith("550 "), "the list with an end")
+
+
+@pytest.mark.parametrize("way", ["reload", "restart"])
+def test_a_file_that_was_written_just_now_is_read_once_it_lies_still(
+    keeper: Gatekeeper, listed: Path, way: str
+) -> None:
+    keeper.stop()
+    put(listed, FULL + "bob@corp.test\n", age=0)
+    keeper.start(**in_file(listed, look_seconds=1000))
+    if way == "reload":
+        keeper.reload(**in_file(listed, look_seconds=2000))
+    assert keeper.ask(BOB) == UNKNOWN and keeper.ask("user7@corp.test") == "DUNNO"
+    keeper.reload(**in_file(listed))
+    wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the list")
+
+
+def test_the_administrator_has_a_shrunken_list_taken(keeper: Gatekeeper, listed: Path) -> None:
+    put(listed, "bob\n")
+    keeper.wait_for_log("export.txt cannot be used")
+    assert keeper.ask(BOB) == UNKNOWN
+    told = keeper.run("accept", str(listed))
+    assert told.returncode == 0, told.stderr
     assert keeper.ask(BOB) == "DUNNO" and keeper.ask("ann@corp.test").startswith("550 ")
+    keeper.stop()
+    keeper.start(**in_file(listed))
+    assert keeper.ask(BOB) == "DUNNO" and keeper.ask("ann@corp.test").startswith("550 ")
+
+
+def test_but_neither_a_half_written_one_nor_one_that_nobody_uses(keeper: Gatekeeper, listed: Path) -> None:
+    put(listed, "bob@corp.te")
+    told = keeper.run("accept", str(listed))
+    assert told.returncode == 1 and "its last line has no end" in told.stderr
+    told = keeper.run("accept", "/etc/passwd")
+    assert told.returncode == 1 and f"there are: {listed}" in told.stderr
+    assert keeper.ask("ann@corp.test") == "DUNNO"
+
+
+def test_how_much_a_list_may_lose_can_be_set(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    put(path, FULL)
+    keeper.start(**in_file(path, list_loss=0))
+    put(path, FULL.replace("user28@corp.test\n", ""))
+    keeper.wait_for_log("it has 29 addresses where it had 30")
+    put(path, "bob\n")
+    keeper.reload(**in_file(path, list_loss=100))
+    wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the list that has lost all but one")
+
+
+def test_odd_addresses_are_kept_as_they_are(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    odd = ['"#x"@corp.test', '"a\\"b"@corp.test', '"a\\\\b"@corp.test', '"smtp:c"@corp.test', "d'e", '"smtp:f"', "ü"]
+    put(path, "\n".join(odd) + "\n")
+    keeper.start(**in_file(path))
+    keeper.stop()
+    path.unlink()
+    keeper.start(**in_file(path))
+    keeper.wait_for_log("the 7 addresses of before stay")
+    recipients = [address if "@" in address else f"{address}@corp.test" for address in odd]
+    assert {keeper.ask(recipient) for recipient in recipients} == {"DUNNO"}
+
+
+def test_a_kept_list_that_is_damaged_is_named_and_refuses_nobody(keeper: Gatekeeper, listed: Path) -> None:
+    keeper.stop()
+    (kept,) = (keeper.place / "lists").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-60])
+    listed.unlink()
+    keeper.start(**in_file(listed))
+    assert "the list that was kept of" in keeper.log
+    assert keeper.ask("ann@corp.test").startswith("451 ")
 
 
 def test_without_any_list_yet_mail_waits_and_none_is_refused(keeper: Gatekeeper) -> None:
@@ -162,6 +270,12 @@ def test_without_any_list_yet_mail_waits_and_none_is_refused(keeper: Gatekeeper)
     assert "later.txt cannot be used, its domains' mail waits" in keeper.log
     path.write_text("bob\n")
     wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the list")
+
+
+def test_routes_that_are_half_written_are_not_asked(keeper: Gatekeeper, route: MailServer) -> None:
+    (keeper.place / "control/smtproutes").write_text(f"corp.test:127.0.0.1:{route.port}")
+    assert keeper.ask(BOB).startswith("451 4.4.3 ")
+    assert route.said == [] and "smtproutes is half-written" in keeper.log
 
 
 # Callouts

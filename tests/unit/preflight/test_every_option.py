@@ -97,6 +97,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "scanner_admin": ["a b", "@"],
         "scanner_local_domains": [["exa mple.org"], [""]],
         "gatekeeper_limits": [{"client": {"messages": {"day": 0}}}, {"office": {}}, {"client": {"bytes": {"day": 5}}}],
+        "gatekeeper_list_loss": [-1, 101],
         "gatekeeper_dns_threshold": [0],
         "gatekeeper_settings": [{"patience": 0}, {"home": "/x"}, {"callout_second": 5}],
         "gatekeeper_recipients": [

@@ -59,6 +59,8 @@ def route(config: Config, domain: str) -> Route:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise Down(f"{path}: {error}") from None
+    if text and not text.endswith("\n"):
+        raise Down(f"{path} is half-written: its last line has no end")
     table = {}
     for line in text.splitlines():
         name, colon, value = line.rstrip(" \t").partition(":")

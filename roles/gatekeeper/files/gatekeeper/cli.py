@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatekeeper import doctor
 from gatekeeper.config import ConfigError, load
 
 CONFIG = Path("/etc/gatekeeper/config.json")
 LOG_FORMAT = "gatekeeper[%(process)d]: %(levelname)s %(message)s"
 """On standard error, for multilog; the time is multilog's."""
+_MARKS = {"ok": "ok     ", "warning": "WARNING", "broken": "BROKEN "}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
+    try:
+        return int(_VERBS[options.verb](options))
+    except (ConfigError, OSError, doctor.NoAnswer) as error:
+        print(f"gatekeeper: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="gatekeeper", description="Answers qmail-smtpd's questions of policy.")
     top.add_argument("--config", type=Path, default=CONFIG, help=f"the configuration (default: {CONFIG})")
     verbs = top.add_subparsers(dest="verb", required=True)
@@ -26,22 +39,45 @@ def main(arguments: Sequence[str]) -> int:
     daemon.add_argument("--check", action="store_true", help="only say whether the configuration can be used")
     daemon.add_argument("--client", type=int, action="append", default=[], help="a user, by number, who may ask")
     daemon.add_argument("--allow-root", action="store_true", help="run as root, for tests")
-    options = top.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
-    try:
-        if options.check:
-            load(options.config)
-            return 0
-        if os.geteuid() == 0 and not options.allow_root:
-            raise ConfigError("gatekeeper does not run as root; start it as its own user")
-        _serve(options.config, tuple(options.client))
-    except (ConfigError, OSError) as error:
-        print(f"gatekeeper: {error}", file=sys.stderr)
-        return 1
+    look = verbs.add_parser(
+        "doctor", help="is everything in order, and what to do if not; exits 1 if something is broken"
+    )
+    look.add_argument("--json", action="store_true", help="a JSON object a line")
+    accept = verbs.add_parser("accept", help="take a file of recipients although it has lost many addresses")
+    accept.add_argument("path", help="the file, as the inventory names it")
+    return top
+
+
+def _daemon(options: argparse.Namespace) -> int:
+    if options.check:
+        load(options.config)
+        return 0
+    if os.geteuid() == 0 and not options.allow_root:
+        raise ConfigError("gatekeeper does not run as root; start it as its own user")
+    from gatekeeper.daemon import Daemon  # and dnspython, which other commands do not need
+
+    asyncio.run(Daemon(options.config, tuple(options.client)).run())
     return 0
 
 
-def _serve(config: Path, clients: tuple[int, ...]) -> None:
-    from gatekeeper.daemon import Daemon  # and dnspython, which a look at the configuration does not need
+def _doctor(options: argparse.Namespace) -> int:
+    is_broken = False
+    for check in doctor.examine(options.config):
+        is_broken |= check.state == "broken"
+        if options.json:
+            print(json.dumps({"state": check.state, "what": check.what, "advice": check.advice}))
+            continue
+        print(f"{_MARKS[check.state]}  {check.what}")
+        if check.advice:
+            print(f"         -> {check.advice}")
+    return int(is_broken)
 
-    asyncio.run(Daemon(config, clients).run())
+
+def _accept(options: argparse.Namespace) -> int:
+    error = doctor.order(load(options.config).socket, "accept", path=options.path)["error"]
+    if error:
+        print(f"gatekeeper: {options.path} is not taken: {error}", file=sys.stderr)
+    return int(bool(error))
+
+
+_VERBS = {"daemon": _daemon, "doctor": _doctor, "accept": _accept}

@@ -67,6 +67,10 @@ class Config:
     """How long a question may take; less than the 30 that qmail-smtpd waits."""
     recipients: Mapping[str, Rule] = field(default_factory=dict)
     """How recipients are known, by domain, or `.domain` for all below it."""
+    list_loss: int = 50
+    """Percent of its addresses that a file of recipients may lose at once; one that lost more is not taken."""
+    look_seconds: float = 2.0
+    """Between two looks at files of recipients; one that has changed since the last look is left alone for so long."""
     delimiter: str = "+"
     """What stands between a mailbox's name and a tag; empty: there are no tags."""
     callout_seconds: float = 10.0
@@ -144,6 +148,12 @@ def _delimiter(key: str, value: object) -> str:
     if value == "" or (isinstance(value, str) and len(value) == 1 and value in "+-=_#"):
         return value
     raise ConfigError(f"{key}: must be one of + - = _ #, or nothing")
+
+
+def _percent(key: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value <= 100:
+        raise ConfigError(f"{key}: must be a number from 0 to 100, of percent, not {value!r}")
+    return value
 
 
 def _recipients(key: str, value: object) -> dict[str, Rule]:
@@ -229,6 +239,7 @@ def _code(where: str, value: object) -> ipaddress.IPv4Network:
 _OWN = {
     "clients": _clients,
     "delimiter": _delimiter,
+    "list_loss": _percent,
     "recipients": _recipients,
     "limits": _limits,
     "dns_lists": _dns_lists,

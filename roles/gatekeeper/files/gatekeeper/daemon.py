@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -22,7 +23,7 @@ from gatekeeper.config import Config, ConfigError, load
 from gatekeeper.dnslists import DnsLists
 from gatekeeper.limits import Guesses, Limits
 from gatekeeper.policy import Policy
-from gatekeeper.protocol import QUESTION, Garbage, Question, read_question, reply
+from gatekeeper.protocol import QUESTION, Garbage, Order, Question, read_question, reply
 from gatekeeper.recipients import Recipients
 from gatekeeper.resolve import Resolver
 from gatekeeper.store import Store
@@ -34,11 +35,10 @@ GRACE = 10.0
 """Seconds for questions under way at the end."""
 SLOW_READER = 10.0
 """Seconds for a client to take its answer."""
-LOOK = 2.0
-"""Seconds between two looks at files of recipients."""
 _PEER = struct.Struct("iII")
-ROOMS = {"limits": 50_000, "alerts": 10_000, "guesses": 50_000, "callouts": 200_000}
-"""Entries of each kind that are kept."""
+SHELVES = {"limits": (50_000, 4), "alerts": (10_000, 1), "guesses": (50_000, 3), "callouts": (200_000, 2)}
+"""Entries of each kind that are kept, and numbers of each."""
+HEARTBEAT = "heartbeat"
 
 
 class Daemon:
@@ -49,8 +49,9 @@ class Daemon:
         self.clients = clients
         self.config = load(path)
         self.store = Store(self.config.state, time.time)
-        for kind, room in ROOMS.items():
-            self.store.shelf(kind, room)
+        self.store.shelf(HEARTBEAT, 1)
+        for kind, (room, width) in SHELVES.items():
+            self.store.shelf(kind, room, width)
         self.policy: Policy | None = None
         self.sessions: set[asyncio.Task[None]] = set()
         self.answering: set[asyncio.Task[None]] = set()
@@ -87,7 +88,7 @@ class Daemon:
         return [
             ("writing the state", self.store.flush, 1.0),
             ("expiring the state", self._expire, 60.0),
-            ("looking at files of recipients", self._look, LOOK),
+            ("looking at files of recipients", self._look, 0.0),
             ("testing DNS lists", self._test, 5.0),
         ]
 
@@ -95,6 +96,7 @@ class Daemon:
         self.store.expire()
 
     async def _look(self) -> None:
+        await asyncio.sleep(self.config.look_seconds)
         if self.policy:
             await self.policy.recipients.look()
 
@@ -131,7 +133,9 @@ class Daemon:
             await told.wait()
             told.clear()
             try:
-                self.policy = await self._make(load(self.path))
+                config = load(self.path)
+                self.policy = await self._make(config)
+                self.config = config
                 log.info("reloaded")
             except ConfigError as error:
                 log.error("reload failed, the old configuration stays in force: %s", error)
@@ -147,15 +151,15 @@ class Daemon:
                 log.error("accept: %s", error)
                 await asyncio.sleep(1)
                 continue
-            if self._may_ask(client) and self._has_room():
-                session = asyncio.create_task(self._serve(client))
+            uid = peer(client)
+            if self._may_ask(uid) and self._has_room():
+                session = asyncio.create_task(self._serve(client, may_order=uid in (0, os.geteuid())))
                 self.sessions.add(session)
                 session.add_done_callback(self.sessions.discard)
             else:
                 client.close()
 
-    def _may_ask(self, client: socket.socket) -> bool:
-        _, uid, _ = _PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    def _may_ask(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), *self.clients, *self.config.clients)
 
     def _has_room(self) -> bool:
@@ -165,12 +169,14 @@ class Daemon:
         self._was_full = is_full
         return not is_full
 
-    async def _serve(self, client: socket.socket) -> None:
+    async def _serve(self, client: socket.socket, may_order: bool) -> None:
         """One session: its questions one after the other."""
         client.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=client, limit=QUESTION)
         try:
             while not self.is_ending and (question := await read_question(reader)):
+                if isinstance(question, Order) and not may_order:
+                    raise Garbage("an order of who may only ask")
                 await self._tell(writer, question)
         except Garbage as error:
             log.warning("a session is ended: %s", error)
@@ -179,16 +185,32 @@ class Daemon:
         finally:
             writer.close()
 
-    async def _tell(self, writer: asyncio.StreamWriter, question: Question) -> None:
+    async def _tell(self, writer: asyncio.StreamWriter, question: Question | Order) -> None:
         task = asyncio.current_task()
         assert self.policy and task
         self.answering.add(task)
         try:
-            writer.write(reply(await self.policy.answer(question)))
+            if isinstance(question, Order):
+                writer.write(json.dumps(await self._obey(question)).encode("ascii") + b"\n\n")
+            else:
+                writer.write(reply(await self.policy.answer(question)))
             async with asyncio.timeout(SLOW_READER):
                 await writer.drain()
         finally:
             self.answering.discard(task)
+
+    async def _obey(self, order: Order) -> dict[str, object]:
+        """What an order brings about, as JSON."""
+        assert self.policy
+        if order.verb == "accept":
+            return {"error": await self.policy.recipients.accept(order.path)}
+        self.store.shelves[HEARTBEAT].put("doctor", [time.time()], 86_400)  # so that something is written
+        await self.store.flush()
+        return {
+            "lists": self.policy.recipients.status(),
+            "dns_lists": self.policy.lists.status(),
+            "state": {"path": str(self.store.path), "trouble": self.store.trouble},
+        }
 
 
 async def _again_and_again(name: str, job: Callable[[], Awaitable[None]], seconds: float) -> None:
@@ -199,6 +221,12 @@ async def _again_and_again(name: str, job: Callable[[], Awaitable[None]], second
         except Exception:
             log.exception("%s", name)
         await asyncio.sleep(seconds)
+
+
+def peer(client: socket.socket) -> int:
+    """The user at a connection's other end."""
+    _, uid, _ = _PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(uid)
 
 
 def listen(path: Path) -> socket.socket:

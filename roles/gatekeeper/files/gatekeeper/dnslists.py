@@ -141,6 +141,13 @@ class DnsLists:
                 log.info("the DNS list %s is in order", zone)
             self.states[zone] = State(True, self.clock() + TEST)
 
+    def status(self) -> list[dict[str, object]]:
+        """What is to be known of each list. trouble: why it has no say; empty if it has."""
+        return [
+            {"zone": zone, "trouble": "" if state.is_in_order else state.why or "it has not been tested yet"}
+            for zone, state in self.states.items()
+        ]
+
     def _not_tested(self, zone: str, why: str) -> None:
         """No answer says nothing of the list; it stays as it is, and is tested again soon."""
         state = self.states[zone]

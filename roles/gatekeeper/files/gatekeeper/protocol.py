@@ -16,6 +16,8 @@ IDLE = 600.0
 HURRY = 10.0
 """Seconds from a question's first byte to its last."""
 GO_ON = "DUNNO"
+ORDERS = {"gatekeeper_status": "status", "gatekeeper_accept": "accept"}
+"""Requests of our own; only root and the daemon's own user may make them."""
 LATER = "451 4.3.5 the policy of this server cannot be asked now, please try again later"
 
 
@@ -40,7 +42,15 @@ class Question:
         return client_key(self.client)
 
 
-async def read_question(stream: asyncio.StreamReader) -> Question | None:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the administrator's commands ask for. verb: status or accept; path: of a file of recipients."""
+
+    verb: str
+    path: str = ""
+
+
+async def read_question(stream: asyncio.StreamReader) -> Question | Order | None:
     """The next question, None at the end; raise Garbage, TimeoutError, OSError."""
     async with asyncio.timeout(IDLE):
         first = await stream.read(1)
@@ -56,7 +66,7 @@ async def read_question(stream: asyncio.StreamReader) -> Question | None:
     return parse((first + rest)[:-2])
 
 
-def parse(text: bytes) -> Question:
+def parse(text: bytes) -> Question | Order:
     """A question of its lines; raise Garbage."""
     lines = text.split(b"\n")
     if len(lines) > ATTRIBUTES:
@@ -67,6 +77,8 @@ def parse(text: bytes) -> Question:
         if not equals or len(line) > LINE or b"\0" in line:
             raise Garbage("a line that is no attribute")
         found.setdefault(name.decode("utf-8", "replace"), value.decode("utf-8", "surrogateescape"))
+    if found.get("request") in ORDERS:
+        return Order(ORDERS[found["request"]], found.get("path", ""))
     if found.get("request") != "smtpd_access_policy":
         raise Garbage("a request that is not smtpd_access_policy")
     count = found.get("recipient_count", "0")

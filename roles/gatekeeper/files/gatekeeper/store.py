@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -33,11 +34,12 @@ Change = tuple[str, str, str | None, float]
 
 
 class Shelf:
-    """Entries of one kind: numbers by key. room: how many; the one unused for longest makes room."""
+    """Entries of one kind: `width` numbers by key. room: how many; the one unused for longest makes room."""
 
-    def __init__(self, kind: str, room: int, clock: Callable[[], float]) -> None:
+    def __init__(self, kind: str, room: int, clock: Callable[[], float], width: int = 1) -> None:
         self.kind = kind
         self.room = room
+        self.width = width
         self.clock = clock
         self._entries: OrderedDict[str, tuple[Value, float]] = OrderedDict()
         self._changed: set[str] = set()
@@ -109,12 +111,12 @@ class Store:
         self.clock = clock
         self.shelves: dict[str, Shelf] = {}
         self._database: sqlite3.Connection | None = None
-        self._trouble = ""
+        self.trouble = ""
         self._writing = threading.Lock()
 
-    def shelf(self, kind: str, room: int) -> Shelf:
+    def shelf(self, kind: str, room: int, width: int = 1) -> Shelf:
         """A new shelf."""
-        self.shelves[kind] = Shelf(kind, room, self.clock)
+        self.shelves[kind] = Shelf(kind, room, self.clock, width)
         return self.shelves[kind]
 
     def load(self) -> None:
@@ -124,8 +126,11 @@ class Store:
                 "SELECT kind, key, value, expires FROM kept WHERE expires > ?", (self.clock(),)
             )
             for kind, key, value, expires in rows:
-                if kind in self.shelves:
-                    self.shelves[kind].fill(key, [float(number) for number in json.loads(value)], expires)
+                numbers = [float(number) for number in json.loads(value)]
+                shelf = self.shelves.get(kind)
+                # another release's entries may have another form, and count for nothing
+                if shelf is not None and len(numbers) == shelf.width and all(map(math.isfinite, (*numbers, expires))):
+                    shelf.fill(key, numbers, expires)
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             self._fail(error)
 
@@ -143,9 +148,9 @@ class Store:
         except asyncio.CancelledError:
             self._put_back(changes)
             raise
-        if self._trouble:
+        if self.trouble:
             log.info("%s is written again", self.path)
-        self._trouble = ""
+        self.trouble = ""
 
     def _put_back(self, changes: list[Change]) -> None:
         for kind, key, _, _ in changes:
@@ -195,9 +200,9 @@ class Store:
     def _fail(self, error: Exception) -> None:
         """Say it once, and begin anew where the file is no database any more."""
         self.close()
-        if str(error) != self._trouble:
+        if str(error) != self.trouble:
             log.error("%s cannot be used, counters and caches are kept in memory alone: %s", self.path, error)
-            self._trouble = str(error)
+            self.trouble = str(error)
         is_corrupt = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if is_corrupt or isinstance(error, ValueError | TypeError):
             self._put_aside()

@@ -1,0 +1,106 @@
+"""The doctor: whether the daemon answers, and whether all that it decides by is in order."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gatekeeper.config import ConfigError, load
+
+PATIENCE = 10.0
+"""Seconds for the daemon to answer."""
+MOST = 16 << 20
+"""Bytes of an answer."""
+GO_ON = b"request=smtpd_access_policy\nprotocol_state=CONNECT\n\n"
+
+
+class NoAnswer(Exception):
+    """The daemon cannot be asked; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. advice: what to do, empty if it is well."""
+
+    state: Literal["ok", "warning", "broken"]
+    what: str
+    advice: str = ""
+
+
+def order(path: Path, verb: str, /, **given: str) -> Mapping[str, Any]:
+    """What the daemon says to an order; raise NoAnswer."""
+    lines = {"request": f"gatekeeper_{verb}", **given}
+    text = "".join(f"{name}={value}\n" for name, value in lines.items()) + "\n"
+    said = _ask(path, text.encode("utf-8", "surrogateescape"))
+    try:
+        found = json.loads(said)
+    except ValueError:
+        raise NoAnswer(f"{path} gives no answer to the commands of this release; is the daemon an older one?") from None
+    if not isinstance(found, dict):
+        raise NoAnswer(f"{path} gives an answer that is none")
+    return found
+
+
+def _ask(path: Path, text: bytes) -> bytes:
+    """The answer to a text, up to the empty line; raise NoAnswer."""
+    said = b""
+    try:
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(PATIENCE)
+            wire.connect(str(path))
+            wire.sendall(text)
+            while not said.endswith(b"\n\n") and len(said) < MOST and (more := wire.recv(65536)):
+                said += more
+    except OSError as error:
+        raise NoAnswer(f"{path}: {error.strerror or error}") from None
+    return said
+
+
+def examine(config_path: Path) -> Iterator[Check]:
+    """All checks, in the order in which things are needed."""
+    try:
+        path = load(config_path).socket
+    except ConfigError as error:
+        yield Check("broken", f"configuration: {error}", "correct the inventory and run playbooks/site.yml")
+        return
+    yield Check("ok", "configuration")
+    try:
+        if not _ask(path, GO_ON).startswith(b"action="):
+            raise NoAnswer(f"{path} lets nobody ask now")
+        found = order(path, "status")
+    except NoAnswer as error:
+        advice = "look at /var/log/gatekeeper/daemon/current and `svstat /service/gatekeeper`; senders hear 451"
+        yield Check("broken", f"daemon: {error}", advice)
+        return
+    yield Check("ok", f"daemon: answers on {path}")
+    yield _state(found["state"])
+    yield from map(_list, found["lists"])
+    yield from map(_dns_list, found["dns_lists"])
+
+
+def _state(found: Mapping[str, Any]) -> Check:
+    if found["trouble"]:
+        advice = "make room, or give it to the user gatekeeper; until then a restart forgets counters"
+        return Check("broken", f"state: {found['path']} cannot be written: {found['trouble']}", advice)
+    return Check("ok", f"state: {found['path']} is written")
+
+
+def _list(found: Mapping[str, Any]) -> Check:
+    what = f"recipients: {found['path']}"
+    if found["addresses"] is None:
+        why = found["trouble"] or "it was written just now"
+        return Check("broken", f"{what}: {why}", "mend the file; mail of its domains gets 451")
+    if found["trouble"]:
+        advice = "mend the file, or `gatekeeper accept FILE` if it is right; the list of before is in force"
+        return Check("warning", f"{what}: {found['trouble']}", advice)
+    return Check("ok", f"{what}: {found['addresses']} addresses")
+
+
+def _dns_list(found: Mapping[str, Any]) -> Check:
+    if found["trouble"]:
+        return Check("warning", f"DNS list {found['zone']}: left out: {found['trouble']}", "see docs/door.md")
+    return Check("ok", f"DNS list {found['zone']}: in order")

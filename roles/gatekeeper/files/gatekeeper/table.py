@@ -1,0 +1,49 @@
+"""Addresses that have mail, in the form in which they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gatekeeper.addresses import AddressError, parse_entry
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Addresses. bare: local parts of whatever domain asks; whole: as local@domain."""
+
+    bare: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        """How many addresses there are."""
+        return len(self.bare) + len(self.whole)
+
+    def knows(self, local: str, domain: str, delimiter: str) -> bool:
+        """Whether a mailbox is listed, as it is written or without its tag."""
+        return any(name in self.bare or f"{name}@{domain}" in self.whole for name in names(local, delimiter))
+
+
+def names(local: str, delimiter: str) -> list[str]:
+    """A local part, and the mailbox that it may be a tag of."""
+    mailbox, found, _ = local.partition(delimiter) if delimiter else ("", "", "")
+    return [local, mailbox] if found and mailbox else [local]
+
+
+def make_table(entries: Iterable[str]) -> tuple[Table, int]:
+    """A table of entries, and how many there were; raise AddressError, its place in front."""
+    bare, whole, count = set(), set(), 0
+    for number, entry in enumerate(entries, 1):
+        text = entry.strip()
+        if not text or text.startswith("#"):
+            continue
+        count += 1
+        try:
+            local, domain = parse_entry(text)
+        except AddressError as error:
+            raise AddressError(f"line {number}: {text[:80]!r} {error}") from None
+        if domain:
+            whole.add(f"{local}@{domain}")
+        else:
+            bare.add(local)
+    return Table(frozenset(bare), frozenset(whole)), count

@@ -1,0 +1,108 @@
+"""What gatekeeper's doctor says, and who may give orders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from gatekeeper_rig import Gatekeeper, put, wait_for
+
+ZONE = "list.test"
+
+
+def told(keeper: Gatekeeper) -> dict[str, tuple[str, str]]:
+    """The doctor's checks: what it looked at, to the state and what it says."""
+    lines = [json.loads(line) for line in keeper.run("doctor", "--json").stdout.splitlines()]
+    return {line["what"].partition(":")[0]: (line["state"], line["what"]) for line in lines}
+
+
+def test_a_daemon_in_order_is_all_well(keeper: Gatekeeper) -> None:
+    put(keeper.place / "export.txt", "ann\nbob\n")
+    keeper.names.lists(ZONE)
+    lists = {ZONE: {"codes": ["127.0.0.2"]}}
+    keeper.start(recipients={"corp.test": {"file": str(keeper.place / "export.txt")}}, dns_lists=lists)
+    keeper.wait_for_log("is in order")
+    ran = keeper.run("doctor")
+    assert ran.returncode == 0 and "WARNING" not in ran.stdout, ran.stdout
+    assert f"{keeper.place}/export.txt: 2 addresses" in ran.stdout and f"DNS list {ZONE}: in order" in ran.stdout
+
+
+def test_what_is_not_in_order_is_named_with_what_to_do(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    rules = {"corp.test": {"file": str(path)}, "other.test": {"file": str(keeper.place / "never.txt")}}
+    put(path, "ann\nbob\n")
+    lists = {ZONE: {"codes": ["127.0.0.2"]}}
+    keeper.start(recipients=rules, dns_lists=lists, state="/nonexistent/state.sqlite")
+    put(path, "ann\nbo")
+    keeper.wait_for_log("its last line has no end")
+    keeper.wait_for_log(f"the DNS list {ZONE} is left out")
+    ran = keeper.run("doctor")
+    assert ran.returncode == 1
+    for line in (
+        "BROKEN   state: /nonexistent/state.sqlite cannot be written",
+        f"WARNING  recipients: {path}: its last line has no end",
+        f"BROKEN   recipients: {keeper.place}/never.txt: ",
+        f"WARNING  DNS list {ZONE}: left out: it does not list 127.0.0.2",
+        "`gatekeeper accept FILE`",
+    ):
+        assert line in ran.stdout, ran.stdout
+
+
+@pytest.mark.parametrize("way", ["never started", "ended", "stopped", "full"])
+def test_a_daemon_that_gives_no_answer_is_named(keeper: Gatekeeper, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper.configure()
+    sessions = []
+    if way != "never started":
+        keeper.start(connections=1)
+    if way == "ended":
+        keeper.stop()
+    if way == "full":
+        sessions.append(keeper.session())
+        assert sessions[0].ask() == "DUNNO"
+    if way == "stopped":
+        from gatekeeper import doctor
+
+        keeper.tell(signal.SIGSTOP)
+        monkeypatch.setattr(doctor, "PATIENCE", 0.5)
+        found = [check for check in doctor.examine(keeper.config) if check.state == "broken"]
+        keeper.tell(signal.SIGCONT)
+        assert found[0].what.startswith("daemon: ")
+        return
+    assert told(keeper)["daemon"][0] == "broken"
+    for session in sessions:
+        session.__exit__()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the child only asks
+def test_orders_are_for_root_and_the_daemon_alone(keeper: Gatekeeper) -> None:
+    if os.geteuid():
+        pytest.skip("root is needed to be another user")
+    keeper.start(clients=[12345])
+    for place in (keeper.place, *keeper.place.parents[:2]):
+        place.chmod(0o755)
+    assert keeper.ask() == "DUNNO"
+    assert as_user(12345, keeper.socket) == ["action=DUNNO", ""]
+    wait_for(lambda: "an order of who may only ask" in keeper.log, "the line in the log")
+
+
+def as_user(number: int, path: Path) -> list[str]:
+    """What another user hears to a question and to an order."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setresuid(number, number, number)
+        wire = socket.socket(socket.AF_UNIX)
+        wire.settimeout(20)
+        wire.connect(str(path))
+        for request in ("smtpd_access_policy", "gatekeeper_status"):
+            wire.sendall(f"request={request}\n\n".encode())
+            os.write(writer, wire.recv(100).strip() + b"\n")
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as stream:
+        return stream.read().splitlines()
