@@ -15,7 +15,8 @@ from gatewright.problems import Problems
 
 # Made from other variables, or fixed by the role.
 _OWN_KEYS = (
-    "recipients", "list_loss", "delimiter", "guesses", "limits", "dns_lists", "dns_threshold", "home", "socket", "state", "clients",
+    "recipients", "list_loss", "delimiter", "guesses", "limits", "dns_lists", "dns_threshold",
+    "home", "socket", "state", "clients",
 )  # fmt: skip
 
 
