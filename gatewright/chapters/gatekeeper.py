@@ -15,7 +15,7 @@ from gatewright.problems import Problems
 
 # Made from other variables, or fixed by the role.
 _OWN_KEYS = (
-    "recipients", "list_loss", "delimiter", "guesses", "limits", "dns_lists", "dns_threshold",
+    "recipients", "list_loss", "delimiter", "guesses", "limits", "relay_senders", "dns_lists", "dns_threshold",
     "home", "socket", "state", "clients",
 )  # fmt: skip
 

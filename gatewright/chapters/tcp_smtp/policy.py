@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from gatekeeper import config
+
 from gatewright.addresses import Address, Network, parse_network
 from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
@@ -20,7 +22,11 @@ CLIENTS, DENY, NETWORKS, DEFAULT_ENV = (
     "tcp_smtp_networks",
     "tcp_smtp_default_env",
 )
-_KEYS = {CLIENTS: {"address", "comment", "env"}, DENY: {"address", "comment"}, NETWORKS: {"address", "comment", "env"}}
+_KEYS = {
+    CLIENTS: {"address", "comment", "env", "senders"},
+    DENY: {"address", "comment"},
+    NETWORKS: {"address", "comment", "env"},
+}
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTES = "\"'/|~!%^`"
 _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
@@ -50,7 +56,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the inventory. access: relay, deny or None (environment only)."""
+    """One entry of the inventory. access: relay, deny or None (environment only). has_senders: not for whoever."""
 
     network: Network
     access: str | None
@@ -58,6 +64,7 @@ class Entry:
     comment: str
     where: str
     variable: str
+    has_senders: bool = False
 
     def covers(self, other: Network) -> bool:
         """Whether every address of `other` is one of this entry's."""
@@ -188,7 +195,18 @@ def _read_entry(problems: Problems, variable: str, access: str | None, index: in
         problems.add(where, str(error))
         return None
     _check_reach(problems, where, access, network)
-    return Entry(network, access, env, comment if known else "", where, variable)
+    has_senders = known and "senders" in item
+    if has_senders:
+        _check_senders(problems, where, item["senders"])
+    return Entry(network, access, env, comment if known else "", where, variable, has_senders)
+
+
+def _check_senders(problems: Problems, where: str, value: object) -> None:
+    """gatekeeper's own parser knows what a sender is."""
+    try:
+        config.senders("senders", value)
+    except config.ConfigError as error:
+        problems.add(where, str(error))
 
 
 def _check_reach(problems: Problems, where: str, access: str | None, network: Network) -> None:

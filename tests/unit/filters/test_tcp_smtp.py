@@ -278,3 +278,10 @@ def test_whether_the_gateways_own_programs_may_relay_is_said(local_relay: bool) 
     assert ('127.:allow,RELAYCLIENT=""' in rules["text"].splitlines()) == local_relay
     proof = next(proof for proof in rules["proofs"] if proof["address"] == "127.0.0.0")
     assert ("RELAYCLIENT" in proof["env"]) == local_relay
+
+
+def test_senders_are_gatekeepers_and_change_no_rule() -> None:
+    plain = tcp_smtp(["192.0.2.0/24"])
+    assert tcp_smtp([{"address": "192.0.2.0/24", "senders": ["example.org"]}]) == plain
+    with pytest.raises(InventoryError, match="has a blank"):
+        tcp_smtp([{"address": "192.0.2.0/24", "senders": ["two words"]}])

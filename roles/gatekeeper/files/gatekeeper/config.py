@@ -11,6 +11,7 @@ from typing import Any
 
 from gatekeeper.addresses import AddressError, in_ascii, parse_entry
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 WHO = ("client", "sender")
 WHAT = ("messages", "recipients")
 PERIODS = ("minute", "day")
@@ -85,6 +86,8 @@ class Config:
     """Unknown recipients from one address within guess_seconds, after which the door is closed to it; 0: any number."""
     guess_seconds: float = 600.0
     closed_seconds: float = 900.0
+    relay_senders: Mapping[Network, frozenset[str]] = field(default_factory=dict)
+    """Relay clients by network, to whom they may send mail for: domains, `.domain`, addresses; whoever if empty."""
     limits: Mapping[str, Rate] = field(default_factory=dict)
     """What relay clients may send: `client.messages`, `client.recipients`, `sender.messages`, `sender.recipients`."""
     burst_minutes: int = 10
@@ -186,6 +189,36 @@ def _entries(where: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _relay_senders(key: str, value: object) -> dict[Network, frozenset[str]]:
+    found: dict[Network, frozenset[str]] = {}
+    for name, items in _mapping(key, value).items():
+        try:
+            network = ipaddress.ip_network(name)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from None
+        found[network] = senders(f"{key}.{name}", items) if items != [] else frozenset()
+    return found
+
+
+def senders(where: str, value: object) -> frozenset[str]:
+    """For whom a relay client may send, in the form in which senders are compared; raise ConfigError."""
+    if not isinstance(value, list) or not value:
+        raise ConfigError(f"{where}: must be a list of domains and addresses that is not empty")
+    return frozenset(_sender(where, item) for item in value)
+
+
+def _sender(where: str, value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    local, at, domain = text.rpartition("@")
+    try:
+        found, name = parse_entry(text if local else f"x@{domain.removeprefix('.')}")
+    except AddressError as error:
+        raise ConfigError(f"{where}: {value!r} {error}") from None
+    if (at and not local) or not name:
+        raise ConfigError(f"{where}: {value!r} is neither a domain, nor .domain for all below it, nor an address")
+    return f"{found}@{name}" if local else ("." if domain.startswith(".") else "") + name
+
+
 def _limits(key: str, value: object) -> dict[str, Rate]:
     found = {}
     for who, measures in _mapping(key, value).items():
@@ -241,6 +274,7 @@ _OWN = {
     "delimiter": _delimiter,
     "list_loss": _percent,
     "recipients": _recipients,
+    "relay_senders": _relay_senders,
     "limits": _limits,
     "dns_lists": _dns_lists,
 }

@@ -26,6 +26,7 @@ from gatekeeper.policy import Policy
 from gatekeeper.protocol import QUESTION, Garbage, Order, Question, read_question, reply
 from gatekeeper.recipients import Recipients
 from gatekeeper.resolve import Resolver
+from gatekeeper.speakers import OwnDomains, Speakers
 from gatekeeper.store import Store
 
 log = logging.getLogger("gatekeeper")
@@ -126,6 +127,8 @@ class Daemon:
             Guesses(config, shelves["guesses"], time.time),
             Limits(config, shelves["limits"], shelves["alerts"], time.time),
             DnsLists(config, resolver, time.time, dict(before.lists.states) if before else {}),
+            Speakers(config.relay_senders),
+            OwnDomains(config.home),
         )
 
     async def _reload_when_told(self, told: asyncio.Event) -> None:

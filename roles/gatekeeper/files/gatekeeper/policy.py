@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gatekeeper.addresses import split
 from gatekeeper.callout import Callouts, Down, Known
@@ -13,6 +13,7 @@ from gatekeeper.dnslists import DnsLists
 from gatekeeper.limits import Guesses, Limits
 from gatekeeper.protocol import GO_ON, LATER, Question, plain
 from gatekeeper.recipients import Recipients
+from gatekeeper.speakers import HalfWritten, OwnDomains, Speakers
 
 log = logging.getLogger("gatekeeper")
 
@@ -30,6 +31,8 @@ class Policy:
     guesses: Guesses
     limits: Limits
     lists: DnsLists
+    speakers: Speakers
+    own: OwnDomains
 
     async def answer(self, question: Question) -> str:
         """The action for a question, within the time that is allowed; what fails is asked again later."""
@@ -43,6 +46,10 @@ class Policy:
         return LATER
 
     async def _answer(self, question: Question) -> str:
+        if question.is_relay and not self.speakers.may(question.client, question.sender):
+            if refusal := self._refusal_of_sender(question):
+                return refusal
+            question = replace(question, is_relay=False)
         if question.is_relay:
             return self._relay(question)
         return await self._stranger(question) if question.state == "RCPT" else GO_ON
@@ -57,6 +64,17 @@ class Policy:
         if question.state == "RCPT" and self._is_listed(*split(question.recipient)) is False:
             return self._unknown(question)
         return GO_ON
+
+    def _refusal_of_sender(self, question: Question) -> str:
+        """The action for a relay client with somebody else's sender; empty if its mail is for us, as a stranger's."""
+        try:
+            if question.state != "RCPT" or self.own.has(split(question.recipient)[1]):
+                return ""
+        except HalfWritten as error:
+            log.error("%s", error)
+            return LATER
+        log.info("refused sender client=%s sender=%s", question.client, plain(question.sender))
+        return f"553 5.7.1 <{question.sender[:200]}>: your address may not send mail for this sender"
 
     async def _stranger(self, question: Question) -> str:
         if self.guesses.is_closed(question.key):
