@@ -4,6 +4,7 @@ pass            PASS, with a header that tells what the worker knew    hold     
 code N TEXT     that exit code and text                                raise          an exception
 wait FIFO       pass, once somebody writes to the fifo                 kill N         a signal to itself
 stuck           never comes back                                       grow N         allocates N bytes
+heap N          takes its time, and leaves a heap of N bytes full of holes
 try ACT|WORD... pass, after one of hostile.ACTS; the header tells its errno
 """
 
@@ -14,6 +15,7 @@ import ctypes
 import json
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,10 @@ from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.model import Buffer
 from gatescan.service import daemon
+from gatescan.service.slots import SLOW
 from gatescan.service.worker import Handler, Ids
+
+_kept: list[list[bytearray]] = []
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ def handler_of(config: Config) -> Handler:
             ctypes.CDLL(None).pause()
         if word == "grow":
             bytearray(int(rest))
+        if word == "heap":
+            blocks = [bytearray(1000) for _ in range(int(rest) // 1000)]
+            _kept.append(blocks[:: len(blocks) // 50])
+            blocks.clear()
+            time.sleep(2 * SLOW)
         seen = saw(message, context, ids, config)
         if word == "try":
             seen["errno"] = hostile.tried(*rest.split("|"))

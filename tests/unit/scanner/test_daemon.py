@@ -41,6 +41,11 @@ def occupied(gateway: Gateway, gate: Path, **env: str) -> rig.Call:
     return call
 
 
+def resident(pid: int) -> int:
+    """Bytes of a process that are in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_a_message_is_judged_and_passed_on(gateway: Gateway) -> None:
     with gateway.daemon():
         sent = gateway.send(b"pass" + BODY, rig.wire(b"", b"x@example.net"), TCPREMOTEIP="192.0.2.1")
@@ -143,6 +148,17 @@ def test_workers_are_replaced_after_their_share(gateway: Gateway) -> None:
         workers = [saw(gateway, gateway.send(b"pass" + BODY))["worker"] for _ in range(7)]
     assert len(set(workers[:3])) == len(set(workers[3:6])) == 1
     assert len(set(workers)) == 3
+
+
+def test_what_a_costly_message_took_is_given_back(gateway: Gateway) -> None:
+    """A worker lives for thousands of messages: what one of them took must not stay with it."""
+    heap = 80_000_000
+    gateway.config["daemon"] |= {"workers": 1}
+    with gateway.daemon():
+        worker = saw(gateway, gateway.send(b"pass" + BODY))["worker"]
+        before = resident(worker)
+        assert saw(gateway, gateway.send(b"heap %d" % heap + BODY))["worker"] == worker
+        wait_until(lambda: resident(worker) < before + heap / 3, "its memory is given back")
 
 
 def test_sigterm_finishes_what_was_begun(gateway: Gateway) -> None:

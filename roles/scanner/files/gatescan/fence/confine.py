@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import shutil
@@ -47,6 +48,12 @@ def confine_worker(name: str, memory: int, file_size: int) -> None:
     _prctl(_PR_SET_DUMPABLE, 1)  # else its own files below /proc are root's
     with contextlib.suppress(OSError):  # a container without a writable /proc; the rest holds
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+
+
+def give_back_memory() -> None:
+    """Give the system what a costly message took and has freed; else a little block that stays keeps all before it."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def close_memory() -> None:

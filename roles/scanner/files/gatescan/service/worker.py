@@ -18,6 +18,7 @@ from typing import Protocol
 
 from gatescan.config import Config
 from gatescan.context import Context
+from gatescan.fence.confine import give_back_memory
 from gatescan.model import Buffer
 from gatescan.service import apart, envelope, protocol, sources, waiting
 from gatescan.service.seldom import Seldom
@@ -203,6 +204,7 @@ class Worker:
         ended = time.monotonic()
         if ended - now > SLOW:
             self.slots.note_slow(source, ended)
+            give_back_memory()
         self.slots.end(self.index, self.served)
 
     def _answer(self, connection: socket.socket, peer: protocol.Peer) -> bytes:
