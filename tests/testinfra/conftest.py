@@ -53,6 +53,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=elsewhere)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed: the summary comes half an hour later, or never when a run is cut off."""
+    if report.failed:
+        print(f"\n{report.longreprtext[-4000:]}", flush=True)
+
+
 def pytest_report_header() -> str:
     """Say which files run on one gateway only."""
     if os.environ.get("GATEWRIGHT_EVERYWHERE"):
