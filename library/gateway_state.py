@@ -16,6 +16,11 @@ options:
     type: list
     elements: str
     default: []
+  units:
+    description: Units of systemd that must run, beside what supervise runs.
+    type: list
+    elements: str
+    default: []
   resolver:
     description: Address of the resolver.
     type: str
@@ -35,7 +40,7 @@ EXAMPLES = r"""
 RETURN = r"""
 me: {description: The gateway's own name., type: str, returned: always}
 addresses: {description: The host's own addresses., type: list, returned: always}
-services: {description: Service to what supervise says of it., type: dict, returned: always}
+services: {description: Service to what supervise (or systemd) says of it., type: dict, returned: always}
 cutoff: {description: What is cut off (inbound or outbound)., type: list, returned: always}
 doctor: {description: What C(gatescan doctor) finds; none without a scanner., type: list, returned: always}
 door: {description: What C(gatekeeper doctor) finds; null where gatekeeper is off., type: list, returned: always}
@@ -152,12 +157,15 @@ def exchangers(resolver: str, domain: str) -> dict[str, Any]:
     return {"error": "", "hosts": sorted(found, key=lambda item: (item["preference"], item["host"]))}
 
 
-def services() -> dict[str, str]:
-    """Every supervised service, and what supervise says of it."""
+def services(units: list[str]) -> dict[str, str]:
+    """Every supervised service and what supervise says of it; units of systemd in the same words."""
     found: dict[str, str] = {}
     for path in sorted(Path("/service").glob("*")):
         line = run("svstat", str(path)).strip()
         found[path.name] = line.partition(": ")[2] or "is not supervised"
+    for unit in units:
+        said = run("systemctl", "is-active", unit).strip() or "unknown to systemd"
+        found[unit.removesuffix(".service")] = f"up ({said})" if said == "active" else said
     return found
 
 
@@ -179,6 +187,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "domains": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
             "resolver": {"type": "str", "default": "127.0.0.1"},
         },
         supports_check_mode=True,
@@ -192,7 +201,7 @@ def main() -> None:
         changed=False,
         me=me.read_text().strip().lower(),
         addresses=run("hostname", "-I").split(),
-        services=services(),
+        services=services(module.params["units"]),
         cutoff=cut,
         doctor=doctor("gatescan"),
         # without SMTPPOLICY nobody asks it, though its package may be there

@@ -23,11 +23,31 @@ _OWN_KEYS = (
     "clients", "home", "socket",
 )  # fmt: skip
 _PEM = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END [A-Z ]*PRIVATE KEY-----\s*")
+_ANCHOR = re.compile(
+    r"[A-Za-z0-9._-]+ ([0-9]+ )?(IN )?(DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]{40,}|DNSKEY 257 3 [0-9]+ [A-Za-z0-9+/= ]+)"
+)
 _SELECTOR = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+# Variables that stand for keys of gatepost_settings.
+_STANDS_FOR = {
+    "gatepost_dnssec": ("name_server", "name_server_port", "is_validating"),
+    "gatepost_mta_sts": ("sts_socket",),
+}
+_NEEDS_GATEPOST = ("gatepost_dkim_domains", "gatepost_domains", *_STANDS_FOR)
 
 
 def check(site: Site, problems: Problems) -> None:
     """What must fit together."""
+    _check_keys(site, problems)
+    _check_settings(site, problems)
+    if site.value("gatepost_enabled") is False:
+        for variable in _NEEDS_GATEPOST:
+            if site.value(variable):
+                problems.add(variable, "needs gatepost, but gatepost_enabled is false")
+
+
+def _check_keys(site: Site, problems: Problems) -> None:
     domains = site.value("gatepost_dkim_domains") or []
     keys = site.value("gatepost_dkim_keys") or {}
     for domain in keys if isinstance(keys, Mapping) else ():
@@ -35,10 +55,15 @@ def check(site: Site, problems: Problems) -> None:
             problems.add(
                 f"gatepost_dkim_keys.{domain}", "is not one of gatepost_dkim_domains: its key would not be used"
             )
-    if site.value("gatepost_enabled") is False:
-        for variable in ("gatepost_dkim_domains", "gatepost_domains"):
-            if site.value(variable):
-                problems.add(variable, "needs gatepost, but gatepost_enabled is false")
+
+
+def _check_settings(site: Site, problems: Problems) -> None:
+    """A resolver or policy daemon is either the role's or the site's own."""
+    settings = site.value("gatepost_settings")
+    for variable, keys in _STANDS_FOR.items():
+        for key in keys if site.value(variable) is True and isinstance(settings, Mapping) else ():
+            if key in settings:
+                problems.add(f"gatepost_settings.{key}", f"is set by the role, as {variable} is true")
 
 
 def gatepost_keys(keys: Mapping[str, Mapping[str, str]], folder: str) -> dict[str, dict[str, str]]:
@@ -63,6 +88,14 @@ def _address(value: Any) -> str:
     except ValueError:
         return f"must be an IP address, not {value!r}"
     return ""
+
+
+@kinds.plain
+def _anchor(value: Any) -> str:
+    """A trust anchor as unbound reads it."""
+    if isinstance(value, str) and _ANCHOR.fullmatch(value):
+        return ""
+    return f"must be a DS or DNSKEY record on one line, such as '. IN DS 20326 8 2 E06D...', not {value!r}"
 
 
 def _keys(problems: Problems, where: str, value: Any) -> None:
@@ -100,6 +133,12 @@ CHAPTER = Chapter(
         "gatepost_dkim_domains": kinds.listed(kinds.domain),
         "gatepost_dkim_selector": kinds.matching(_SELECTOR.pattern, "letters, digits and hyphens"),
         "gatepost_dkim_keys": _keys,
+        "gatepost_dnssec_anchors": kinds.listed(_anchor),
+        "gatepost_dnssec_unsigned": kinds.listed(
+            kinds.either("a domain, or . for all", kinds.choice("."), kinds.domain)
+        ),
+        "gatepost_dnssec_uid": kinds.account_id,
+        "gatepost_mta_sts_uid": kinds.account_id,
         "gatepost_settings": _settings,
         "gatepost_signer_uid": kinds.account_id,
     },

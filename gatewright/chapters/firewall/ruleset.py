@@ -16,6 +16,7 @@ COMMENT = re.compile(r"[\w .,:;()/+@=-]{0,100}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 INBOUND_KEYS = {"port", "ports", "proto", "networks", "admin", "rate", "comment"}
 OUTBOUND_KEYS = {"user", "uid", "port", "ports", "proto", "networks", "optional", "comment"}
+LOOPBACK_KEYS = {"user", "uid", "port", "ports", "proto", "comment"}
 RATE_KEYS = {"new_per_minute", "burst", "concurrent"}
 POLICY_KEYS = {
     "from_roles",
@@ -47,6 +48,7 @@ class Rules(TypedDict):
 
     inbound: list[str]
     outbound: list[str]
+    loopback: list[str]
     rates: list[Rate]
     exempt: list[str]
     prefix6: str
@@ -258,6 +260,27 @@ def outbound_rule(where: str, entry: Any, ids: Mapping[str, Any], host: Survey) 
     return [f"meta skuid {owners} {end}" for end in ends]
 
 
+def loopback_rules(problems: Problems, policy: Mapping[str, Any], host: Survey) -> list[str]:
+    """Return the rules by which a service on loopback answers some of this host's users alone."""
+    ids = policy.get("user_ids") or {}
+    return [
+        rule
+        for entry in joined(policy, "loopback")
+        for rule in problems.collect(partial(loopback_rule, entry.where, entry.value, ids, host)) or []
+    ]
+
+
+def loopback_rule(where: str, value: Any, ids: Mapping[str, Any], host: Survey) -> list[str]:
+    """Return the rule of one entry of what loopback keeps from all users but those that are named."""
+    entry = check_keys(where, value, LOOPBACK_KEYS)
+    users = [str(user) for user in as_list(entry.get("user"))]
+    if not users:
+        raise fail(where, "names no user")
+    owners = braces(str(uid_of(where, user, entry, ids, host)) for user in users)
+    service = f"{proto_of(where, entry)} dport {ports_of(where, entry)}"
+    return [f'oif "lo" meta skuid != {owners} {service} reject with icmpx admin-prohibited{remark(where, entry)}']
+
+
 def any_known(numbers: Sequence[int | None]) -> bool:
     """Whether at least one user has a number."""
     return any(number is not None for number in numbers)
@@ -321,6 +344,7 @@ def firewall_rules(policy: Any, survey: Any = None) -> Rules:
     dhcp_in, dhcp_out = problems.collect(lambda: dhcp_rules(checked, host)) or ([], [])
     lines_in = inbound_rules(problems, checked) + dhcp_in
     lines_out = bootstrap_rules(host) + outbound_rules(problems, checked, host) + dhcp_out
+    lines_loopback = loopback_rules(problems, checked, host)
     limited = rates(problems, checked.get("rates"))
     exempt = problems.collect(lambda: networks_of("firewall_exempt_networks", checked.get("exempt_networks"))) or []
     log = problems.collect(
@@ -330,6 +354,7 @@ def firewall_rules(policy: Any, survey: Any = None) -> Rules:
     return {
         "inbound": list(dict.fromkeys(lines_in)),
         "outbound": list(dict.fromkeys(lines_out)),
+        "loopback": lines_loopback,
         "rates": limited,
         "exempt": [source for source in matches(exempt, "saddr") if source],
         "prefix6": PREFIX6,

@@ -179,3 +179,25 @@ def test_the_old_resolvers_are_allowed_for_a_time_only() -> None:
         "add element inet gatewright bootstrap_resolvers6 { 2001:db8::53 timeout 60m }\n"
     )
     assert "192.0.2.53" not in ruleset(policy(), {**HOST, "resolvers": ["192.0.2.53"]})
+
+
+def test_what_a_role_keeps_for_some_users_on_loopback_is_refused_to_all_others_before_loopback_is_open() -> None:
+    dns = {"user": ["root", "qmailr"], "proto": "udp", "port": 5335, "comment": "DNSSEC"}
+    lines = chain("output", from_roles=[{"origin": "gatepost__firewall", "loopback": [dns]}], user_ids={"qmailr": 912})
+    closed = 'oif "lo" meta skuid != { 0, 912 } udp dport 5335 reject with icmpx admin-prohibited comment "DNSSEC"'
+    assert lines.index(closed) < lines.index('oif "lo" accept')
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"user": "root", "port": 0}, "port '0'"),
+        ({"port": 5335}, "names no user"),
+        ({"user": "nobody-yet", "port": 5335}, "nobody-yet does not exist"),
+        ({"user": "root", "port": 5335, "networks": ["10.0.0.0/8"]}, "networks"),
+    ],
+)
+def test_a_wrong_entry_of_loopback_is_named(entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(InventoryError, match=words) as error:
+        firewall.firewall_rules(policy(from_roles=[{"origin": "x__firewall", "loopback": [entry]}]), HOST)
+    assert "x__firewall.loopback[0]" in str(error.value)
