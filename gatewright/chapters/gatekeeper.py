@@ -7,6 +7,7 @@ from typing import Any
 
 from gatekeeper import config
 from gatekeeper.addresses import covering, in_ascii
+from gatekeeper.directory import directory
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
@@ -75,6 +76,14 @@ def _part(parse: Any) -> kinds.Kind:
     return look
 
 
+def _rule(where: str, value: Any) -> None:
+    """The role makes a file of what a directory says; gatekeeper itself knows of none."""
+    if isinstance(value, Mapping) and set(value) == {"ldap"}:
+        directory(f"{where}.ldap", value["ldap"])
+    else:
+        config.rule(where, value)
+
+
 def _settings(problems: Problems, where: str, value: Any) -> None:
     for key, item in value.items():
         if key in _OWN_KEYS:
@@ -85,7 +94,9 @@ def _settings(problems: Problems, where: str, value: Any) -> None:
 
 CHAPTER = Chapter(
     options={
-        "gatekeeper_recipients": kinds.mapped(kinds.covering_domain, _part(config.rule)),
+        "gatekeeper_recipients": kinds.mapped(kinds.covering_domain, _part(_rule)),
+        "gatekeeper_ldap_schedule": kinds.calendar,
+        "gatekeeper_ldap_uid": kinds.account_id,
         "gatekeeper_list_loss": kinds.number(0, 100, "percent"),
         "gatekeeper_guesses": kinds.number(0, 1_000_000, "recipients"),
         "gatekeeper_limits": _own("limits"),

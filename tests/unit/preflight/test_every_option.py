@@ -107,6 +107,13 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
             {"corp.test": {"file": "relative"}},
             {"corp.test": {"list": ["a"], "callout": True}},
             {"no domain": "any"},
+            {"corp.test": {"ldap": {"servers": ["ldaps://dc.corp.test"]}}},
+            {"corp.test": {"ldap": {"servers": ["ldaps://dc.corp.test"], "base": ""}}},
+            {"corp.test": {"ldap": {"servers": [], "base": "dc=corp"}}},
+            {"corp.test": {"ldap": {"servers": ["dc.corp.test"], "base": "dc=corp"}}},
+            {"corp.test": {"ldap": {"servers": ["ldaps://dc.corp.test"], "base": "dc=corp", "user": "cn=gw"}}},
+            {"corp.test": {"ldap": {"servers": ["ldaps://dc.corp.test"], "base": "dc=corp", "filter": "mail=*"}}},
+            {"corp.test": {"ldap": {"servers": ["ldaps://dc.corp.test"], "base": "dc=corp", "tls": False}}},
         ],
         "gatekeeper_dns_lists": [
             {"list.test": {"codes": []}},

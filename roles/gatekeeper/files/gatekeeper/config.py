@@ -175,7 +175,11 @@ def rule(where: str, value: object) -> Rule:
             return Rule("file", file=item)
         if kind == "list":
             return Rule("list", entries=_entries(f"{where}.list", item))
-    raise ConfigError(f"{where}: must be any, or one of list: [...], file: /path, callout: true; not {value!r}")
+    # by its keys alone: one of them may be a directory's password
+    given = f"a mapping of {', '.join(map(str, value))}" if isinstance(value, dict) else repr(value)
+    raise ConfigError(
+        f"{where}: must be any, or one of list: [...], file: /path, callout: true, ldap: ...; not {given}"
+    )
 
 
 def _entries(where: str, value: object) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, Literal
 
 from gatekeeper.config import ConfigError, load
 
+FETCHED = Path("/var/lib/gatekeeper-ldap")
+"""Where gatekeeper-ldap puts what it fetches."""
 PATIENCE = 10.0
 """Seconds for the daemon to answer."""
 MOST = 16 << 20
@@ -97,7 +100,16 @@ def _list(found: Mapping[str, Any]) -> Check:
     if found["trouble"]:
         advice = "mend the file, or `gatekeeper accept FILE` if it is right; the list of before is in force"
         return Check("warning", f"{what}: {found['trouble']}", advice)
+    if days := _days_old(Path(found["path"])):
+        return Check("warning", f"{what}: the directory was last read {days} days ago", "journalctl -u gatekeeper-ldap")
     return Check("ok", f"{what}: {found['addresses']} addresses")
+
+
+def _days_old(path: Path) -> int:
+    """How many whole days ago a directory was fetched; 0 for a file of the site's own."""
+    if path.parent != FETCHED or not path.exists():
+        return 0
+    return max(0, int((time.time() - path.stat().st_mtime) / 86_400))
 
 
 def _dns_list(found: Mapping[str, Any]) -> Check:

@@ -1,0 +1,210 @@
+"""gatekeeper-ldap: what becomes of a directory's entries, and what a directory that fails changes (nothing)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatekeeper import directory
+from gatekeeper_rig import PATIENCE, Gatekeeper, wait_for
+
+ATTRIBUTES = ("mail", "proxyAddresses")
+
+
+def addresses(*entries: dict[str, list[bytes]], domain: str = "corp.test") -> list[str]:
+    """The addresses of entries."""
+    return list(directory.addresses(entries, ATTRIBUTES, domain))
+
+
+def test_addresses_are_mail_and_the_smtp_ones_of_proxy_addresses() -> None:
+    proxies = [b"SMTP:Ann@corp.test", b"smtp:a.miller@Corp.test", b"x500:/o=Corp/cn=ann", b"sip:ann@corp.test"]
+    assert addresses({"mail": [b"ann@corp.test"], "proxyAddresses": proxies, "other": [b"bob@corp.test"]}) == [
+        "ann@corp.test", "Ann@corp.test", "a.miller@corp.test",
+    ]  # fmt: skip
+
+
+def test_those_of_other_domains_and_what_is_no_address_are_left_out() -> None:
+    values = [b"ann@other.test", b"ann@a.corp.test", b"no address", b"", b"ann", b"a b@corp.test", b"\xff@corp.test"]
+    assert addresses({"MAIL": [*values, b"bob@corp.test"]}) == ["\ufffd@corp.test", "bob@corp.test"]
+    assert addresses({"mail": values}, domain=".corp.test") == ["ann@a.corp.test"]
+
+
+def test_a_list_has_its_end_and_is_put_in_the_place_of_the_old_one(tmp_path: Path) -> None:
+    from gatekeeper.listfile import read_listing
+
+    path = tmp_path / "corp.test"
+    for found in (["ann@corp.test"], ["ann@corp.test", "bob@corp.test"]):
+        directory.write(path, found)
+        listing = read_listing(path)
+        assert (len(listing), listing.is_marked) == (len(found), True)
+    assert path.stat().st_mode & 0o777 == 0o640 and [each.name for each in tmp_path.iterdir()] == ["corp.test"]
+
+
+# Against Debian's slapd: where it is installed, or unpacked below the folder that GATEWRIGHT_SLAPD names
+
+ROOT = Path(os.environ.get("GATEWRIGHT_SLAPD", "/"))
+SLAPD = ROOT / "usr/sbin/slapd"
+CONFIG = """\
+include {root}/etc/ldap/schema/core.schema
+include {root}/etc/ldap/schema/cosine.schema
+include {root}/etc/ldap/schema/inetorgperson.schema
+attributetype (1.2.840.113556.1.2.210 NAME 'proxyAddresses' EQUALITY caseIgnoreMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.15)
+objectclass (1.2.840.113556.1.5.9999 NAME 'mailbox' SUP top AUXILIARY MAY proxyAddresses)
+modulepath {root}/usr/lib/ldap
+moduleload back_mdb
+pidfile {place}/pid
+TLSCertificateFile {place}/cert.pem
+TLSCertificateKeyFile {place}/key.pem
+security tls=1
+database mdb
+suffix "dc=corp,dc=test"
+rootdn "cn=gateway,dc=corp,dc=test"
+rootpw secret
+directory {place}/data
+maxsize 33554432
+limits * size.soft=500 size.hard=500 size.pr=unlimited size.prtotal=unlimited
+limits dn.exact="cn=gateway,dc=corp,dc=test" size.soft=500 size.hard=500 size.pr=unlimited size.prtotal=unlimited
+"""
+PEOPLE = 1203
+
+
+class Slapd:
+    """Debian's slapd on ports of 127.0.0.1, with many people in it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.ports = free_ports(2)
+        (place / "data").mkdir()
+        (place / "slapd.conf").write_text(CONFIG.format(root=str(ROOT).rstrip("/"), place=place))
+        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+        options = ["-addext", "subjectAltName=DNS:localhost", "-keyout", place / "key.pem", "-out", place / "cert.pem"]
+        subprocess.run([*command.split(), *options], check=True, capture_output=True, timeout=PATIENCE)
+        self.run("-T", "add", "-l", str(self._people()))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def _people(self) -> Path:
+        entries = ["dn: dc=corp,dc=test\nobjectClass: domain\ndc: corp\n"]
+        for number in range(PEOPLE):
+            entries.append(
+                f"dn: cn=user{number},dc=corp,dc=test\nobjectClass: inetOrgPerson\nobjectClass: mailbox\n"
+                f"cn: user{number}\nsn: x\nmail: user{number}@corp.test\n"
+                f"proxyAddresses: smtp:alias{number}@corp.test\nproxyAddresses: sip:user{number}@corp.test\n"
+            )
+        path = self.place / "people.ldif"
+        path.write_text("\n".join(entries))
+        return path
+
+    def run(self, *words: str) -> None:
+        """Run it as one of its tools."""
+        command = [SLAPD, *words, "-f", self.place / "slapd.conf"]
+        done = subprocess.run(command, env=self.environment, capture_output=True, timeout=PATIENCE, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With the libraries of what was unpacked."""
+        return (
+            {**os.environ, "LD_LIBRARY_PATH": f"{ROOT}/usr/lib/x86_64-linux-gnu"}
+            if str(ROOT) != "/"
+            else {**os.environ}
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        urls = f"ldap://127.0.0.1:{self.ports[0]}/ ldaps://127.0.0.1:{self.ports[1]}/"
+        command = [SLAPD, "-d", "0", "-h", urls, "-f", self.place / "slapd.conf"]
+        self.process = subprocess.Popen(command, env=self.environment)
+        wait_for(lambda: all(listens(port) for port in self.ports), "slapd")
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+        self.process = None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens at a port."""
+    with socket.socket() as wire:
+        return wire.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """A directory that runs."""
+    pytest.importorskip("ldap3", reason="python3-ldap3 is needed to ask a directory")
+    if not SLAPD.exists() or not shutil.which("openssl"):
+        pytest.skip("slapd is not installed here, nor unpacked where GATEWRIGHT_SLAPD says; or openssl is missing")
+    found = Slapd(tmp_path_factory.mktemp("slapd"))
+    found.start()
+    yield found
+    found.stop()
+
+
+def fetch(slapd: Slapd, place: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
+    """Run gatekeeper-ldap."""
+    settings = {
+        "servers": [f"ldaps://localhost:{slapd.ports[1]}"],
+        "base": "dc=corp,dc=test",
+        "user": "cn=gateway,dc=corp,dc=test",
+        "password": "secret",
+        "ca": str(slapd.place / "cert.pem"),
+        **changes,
+    }
+    config = place / "ldap.json"
+    config.write_text(json.dumps({"corp.test": {"ldap": settings, "file": str(place / "corp.test")}}))
+    program = "import sys; from gatekeeper.directory import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+
+
+@pytest.mark.parametrize("way", ["ldaps", "ldap"])
+def test_all_pages_are_fetched_over_tls(slapd: Slapd, keeper: Gatekeeper, way: str) -> None:
+    server = f"{way}://localhost:{slapd.ports[way == 'ldaps']}"
+    done = fetch(slapd, keeper.place, servers=["ldaps://localhost:1", server])
+    assert done.returncode == 0, done.stderr
+    keeper.start(recipients={"corp.test": {"file": str(keeper.place / "corp.test")}}, guesses=0)
+    wait_for(lambda: keeper.ask("user1@corp.test") == "DUNNO", "the list")
+    assert f": {2 * PEOPLE} addresses" in keeper.log
+    assert keeper.ask(f"alias{PEOPLE - 1}@corp.test") == keeper.ask("User7+x@corp.test") == "DUNNO"
+    assert keeper.ask("bob@corp.test").startswith("550 ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"password": "wrong"}, "invalidCredentials"),
+        ({"ca": "/etc/ssl/certs/ca-certificates.crt"}, "certificate verify failed"),
+        ({"base": "dc=nowhere,dc=test"}, "noSuchObject"),
+        ({"filter": "(mail=nobody@corp.test)"}, "has no address at corp.test"),
+        ({"servers": ["ldaps://localhost:1"]}, "ldaps://localhost:1"),
+    ],
+    ids=["password", "certificate", "base", "nobody", "down"],
+)
+def test_what_cannot_be_fetched_changes_nothing(
+    slapd: Slapd, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    directory.write(tmp_path / "corp.test", ["ann@corp.test"])
+    before = (tmp_path / "corp.test").read_bytes()
+    done = fetch(slapd, tmp_path, **changes)
+    assert done.returncode == 1 and words in done.stderr and "the list of before stays" in done.stderr, done.stderr
+    assert "secret" not in done.stderr and (tmp_path / "corp.test").read_bytes() == before
