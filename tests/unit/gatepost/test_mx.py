@@ -501,6 +501,37 @@ def test_a_server_that_hangs_does_not_hold_up_others(
         process.communicate()
 
 
+def test_many_recipients_at_one_server_are_all_delivered_at_once(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    gatepost = start(per_host=2, waiting_per_host=1)
+    waiting = [gatepost.begin() for _ in range(12)]
+    told = [process.communicate(timeout=PATIENCE)[0] for process in waiting]
+    assert all(b"K127.0.0.2 accepted" in report for report in told), told
+    assert len(server.messages) == 12
+
+
+def test_a_server_that_keeps_people_waiting_has_a_few_of_them_only(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    server.stalls.add("greeting")
+    gatepost = start(per_host=2, waiting_per_host=1, patience_per_host=0.3)
+    waiting = [gatepost.begin() for _ in range(8)]
+    deadline = time.monotonic() + PATIENCE
+    while sum(process.poll() is not None for process in waiting) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert b"and it is slow" in gatepost.run(), "who comes later is put off at once"
+    for process in waiting:
+        put_off = process.poll() is not None
+        process.kill()
+        assert (b"and it is slow" in process.communicate()[0]) == put_off
+
+
 def test_a_delivery_whose_client_is_gone_is_given_up(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer
 ) -> None:

@@ -58,7 +58,9 @@ class Config:
     per_host: int = 20
     """Connections at once to one address."""
     waiting_per_host: int = 10
-    """Deliveries that may wait for a connection to one address; who comes beyond is told to try again."""
+    """Deliveries that may wait for a connection to a slow address; who comes beyond is told to try again."""
+    patience_per_host: float = 10.0
+    """An address for whose connections somebody waited longer is slow."""
     reuse_seconds: float = 5.0
     """How long a connection is kept for the next message; 0: not at all."""
     reuse_messages: int = 100

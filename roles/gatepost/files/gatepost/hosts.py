@@ -15,32 +15,54 @@ from gatepost.session import Session
 REMEMBERED = 5000
 """Addresses whose wish is remembered."""
 
+PUT_OFF = "Too many messages to this host are on their way already, and it is slow. (#4.4.5)\n"
+
 Key = tuple[object, ...]
 
 
 class Places:
-    """Bounds the deliveries to one server, known by its address, so that a slow one does not take all there are."""
+    """Bounds the deliveries to one server, known by its address, so that a slow one does not take all there are.
+
+    Whoever finds no place waits. A server at which somebody waited longer than `patience` seconds is slow until its
+    places are no longer all taken: a few wait for it then, the others are put off and leave qmail's places to others.
+    """
 
     def __init__(self, config: Config) -> None:
         self._most = config.per_host
-        self._most_waiting = config.waiting_per_host
+        self._most_at_slow = config.per_host + config.waiting_per_host
+        self._patience = config.patience_per_host
         self._limits: dict[str, asyncio.Semaphore] = {}
         self._present: defaultdict[str, int] = defaultdict(int)
+        self._slow: set[str] = set()
 
     @asynccontextmanager
     async def place(self, server: str) -> AsyncIterator[None]:
-        """A place among those who speak with a server; raises Failed when too many wait already."""
-        if self._present[server] >= self._most + self._most_waiting:
-            raise Failed("Z", "Too many messages to this host are on their way already. (#4.4.5)\n")
+        """A place among those who speak with a server; raises Failed when too many wait for a slow one."""
+        if server in self._slow and self._present[server] >= self._most_at_slow:
+            raise Failed("Z", PUT_OFF)
         limit = self._limits.setdefault(server, asyncio.Semaphore(self._most))
         self._present[server] += 1
         try:
-            async with limit:
+            await self._wait(server, limit)
+            try:
                 yield
+            finally:
+                limit.release()
         finally:
             self._present[server] -= 1
+            if self._present[server] < self._most:
+                self._slow.discard(server)
             if not self._present[server]:
                 del self._present[server], self._limits[server]
+
+    async def _wait(self, server: str, limit: asyncio.Semaphore) -> None:
+        try:
+            await asyncio.wait_for(limit.acquire(), self._patience)
+        except TimeoutError:
+            self._slow.add(server)
+            if self._present[server] > self._most_at_slow:
+                raise Failed("Z", PUT_OFF) from None
+            await limit.acquire()
 
 
 class Wishes:
