@@ -37,6 +37,9 @@ def test_messages_of_a_client_are_limited_by_the_day(keeper: Gatekeeper) -> None
         assert said.startswith("451 4.7.1 too many messages in a day from this client")
         assert send(session, client_address="192.0.2.8") == "DUNNO"
     assert keeper.log.count("ALERT limit client=192.0.2.7: more than 7 messages in a day") == 1
+    assert (
+        "put off limit client=192.0.2.7 recipient=" in keeper.log and " sender=other@corp.test 451 4.7.1 " in keeper.log
+    )
 
 
 def test_by_the_minute_there_is_room_for_a_burst(keeper: Gatekeeper) -> None:

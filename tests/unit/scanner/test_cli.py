@@ -269,6 +269,7 @@ def test_quarantine_release_is_once_and_recorded(gate: desk.Desk, say: Any) -> N
     ((message, envelope),) = gate.queued()
     assert message.endswith(desk.EXE) and b"Tbob@example.org\0" in envelope
     (record,) = (line for line in gate.journal() if line.get("event") == "release")
+    assert (gate.queue / f"{record['qp']}.message").exists(), "qmail's qp, by which its log is joined"
     assert record["held"] == id_ and record["by"]
 
 

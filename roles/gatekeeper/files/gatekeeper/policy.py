@@ -58,6 +58,8 @@ class Policy:
         """Relay clients have limits, and learn at once of a mailbox that is not there."""
         over = self.limits.exceeded(question) if question.state in ("RCPT", "DATA") else ""
         if over:
+            named = (question.client, plain(question.recipient), plain(question.sender))
+            log.info("put off limit client=%s recipient=%s sender=%s %s", *named, over)
             return over
         if question.state == "DATA":
             self.limits.spend(question)
@@ -117,7 +119,8 @@ class Policy:
         return table.knows(local, domain, self.config.delimiter)
 
     def _unknown(self, question: Question) -> str:
-        log.info("refused unknown client=%s recipient=%s", question.client, plain(question.recipient))
+        named = (question.client, plain(question.recipient), plain(question.sender))
+        log.info("refused unknown client=%s recipient=%s sender=%s", *named)
         if not question.is_relay:
             self.guesses.note(question.key)
         return f"550 5.1.1 <{question.recipient[:200]}>: there is no such mailbox here"

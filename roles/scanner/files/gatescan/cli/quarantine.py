@@ -159,8 +159,8 @@ class Work:
         return self._chosen(self._release)
 
     def _release(self, entry: Entry) -> None:
-        self.quarantine.release(entry, self.config, again=self.options.again)
-        self._record("release", entry)
+        queued = self.quarantine.release(entry, self.config, again=self.options.again)
+        self._record("release", entry, qp=queued)
         print(f"{entry.id} released to {len(entry.recipients)} recipient(s)")
 
     def delete(self) -> int:
@@ -212,9 +212,9 @@ class Work:
     def _fitting(self) -> list[Entry]:
         return [entry for entry in self.quarantine.entries() if fits(entry, self.options)]
 
-    def _record(self, what: str, entry: Entry) -> None:
+    def _record(self, what: str, entry: Entry, **more: object) -> None:
         journal = Journal(self.config.journal)
-        journal.event(what, held=entry.id, by=self.user, message_id=entry.message_id, verdict=entry.verdict)
+        journal.event(what, held=entry.id, by=self.user, message_id=entry.message_id, verdict=entry.verdict, **more)
         journal.close()
 
 

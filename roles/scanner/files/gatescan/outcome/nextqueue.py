@@ -41,8 +41,11 @@ def _raw(address: str) -> bytes:
     return address.encode("utf-8", "surrogateescape")
 
 
-def submit(config: Config, message: IO[bytes], sender: str, recipients: Iterable[str], received: str = "") -> None:
-    """Queue the rest of `message`; QueueError unless the program said 0. `received` makes a trace line."""
+def submit(config: Config, message: IO[bytes], sender: str, recipients: Iterable[str], received: str = "") -> int:
+    """Queue the rest of `message`; QueueError unless the program said 0. `received` makes a trace line.
+
+    Returns the program's process: qmail's qp, if it is qmail-queue.
+    """
     listed = tuple(recipients)
     if not listed:
         raise QueueError("it has no recipient", permanent=True)
@@ -55,27 +58,27 @@ def submit(config: Config, message: IO[bytes], sender: str, recipients: Iterable
         for file in (body, addresses):
             file.flush()
             file.seek(0)
-        _run(config.next_queue, body, addresses)
+        return _run(config.next_queue, body, addresses)
 
 
-def _run(program: tuple[str, ...], body: IO[bytes], addresses: IO[bytes]) -> None:
+def _run(program: tuple[str, ...], body: IO[bytes], addresses: IO[bytes]) -> int:
     # QMAILQUEUE would lead a program that honours it back to the scanner.
     environment = {name: value for name, value in os.environ.items() if name != "QMAILQUEUE"}
     try:
-        done = subprocess.run(
-            program,
-            stdin=body,
-            stdout=addresses,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        done = subprocess.Popen(program, stdin=body, stdout=addresses, stderr=subprocess.DEVNULL, env=environment)
     except OSError as error:
         raise QueueError(f"cannot run {program[0]}: {error.strerror}") from error
-    except subprocess.TimeoutExpired:
-        raise QueueError(f"{program[0]} took longer than {TIMEOUT:g} seconds") from None
+    with done:
+        try:
+            done.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            done.kill()
+            raise QueueError(f"{program[0]} took longer than {TIMEOUT:g} seconds") from None
+        except BaseException:
+            done.kill()
+            raise
     if done.returncode < 0:
         raise QueueError(f"{program[0]} was killed by signal {-done.returncode}")
     if done.returncode:
         raise QueueError(f"{program[0]} said {done.returncode}", permanent=11 <= done.returncode <= 40)
+    return done.pid

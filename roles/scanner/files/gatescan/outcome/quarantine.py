@@ -260,11 +260,11 @@ class Quarantine:
 
     # --- releasing, deleting ---
 
-    def release(self, entry: Entry, config: Config, again: bool = False) -> None:
+    def release(self, entry: Entry, config: Config, again: bool = False) -> int:
         """Give a held message to the original recipients through the next queue, past the scanner, once.
 
         A message that was released before is refused unless `again`. QuarantineError, with the message still
-        held, when the queue does not take it.
+        held, when the queue does not take it. Returns the process that queued it: qmail's qp.
         """
         if entry.state == "released" and not again:
             raise QuarantineError(f"{entry.id} was released before; --again sends one more copy")
@@ -277,11 +277,12 @@ class Quarantine:
             begun = self._move(entry, path, "releasing")
             _skip_head(file)
             try:
-                nextqueue.submit(config, file, entry.sender, entry.recipients, received="by gatescan release")
+                queued = nextqueue.submit(config, file, entry.sender, entry.recipients, received="by gatescan release")
             except nextqueue.QueueError as error:
                 self._move(entry, begun, entry.state)
                 raise QuarantineError(f"{entry.id} is still held: {error}") from error
             self._move(entry, begun, "released")
+        return queued
 
     def delete(self, entry: Entry) -> None:
         """Remove a message for good."""
