@@ -1,0 +1,39 @@
+"""gw trace|quarantine|queue|status: dispatch. What stands behind `--` is given to `ansible` as it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from gatewright.fleet import EXIT_USAGE, quarantine, queue, status, trace
+from gatewright.fleet.ask import UsageError
+
+VERBS: dict[str, Callable[[list[str], list[str]], int]] = {
+    "trace": trace.main,
+    "quarantine": quarantine.main,
+    "queue": queue.main,
+    "status": status.main,
+}
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one verb; returns the exit status."""
+    if not words or words[0] not in VERBS:
+        print(f"usage: gw {' | '.join(VERBS)}", file=sys.stderr)
+        return EXIT_USAGE
+    own, further = list(words[1:]), []
+    if "--" in own:
+        place = own.index("--")
+        own, further = own[:place], own[place + 1 :]
+    try:
+        return VERBS[words[0]](own, further)
+    except UsageError as error:
+        print(f"gw {words[0]}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:  # `| head` has enough
+        sys.stdout = None
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""Asking all gateways at once, by `ansible` in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import getpass
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gatescan.text import printable
+
+from gatewright.fleet import EXIT_SILENT
+
+PROJECT = Path(__file__).resolve().parents[2]
+ROOT = "{{ fleet_root | default('/') }}"
+"""Where a host's files are: below `/`, or where its variable says, such as a copy of a gateway's logs."""
+CONNECT_SECONDS = 10
+LONGEST_REASON = 300
+
+
+class UsageError(Exception):
+    """What was asked cannot be asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Whom to ask, and how. seconds: that a gateway may take to answer. further: arguments for `ansible`."""
+
+    inventories: tuple[str, ...] = ()
+    limit: str = ""
+    forks: int = 20
+    seconds: int = 120
+    further: tuple[str, ...] = ()
+
+    def command(self, module: str, arguments: Mapping[str, str]) -> list[str]:
+        """The command line."""
+        where = [word for inventory in self.inventories for word in ("-i", inventory)]
+        limit = ["--limit", self.limit] if self.limit else []
+        times = ["-T", str(CONNECT_SECONDS), "--task-timeout", str(self.seconds), "-f", str(self.forks)]
+        return ["ansible", "gateways", *where, *limit, *times, "-m", module, "-a", json.dumps(arguments), *self.further]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What gateways said, by their names in the inventory; `silent` ones did not, with the reason."""
+
+    said: dict[str, dict[str, Any]] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
+
+    def status(self, otherwise: int) -> int:
+        """The exit status: a gateway that is silent outweighs what the others said. Names it."""
+        for host, why in sorted(self.silent.items()):
+            print(f"gw: {host} did not answer: {printable(why, LONGEST_REASON)}", file=sys.stderr)
+        return EXIT_SILENT if self.silent else otherwise
+
+
+def add_fleet(parser: argparse.ArgumentParser) -> None:
+    """The options that say whom to ask."""
+    group = parser.add_argument_group("which gateways")
+    group.add_argument(
+        "-i", "--inventory", action="append", default=[], metavar="INVENTORY", help="as with the playbooks"
+    )
+    group.add_argument("-l", "--limit", default="", metavar="HOSTS", help="some of them, such as gw1")
+    group.add_argument("-f", "--forks", type=int, default=20, metavar="N", help="asked at the same time (20)")
+    group.add_argument(
+        "--timeout", type=int, default=120, metavar="SECONDS", help="that a gateway may take to answer (120)"
+    )
+
+
+def fleet_of(options: argparse.Namespace, further: list[str]) -> Fleet:
+    """Whom the command line names."""
+    return Fleet(tuple(options.inventory), options.limit, options.forks, options.timeout, tuple(further))
+
+
+def who() -> str:
+    """Who asks, for the journals of gateways: the controller's user, under sudo the person."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
+
+
+def ask(fleet: Fleet, module: str, request: Mapping[str, Any]) -> Answers:
+    """Run a module on all gateways with the same request; UsageError if there is no gateway."""
+    return run(fleet, module, packed(request))
+
+
+def ask_each(fleet: Fleet, module: str, requests: Mapping[str, Mapping[str, Any]]) -> Answers:
+    """Run a module on some gateways, each with a request of its own."""
+    table = json.dumps({host: packed(request) for host, request in requests.items()})
+    only = replace(fleet, limit=",".join(requests))
+    return run(only, module, "{{ (" + table + ")[inventory_hostname] }}")
+
+
+def packed(request: Mapping[str, Any]) -> str:
+    """A request in base64: nothing in it can be taken for a template."""
+    return base64.b64encode(json.dumps(request).encode("ascii")).decode("ascii")
+
+
+def run(fleet: Fleet, module: str, request: str) -> Answers:
+    """Run `ansible`, and read what our callback wrote."""
+    command = fleet.command(module, {"request": request, "root": ROOT})
+    with tempfile.TemporaryDirectory(prefix="gw-") as folder:
+        file = Path(folder) / "answers"
+        file.touch(mode=0o600)
+        done = subprocess.run(
+            command, env=environment(file), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+        )
+        answers = answers_of(file.read_text(encoding="utf-8"))
+    if not (answers.said or answers.silent):
+        raise UsageError(no_gateway(done.stderr.decode("utf-8", "replace")))
+    return answers
+
+
+def is_sure(question: str) -> bool:
+    """Ask the person at the terminal; nobody there is no yes."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def environment(file: Path) -> dict[str, str]:
+    """Ansible's settings: this project's, and our callback alone."""
+    own = {
+        "ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG", str(PROJECT / "ansible.cfg")),
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
+        "ANSIBLE_STDOUT_CALLBACK": "gw_answers",
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+        "GATEWRIGHT_ANSWERS": str(file),
+    }
+    return {name: value for name, value in os.environ.items() if name != "ANSIBLE_CALLBACKS_ENABLED"} | own
+
+
+def answers_of(text: str) -> Answers:
+    """What the callback wrote; a gateway that was asked and is not heard of again is silent."""
+    answers = Answers()
+    for line in map(json.loads, text.splitlines()):
+        host = line["host"]
+        if line["state"] == "ok" and "answer" in line:
+            answers.silent.pop(host, None)
+            answers.said[host] = json.loads(zlib.decompress(base64.b64decode(line["answer"])))
+        else:
+            answers.silent[host] = reason(line)
+    return answers
+
+
+def reason(line: Mapping[str, str]) -> str:
+    """Why there is no answer."""
+    if line["state"] == "asked":
+        return "ansible ended before it answered"
+    words = " ".join(line.get("msg", "").split())
+    more = (line.get("module_stderr") or line.get("module_stdout") or "").strip().splitlines()
+    return f"{words or line['state']}{': ' + more[-1] if more else ''}"
+
+
+def no_gateway(stderr: str) -> str:
+    """Why nobody was asked, in Ansible's own words."""
+    told = [line for line in stderr.splitlines() if line.strip() and "No hosts matched" not in line]
+    return "\n".join(["no gateway was asked", *(told[-5:] or ["no host of the group gateways fits"])])

@@ -1,0 +1,362 @@
+"""`gw trace`, `quarantine`, `queue` and `status` over several gateways: what is printed, and the exit status."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import held_mail
+import mail_queue
+import mail_trace
+import pytest
+from gateway_logs import Gateway
+from test_trace import ANN, delivered
+
+from gatewright.fleet import __main__ as fleet
+from gatewright.fleet import ask, show
+
+PROJECT = Path(__file__).parents[3]
+ANSIBLE = Path(sys.executable).parent / "ansible"
+HOSTILE = "\x1b]0;gone\x07\u202eevil\r\n{{ 7 * 7 }}"
+
+
+@dataclass
+class Site:
+    """An inventory of gateways whose files are below folders of this machine."""
+
+    folder: Path
+    capture: Callable[[], tuple[str, str]]
+
+    def root(self, host: str) -> Path:
+        """Where a gateway's files are."""
+        return self.folder / host
+
+    def call(self, *words: str) -> tuple[int, str, str]:
+        """Run a command: exit status, output, and errors."""
+        status = fleet.main([words[0], *words[1:], "-i", str(self.folder / "inventory")])
+        out, errors = self.capture()
+        return status, out, errors
+
+
+@pytest.fixture
+def site(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Two gateways."""
+    monkeypatch.setenv("PATH", f"{ANSIBLE.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("ANSIBLE_CONFIG", str(PROJECT / "ansible.cfg"))
+    lines = [f"{host} ansible_connection=local fleet_root={tmp_path / host}" for host in ("gw1", "gw2")]
+    (tmp_path / "inventory").write_text("\n".join(["[gateways]", *lines, ""]))
+    return Site(tmp_path, lambda: tuple(capfd.readouterr()))  # type: ignore[return-value]
+
+
+def test_messages_of_all_gateways_are_told_in_the_order_they_came_and_a_silent_one_is_named(site: Site) -> None:
+    first, second = Gateway(), Gateway()
+    second.begin = first.begin
+    delivered(first, 0)
+    delivered(first, 200, subject="third")
+    second.judged(100, [ANN], "quarantine", held="1.x", subject=HOSTILE)
+    first.write(site.root("gw1"))
+    second.write(site.root("gw2"))
+    with (site.folder / "inventory").open("a") as file:
+        file.write("gw3 ansible_host=127.0.0.1 ansible_port=1\n")
+    status, out, errors = site.call("trace", "--to", ANN)
+    lines = out.splitlines()
+    assert [line.split("  ")[1:3] for line in lines] == [["gw1", "delivered"], ["gw2", "held"], ["gw1", "delivered"]]
+    assert "{{ 7 * 7 }}" in lines[1] and "\\u202e" in lines[1] and "id 1.x" in lines[1]
+    assert not any(letter in out for letter in "\x1b\x07\u202e\r")
+    assert status == 3 and "gw3 did not answer" in errors
+
+
+def test_programs_get_json_and_a_status_and_filters_are_no_templates(site: Site) -> None:
+    gateway = Gateway()
+    gateway.judged(100, [ANN], "quarantine", held="1.x", subject=HOSTILE)
+    gateway.write(site.root("gw1"))
+    status, out, _ = site.call("trace", "--subject", "*{{ 7 * 7 }}", "--json")
+    record = json.loads(out)
+    assert (status, record["gateway"], record["fate"]) == (0, "gw1", "held")
+    assert out.isascii() and out.count("\n") == 1
+
+
+def test_an_inventory_without_gateways_is_a_wrong_usage(site: Site) -> None:
+    (site.folder / "inventory").write_text("[others]\nmx1\n")
+    status, _, errors = site.call("trace", "--to", ANN)
+    assert status == 2 and "no gateway was asked" in errors
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trace", "--since", "yesterday"],
+        ["trace", "--most", "0"],
+        ["queue", "drop"],
+        ["quarantine", "release"],
+        ["tracee"],
+    ],
+)
+def test_a_wrong_command_line_asks_nobody(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = fleet.main(words)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    assert status == 2 and capsys.readouterr().err
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Ansible: modules are called right here, on gw1 and gw2."""
+    monkeypatch.setattr(ask, "run", run_here)
+
+
+def run_here(who: ask.Fleet, module: str, request: str) -> ask.Answers:
+    """What `ask.run` does, in this process."""
+    folder = Path(who.inventories[0]).parent
+    table = json.loads(request[4 : request.rindex(")[")]) if request.startswith("{{") else None
+    answers = ask.Answers()
+    for host in table or ("gw1", "gw2"):
+        told = json.loads(base64.b64decode(table[host] if table else request))
+        answers.said[host] = json.loads(json.dumps(MODULES[module](folder / host, told)))
+    return answers
+
+
+def quarantine(root: Path, told: dict[str, Any]) -> dict[str, Any]:
+    """The module held_mail."""
+    request = held_mail.Request(**told)
+    return held_mail.Quarantine(root / "usr/bin/gatescan", request.by).answer(request)
+
+
+MODULES: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
+    "mail_trace": lambda root, told: mail_trace.trace(mail_trace.Request(**told), mail_trace.Places(root)),
+    "held_mail": quarantine,
+    "mail_queue": lambda root, told: mail_queue.Work(root, mail_queue.Request(**told)).answer(),
+}
+
+
+@pytest.mark.parametrize("verb", ["trace", "quarantine", "queue", "status"])
+def test_help_teaches_with_the_exit_status(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        fleet.main([verb, "--help"])
+    assert end.value.code == 0
+    assert "exit status: 0 " in capsys.readouterr().out
+
+
+def test_times_are_spans_or_iso_8601() -> None:
+    assert show.moment("2026-11-27T12:00Z") == show.moment("2026-11-27T13:00+01:00") == 1_795_780_800
+    assert show.moment("2h") - show.moment("3h") == pytest.approx(3600, abs=5)
+
+
+GATESCAN = """#!/bin/sh
+exec env PYTHONPATH={files} GATESCAN_CONFIG={config} {python} -m gatescan "$@"
+"""
+
+
+@pytest.fixture
+def held(site: Site) -> Site:
+    """Each gateway holds a message; its scanner is the real one, its queue takes everything."""
+    from gatescan.config import PATH_VARIABLE
+
+    for host in ("gw1", "gw2"):
+        root = site.root(host)
+        for place in ("new", "cur", "tmp"):
+            (root / "held" / place).mkdir(parents=True)
+        (root / "logs").mkdir()
+        entry = {"id": f"17.{host}", "time": 1_795_780_800.0, "sender": "bob@example.net", "recipients": [ANN]}
+        entry |= {"subject": HOSTILE, "verdict": "policy", "reason": "Python script"}
+        mail = f"X-Gatescan-Quarantine: {json.dumps(entry)}\nSubject: x\x1b[2J\n\nhello\n"
+        (root / "held/new" / f"17.{host}").write_text(mail)
+        config = {
+            "quarantine": {"directory": str(root / "held")},
+            "journal": {
+                "json_log": str(root / "logs/messages.jsonl"),
+                "quarantine_log": str(root / "logs/quarantine.log"),
+            },
+            "next_queue": ["/bin/true"],
+        }
+        (root / "config.json").write_text(json.dumps(config))
+        program = root / "usr/bin/gatescan"
+        program.parent.mkdir(parents=True)
+        text = GATESCAN.format(
+            files=PROJECT / "roles/scanner/files", config=root / "config.json", python=sys.executable
+        ).replace("GATESCAN_CONFIG", PATH_VARIABLE)
+        program.write_text(text)
+        program.chmod(0o755)
+    return site
+
+
+def test_held_messages_of_all_gateways_are_listed_and_released_where_they_are(held: Site) -> None:
+    status, out, errors = held.call("quarantine", "release", "17.gw2", "17.nowhere")
+    assert "gw2: 17.gw2 released to 1 recipient" in out
+    assert status == 1 and "no message 17.nowhere" in errors
+    record = json.loads((held.root("gw2") / "logs/messages.jsonl").read_text())
+    assert (record["event"], record["held"]) == ("release", "17.gw2")
+    assert record["by"].count("@") == 1, "the controller's user and host"
+    assert not (held.root("gw1") / "logs/messages.jsonl").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_several_held_messages_are_deleted_with_all_alone(held: Site) -> None:
+    status, out, errors = held.call("quarantine", "delete", "--reason", "*python*")
+    assert status == 2 and "--all" in errors and "17.gw1" in out
+    status, out, _ = held.call("quarantine", "delete", "--reason", "*python*", "--all")
+    assert status == 0 and out.count(" deleted") == 2
+    assert held.call("quarantine", "show", "17.gw1")[0] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_held_messages_are_listed_and_shown_without_harm(held: Site) -> None:
+    status, out, _ = held.call("quarantine", "list", "--to", ANN, "--since", "2026-01-01")
+    assert status == 0 and "17.gw1" in out and "17.gw2" in out and "\x1b" not in out
+    status, out, _ = held.call("quarantine", "show", "17.gw1")
+    assert status == 0 and "Python script" in out and "\x1b" not in out
+    assert held.call("quarantine", "list", "--before", "2026-01-01")[1] == ""
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_held_message_goes_byte_for_byte_into_a_pipe(held: Site) -> None:
+    _, out, _ = held.call("quarantine", "show", "--message", "17.gw1")
+    assert out == "Subject: x\x1b[2J\n\nhello\n"
+
+
+def test_a_status_line_has_what_could_be_looked_at(held: Site) -> None:
+    root = held.root("gw1")
+    (root / "var/qmail/control").mkdir(parents=True)
+    (root / "var/qmail/control/me").write_text("gw1.example.org\n")
+    for name in ("info/3/301", "info/4/402", "todo/77"):
+        path = root / "var/qmail/queue" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    os.utime(root / "var/qmail/queue/info/3/301", (1, 1))
+    (root / "var/lib/gatewright/cutoff").mkdir(parents=True)
+    (root / "var/lib/gatewright/cutoff/outbound").touch()
+    status, out, errors = held.call("status")
+    assert status == 3 and "gw2 did not answer" in errors and "run site.yml first" in errors
+    titles, line = out.splitlines()
+    assert titles.split()[:4] == ["GATEWAY", "QUEUE", "OLDEST", "HELD"]
+    assert line.split()[:2] == ["gw1", "3"] and " outbound " in line and " d " in line
+
+
+# the queue
+
+
+def waiting(root: Path, number: int, sender: str, remote: str, hours: float = 1) -> None:
+    """A message in a gateway's queue; `remote` is its file of recipients, with spaces for NUL."""
+    queue = root / "var/qmail/queue"
+    born = time.time() - 3600 * hours
+    texts = {"mess": b"Subject: =?utf-8?q?f=1b=5B2J?=\n\nhello\n", "info": f"F{sender}\0".encode()}
+    texts["remote"] = remote.replace(" ", "\0").encode() + b"\0"
+    for name, text in texts.items():
+        path = queue / name / str(number % 23) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+        os.utime(path, (born, born))
+
+
+def recipients(root: Path, number: int) -> Path:
+    """Its file of recipients."""
+    return root / f"var/qmail/queue/remote/{number % 23}/{number}"
+
+
+SVC = """#!/bin/sh
+echo "$*" >> {folder}/told
+[ "$1" != -d ] || touch {folder}/down
+"""
+SVSTAT = """#!/bin/sh
+echo "$1: up (pid 7) 60 seconds"
+"""
+
+
+@pytest.fixture
+def queues(site: Site, quick: None, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Two gateways with a qmail-send that ends when supervise tells it to, and the messages of two senders."""
+    programs = site.folder / "command"
+    programs.mkdir()
+    for name, text in (("svc", SVC), ("svstat", SVSTAT)):
+        (programs / name).write_text(text.format(folder=site.folder))
+        (programs / name).chmod(0o755)
+    monkeypatch.setattr(mail_queue, "PATH", f"{programs}:{mail_queue.PATH}")
+    for host in ("gw1", "gw2"):
+        root = site.root(host)
+        (root / "var/qmail/queue/lock").mkdir(parents=True)
+        (root / "var/qmail/queue/lock/sendmutex").touch()
+        (root / "var/log/gatescan").mkdir(parents=True)
+        (root / "var/log/gatescan/messages.jsonl").touch()
+    waiting(site.root("gw1"), 101, "app@corp.test", f"Dx@far.test T{ANN} Tben@far.test")
+    waiting(site.root("gw2"), 202, "app@corp.test", "Tben@far.test", hours=72)
+    waiting(site.root("gw2"), 203, "", f"T{ANN}")
+    return site
+
+
+def test_what_waits_is_listed_the_oldest_first_and_harmless(queues: Site) -> None:
+    status, out, _ = queues.call("queue", "list")
+    assert status == 0 and [line.split()[2:4] for line in out.splitlines()[1:]] == [
+        ["gw2", "202"],
+        ["gw1", "101"],
+        ["gw2", "203"],
+    ]
+    assert "<>" in out and "x@far.test" not in out and "\x1b" not in out
+    for filters, numbers in (
+        (["--to", "@far.test"], {101, 202}),
+        (["--from", "<>"], {203}),
+        (["--older", "2d"], {202}),
+        (["203"], {203}),
+    ):
+        _, out, _ = queues.call("queue", "list", "--json", *filters)
+        assert {json.loads(line)["msg"] for line in out.splitlines()} == numbers, filters
+
+
+def test_a_held_message_waits_over_a_flush_until_it_is_resumed(queues: Site) -> None:
+    file, other = recipients(queues.root("gw1"), 101), recipients(queues.root("gw2"), 203)
+    status, out, _ = queues.call("queue", "hold", "--from", "app@corp.test")
+    assert status == 0 and "gw1: 1 message: held" in out
+    assert file.stat().st_mtime > time.time() + 86_400 * 365 and other.stat().st_mtime < time.time()
+    assert '"state": "held"' in queues.call("queue", "list", "--json", "101")[1]
+    assert queues.call("queue", "flush")[0] == 0
+    assert file.stat().st_mtime > time.time() + 86_400 * 365
+    assert other.stat().st_mtime == pytest.approx(time.time(), abs=60), "what is not held is tried now"
+    assert queues.call("queue", "resume", "101")[0] == 0
+    assert file.stat().st_mtime == pytest.approx(time.time(), abs=60)
+    assert queues.call("queue", "resume", "101")[0] == 1, "there is nothing to resume any more"
+
+
+def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site) -> None:
+    status, out, errors = queues.call("queue", "drop", "--to", "@far.test")
+    assert status == 2 and "nothing was done" in errors and "101" in out
+    assert b"Tben@far.test" in recipients(queues.root("gw1"), 101).read_bytes()
+    status, out, _ = queues.call("queue", "drop", "--to", "@far.test", "--yes")
+    assert status == 0 and "gw1: 1 message: dropped" in out
+    text = f"Dx@far.test T{ANN} Dben@far.test ".replace(" ", "\0").encode()
+    assert recipients(queues.root("gw1"), 101).read_bytes() == text
+    (copy,) = (queues.root("gw1") / "var/lib/gatewright/dropped").iterdir()
+    assert copy.read_bytes().endswith(b"\n\nhello\n") and copy.stat().st_mode & 0o777 == 0o600
+    record = json.loads((queues.root("gw1") / "var/log/gatescan/messages.jsonl").read_text())
+    assert (record["event"], record["msg"], record["to"]) == ("queue-drop", 101, ["ben@far.test"])
+    os.utime(copy, (1, 1))
+    queues.call("queue", "list")
+    assert not copy.exists(), "a copy goes away after its day"
+
+
+def test_the_queue_is_changed_while_no_qmail_send_runs_and_it_is_started_again(queues: Site) -> None:
+    told, lock = queues.folder / "told", queues.root("gw1") / "var/qmail/queue/lock/sendmutex"
+    with lock.open("r+") as running:
+        fcntl.flock(running, fcntl.LOCK_EX)
+        work = mail_queue.Work(queues.root("gw1"), mail_queue.Request("hold", ids=(101,), wait=0.3))
+        with pytest.raises(mail_queue.QueueError, match="nothing was changed"):
+            work.answer()
+    assert [line.split()[0] for line in told.read_text().splitlines()] == ["-d", "-u"]
+    assert recipients(queues.root("gw1"), 101).stat().st_mtime < time.time()
+    service = mail_queue.Service(queues.root("gw1"))
+    child = os.fork()
+    if child == 0:
+        with service.stopped(5):
+            os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    deadline = time.monotonic() + 30
+    while len(told.read_text().splitlines()) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert told.read_text().splitlines()[3].startswith("-u "), "also after its process was killed"

@@ -1,0 +1,299 @@
+"""What became of messages, read out of a gateway's logs."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_logs import OUTSIDE, Gateway
+from mail_trace import BLOCK, LONGEST, Places, Request, trace, whole_lines
+
+ANN, BEN = "ann@corp.test", "ben@corp.test"
+SAID = "198.51.100.9_accepted_message./By_TLSv1.3/Remote_host_said:_250_2.0.0_ok/"
+LATER = "Sorry,_I_wasn't_able_to_establish_an_SMTP_connection._(#4.4.1)/"
+NEVER = "198.51.100.9_does_not_like_recipient./Remote_host_said:_550_5.1.1_no_such_user/"
+
+
+def delivered(gateway: Gateway, at: float, to: str = ANN, **more: Any) -> int:
+    """A message that arrives at once."""
+    qp = gateway.judged(at, [to], **more)
+    number = gateway.queued(at + 0.1, qp, more.get("from", "bob@example.net"))
+    gateway.tried(at + 0.2, number, to, "success", SAID, qp=qp)
+    gateway.done(at + 1, number)
+    return number
+
+
+def of(root: Path, **filters: Any) -> list[dict[str, Any]]:
+    """What a gateway tells of the messages that fit."""
+    found: list[dict[str, Any]] = trace(Request(**filters), Places(root))["records"]
+    return found
+
+
+def one(root: Path, **filters: Any) -> dict[str, Any]:
+    """The only one that fits."""
+    (record,) = of(root, **filters)
+    return record
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    """Logs of the last hour."""
+    return Gateway()
+
+
+@pytest.fixture(params=[False, True], ids=["in one file", "rotated and compressed"])
+def is_rotated(request: pytest.FixtureRequest) -> bool:
+    """Whether the logs were turned over in between."""
+    return bool(request.param)
+
+
+def test_a_delivered_message_tells_whence_it_came_and_where_it_went(
+    gateway: Gateway, tmp_path: Path, is_rotated: bool
+) -> None:
+    delivered(gateway, 0, BEN)
+    delivered(gateway, 60, subject="Rechnung für Ann")
+    found = one(gateway.write(tmp_path, is_rotated), to="ANN@corp.test")
+    assert (found["fate"], found["ip"], found["verdict"]) == ("delivered", OUTSIDE, "clean")
+    assert (found["from"], found["to"], found["subject"]) == ("bob@example.net", [ANN], "Rechnung für Ann")
+    assert found["tls"].startswith("TLSv1.3")
+    (delivery,) = found["deliveries"]
+    assert (delivery["host"], delivery["tls"], delivery["verified"]) == ("mail.corp.test", "TLSv1.3", True)
+    assert delivery["text"].endswith("250 2.0.0 ok")
+
+
+def test_a_deferral_stands_beside_the_delivery_that_came_later(
+    gateway: Gateway, tmp_path: Path, is_rotated: bool
+) -> None:
+    qp = gateway.judged(0, [ANN])
+    number = gateway.queued(0.1, qp)
+    gateway.tried(1, number, ANN, "deferral", LATER, is_told=False)
+    assert one(gateway.write(tmp_path / "before", is_rotated), to=ANN)["fate"] == "deferred"
+    gateway.tried(401, number, ANN, "success", SAID, qp=qp)
+    gateway.done(402, number)
+    found = one(gateway.write(tmp_path / "after", is_rotated), to=ANN)
+    assert found["fate"] == "delivered"
+    assert [delivery["result"] for delivery in found["deliveries"]] == ["deferral", "success"]
+
+
+def test_a_bounce_is_told_with_what_became_of_it(gateway: Gateway, tmp_path: Path, is_rotated: bool) -> None:
+    number = gateway.queued(0.1, gateway.judged(0, [ANN]))
+    gateway.tried(1, number, ANN, "failure", NEVER)
+    bounce = gateway.queued(2.1, gateway.bounced(2, number), sender="")
+    gateway.done(2.2, number)
+    gateway.tried(3, bounce, "bob@example.net", "success", SAID)
+    gateway.done(4, bounce)
+    root = gateway.write(tmp_path, is_rotated)
+    found = one(root, to=ANN)
+    assert (found["fate"], found["bounce"]["fate"], found["bounce"]["to"]) == (
+        "bounced",
+        "delivered",
+        ["bob@example.net"],
+    )
+    assert "no such user" in found["deliveries"][0]["text"]
+    assert one(root, to="bob@example.net")["from"] == "", "who gets the bounce can be asked for as well"
+
+
+def test_some_recipients_may_have_it_and_others_not(gateway: Gateway, tmp_path: Path) -> None:
+    number = gateway.queued(0.1, gateway.judged(0, [ANN, BEN]))
+    gateway.tried(1, number, ANN, "failure", NEVER)
+    gateway.tried(1.1, number, BEN, "success", SAID)
+    gateway.bounced(2, number)
+    gateway.done(2.2, number)
+    assert one(gateway.write(tmp_path), to=BEN)["fate"] == "partly bounced"
+
+
+@pytest.mark.parametrize("knows_qp", [True, False])
+def test_a_held_message_tells_who_released_it_and_that_it_arrived(
+    gateway: Gateway, tmp_path: Path, knows_qp: bool, is_rotated: bool
+) -> None:
+    gateway.judged(0, [ANN], "quarantine", held="1764.abc")
+    gateway.judged(1, [ANN], "quarantine", held="1764.def", subject="other")
+    gateway.event(90, "delete", held="1764.def", by="carl@office")
+    qp = next(gateway.pids)
+    number = gateway.queued(100, qp)
+    gateway.event(100.2, "release", held="1764.abc", by="carl@office", **({"qp": qp} if knows_qp else {}))
+    gateway.tried(100.5, number, ANN, "success", SAID, qp=qp)
+    gateway.done(101, number)
+    released, deleted = of(gateway.write(tmp_path, is_rotated), to=ANN)
+    assert (released["fate"], released["delivery"], deleted["fate"]) == ("released", "delivered", "deleted")
+    assert released["events"][0]["by"] == "carl@office"
+
+
+@pytest.mark.parametrize(
+    ("action", "fate"),
+    [("quarantine", "held"), ("reject", "rejected"), ("quarantine+reject", "rejected"), ("tempfail", "put off")],
+)
+def test_what_the_scanner_stopped_is_told(gateway: Gateway, tmp_path: Path, action: str, fate: str) -> None:
+    gateway.judged(0, [ANN], action, findings=[{"verdict": "policy", "code": "executable"}])
+    found = one(gateway.write(tmp_path), to=ANN)
+    assert (found["fate"], found["findings"][0]["code"]) == (fate, "executable")
+
+
+def test_what_was_refused_before_there_was_a_message_is_told(
+    gateway: Gateway, tmp_path: Path, is_rotated: bool
+) -> None:
+    gateway.refused(0, f"refused unknown client={OUTSIDE} recipient=nobody@corp.test sender=bob@example.net")
+    gateway.refused(9, f"refused unknown client={OUTSIDE} recipient=nobody@corp.test sender=bob@example.net")
+    gateway.refused(2, "refused listed client=192.0.2.66 lists=zen.test")
+    gateway.refused(
+        3, "put off limit client=10.0.0.9 recipient=x@y.test sender=app@corp.test too many messages in a day"
+    )
+    gateway.refused(3.5, "refused sender client=10.0.0.8 sender=boss@corp.test")
+    gateway.session(4, "192.0.2.8", "starttls: PID no handshake: no shared cipher")
+    gateway.session(5, "192.0.2.9", "slots: PID IP: the source has its share")
+    root = gateway.write(tmp_path, is_rotated)
+    unknown = one(root, to="nobody@corp.test")
+    assert (unknown["fate"], unknown["what"], unknown["count"]) == ("refused", "unknown recipient", 2)
+    assert one(root, sender="app@corp.test")["what"] == "over a limit"
+    assert {record["what"]: record["ip"] for record in of(root)} == {
+        "unknown recipient": OUTSIDE,
+        "address is on a DNS list": "192.0.2.66",
+        "over a limit": "10.0.0.9",
+        "client may not use this sender": "10.0.0.8",
+        "TLS failed": "192.0.2.8",
+        "connection turned away": "192.0.2.9",
+    }
+
+
+def test_an_address_is_told_with_its_connections(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.session(0, OUTSIDE, "starttls: PID TLSv1.3: TLS_AES_256_GCM_SHA384")
+    gateway.session(10, OUTSIDE)
+    gateway.session(20, "192.0.2.70")
+    root = gateway.write(tmp_path)
+    sessions = one(root, ip=OUTSIDE)
+    assert (sessions["fate"], sessions["count"], sessions["tls"]) == ("connected", 2, {"TLSv1.3": 1})
+    assert sum(record["count"] for record in of(root, ip="192.0.2.0/24")) == 3
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"sender": "eve@example.net"},
+        {"sender": "@EXAMPLE.net", "subject": "*special*"},
+        {"subject": "A Special off?r*"},
+        {"message_id": "one@example.net"},
+        {"message_id": "<one@example.net>"},
+        {"ip": "2001:DB8::0:7"},
+        {"ip": "2001:db8::/32"},
+    ],
+)
+def test_every_filter_finds_its_message_alone(gateway: Gateway, tmp_path: Path, filters: dict[str, str]) -> None:
+    delivered(gateway, 0)
+    number = gateway.queued(
+        10,
+        gateway.judged(
+            9,
+            [BEN],
+            subject="a special off?r [1]",
+            ip="2001:db8::7",
+            message_id="<one@example.net>",
+            **{"from": "eve@example.net"},
+        ),
+        "eve@example.net",
+    )
+    delivered(gateway, 20)
+    assert one(gateway.write(tmp_path), **filters)["msg"] == number
+
+
+def test_a_message_is_found_by_qmails_number_with_what_the_scanner_knows(gateway: Gateway, tmp_path: Path) -> None:
+    delivered(gateway, 0)
+    number = delivered(gateway, 10, subject="the second")
+    assert one(gateway.write(tmp_path), id=str(number))["subject"] == "the second"
+
+
+def test_a_number_that_qmail_uses_again_is_another_message(gateway: Gateway, tmp_path: Path) -> None:
+    for at, to in ((0, ANN), (50, BEN), (100, ANN)):
+        gateway.numbers = iter([99])
+        delivered(gateway, at, to)
+    first, second = of(gateway.write(tmp_path), to=ANN)
+    assert len(first["deliveries"]) == len(second["deliveries"]) == 1
+    assert second["queued"] - first["queued"] == pytest.approx(100, abs=0.01)
+
+
+def test_a_process_number_that_comes_again_joins_neither_message_with_the_others_fate(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    gateway.pids = iter([7])
+    gateway.judged(0, [ANN], "reject")
+    gateway.pids = iter([7])
+    delivered(gateway, 30, ANN, subject="the second")
+    refused, second = of(gateway.write(tmp_path), to=ANN)
+    assert (refused["fate"], refused["deliveries"]) == ("rejected", [])
+    assert (second["fate"], second["subject"]) == ("delivered", "the second")
+
+
+def test_a_delivery_number_of_a_qmail_that_was_killed_ends_nobody_elses_delivery(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    number = gateway.queued(0.1, gateway.judged(0, [ANN]))
+    gateway._send(1, f"starting delivery 1: msg {number} to remote {ANN}")
+    other = gateway.queued(5.1, gateway.judged(5, [BEN]))
+    gateway.tried(6, other, BEN, "failure", NEVER)
+    (delivery,) = one(gateway.write(tmp_path), to=ANN)["deliveries"]
+    assert delivery["result"] == "under way"
+
+
+def test_messages_before_and_after_the_time_that_is_asked_for_are_left_out(gateway: Gateway, tmp_path: Path) -> None:
+    for at in (0, 1000, 2000):
+        delivered(gateway, at)
+    root = gateway.write(tmp_path, is_rotated=True)
+    found = one(root, to=ANN, since=gateway.begin + 900, before=gateway.begin + 1100)
+    assert found["time"] == pytest.approx(gateway.begin + 1000, abs=0.01)
+
+
+def test_the_newest_are_told_when_there_are_too_many(gateway: Gateway, tmp_path: Path) -> None:
+    for at in range(20):
+        delivered(gateway, at)
+    answer = trace(Request(to=ANN, most=5), Places(gateway.write(tmp_path)))
+    assert answer["is_cut"]
+    assert [round(record["time"] - gateway.begin) for record in answer["records"]] == [15, 16, 17, 18, 19]
+    assert all(record["fate"] == "delivered" for record in answer["records"])
+
+
+def test_logs_that_are_cut_anywhere_are_read_as_far_as_they_go(gateway: Gateway, tmp_path: Path) -> None:
+    for at in range(30):
+        delivered(gateway, at)
+    root = gateway.write(tmp_path, is_rotated=True)
+    dice = random.Random(7)
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            path.write_bytes(data[: dice.randrange(len(data) + 1)])
+    answer = trace(Request(to=ANN), Places(root))
+    assert any("messages.jsonl.2.gz" in remark for remark in answer["remarks"]), "what could not be read is named"
+    assert all(record["fate"] in ("delivered", "queued", "unknown", "deferred") for record in answer["records"])
+
+
+def test_lines_that_are_no_lines_of_the_log_disturb_nobody(gateway: Gateway, tmp_path: Path) -> None:
+    delivered(gateway, 0)
+    root = gateway.write(tmp_path)
+    junk = b'\0\xff\n{\n[1]\n{"time":"x","to":5,"qp":[]}\n' + b'{"event":{}}\n' + b"[" * 5000 + b"\n"
+    junk += b"@40000000692855 info msg\n@" + b"4" * 24 + b" info msg x: bytes y from <> qp z uid 0\n"
+    for path in root.rglob("*"):
+        if path.is_file():
+            path.write_bytes(junk + path.read_bytes() + junk)
+    assert one(root, to=ANN)["fate"] == "delivered"
+    assert [record["fate"] for record in of(root) if record.get("qp")][-1:] == ["delivered"]
+
+
+def test_a_line_without_an_end_is_passed_over_and_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"first\n" + b"x" * (LONGEST + 3 * BLOCK) + b"\nsecond\nthird without end")
+    with path.open("rb") as file:
+        blocks = list(whole_lines(file))
+    assert b"".join(blocks) == b"first\nsecond\n"
+
+
+def test_a_gateway_without_logs_tells_nothing(tmp_path: Path) -> None:
+    assert trace(Request(to=ANN), Places(tmp_path)) == {"records": [], "is_cut": False, "remarks": []}
+
+
+def test_a_message_that_was_dropped_from_the_queue_tells_by_whom(gateway: Gateway, tmp_path: Path) -> None:
+    number = gateway.queued(0.1, gateway.judged(0, [ANN]))
+    gateway.tried(1, number, ANN, "deferral", LATER, is_told=False)
+    gateway.event(50, "queue-drop", msg=number, by="carl@office", to=[ANN])
+    gateway.done(51, number)
+    found = one(gateway.write(tmp_path), to=ANN)
+    assert (found["fate"], found["events"][0]["by"]) == ("dropped", "carl@office")
