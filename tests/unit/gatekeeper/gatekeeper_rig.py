@@ -195,6 +195,7 @@ class Gatekeeper:
     def configure(self, **settings: object) -> None:
         """Write the configuration."""
         told = {"home": str(self.place), "socket": str(self.socket), "state": str(self.state)}
+        told |= {"metrics": str(self.place / "gatekeeper.prom")}
         told |= {"name_server_port": self.names.port, "dns_seconds": 1, "look_seconds": 0.1}  # type: ignore[dict-item]
         self.config.write_text(json.dumps({**told, **settings}))
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatekeeper import doctor
+from gatekeeper.alerts import mail_all
 from gatekeeper.config import ConfigError, load
 
 CONFIG = Path("/etc/gatekeeper/config.json")
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", help="is everything in order, and what to do if not; exits 1 if something is broken"
     )
     look.add_argument("--json", action="store_true", help="a JSON object a line")
+    verbs.add_parser("alerts", help="mail the alerts that wait to the postmaster")
     accept = verbs.add_parser("accept", help="take a file of recipients although it has lost many addresses")
     accept.add_argument("path", help="the file, as the inventory names it")
     return top
@@ -80,4 +82,9 @@ def _accept(options: argparse.Namespace) -> int:
     return int(bool(error))
 
 
-_VERBS = {"daemon": _daemon, "doctor": _doctor, "accept": _accept}
+def _alerts(options: argparse.Namespace) -> int:
+    mail_all(load(options.config))
+    return 0
+
+
+_VERBS = {"daemon": _daemon, "alerts": _alerts, "doctor": _doctor, "accept": _accept}

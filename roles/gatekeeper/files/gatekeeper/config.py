@@ -58,6 +58,8 @@ class Config:
     """qmail's directory: the routes and this host's name."""
     socket: Path = Path("/run/gatekeeper/policy.sock")
     state: Path = Path("/var/lib/gatekeeper/state.sqlite")
+    metrics: Path = Path("/run/gatekeeper/gatekeeper.prom")
+    """Figures in Prometheus' text format."""
     clients: tuple[int, ...] = ()
     """Users (by number) who may ask, besides root and the daemon's own."""
     name_server: str = "127.0.0.1"

@@ -15,9 +15,12 @@ import signal
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from gatekeeper import metrics
+from gatekeeper.alerts import Alerts, folder_of
 from gatekeeper.callout import Callouts
 from gatekeeper.config import Config, ConfigError, load
 from gatekeeper.dnslists import DnsLists
@@ -53,11 +56,14 @@ class Daemon:
         self.store.shelf(HEARTBEAT, 1)
         for kind, (room, width) in SHELVES.items():
             self.store.shelf(kind, room, width)
+        self.alerts = Alerts(folder_of(self.config), self.store.shelves["alerts"])
+        self.answers: Counter[str] = Counter()
         self.policy: Policy | None = None
         self.sessions: set[asyncio.Task[None]] = set()
         self.answering: set[asyncio.Task[None]] = set()
         self.is_ending = False
         self._was_full = False
+        self._is_unpublished = False
 
     async def run(self) -> None:
         """Serve; returns when the last question has been answered."""
@@ -91,6 +97,7 @@ class Daemon:
             ("expiring the state", self._expire, 60.0),
             ("looking at files of recipients", self._look, 0.0),
             ("testing DNS lists", self._test, 5.0),
+            ("writing figures", self._publish, 15.0),
         ]
 
     async def _expire(self) -> None:
@@ -104,6 +111,19 @@ class Daemon:
     async def _test(self) -> None:
         if self.policy:
             await self.policy.lists.test()
+
+    async def _publish(self) -> None:
+        if not self.policy:
+            return
+        try:
+            found = metrics.figures(self._status(self.policy), self.answers, self.alerts.counts)
+            metrics.publish(self.config.metrics, metrics.text_of(found))
+        except OSError as error:
+            if not self._is_unpublished:
+                log.error("figures cannot be written: %s", error)
+            self._is_unpublished = True
+        else:
+            self._is_unpublished = False
 
     async def _finish(self) -> None:
         self.is_ending = True
@@ -125,7 +145,7 @@ class Daemon:
             await Recipients.of(config, before.recipients if before else None),
             Callouts(config, resolver, shelves["callouts"]),
             Guesses(config, shelves["guesses"], time.time),
-            Limits(config, shelves["limits"], shelves["alerts"], time.time),
+            Limits(config, shelves["limits"], self.alerts, time.time),
             DnsLists(config, resolver, time.time, dict(before.lists.states) if before else {}),
             Speakers(config.relay_senders),
             OwnDomains(config.home),
@@ -139,6 +159,7 @@ class Daemon:
                 config = load(self.path)
                 self.policy = await self._make(config)
                 self.config = config
+                await self._publish()
                 log.info("reloaded")
             except ConfigError as error:
                 log.error("reload failed, the old configuration stays in force: %s", error)
@@ -196,7 +217,9 @@ class Daemon:
             if isinstance(question, Order):
                 writer.write(json.dumps(await self._obey(question)).encode("ascii") + b"\n\n")
             else:
-                writer.write(reply(await self.policy.answer(question)))
+                action = await self.policy.answer(question)
+                self.answers[action.split(" ", 1)[0][:20]] += 1
+                writer.write(reply(action))
             async with asyncio.timeout(SLOW_READER):
                 await writer.drain()
         finally:
@@ -209,9 +232,12 @@ class Daemon:
             return {"error": await self.policy.recipients.accept(order.path)}
         self.store.shelves[HEARTBEAT].put("doctor", [time.time()], 86_400)  # so that something is written
         await self.store.flush()
+        return self._status(self.policy)
+
+    def _status(self, policy: Policy) -> dict[str, object]:
         return {
-            "lists": self.policy.recipients.status(),
-            "dns_lists": self.policy.lists.status(),
+            "lists": policy.recipients.status(),
+            "dns_lists": policy.lists.status(),
             "state": {"path": str(self.store.path), "trouble": self.store.trouble},
         }
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from gatekeeper.alerts import Alerts
 from gatekeeper.config import Config, Rate
 from gatekeeper.protocol import Question, plain
 from gatekeeper.store import Shelf
@@ -13,8 +14,6 @@ from gatekeeper.store import Shelf
 log = logging.getLogger("gatekeeper")
 
 DAY = 86_400.0
-AGAIN = 3600.0
-"""Seconds after which an alert is repeated while its cause lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Limits:
     day a window of 24 hours that begins with its first message. A message that begins within the limits passes whole.
     """
 
-    def __init__(self, config: Config, shelf: Shelf, alerts: Shelf, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Config, shelf: Shelf, alerts: Alerts, clock: Callable[[], float]) -> None:
         self.config = config
         self.shelf = shelf
         self.alerts = alerts
@@ -89,13 +88,10 @@ class Limits:
         return "day" if account.rate.day and count >= account.rate.day else ""
 
     def _alert(self, account: Account, period: str) -> None:
-        key = f"{account.key} {period}"
-        if self.alerts.get(key):
-            return
-        self.alerts.put(key, [self.clock()], AGAIN)
         most = account.rate.minute if period == "minute" else account.rate.day
         who, _, name = account.owner.partition(" ")
-        log.warning("ALERT limit %s=%s: more than %s %s in a %s", who, plain(name), most, account.what, period)
+        text = f"limit {who}={plain(name)}: more than {most} {account.what} in a {period}"
+        self.alerts.tell(f"limit_{who}", account.owner, text)
 
 
 class Guesses:
