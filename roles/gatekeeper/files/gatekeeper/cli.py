@@ -47,7 +47,20 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("alerts", help="mail the alerts that wait to the postmaster")
     accept = verbs.add_parser("accept", help="take a file of recipients although it has lost many addresses")
     accept.add_argument("path", help="the file, as the inventory names it")
+    _add_auth(verbs)
     return top
+
+
+def _add_auth(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    top = verbs.add_parser("auth", help="who a message is from").add_subparsers(dest="what", required=True)
+    check = top.add_parser(
+        "check", help="what SPF, DKIM, ARC and DMARC say of a message on standard input; exits 1 if it is not good"
+    )
+    check.add_argument("--ip", required=True, help="the address that it came from")
+    check.add_argument("--helo", default="", help="the name that the client gave")
+    check.add_argument("--mail", default="", help="the envelope sender; empty for a bounce")
+    check.add_argument("--own", action="append", default=[], metavar="DOMAIN", help="a domain of ours")
+    check.add_argument("--forwarder", action="append", default=[], metavar="DOMAIN", help="a believed forwarder")
 
 
 def _daemon(options: argparse.Namespace) -> int:
@@ -87,4 +100,10 @@ def _alerts(options: argparse.Namespace) -> int:
     return 0
 
 
-_VERBS = {"daemon": _daemon, "alerts": _alerts, "doctor": _doctor, "accept": _accept}
+def _auth(options: argparse.Namespace) -> int:
+    from gatekeeper.auth import command  # and cryptography, which nothing else needs
+
+    return command.run(options, load(options.config))
+
+
+_VERBS = {"daemon": _daemon, "alerts": _alerts, "doctor": _doctor, "accept": _accept, "auth": _auth}

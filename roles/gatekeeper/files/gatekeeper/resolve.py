@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dns.asyncresolver
 import dns.exception
 import dns.name
@@ -28,11 +30,17 @@ class Resolver:
     async def addresses(self, name: str, kind: str = "A") -> list[str]:
         """A name's addresses, none if there are none; kind: A or AAAA. Raises TryLater."""
         try:
-            answer = await self._resolver.resolve(
-                dns.name.from_text(name.rstrip(".") + "."), kind, raise_on_no_answer=False
-            )
+            found = dns.name.from_text(name.rstrip(".") + ".")
+        except (dns.exception.DNSException, UnicodeError) as error:
+            raise TryLater(f"{kind} of {name}: {error}") from error
+        return [record.address for record in await self.records(found, kind)]
+
+    async def records(self, name: dns.name.Name, kind: str) -> list[Any]:
+        """A name's records of a kind, none if there are none. Raises TryLater."""
+        try:
+            answer = await self._resolver.resolve(name, kind, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN:
             return []
         except (dns.exception.DNSException, OSError, UnicodeError) as error:
             raise TryLater(f"{kind} of {name}: {error}") from error
-        return [record.address for record in answer.rrset or ()]
+        return list(answer.rrset or ())

@@ -1,0 +1,1 @@
+"""Who a message is from: SPF, DKIM, ARC and DMARC."""

@@ -1,0 +1,164 @@
+"""DMARC (RFC 7489): whether SPF or DKIM speak for the author's domain, and what it wants done if neither does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from gatekeeper.auth import dkim, spf
+from gatekeeper.auth.mail import Authors
+from gatekeeper.auth.names import Names
+from gatekeeper.auth.suffixes import Suffixes
+from gatekeeper.resolve import TryLater
+
+
+class Policy(IntEnum):
+    """What a domain wants done with mail that is not its own; the greater, the stricter."""
+
+    NONE = 0
+    QUARANTINE = 1
+    REJECT = 2
+
+
+class Result(StrEnum):
+    """What DMARC says."""
+
+    NONE = "none"
+    PASS = "pass"
+    FAIL = "fail"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A domain's record. below: the policy for names below an organisation's domain. percent: of mail it is for."""
+
+    policy: Policy
+    below: Policy
+    strict_dkim: bool = False
+    strict_spf: bool = False
+    percent: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Dmarc:
+    """The result for a domain (that of the strictest policy if there are several). policy: what it publishes for this
+    name; wanted: what is to be done with this message, after its percentage. aligned: domains that vouched."""
+
+    result: Result
+    domain: str = ""
+    policy: Policy = Policy.NONE
+    wanted: Policy = Policy.NONE
+    aligned: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What SPF and DKIM say of a message."""
+
+    spf: spf.Spf | None
+    signatures: Sequence[dkim.Signature]
+    suffixes: Suffixes
+
+    def aligned(self, author: str, record: Record) -> tuple[str, ...]:
+        """The domains that vouch for an author's."""
+        found = [item.domain for item in self.signatures if item.result is dkim.Result.PASS]
+        signed = [name for name in found if self._is_aligned(name, author, record.strict_dkim)]
+        sent = self.spf.domain.lower() if self.spf and self.spf.result is spf.Result.PASS else ""
+        return tuple(dict.fromkeys(signed + [sent] * self._is_aligned(sent, author, record.strict_spf)))
+
+    def may_come(self, author: str, record: Record) -> bool:
+        """Whether a domain might vouch that cannot be asked now."""
+        late = [item.domain for item in self.signatures if item.result is dkim.Result.TEMPERROR]
+        sent = self.spf.domain.lower() if self.spf and self.spf.result is spf.Result.TEMPERROR else ""
+        return any(self._is_aligned(name, author, record.strict_dkim) for name in late) or self._is_aligned(
+            sent, author, record.strict_spf
+        )
+
+    def _is_aligned(self, name: str, author: str, is_strict: bool) -> bool:
+        if not name or is_strict:
+            return bool(name) and name == author
+        return self.suffixes.organisation(name) == self.suffixes.organisation(author)
+
+
+ANY = Record(Policy.NONE, Policy.NONE)
+"""Alignment as it is where a domain publishes nothing."""
+
+
+async def check(
+    authors: Authors, evidence: Evidence, names: Names, chance: Callable[[], float] = random.random
+) -> Dmarc:
+    """DMARC of a message's authors. chance: from 0 to 1, for domains that want it for a part of their mail."""
+    if not authors.domains:
+        return Dmarc(Result.NONE, why="no author's domain")
+    try:
+        if authors.is_one:
+            return await _check(authors.domains[0], evidence, names, chance)
+        found = [await _check(domain, evidence, names, chance) for domain in authors.domains]
+    except TryLater as error:
+        return Dmarc(Result.TEMPERROR, authors.domains[0], why=str(error))
+    worst = max(found, key=lambda item: item.policy)
+    return Dmarc(Result.PERMERROR, worst.domain, worst.policy, worst.policy, why="it is not plain who the author is")
+
+
+async def _check(author: str, evidence: Evidence, names: Names, chance: Callable[[], float]) -> Dmarc:
+    record, policy = await _published(author, evidence.suffixes, names)
+    if record is None:
+        return Dmarc(Result.NONE, author, aligned=evidence.aligned(author, ANY))
+    aligned = evidence.aligned(author, record)
+    if aligned:
+        return Dmarc(Result.PASS, author, policy, aligned=aligned)
+    if evidence.may_come(author, record):
+        return Dmarc(Result.TEMPERROR, author, policy, why="a domain that may vouch for it cannot be asked now")
+    is_meant = chance() * 100 < record.percent
+    wanted = policy if is_meant else Policy(max(0, policy - 1))
+    return Dmarc(Result.FAIL, author, policy, wanted)
+
+
+async def _published(author: str, suffixes: Suffixes, names: Names) -> tuple[Record | None, Policy]:
+    """An author's record, and the policy for its name. Raises TryLater."""
+    record = _one(await names.texts(f"_dmarc.{author}"))
+    if record:
+        return record, record.policy
+    organisation = suffixes.organisation(author)
+    record = _one(await names.texts(f"_dmarc.{organisation}")) if organisation != author else None
+    return record, record.below if record else Policy.NONE
+
+
+def _one(texts: Sequence[str]) -> Record | None:
+    found = [text for text in texts if text.replace(" ", "").replace("\t", "").startswith("v=DMARC1")]
+    return parse(found[0]) if len(found) == 1 else None
+
+
+def parse(text: str) -> Record | None:
+    """A record of its text; None if it is none."""
+    pairs = [part.partition("=") for part in text.split(";")]
+    given = {name.strip().lower(): value.strip() for name, _, value in reversed(pairs)}
+    if given.get("v") != "DMARC1":
+        return None
+    policy = _policy(given.get("p", ""))
+    below = _policy(given["sp"]) if "sp" in given else policy
+    if policy is None or below is None:
+        # who asks for reports has a record, and means no harm by a policy that cannot be read (6.6.3)
+        if "rua" not in given:
+            return None
+        policy = below = Policy.NONE
+    return Record(
+        policy,
+        below,
+        given.get("adkim", "r").lower() == "s",
+        given.get("aspf", "r").lower() == "s",
+        _percent(given.get("pct", "100")),
+    )
+
+
+def _policy(text: str) -> Policy | None:
+    return {"none": Policy.NONE, "quarantine": Policy.QUARANTINE, "reject": Policy.REJECT}.get(text.lower())
+
+
+def _percent(text: str) -> int:
+    return min(100, int(text)) if text.isascii() and text.isdigit() and len(text) < 4 else 100

@@ -1,0 +1,159 @@
+"""All that is asked about who a message is from, and what follows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gatekeeper.addresses import IPAddress
+from gatekeeper.auth import arc, dkim, dmarc, spf
+from gatekeeper.auth.arc import Chain
+from gatekeeper.auth.dmarc import Dmarc, Evidence, Policy
+from gatekeeper.auth.mail import Authors, Message, authors, is_domain
+from gatekeeper.auth.names import Names
+from gatekeeper.auth.spf import Spf
+from gatekeeper.auth.suffixes import Suffixes
+
+SHOWN = 4
+"""Signatures that are named in Authentication-Results."""
+_HAVE_POLICY = (dmarc.Result.PASS, dmarc.Result.FAIL, dmarc.Result.PERMERROR)
+_WANTED = {Policy.QUARANTINE: "held", Policy.REJECT: "refused"}
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Verdict(StrEnum):
+    """What follows. later: it cannot be known now, as a name server does not answer."""
+
+    NOTHING = ""
+    SPOOFED = "spoofed"
+    UNAUTHENTICATED = "unauthenticated"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the site says. own: its domains, and all below them. forwarders: domains of seals (ARC) that are believed.
+    may_spoof: networks from which the site's own names may come without a proof. suffixes: the public suffix list."""
+
+    suffixes: Suffixes
+    hostname: str = "localhost"
+    own: frozenset[str] = frozenset()
+    forwarders: frozenset[str] = frozenset()
+    may_spoof: tuple[Network, ...] = ()
+
+    def is_own(self, domain: str) -> bool:
+        """Whether a domain is one of the site's."""
+        labels = domain.split(".")
+        return any(".".join(labels[at:]) in self.own for at in range(len(labels)))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a message came. client: None if it was made on this host."""
+
+    client: IPAddress | None
+    helo: str
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found. forwarder: the trusted one that saw DMARC pass; empty if none did."""
+
+    hostname: str
+    authors: Authors
+    spf: Spf | None
+    signatures: tuple[dkim.Signature, ...]
+    chain: Chain
+    dmarc: Dmarc
+    forwarder: str = ""
+    verdict: Verdict = Verdict.NOTHING
+    wanted: Policy = Policy.NONE
+    why: str = ""
+
+    def results(self) -> list[str]:
+        """The results as they stand in Authentication-Results (RFC 8601).
+
+        Of what strangers wrote only domains get in, and only those that are some.
+        """
+        return [*self._spf(), *self._dkim(), f"arc={self.chain.result}", self._dmarc()]
+
+    def header(self) -> str:
+        """The field, with LF at its lines' ends."""
+        return f"Authentication-Results: {self.hostname};\n  " + ";\n  ".join(self.results()) + "\n"
+
+    def _spf(self) -> Iterator[str]:
+        if self.spf:
+            yield f"spf={self.spf.result}" + _property(
+                "smtp.helo" if self.spf.is_helo else "smtp.mailfrom", self.spf.domain.lower()
+            )
+
+    def _dkim(self) -> Iterator[str]:
+        for item in self.signatures[:SHOWN]:
+            yield f"dkim={item.result}" + _property("header.d", item.domain)
+        if not self.signatures:
+            yield "dkim=none"
+
+    def _dmarc(self) -> str:
+        text = f"dmarc={self.dmarc.result}" + _property("header.from", self.dmarc.domain)
+        return text + f" policy.dmarc={self.dmarc.policy.name.lower()}" * (self.dmarc.result in _HAVE_POLICY)
+
+
+def _property(name: str, domain: str) -> str:
+    return f" {name}={domain}" if is_domain(domain) else ""
+
+
+async def judge(
+    message: Message, origin: Origin, names: Names, site: Site, chance: Callable[[], float] = random.random
+) -> Report:
+    """Ask all about a message. What is asked of the DNS raises nothing; OSError if the message cannot be read."""
+    writers = authors(message)
+    sent, signatures, chain = await asyncio.gather(
+        _spf(origin, names, site), dkim.verify(message, names, writers.domains), arc.verify(message, names)
+    )
+    evidence = Evidence(sent, signatures, site.suffixes)
+    found = await dmarc.check(writers, evidence, names, chance)
+    forwarder = arc.vouched(chain, site.forwarders, writers.domains[0]) if writers.is_one else ""
+    verdict, wanted, why = _verdict(origin, writers, evidence, found, chain, forwarder, site)
+    return Report(site.hostname, writers, sent, tuple(signatures), chain, found, forwarder, verdict, wanted, why)
+
+
+async def _spf(origin: Origin, names: Names, site: Site) -> Spf | None:
+    if origin.client is None:
+        return None
+    return await spf.check(origin.client, origin.helo, origin.sender, names, site.hostname)
+
+
+def _verdict(
+    origin: Origin, writers: Authors, evidence: Evidence, found: Dmarc, chain: Chain, forwarder: str, site: Site
+) -> tuple[Verdict, Policy, str]:
+    """The verdict, what is to be done, and why."""
+    if found.result is dmarc.Result.PASS or forwarder:
+        return Verdict.NOTHING, Policy.NONE, ""
+    if found.result is dmarc.Result.TEMPERROR:
+        return Verdict.LATER, Policy.NONE, found.why
+    own = _spoofed(origin, writers, found, site)
+    is_lost = own or found.wanted > Policy.NONE
+    if is_lost and chain.result == "temperror" and site.forwarders:
+        return Verdict.LATER, Policy.NONE, chain.why
+    if own and evidence.may_come(own, dmarc.ANY):
+        return Verdict.LATER, Policy.NONE, "a domain that may vouch for it cannot be asked now"
+    if own:
+        return Verdict.SPOOFED, found.wanted, f"it is written in the name of {own} and does not come from there"
+    if is_lost:
+        why = found.why or f"it is not from {found.domain}, which wants such mail {_WANTED[found.wanted]}"
+        return Verdict.UNAUTHENTICATED, found.wanted, why
+    return Verdict.NOTHING, Policy.NONE, ""
+
+
+def _spoofed(origin: Origin, writers: Authors, found: Dmarc, site: Site) -> str:
+    """The site's own domain in whose name a message is written without a proof; empty if there is none."""
+    if origin.client is None or any(origin.client in network for network in site.may_spoof):
+        return ""
+    if writers.is_one and found.aligned:
+        return ""
+    return next((domain for domain in writers.domains if site.is_own(domain)), "")

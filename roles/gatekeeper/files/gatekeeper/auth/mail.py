@@ -1,0 +1,263 @@
+"""A message as authentication needs it: its header's fields, its body's digests, and who its author is.
+
+Messages are as qmail has them: LF is a line's end and stands for CRLF, and CR is a character like others. A body is
+read in blocks, so that a large message costs no memory.
+
+An author counts only if no reader could see another one. The tricks by which one is shown and another one is checked
+are many (several From fields, `From :`, a fold or a bare CR in front of one, several addresses, routes, groups,
+encoded words): whatever is not plainly one address is looked at for every domain that stands in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import quopri
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from gatekeeper.addresses import in_ascii
+
+HEADER_LIMIT, FIELDS_LIMIT = 1 << 18, 2000
+"""Bytes and fields of a header. In what comes behind them another author may stand: there is not one then."""
+_NAME_LIMIT = 200
+BLOCK = 1 << 18
+"""Bytes that are read at once."""
+DOMAINS = 10
+"""Domains of authors that are looked at."""
+
+_NOT_PRINTABLE = re.compile(rb"[^!-~]")
+# A From that some readers see where no field begins. `h=From:To` of a signature, folded, is none.
+_HIDDEN_FROM = re.compile(rb"(?:\r[ \t]*from[ \t]*:|\n[ \t]+from[ \t]*:[^:;\n]*@)", re.IGNORECASE)
+_ATOM = r"[^\x00-\x20\x7f()<>\[\]:;@\\,\"]+"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_ADDRESS = rf'(?:{_ATOM}|"[^"\\@<>]*")@([a-z0-9._\u0080-\U0010ffff-]+)'
+_BLANK = re.compile(r"[ \t]+|\([^()\\@<>]*\)")
+_WORD = re.compile(rf"{_BLANK.pattern}|{_ATOM}|{_QUOTED}")
+_IN_BRACKETS = re.compile(rf"<[ \t]*{_ADDRESS}[ \t]*>", re.IGNORECASE)
+_BARE = re.compile(_ADDRESS, re.IGNORECASE)
+_MENTIONED = re.compile(r"@[ \t]*([a-z0-9_\u0080-\U0010ffff](?:[a-z0-9._\u0080-\U0010ffff-]*))", re.IGNORECASE)
+_BOUNDED = re.compile(r"@[a-z0-9._-]+(?=[ \t>),;\"']|\Z)", re.IGNORECASE)
+_ENCODED_WORD = re.compile(r"=\?[^?\s]{1,40}\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
+_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
+_FROM_LONGEST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a header. name: in lower case, without what is not printable. raw: all of it, ended by CRLF."""
+
+    name: str
+    raw: bytes
+
+    @property
+    def value(self) -> bytes:
+        """What stands behind the colon, with its folds."""
+        return self.raw.partition(b":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """Whose name a message bears. domains: in lower case and ASCII. is_one: there is one, whoever reads it."""
+
+    domains: tuple[str, ...]
+    is_one: bool
+
+
+@dataclass(slots=True)
+class Message:
+    """A message. body: a fresh run over the body's blocks."""
+
+    header: bytes
+    body: Callable[[], Iterator[bytes]]
+    size: int
+    fields: tuple[Field, ...] = ()
+    _digests: dict[bool, tuple[bytes, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.fields = tuple(islice(split(self.header), FIELDS_LIMIT))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the header is known."""
+        return len(self.header) < HEADER_LIMIT and len(self.fields) < FIELDS_LIMIT
+
+    def named(self, name: str) -> list[Field]:
+        """The fields of a name, in order."""
+        return [item for item in self.fields if item.name == name]
+
+    def digest(self, is_relaxed: bool) -> tuple[bytes, int]:
+        """The body's SHA-256 in the relaxed or the simple form, and how many bytes that form has."""
+        if is_relaxed not in self._digests:
+            found = Body(is_relaxed)
+            for block in self.body():
+                found.feed(block)
+            self._digests[is_relaxed] = found.end()
+        return self._digests[is_relaxed]
+
+
+def of_bytes(data: bytes) -> Message:
+    """A message that is there."""
+    end = _body_start(data)
+    return Message(data[:end], lambda: iter((data[end:],)), len(data))
+
+
+def of_file(fd: int, start: int = 0) -> Message:
+    """A message in a file from a position on; the file stays open while it is used. Raises OSError."""
+    size = os.fstat(fd).st_size
+    head = _read(fd, start, HEADER_LIMIT)
+    end = _body_start(head)
+    return Message(head[:end], lambda: _blocks(fd, start + end), size - start)
+
+
+def _body_start(data: bytes) -> int:
+    if data.startswith(b"\n"):
+        return 1
+    found = data.find(b"\n\n", 0, HEADER_LIMIT)
+    return found + 2 if found >= 0 else min(len(data), HEADER_LIMIT)
+
+
+def _read(fd: int, start: int, length: int) -> bytes:
+    pieces = []
+    while length and (piece := os.pread(fd, min(length, BLOCK), start)):
+        pieces.append(piece)
+        start, length = start + len(piece), length - len(piece)
+    return b"".join(pieces)
+
+
+def _blocks(fd: int, start: int) -> Iterator[bytes]:
+    while block := os.pread(fd, BLOCK, start):
+        yield block
+        start += len(block)
+
+
+def split(header: bytes) -> Iterator[Field]:
+    """A header's fields, each with its continuation lines."""
+    for text in re.split(rb"\n(?![ \t])", header.removesuffix(b"\n").removesuffix(b"\n")):
+        if text:
+            name = _NOT_PRINTABLE.sub(b"", text.partition(b":")[0][:_NAME_LIMIT]).lower().decode("ascii")
+            yield Field(name, text.replace(b"\n", b"\r\n") + b"\r\n")
+
+
+class Body:
+    """A body's digest, taken block by block."""
+
+    def __init__(self, is_relaxed: bool) -> None:
+        self._is_relaxed = is_relaxed
+        self._digest = hashlib.sha256()
+        self._length = 0
+        self._line_ends = 0
+        self._is_blank = False
+
+    def feed(self, text: bytes) -> None:
+        """Take a block."""
+        if self._is_relaxed:
+            text = re.sub(rb"[ \t]+", b" ", b" " + text if self._is_blank else text).replace(b" \n", b"\n")
+            self._is_blank = text.endswith(b" ")
+            text = text[:-1] if self._is_blank else text
+        kept = text.rstrip(b"\n")
+        if kept:
+            self._end_lines()
+            self._update(kept.replace(b"\n", b"\r\n"))
+        self._line_ends += len(text) - len(kept)
+
+    def _end_lines(self) -> None:
+        while self._line_ends:
+            now = min(self._line_ends, BLOCK)
+            self._update(b"\r\n" * now)
+            self._line_ends -= now
+
+    def _update(self, text: bytes) -> None:
+        self._digest.update(text)
+        self._length += len(text)
+
+    def end(self) -> tuple[bytes, int]:
+        """The digest of all that was fed, and the bytes that went into it."""
+        if self._length or not self._is_relaxed:
+            self._update(b"\r\n")
+        return self._digest.digest(), self._length
+
+
+def relaxed(item: Field) -> bytes:
+    """A field in the relaxed form, ended by CRLF."""
+    name, _, value = item.raw.partition(b":")
+    return name.strip(b" \t\r\n").lower() + b":" + plain(value) + b"\r\n"
+
+
+def plain(value: bytes) -> bytes:
+    """A field's value on one line, with single blanks."""
+    return re.sub(rb"[ \t]+", b" ", value.replace(b"\r\n", b"")).strip(b" \t")
+
+
+# Authors
+
+
+def authors(message: Message) -> Authors:
+    """Whose name a message bears."""
+    found = [item.value for item in message.named("from")]
+    header = b"\n" + message.header
+    hidden = [match[0] + _line(header, match.end()) for match in islice(_HIDDEN_FROM.finditer(header), DOMAINS)]
+    if len(found) == 1 and len(found[0]) <= _FROM_LONGEST and not hidden and message.is_whole:
+        return _of_value(_text(found[0]))
+    texts = (_text(value[:_FROM_LONGEST]) for value in (*found[:DOMAINS], *hidden))
+    return Authors(_mentioned(texts), False)
+
+
+def _line(header: bytes, start: int) -> bytes:
+    return header[start : start + 1000].partition(b"\n")[0]
+
+
+def _text(value: bytes) -> str:
+    return value.replace(b"\r\n", b"").decode("utf-8", "replace").strip(" \t\r")
+
+
+def _of_value(text: str) -> Authors:
+    domain = in_ascii(_of_one(text))
+    if domain:
+        return Authors((domain,), is_domain(domain))
+    domains = _mentioned([text])
+    is_one = len(domains) == 1 and text.isprintable() and text.count("@") == len(_BOUNDED.findall(text))
+    return Authors(domains, is_one and not _ENCODED_WORD.search(text) and is_domain(domains[0]))
+
+
+def _of_one(text: str) -> str:
+    """The domain of a text that is one address, with or without a name; empty if it is not plainly that."""
+    at = _behind(text, 0, _WORD)
+    found = _IN_BRACKETS.match(text, at) if text[at : at + 1] == "<" else _BARE.match(text, _behind(text, 0, _BLANK))
+    return found[1] if found and _behind(text, found.end(), _BLANK) == len(text) else ""
+
+
+def _behind(text: str, at: int, what: re.Pattern[str]) -> int:
+    """Where a run of something ends. A loop, as patterns within patterns can take for ever."""
+    while found := what.match(text, at):
+        at = found.end()
+    return at
+
+
+def _mentioned(texts: Iterable[str]) -> tuple[str, ...]:
+    """Every domain that stands in these texts, encoded words read."""
+    found: dict[str, None] = {}
+    for text in texts:
+        for reading in (text, _ENCODED_WORD.sub(_decoded, text)):
+            found |= dict.fromkeys(in_ascii(match[1].strip(".-")) for match in _MENTIONED.finditer(reading))
+    return tuple(found)[:DOMAINS]
+
+
+def _decoded(found: re.Match[str]) -> str:
+    data = found[2].encode("ascii", "replace")
+    try:
+        text = base64.b64decode(data + b"==") if found[1] in "bB" else quopri.decodestring(data, header=True)
+    except binascii.Error:
+        return ""
+    return text.decode("utf-8", "replace")
+
+
+def is_domain(text: str) -> bool:
+    """Whether a text is a domain that could have mail: labels of letters, digits, hyphens, more than one of them."""
+    return len(text) <= 253 and bool(
+        re.fullmatch(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}", text)
+    )

@@ -1,0 +1,108 @@
+"""Whose name a message bears: one author, or none that could be counted on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from gatekeeper.auth.mail import FIELDS_LIMIT, HEADER_LIMIT, Authors, authors, of_bytes
+
+EVIL = "From: <first@evil.test>\n"
+
+
+def found(header: str | bytes) -> Authors:
+    return authors(of_bytes((header.encode() if isinstance(header, str) else header) + b"Subject: x\n\nhello\n"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ann@corp.test",
+        "<ann@corp.test>",
+        "Ann <ann@CORP.test>",
+        '"Miller, Ann" <ann@corp.test>',
+        '"ann@other.test" <ann@corp.test>',
+        "=?utf-8?q?M=C3=BCller?= <ann@corp.test>",
+        "Ann\n Miller\n <ann@corp.test>",
+        "ann@corp.test (Ann Miller)",
+        "Müller & Söhne <ann@corp.test>",
+        '"ann miller"@corp.test',
+        "ann@corp.test <ann@corp.test>",
+        "ann@corp.test, bob@corp.test",
+        "Team: ann@corp.test;",
+        "Ann Miller <ann@corp.test>\r",
+    ],
+)
+def test_one_domain_is_seen_by_all(value: str) -> None:
+    assert found(f"From: {value}\n") == Authors(("corp.test",), True)
+
+
+def test_an_international_domain_is_in_ascii() -> None:
+    assert found("From: ann@müller.test\n") == Authors(("xn--mller-kva.test",), True)
+
+
+FORGED = {
+    "two fields": EVIL + "From: <ann@corp.test>\n",
+    "a blank before the name": "Subject: y\n From: <ann@corp.test>\n" + EVIL,
+    "a blank before the first name": " From: <ann@corp.test>\n" + EVIL,
+    "a blank behind the name": EVIL + "From : <ann@corp.test>\n",
+    "a fold behind the name": EVIL + "From\n : <ann@corp.test>\n",
+    "a control character in the name": EVIL + "Fr\0om: <ann@corp.test>\n",
+    "a bare carriage return": EVIL + "X: y\rFrom: <ann@corp.test>\n",
+    "two addresses": "From: <first@evil.test>, <ann@corp.test>\n",
+    "two addresses, one bare": "From: ann@corp.test,<second@evil.test>\n",
+    "an encoded address": "From: =?utf-8?B?PGFubkBjb3JwLnRlc3Q+?=,<second@evil.test>\n",
+    "a route": "From: <@evil.test,@any.test:ann@corp.test>\n",
+    "a route of the other": "From: <@corp.test:any@evil.test>\n",
+    "a quoted pair": "From: <ann@corp.test>\\,<second@evil.test>\n",
+    "two brackets": "From: <any@evil.test>ann@corp.test\n",
+    "an address as the name": "From: ann@corp.test <any@evil.test>\n",
+    "a group": "From: ann@corp.test:<any@evil.test>;\n",
+    "an address in a comment": "From: any@evil.test (ann@corp.test)\n",
+    "a comment in an address": "From: ann@corp.test(<any@evil.test>)\n",
+    "a quoted local part": 'From: "ann@corp.test"@evil.test\n',
+    "NUL": "From: any@evil.test\0@corp.test\n",
+    "a NUL in the domain": "From: ann@corp.test\0.evil.test\n",
+    "two at signs": "From: any@corp.test@evil.test\n",
+    "an unended quotation": 'From: "x <ann@corp.test> y@evil.test\n',
+    "many fields": EVIL + "X: y\n" * FIELDS_LIMIT + "From: <ann@corp.test>\n",
+    "a long header": EVIL + f"X: {'y' * HEADER_LIMIT}\n" + "From: <ann@corp.test>\n",
+}
+
+
+@pytest.mark.parametrize("header", FORGED.values(), ids=FORGED)
+def test_an_author_whom_readers_could_see_differently_is_none_that_counts(header: str) -> None:
+    seen = found(header)
+    assert not seen.is_one
+    assert seen.domains
+
+
+@pytest.mark.parametrize("kind", FORGED.keys() - {"many fields", "a long header"})
+def test_and_the_forged_one_is_among_those_that_are_looked_at(kind: str) -> None:
+    assert {"corp.test"} <= {name.partition("\0")[0] for name in found(FORGED[kind]).domains}
+
+
+@pytest.mark.parametrize(
+    "header", ["", "From: \n", "From: ann\n", "From: Nobody:;\n", "From: <>\n", "Sender: <a@b.test>\n"]
+)
+def test_a_message_may_have_no_author(header: str) -> None:
+    assert found(header).domains == ()
+
+
+@pytest.mark.parametrize("domain", ["", ".", "test", "[192.0.2.7]", "-x", "a..test", ".test", f"{'a' * 64}.test"])
+def test_what_is_no_domain_is_no_author(domain: str) -> None:
+    assert not found(f"From: ann@{domain}\n").is_one
+
+
+def test_the_fields_that_a_signature_lists_are_no_author() -> None:
+    folded = "DKIM-Signature: v=1; d=corp.test; h=To:\n From:Subject; i=@corp.test; b=x\n"
+    assert found(folded + "From: ann@corp.test\n") == Authors(("corp.test",), True)
+
+
+@pytest.mark.parametrize("text", ["a ", '"a" ', "(", "() ", "@a", "a@", "=?q?", "a<a@a", '"\\"', "\t(a)", "\r", ":"])
+def test_a_strangers_header_does_not_take_long(text: str) -> None:
+    header = b"From: " + text.encode() * 50_000 + b"x\n" + (text.encode() + b"\n") * 20_000
+    start = time.process_time()
+    found(header)
+    found(b"From: " + text.encode() * 2000 + b"x\n")
+    assert time.process_time() - start < 5
