@@ -17,6 +17,8 @@ class Row(TypedDict):
     expected: str
     found: str
     ok: bool
+    note: bool
+    """Something to think of, which is no fault of the gateway."""
 
 
 def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
@@ -35,6 +37,7 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
         *_doctor("scanner", "gatescan", found["state"]["doctor"]),
         *_door(found["state"].get("door")),
         *_mx(found["state"]["mx"], gateways),
+        *mail_rows(found["state"].get("records"), found["state"].get("me", "")),
         _relay(found["probe"]["relay"], found["state"]["controller"]),
         *_message(found["probe"]["message"], found.get("fate") or {}),
     ]
@@ -43,7 +46,7 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
 def verification_table(rows: Sequence[Row]) -> list[str]:
     """The rows as lines in columns."""
     cells = [("", "CHECK", "EXPECTED", "FOUND")]
-    cells += [("ok" if row["ok"] else "WRONG", row["check"], row["expected"], row["found"]) for row in rows]
+    cells += [(_word(row), row["check"], row["expected"], row["found"]) for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(3)]
     return [
         "  ".join((*(cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True)), line[3]))
@@ -51,8 +54,13 @@ def verification_table(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _word(row: Row) -> str:
+    return "WRONG" if not row["ok"] else "note" if row["note"] else "ok"
+
+
 def _row(check: str, expected: str, found: str, ok: bool | None = None) -> Row:
-    return {"check": check, "expected": expected, "found": found, "ok": expected == found if ok is None else ok}
+    is_right = expected == found if ok is None else ok
+    return {"check": check, "expected": expected, "found": found, "ok": is_right, "note": False}
 
 
 def _ports(probe: Facts, wanted: set[str]) -> Iterator[Row]:
@@ -154,3 +162,76 @@ def _message(reply: Facts, fate: Facts) -> Iterator[Row]:
     if fate and reply["code"] == 250:
         said = f"{fate['fate']} {fate['words'].replace('_', ' ')}".strip()
         yield _row("its fate", "delivered", said, fate["fate"] == "delivered")
+
+
+def mail_rows(records: Facts | None, me: str) -> Iterator[Row]:
+    """What others look for in DNS before they take mail of ours, and what to publish where it is not there.
+
+    Notes, not faults: the zones are often somebody else's, and a test network has none of it.
+    """
+    if not records:
+        return
+    texts = records["texts"]
+    for address, names in records["addresses"].items():
+        words = ", ".join(names) or f"none that leads back: have its network set it to {me}"
+        yield _note(f"PTR of {address}", me, words, names == [me])
+    for domain in records["domains"]:
+        reports = f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}"
+        yield _text(f"SPF of {domain}", domain, texts, "v=spf1 mx -all")
+        yield _text(f"DMARC of {domain}", _dmarc_name(domain, texts), texts, reports)
+        yield _text(f"MTA-STS of {domain}", f"_mta-sts.{domain}", texts, "v=STSv1; id=1")
+    for name, wanted in records["dkim"].items():
+        yield _dkim(name, wanted, texts[name])
+    if records["tlsa"]["wanted"]:
+        yield _tlsa(records["tlsa"])
+
+
+def _note(check: str, expected: str, found: str, is_right: bool) -> Row:
+    return {"check": check, "expected": expected, "found": found, "ok": True, "note": not is_right}
+
+
+def _text(check: str, name: str, texts: Facts, example: str) -> Row:
+    """The one TXT record of a kind, which the example's first word tells; two are as bad as none."""
+    kind, answer = _first_word(example), texts[name]
+    found = [text for text in answer["found"] if _first_word(text) == kind]
+    many = f"{len(found)} records, of which none counts: " if len(found) > 1 else ""
+    words = answer["error"] or many + " and ".join(found) or f'none; publish {name}. IN TXT "{example}"'
+    return _note(check, "one record", words, len(found) == 1)
+
+
+def _first_word(text: str) -> str:
+    return text.replace(";", " ").partition(" ")[0]
+
+
+def _dmarc_name(domain: str, texts: Facts) -> str:
+    """Where a domain's DMARC record is: its own, or else that of the nearest parent that has one (RFC 7489, 6.6.3)."""
+    labels = domain.split(".")
+    names = [f"_dmarc.{'.'.join(labels[at:])}" for at in range(max(1, len(labels) - 1))]
+    has = (name for name in names if any(_first_word(text) == "v=DMARC1" for text in texts[name]["found"]))
+    return next(has, names[0])
+
+
+def _dkim(name: str, wanted: str, answer: Facts) -> Row:
+    check, right = f"DKIM {name}", "the key that signs"
+    keys = [_key(text) for text in answer["found"]]
+    if keys == [_key(wanted)]:
+        return _note(check, right, right, True)
+    words = f"{'another key' if keys else 'none'}; publish {name}. IN TXT {wanted}"
+    return _note(check, right, answer["error"] or words, False)
+
+
+def _key(record: str) -> str:
+    """The key in a DKIM record."""
+    found = dict(part.strip().partition("=")[::2] for part in record.split(";"))
+    return "".join(found.get("p", "").split())
+
+
+def _tlsa(server: Facts) -> Row:
+    """Records that name another key are worse than none: whoever looks at DANE sends nothing any more."""
+    check, right = f"TLSA of {server['name']}", "the key on port 25"
+    if server["wanted"] in server["found"]:
+        return _note(check, right, right, True)
+    record = f"{server['name']}. IN TLSA {server['wanted']}"
+    if server["found"]:
+        return _note(check, right, f"another key, so senders with DANE keep their mail; publish {record}", False)
+    return _note(check, right, server["error"] or f"none; if DNSSEC signs the zone, publish {record}", False)

@@ -9,6 +9,7 @@ short_description: Look at a running gateway, and change nothing
 description:
   - Reads what supervise says of the services, what is cut off, what C(gatescan doctor) finds, and what the queue holds.
   - Asks the host's own resolver for the MX records of domains, and for the addresses that they lead to.
+  - Asks for the records by which others accept mail of ours: PTR, SPF, DKIM, DMARC, MTA-STS, TLSA.
   - Says whether the address that this run comes from may relay.
 options:
   domains:
@@ -16,6 +17,20 @@ options:
     type: list
     elements: str
     default: []
+  authors:
+    description: Domains whose addresses send mail through this gateway, beside those whose DKIM keys it has.
+    type: list
+    elements: str
+    default: []
+  own_addresses:
+    description: Addresses of this gateway that its interfaces do not have.
+    type: list
+    elements: str
+    default: []
+  certificate:
+    description: File of the certificate that port 25 shows; empty if it shows none.
+    type: str
+    default: ""
   units:
     description: Units of systemd that must run, beside what supervise runs.
     type: list
@@ -46,15 +61,27 @@ doctor: {description: What C(gatescan doctor) finds; none without a scanner., ty
 door: {description: What C(gatekeeper doctor) finds; null where gatekeeper is off., type: list, returned: always}
 queue: {description: Messages in the queue., type: int, returned: always}
 controller: {description: "Where this run comes from; is it denied, may it relay?", type: dict, returned: always}
+records:
+  description:
+    - C(addresses), a public address to the names that lead back to it; C(texts), a name to C(error) and C(found).
+    - C(domains), whose mail leaves here; C(dkim), a name to the record of the key that is here.
+    - C(tlsa), the server's C(name), C(error), C(found), and what is C(wanted) of its certificate.
+  type: dict
+  returned: always
 mx: {description: "Domain to C(error) and C(hosts) (host, preference, addresses).", type: dict, returned: always}
 """
 
+import base64
+import hashlib
+import ipaddress
 import json
 import os
 import re
 import socket
 import struct
 import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +89,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 PATH = "/command:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SECONDS = 20
-TYPES = {"A": 1, "MX": 15, "AAAA": 28}
+TYPES = {"A": 1, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "TLSA": 52}
+AT_ONCE = 16
+"""Questions that the resolver is asked at once."""
 RESPONSE_CODES = {1: "format error", 2: "server failure", 3: "no such domain", 5: "refused"}
 
 
@@ -157,6 +186,88 @@ def exchangers(resolver: str, domain: str) -> dict[str, Any]:
     return {"error": "", "hosts": sorted(found, key=lambda item: (item["preference"], item["host"]))}
 
 
+def data_of(message: bytes, place: int) -> bytes:
+    """A record's data; its length stands in front of it."""
+    return message[place : place + struct.unpack_from("!H", message, place - 2)[0]]
+
+
+def text_of(data: bytes) -> str:
+    """The strings of a TXT record as one (RFC 1035, 3.3.14)."""
+    found, at = b"", 0
+    while at < len(data):
+        found += data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
+    return found.decode("utf-8", "replace")
+
+
+def hex_of(data: bytes) -> str:
+    """A TLSA record as zone files write it."""
+    return f"{data[0]} {data[1]} {data[2]} {data[3:].hex()}" if len(data) > 3 else ""
+
+
+def records(resolver: str, name: str, kind: str) -> dict[str, Any]:
+    """The TXT or TLSA records of a name; that there are none is no error."""
+    try:
+        places, message = look_up(resolver, name, kind)
+        read = text_of if kind == "TXT" else hex_of
+        return {"error": "", "found": [read(data_of(message, place)) for place in places]}
+    except DnsError as error:
+        return {"error": "" if str(error) == RESPONSE_CODES[3] else str(error), "found": []}
+    except UnicodeError:
+        return {"error": "no name that DNS could have", "found": []}
+
+
+def names_of(resolver: str, address: str) -> list[str]:
+    """The names that DNS gives an address, and that lead back to it."""
+    try:
+        places, message = look_up(resolver, ipaddress.ip_address(address).reverse_pointer, "PTR")
+    except DnsError:
+        return []
+    names = [read_name(message, place)[0] for place in places]
+    return [name for name in names if address in addresses_of(resolver, name)]
+
+
+def with_parents(domain: str) -> list[str]:
+    """A domain and its parents, but for the top."""
+    labels = domain.split(".")
+    return [".".join(labels[at:]) for at in range(max(1, len(labels) - 1))]
+
+
+def public(addresses: Iterable[str]) -> list[str]:
+    """The addresses that other networks can reach."""
+    return sorted({address for address in addresses if ipaddress.ip_address(address).is_global})
+
+
+def key_record(certificate: str) -> str:
+    """The TLSA record (3 1 1) of the key in a certificate's file; empty if it cannot be read."""
+    key = run("openssl", "x509", "-in", certificate, "-noout", "-pubkey") if certificate else ""
+    if "BEGIN PUBLIC KEY" not in key:
+        return ""
+    der = base64.b64decode("".join(line for line in key.splitlines() if not line.startswith("-----")))
+    return f"3 1 1 {hashlib.sha256(der).hexdigest()}"
+
+
+def mail_records(resolver: str, me: str, authors: list[str], addresses: list[str], certificate: str) -> dict[str, Any]:
+    """What DNS says of mail that leaves by this gateway, and what of it is the gateway's to know."""
+    said = run("gatepost", "dkim", "show", "--json")
+    keys: dict[str, str] = json.loads(said) if said.startswith("{") else {}
+    signed = {name.partition("._domainkey.")[2] for name in keys}
+    domains = sorted({*authors, *signed})
+    texts = {name for domain in domains for name in (domain, f"_mta-sts.{domain}")}
+    texts |= {f"_dmarc.{name}" for domain in domains for name in with_parents(domain)} | keys.keys()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        server = pool.submit(records, resolver, f"_25._tcp.{me}", "TLSA")
+        pointers = {address: pool.submit(names_of, resolver, address) for address in public(addresses)}
+        answers = {name: pool.submit(records, resolver, name, "TXT") for name in sorted(texts)}
+    return {
+        "domains": domains,
+        "addresses": {address: answer.result() for address, answer in pointers.items()},
+        "texts": {name: answer.result() for name, answer in answers.items()},
+        "dkim": keys,
+        "tlsa": {"name": f"_25._tcp.{me}", "wanted": key_record(certificate), **server.result()},
+    }
+
+
 def services(units: list[str]) -> dict[str, str]:
     """Every supervised service and what supervise says of it; units of systemd in the same words."""
     found: dict[str, str] = {}
@@ -187,6 +298,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "domains": {"type": "list", "elements": "str", "default": []},
+            "authors": {"type": "list", "elements": "str", "default": []},
+            "own_addresses": {"type": "list", "elements": "str", "default": []},
+            "certificate": {"type": "str", "default": ""},
             "units": {"type": "list", "elements": "str", "default": []},
             "resolver": {"type": "str", "default": "127.0.0.1"},
         },
@@ -196,19 +310,25 @@ def main() -> None:
     if not me.exists():
         module.fail_json(msg=f"{me} is not there: this host is no gateway yet; run site.yml first")
     waiting = re.search(r"messages in queue: (\d+)", run("/var/qmail/bin/qmail-qstat"))
+    name = me.read_text().strip().lower()
+    addresses = run("hostname", "-I").split()
+    given = module.params
     cut = re.findall(r"^(inbound|outbound): cut off", run("gatewright-cutoff", "status"), re.MULTILINE)
     module.exit_json(
         changed=False,
-        me=me.read_text().strip().lower(),
-        addresses=run("hostname", "-I").split(),
-        services=services(module.params["units"]),
+        me=name,
+        addresses=addresses,
+        services=services(given["units"]),
         cutoff=cut,
         doctor=doctor("gatescan"),
         # without SMTPPOLICY nobody asks it, though its package may be there
         door=doctor("gatekeeper") if Path("/service/gatekeeper").exists() else None,
         queue=int(waiting[1]) if waiting else -1,
         controller=controller(),
-        mx={domain: exchangers(module.params["resolver"], domain) for domain in module.params["domains"]},
+        mx={domain: exchangers(given["resolver"], domain) for domain in given["domains"]},
+        records=mail_records(
+            given["resolver"], name, given["authors"], addresses + given["own_addresses"], given["certificate"]
+        ),
     )
 
 

@@ -112,3 +112,76 @@ def test_what_the_firewall_and_apparmor_owe_to_relay_clients_is_looked_at(
     text = "\t\tip saddr 192.0.2.0/24 accept\nprofile gatewright-qmail {\n  /usr/bin/scan Ux,\n}\n"
     leave = {"text": text, "networks": networks, "programs": programs}
     assert wrong({**GOOD, "leave": leave}) == words
+
+
+def record(*found: str, error: str = "") -> dict[str, Any]:
+    return {"error": error, "found": list(found)}
+
+
+RECORDS: dict[str, Any] = {
+    "domains": ["mail.example.org"],
+    "addresses": {"203.0.113.1": ["gw1.example.org"]},
+    "texts": {
+        "mail.example.org": record("v=spf1 mx -all", "some-service=17"),
+        "_dmarc.mail.example.org": record(),
+        "_dmarc.example.org": record("v=DMARC1; p=reject"),
+        "_mta-sts.mail.example.org": record("v=STSv1;id=7"),
+        "gw1._domainkey.mail.example.org": record("v=DKIM1; k=rsa; p=AB CD"),
+    },
+    "dkim": {"gw1._domainkey.mail.example.org": "v=DKIM1; p=ABCD"},
+    "tlsa": {"name": "_25._tcp.gw1.example.org", "wanted": "3 1 1 aa", **record("3 1 1 aa", "3 1 1 bb")},
+}
+
+
+def notes(records: dict[str, Any]) -> dict[str, str]:
+    """The notes of a gateway that is right, with these records: check -> what was found."""
+    found = copy.deepcopy(GOOD)
+    found["state"] |= {"me": "gw1.example.org", "records": records}
+    assert wrong(found) == [], "what DNS lacks is no fault of the gateway"
+    return {row["check"]: row["found"] for row in verification(found, GATEWAYS) if row["note"]}
+
+
+def test_records_that_others_look_for_need_no_word_where_they_are_there() -> None:
+    assert notes(RECORDS) == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "check", "words"),
+    [
+        (("addresses", "203.0.113.1"), [], "PTR of 203.0.113.1", "have its network set it to gw1.example.org"),
+        (("addresses", "203.0.113.1"), ["x.example.net"], "PTR of 203.0.113.1", "x.example.net"),
+        (
+            ("texts", "mail.example.org"),
+            record(),
+            "SPF of mail.example.org",
+            'IN TXT "v=spf1 mx -all"',
+        ),
+        (("texts", "mail.example.org"), record("v=spf1 -all", "v=spf1 mx"), "SPF of mail.example.org", "2 records, of"),
+        (("texts", "mail.example.org"), record(error="no answer"), "SPF of mail.example.org", "no answer"),
+        (("texts", "_dmarc.example.org"), record(), "DMARC of mail.example.org", "_dmarc.mail.example.org. IN TXT"),
+        (("texts", "_mta-sts.mail.example.org"), record("v=spf1"), "MTA-STS of mail.example.org", "v=STSv1; id="),
+        (
+            ("texts", "gw1._domainkey.mail.example.org"),
+            record("v=DKIM1; p=ABCE"),
+            "DKIM gw1._domainkey.mail.example.org",
+            "another key; publish gw1._domainkey.mail.example.org. IN TXT v=DKIM1; p=ABCD",
+        ),
+        (("tlsa", "found"), [], "TLSA of _25._tcp.gw1.example.org", "if DNSSEC signs the zone, publish"),
+        (("tlsa", "found"), ["3 1 1 bb"], "TLSA of _25._tcp.gw1.example.org", "another key, so senders with DANE"),
+    ],
+)
+def test_a_record_that_is_missing_or_wrong_is_a_note_with_what_to_publish(
+    place: tuple[str, str], value: Any, check: str, words: str
+) -> None:
+    records = copy.deepcopy(RECORDS)
+    records[place[0]][place[1]] = value
+    found = notes(records)
+    assert list(found) == [check]
+    assert words in found[check]
+
+
+def test_the_table_tells_a_note_from_what_is_wrong() -> None:
+    found = copy.deepcopy(GOOD)
+    found["state"] |= {"me": "gw1.example.org", "records": RECORDS | {"addresses": {"203.0.113.1": []}}}
+    lines = verification_table(verification(found, GATEWAYS))
+    assert [line.split()[0] for line in lines if "PTR of" in line] == ["note"]

@@ -1,0 +1,95 @@
+"""What gateway_state asks DNS about our mail, and how it reads the answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+import pytest
+
+spec = importlib.util.spec_from_file_location(
+    "gateway_state", Path(__file__).parents[3] / "library" / "gateway_state.py"
+)
+assert spec and spec.loader
+gateway_state = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(gateway_state)
+
+ZONE = {
+    ("1.113.0.203.in-addr.arpa", "PTR"): ["gw1.example.org.", "old.example.org."],
+    ("gw1.example.org", "A"): ["203.0.113.1"],
+    ("old.example.org", "A"): ["203.0.113.9"],
+    ("example.org", "TXT"): ['"v=spf1 ip4:203.0.113.1 " "-all"', '"other"'],
+    ("_dmarc.example.org", "TXT"): ['"v=DMARC1; p=none"'],
+    ("_25._tcp.gw1.example.org", "TLSA"): ["3 1 1 " + "ab" * 32],
+}
+BROKEN = "_mta-sts.example.org"
+
+
+def answer(_resolver: str, wire: bytes) -> bytes:
+    """What a resolver says."""
+    query = dns.message.from_wire(wire)
+    asked = query.question[0]
+    name, kind = asked.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(asked.rdtype)
+    response = dns.message.make_response(query)
+    if name == BROKEN:
+        response.set_rcode(dns.rcode.SERVFAIL)
+    elif (name, kind) in ZONE:
+        response.answer.append(dns.rrset.from_text(asked.name, 60, "IN", kind, *ZONE[name, kind]))
+    else:
+        response.set_rcode(dns.rcode.NXDOMAIN)
+    return response.to_wire()
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """The records of a gateway with a certificate and no DKIM key."""
+    monkeypatch.setattr(gateway_state, "exchange", answer)
+    certificate = tmp_path / "cert.pem"
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
+    subprocess.run([*make, "-keyout", str(tmp_path / "key"), "-out", str(certificate)], check=True, capture_output=True)
+    addresses = ["203.0.113.1", "8.8.8.8", "10.0.0.7", "fe80::1"]
+    monkeypatch.setattr(gateway_state, "public", lambda given: [item for item in given if item == "203.0.113.1"])
+    return dict(gateway_state.mail_records("", "gw1.example.org", ["example.org"], addresses, str(certificate)))
+
+
+def test_a_name_of_an_address_counts_when_it_leads_back(found: dict[str, Any]) -> None:
+    assert found["addresses"] == {"203.0.113.1": ["gw1.example.org"]}
+
+
+def test_texts_are_read_whole_and_none_is_no_error(found: dict[str, Any]) -> None:
+    assert found["texts"]["example.org"] == {"error": "", "found": ["v=spf1 ip4:203.0.113.1 -all", "other"]}
+    assert found["texts"]["_dmarc.example.org"]["found"] == ["v=DMARC1; p=none"]
+    assert found["texts"][BROKEN] == {"error": "server failure", "found": []}
+
+
+def test_the_server_and_its_certificate_have_a_record_each(found: dict[str, Any]) -> None:
+    assert found["tlsa"]["found"] == ["3 1 1 " + "ab" * 32]
+    assert found["tlsa"]["wanted"].startswith("3 1 1 ")
+    assert len(found["tlsa"]["wanted"]) == 6 + 64
+
+
+def test_only_addresses_that_others_can_reach_are_asked_for() -> None:
+    assert gateway_state.public(["10.0.0.7", "8.8.8.8", "fe80::1", "127.0.0.1", "8.8.8.8"]) == ["8.8.8.8"]
+
+
+def test_parents_go_up_to_the_registered_domain_at_most() -> None:
+    assert gateway_state.with_parents("a.b.example.org") == ["a.b.example.org", "b.example.org", "example.org"]
+    assert gateway_state.with_parents("org") == ["org"]
