@@ -43,10 +43,11 @@ def _check_release(site: Site, problems: Problems) -> None:
 
 def _check_postmaster(site: Site, problems: Problems) -> None:
     """Mail to root goes there: at this gateway it would go round for ever, or to nobody."""
-    local, _at, domain = str(site.value("qmail_postmaster") or "").lower().partition("@")
     own = {name for name in site.host.names if name != str(site.host.values.get("ansible_host", "")).lower()}
-    if local and domain in own:
-        problems.add("qmail_postmaster", f"is at this gateway itself ({domain}), which delivers to nobody")
+    for variable in ("qmail_postmaster", "qmail_double_bounces"):
+        local, _at, domain = str(site.value(variable) or "").lower().partition("@")
+        if local and domain in own:
+            problems.add(variable, f"is at this gateway itself ({domain}), which delivers to nobody")
 
 
 def _check_ids(site: Site, problems: Problems) -> None:
@@ -135,6 +136,9 @@ CHAPTER = Chapter(
         "qmail_groups": kinds.mapped(kinds.choice("qmail", "nofiles"), kinds.checked_elsewhere),
         "qmail_me": kinds.domain,
         "qmail_postmaster": kinds.mailbox,
+        "qmail_double_bounces": kinds.either(
+            "an address, nowhere, or empty", kinds.choice("", "nowhere"), kinds.mailbox
+        ),
         "qmail_aliases": kinds.listed(_alias),
         "qmail_control": _control,
         "qmail_smtpd_address": _listener,
