@@ -37,6 +37,11 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
     down = (*LAB, "down")
     return [
         Step("the scanner's soak", [("python", "-m", "tests.soak", "--messages", "50000", "--reloads", "10")]),
+        Step(
+            "2,000 messages out while gatepost, its signer and the server are killed",
+            [(*PYTEST, "-s", "tests/unit/gatepost/test_no_loss.py")],
+            environment={"GATEWRIGHT_NIGHTLY": "1"},
+        ),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
             "runs that are cut at 20 places, jobs by their tags, greedy strangers of all kinds",

@@ -108,21 +108,30 @@ class Gatepost:
         self.control(me="gw.test\n", timeoutremote="10\n", timeoutconnect="5\n")
         self.journal.unlink(missing_ok=True)
 
-    def start(self, **settings: object) -> None:
-        """Start the daemon, with these settings beside the tests' own."""
+    @property
+    def config(self) -> Path:
+        """The daemon's configuration."""
+        return self.place / "config.json"
+
+    def configure(self, **settings: object) -> None:
+        """Write the daemon's configuration: these settings beside the tests' own."""
         self.settings = {
             "home": str(self.home), "socket": str(self.place / "socket"), "name_server_port": self.names.port,
             "takes_loopback": True, "reuse_seconds": 0, "journal": str(self.journal), "back_off": 0, **settings,
         }  # fmt: skip
+        self.config.write_text(json.dumps(self.settings))
+
+    def start(self, **settings: object) -> None:
+        """Start the daemon, with these settings beside the tests' own."""
+        self.configure(**settings)
         self.restart()
 
     def restart(self) -> None:
         """Start the daemon as it was started last."""
-        path = self.place / "config.json"
-        path.write_text(json.dumps(self.settings))
+        self.config.write_text(json.dumps(self.settings))
         (self.place / "socket").unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gatepost", "--config", str(path), "daemon", "--allow-root"],
+            [sys.executable, "-m", "gatepost", "--config", str(self.config), "daemon", "--allow-root"],
             env={**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatepost/files")}, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert self.process.stderr is not None
@@ -138,7 +147,7 @@ class Gatepost:
     def reload(self, settings: dict[str, object]) -> None:
         """Have the daemon read these settings beside those that it was started with."""
         assert self.process is not None
-        (self.place / "config.json").write_text(json.dumps({**self.settings, **settings}))
+        self.config.write_text(json.dumps({**self.settings, **settings}))
         self.process.send_signal(signal.SIGHUP)
         self._wait_for_log(b"reload")
 
