@@ -210,7 +210,7 @@ def records(resolver: str, name: str, kind: str) -> dict[str, Any]:
     try:
         places, message = look_up(resolver, name, kind)
         read = text_of if kind == "TXT" else hex_of
-        return {"error": "", "found": [read(data_of(message, place)) for place in places]}
+        return {"error": "", "found": sorted(read(data_of(message, place)) for place in places)}
     except DnsError as error:
         return {"error": "" if str(error) == RESPONSE_CODES[3] else str(error), "found": []}
     except UnicodeError:
@@ -224,7 +224,7 @@ def names_of(resolver: str, address: str) -> list[str]:
     except DnsError:
         return []
     names = [read_name(message, place)[0] for place in places]
-    return [name for name in names if address in addresses_of(resolver, name)]
+    return sorted(name for name in names if address in addresses_of(resolver, name))
 
 
 def with_parents(domain: str) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_name_of_an_address_counts_when_it_leads_back(found: dict[str, Any]) -
 
 
 def test_texts_are_read_whole_and_none_is_no_error(found: dict[str, Any]) -> None:
-    assert found["texts"]["example.org"] == {"error": "", "found": ["v=spf1 ip4:203.0.113.1 -all", "other"]}
+    assert found["texts"]["example.org"] == {"error": "", "found": ["other", "v=spf1 ip4:203.0.113.1 -all"]}
     assert found["texts"]["_dmarc.example.org"]["found"] == ["v=DMARC1; p=none"]
     assert found["texts"][BROKEN] == {"error": "server failure", "found": []}
 
