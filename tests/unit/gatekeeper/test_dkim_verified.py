@@ -150,6 +150,7 @@ def test_a_second_author_is_noticed_where_the_first_is_signed_once_more() -> Non
         ("v=DKIM1; h=sha1; p=AAAA", "something else"),
         ("v=DKIM1; s=tlsrpt; p=AAAA", "something else"),
         ("k=rsa; v=DKIM1; p=AAAA", "none"),
+        ("v=DKIM1; p=" + "A" * 5000, "too long"),
     ],
 )
 def test_a_key_that_is_none_proves_nothing(text: str, why: str) -> None:

@@ -168,7 +168,8 @@ def test_a_stranger_whose_own_name_server_is_dead_is_refused_all_the_same() -> N
 
 @pytest.mark.parametrize("header", FORGED.values(), ids=FORGED)
 def test_no_forged_author_has_a_pass(header: str) -> None:
-    found = judged(header.encode() + b"Subject: x\n\nhello\n")
+    names = zone(**{"_dmarc.evil.test": "v=DMARC1; p=none"})
+    found = judged(header.encode() + b"Subject: x\n\nhello\n", names)
     assert found.dmarc.result != "pass"
     assert " dmarc=pass" not in found.header()
 
@@ -297,8 +298,8 @@ def test_what_another_one_says_it_saw_does_not() -> None:
         "dmarc=fail header.from=corp.test",
         "dmarc=pass header.from=evil.test",
         "dmarc=pass",
-        "spf=pass (dmarc=pass header.from=corp.test)",
-        'x="; dmarc=pass header.from=corp.test"',
+        "spf=pass (; dmarc=pass header.from=corp.test ;)",
+        'x="; dmarc=pass header.from=corp.test ;"',
         "dmarc=fail (x) reason=dmarc=pass header.from=corp.test",
     ],
 )
@@ -327,6 +328,9 @@ def test_a_forwarders_key_that_cannot_be_had_now_is_waited_for() -> None:
     names.failing = {"one._domainkey.lists.test"}
     site = Site(SUFFIXES, "gw.test", forwarders=frozenset({"lists.test"}))
     assert judged(sealed(HEADER + BODY), names, site).verdict == "later"
+    assert judged(sealed(HEADER + BODY, "eve.test"), names, site).verdict == "unauthenticated"
+    names.failing |= {"one._domainkey.eve.test"}
+    assert judged(sealed(HEADER + BODY, "eve.test"), names, site).verdict == "unauthenticated"
 
 
 def test_a_chain_is_not_longer_than_fifty() -> None:

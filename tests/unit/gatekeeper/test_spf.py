@@ -83,6 +83,7 @@ def test_a_record_can_include_others_and_lead_to_one() -> None:
         "v=spf1 ip4:192.0.2.7 exists:%{x}.test",
         "v=spf1 ip4:192.0.2.7 exists:%{t}.test",
         "v=spf1 include:no-record.test ip4:192.0.2.7",
+        "v=spf1 redirect=no-record.test",
         "v=spf1 ip4:192.0.2.7 ä",
         "v=spf1 " + "ip4:192.0.2.7 " * 1000,
     ],

@@ -19,13 +19,14 @@ class TryLater(Exception):
 class Resolver:
     """Asks the configured name server for addresses."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, room: int = 5000) -> None:
+        """room: answers that are kept. With none the name server's own memory has to do: records can be large."""
         self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.nameservers = [config.name_server]
         self._resolver.port = config.name_server_port
         self._resolver.lifetime = config.dns_seconds
         self._resolver.timeout = config.dns_seconds / 2
-        self._resolver.cache = dns.resolver.LRUCache(5000)
+        self._resolver.cache = dns.resolver.LRUCache(room) if room else None
 
     async def addresses(self, name: str, kind: str = "A") -> list[str]:
         """A name's addresses, none if there are none; kind: A or AAAA. Raises TryLater."""

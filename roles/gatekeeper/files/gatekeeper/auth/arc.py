@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Collection, Mapping
@@ -34,7 +35,10 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What is said of a chain: none, pass, fail or temperror; who sealed it, the first one first, and what they saw."""
+    """What is said of a chain: none, pass, fail or temperror; who sealed it, the first one first, and what they saw.
+
+    Without a pass sealers are who they say they are.
+    """
 
     result: str
     sealers: tuple[str, ...] = ()
@@ -44,21 +48,31 @@ class Chain:
 
 async def verify(message: Message, names: Names) -> Chain:
     """What is said of a message's chain. Raises nothing."""
+    sealers: tuple[str, ...] = ()
     try:
         hops = _hops(message)
-        return await _verify(message, hops, names) if hops else Chain("none")
+        seals = [_seal(hop, at + 1) for at, hop in enumerate(hops)]
+        sealers = tuple(seal.domain for seal in seals)
+        if hops:
+            await _check(message, hops, seals, names)
     except Unusable as error:
         return Chain("fail", why=str(error))
     except TryLater as error:
-        return Chain("temperror", why=str(error))
+        return Chain("temperror", sealers, why=str(error))
+    return Chain("pass" if hops else "none", sealers, tuple(_seen(hop.results) for hop in hops))
 
 
-async def _verify(message: Message, hops: list[Hop], names: Names) -> Chain:
-    seals = [_seal(hop, at + 1) for at, hop in enumerate(hops)]
-    await _check_signature(message, hops, names)
-    for at in range(len(hops), 0, -1):
-        dkim.check(await dkim.key_of(seals[at - 1], names), _digest(hops[:at]), seals[at - 1])
-    return Chain("pass", tuple(seal.domain for seal in seals), tuple(_seen(hop.results) for hop in hops))
+async def _check(message: Message, hops: list[Hop], seals: list[dkim.Tags], names: Names) -> None:
+    """Raise Unusable if a seal or the last signature is not one of this message; all keys are asked for at once."""
+    keys = [asyncio.ensure_future(dkim.key_of(seal, names)) for seal in seals]
+    try:
+        await _check_signature(message, hops, names)
+        for at in range(len(hops), 0, -1):
+            dkim.check(await keys[at - 1], _digest(hops[:at]), seals[at - 1])
+    finally:
+        for key in keys:
+            key.cancel()
+        await asyncio.gather(*keys, return_exceptions=True)
 
 
 def _hops(message: Message) -> list[Hop]:

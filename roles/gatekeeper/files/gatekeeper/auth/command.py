@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, config: Config) -> int:
         raise ConfigError(f"the public suffix list cannot be read; is Debian's publicsuffix there? {error}") from error
     site = Site(listed, _hostname(config), _domains(options.own), _domains(options.forwarder))
     message = of_bytes(sys.stdin.buffer.read().replace(b"\r\n", b"\n"))
-    names = AskedNames(Resolver(config))
+    names = AskedNames(Resolver(config, room=0))
     report = asyncio.run(judge(message, Origin(client, options.helo, options.mail), names, site, lambda: 0.0))
     sys.stdout.write(report.header())
     for line in _reasons(report):

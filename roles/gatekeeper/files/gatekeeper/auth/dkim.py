@@ -34,6 +34,8 @@ MOST = 8
 """Signatures of a message that are looked at."""
 SHORTEST, LONGEST = 1024, 8192
 """Bits of an RSA key."""
+RECORD = 4000
+"""Characters of a key's record."""
 IN_PLACE = 1 << 18
 """Bytes of a message from which on its body is hashed in a thread."""
 THREADS = 2
@@ -246,6 +248,8 @@ async def key_of(read: Tags, names: Names) -> Key:
 @lru_cache(1000)
 def parse_key(text: str, algorithm: str) -> tuple[Key, bool]:
     """A key's record, and whether it is for no domain below its own (t=s); raise Unusable."""
+    if len(text) > RECORD:
+        raise Unusable("its key's record is too long")
     given = tags(text.encode("latin-1"))
     if "p" not in given or given.get("v", "DKIM1") != "DKIM1" or ("v" in given and next(iter(given)) != "v"):
         raise Unusable("its key's record is none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ async def check(
     try:
         if authors.is_one:
             return await _check(authors.domains[0], evidence, names, chance)
-        found = [await _check(domain, evidence, names, chance) for domain in authors.domains]
+        found = await asyncio.gather(*(_check(domain, evidence, names, chance) for domain in authors.domains))
     except TryLater as error:
         return Dmarc(Result.TEMPERROR, authors.domains[0], why=str(error))
     worst = max(found, key=lambda item: item.policy)

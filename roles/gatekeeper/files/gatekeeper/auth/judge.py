@@ -138,7 +138,7 @@ def _verdict(
         return Verdict.LATER, Policy.NONE, found.why
     own = _spoofed(origin, writers, found, site)
     is_lost = own or found.wanted > Policy.NONE
-    if is_lost and chain.result == "temperror" and site.forwarders:
+    if is_lost and chain.result == "temperror" and chain.sealers[-1:] and chain.sealers[-1] in site.forwarders:
         return Verdict.LATER, Policy.NONE, chain.why
     if own and evidence.may_come(own, dmarc.ANY):
         return Verdict.LATER, Policy.NONE, "a domain that may vouch for it cannot be asked now"
@@ -154,6 +154,6 @@ def _spoofed(origin: Origin, writers: Authors, found: Dmarc, site: Site) -> str:
     """The site's own domain in whose name a message is written without a proof; empty if there is none."""
     if origin.client is None or any(origin.client in network for network in site.may_spoof):
         return ""
-    if writers.is_one and found.aligned:
+    if found.aligned:
         return ""
     return next((domain for domain in writers.domains if site.is_own(domain)), "")

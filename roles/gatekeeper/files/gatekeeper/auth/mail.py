@@ -44,6 +44,8 @@ _MENTIONED = re.compile(r"@[ \t]*([a-z0-9_\u0080-\U0010ffff](?:[a-z0-9._\u0080-\
 _BOUNDED = re.compile(r"@[a-z0-9._-]+(?=[ \t>),;\"']|\Z)", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?[^?\s]{1,40}\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
 _DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
+_DIFFER = frozenset("ßς\u200c\u200d")
+"""Characters that have one form in a name by IDNA 2003 and another one, or none, by IDNA 2008."""
 _FROM_LONGEST = 10_000
 
 
@@ -216,9 +218,10 @@ def _text(value: bytes) -> str:
 
 
 def _of_value(text: str) -> Authors:
-    domain = in_ascii(_of_one(text))
+    one = _of_one(text)
+    domain = in_ascii(one)
     if domain:
-        return Authors((domain,), is_domain(domain))
+        return Authors((domain,), is_domain(domain) and _DIFFER.isdisjoint(one))
     domains = _mentioned([text])
     is_one = len(domains) == 1 and text.isprintable() and text.count("@") == len(_BOUNDED.findall(text))
     return Authors(domains, is_one and not _ENCODED_WORD.search(text) and is_domain(domains[0]))
