@@ -41,7 +41,7 @@ def postgrey(tmp_path: Path) -> Iterator[Path]:
     """The socket of a postgrey that knows nobody yet."""
     socket = tmp_path / "socket"
     libraries = sorted(str(path) for path in (ROOT / "usr/lib/x86_64-linux-gnu/perl5").glob("*"))
-    command = ["perl", "-T", *(f"-I{place}" for place in [ROOT / "usr/share/perl5", *libraries]), POSTGREY]
+    command = ["perl", "-T", *(f"-I{place}" for place in [ROOT / "usr/share/perl5", *libraries]), str(POSTGREY)]
     options = [f"--unix={socket}", f"--dbdir={tmp_path}", f"--delay={DELAY}", "--user=root", "--group=root"]
     known = ["--whitelist-clients=/dev/null", "--whitelist-recipients=/dev/null", "--auto-whitelist-clients=0"]
     environment = {**os.environ, "LD_LIBRARY_PATH": str(ROOT / "usr/lib/x86_64-linux-gnu")}
