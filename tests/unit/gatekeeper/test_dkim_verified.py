@@ -252,7 +252,7 @@ def test_a_large_message_costs_no_memory_and_others_are_answered_meanwhile(tmp_p
 
     body = os.urandom(30).hex().encode() + b"\n"
     path = tmp_path / "message"
-    path.write_bytes(signed(HEADER + body * 400_000))
+    path.write_bytes(signed(HEADER + body * 100_000))
     ticks = 0
 
     async def run() -> list[Signature]:
@@ -273,5 +273,5 @@ def test_a_large_message_costs_no_memory_and_others_are_answered_meanwhile(tmp_p
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert one.result == "pass"
-    assert peak < 5_000_000
-    assert ticks > 10
+    assert peak < 4_000_000
+    assert ticks > 3
