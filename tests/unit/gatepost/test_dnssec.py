@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatepost_rig import Gatepost, NameServer
+import yaml
+from gatepost_rig import PROJECT, Gatepost, NameServer
 from server_rig import Server
 from signed_zone import SignedZone, configuration, unbound
 from test_mx import free_port, tlsa
@@ -100,3 +101,14 @@ def test_mail_waits_where_the_certificate_or_the_answer_is_another(
     server.close()
     assert report.startswith(b"Z"), report
     assert server.messages == []
+
+
+@pytest.mark.parametrize("unit", ["gatepost-dns", "gatepost-sts"])
+def test_its_unit_sets_no_filter_by_itself_which_not_every_systemd_can_for_a_users_unit(unit: str) -> None:
+    role = yaml.safe_load((PROJECT / "roles/gatepost/vars/main.yml").read_text())
+    usual = yaml.safe_load((PROJECT / "roles/hardening/vars/main/sandbox.yml").read_text())["_hardening_filters"]
+    filters = {*usual, *role["_gatepost_sandboxes"][unit]["filtered"]}
+    text = (PROJECT / f"roles/gatepost/templates/etc/systemd/system/{unit}.service.j2").read_text()
+    directives = {line.partition("=")[0] for line in (text + role["_gatepost_sandbox"]).splitlines()}
+    assert "User" in directives and "PrivateDevices" in filters
+    assert directives & filters == set()
