@@ -27,14 +27,19 @@ class Run:
 
 
 def playbook(
-    path: str, host: str, *options: str, variables: dict[str, object] | None = None, succeeds: bool = True
+    path: str,
+    host: str,
+    *options: str,
+    variables: dict[str, object] | None = None,
+    succeeds: bool = True,
+    seconds: float = COMMAND_SECONDS,
 ) -> Run:
-    """Run a playbook of this project against one host; fail unless it ends as it should."""
+    """Run a playbook of this project against one host; fail unless it ends as it should, and within `seconds`."""
     extra = ["--extra-vars", json.dumps(variables)] if variables else []
     done = subprocess.run(
         ["ansible-playbook", path, "--limit", host, *options, *extra],
         cwd=PROJECT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, timeout=COMMAND_SECONDS,
+        text=True, timeout=seconds,
     )  # fmt: skip
     assert (done.returncode == 0) == succeeds, f"{path}: exit {done.returncode}\n{done.stdout}"
     return Run(done.returncode, done.stdout)
