@@ -45,6 +45,7 @@ import base64
 import bz2
 import contextlib
 import fnmatch
+import functools
 import gzip
 import ipaddress
 import json
@@ -128,9 +129,14 @@ class Request:
 
 def fits(pattern: str, value: str) -> bool:
     """Whether a text is the pattern, whole and in any case; `@example.org` stands for everybody there."""
+    return matcher(pattern)(value.lower()) is not None
+
+
+@functools.lru_cache
+def matcher(pattern: str) -> Callable[[str], Any]:
+    """What a text in small letters is matched with."""
     wanted = f"*{pattern}" if pattern.startswith("@") else pattern
-    wanted = wanted.lower().replace("[", "[[]").replace("?", "[?]")
-    return fnmatch.fnmatchcase(value.lower(), wanted)
+    return re.compile(fnmatch.translate(wanted.lower().replace("[", "[[]").replace("?", "[?]"))).match
 
 
 def is_in(address: str, network: str) -> bool:
@@ -146,7 +152,7 @@ def is_in(address: str, network: str) -> bool:
 
 def needle(pattern: str) -> bytes:
     """The longest part of a pattern that stands in each log as it is, in small letters."""
-    pieces = re.split(r'[^!-$&-)+-\[\]-~]|["\\*]', pattern.lower())
+    pieces = re.split(r'[^ !-$&-)+-\[\]-~]|["\\*]', pattern.lower())
     return max(pieces, key=len).encode("ascii")
 
 
@@ -258,7 +264,7 @@ def lines_with(block: bytes, texts: Sequence[bytes]) -> Iterator[bytes]:
 def parsed(line: bytes) -> dict[str, Any]:
     """A line's JSON object; empty if it has none."""
     try:
-        found = json.loads(line)
+        found = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -622,6 +628,7 @@ class Queue:
             mail.ended = label_time(line)
 
 
+@functools.lru_cache
 def safe_pattern(pattern: str) -> str:
     """A filter for an address as qmail-send's log has it."""
     return "".join(letter if letter == "*" else safe(letter) for letter in pattern)
