@@ -743,7 +743,8 @@ class Door:
         for block in blocks:
             for match in _DOOR.finditer(block):
                 kind = next(name for name in _DOOR_KINDS if match[name] is not None)
-                client = match["c1"] or match["c3"] or match["c4"] or peer(match["pid"], block[: match.start()], before)
+                client = match["c1"] or remote(match["c3"]) or match["c4"]
+                client = client or peer(match["pid"], block[: match.start()], before)
                 parts = {"c": plain_address(client), "t": match[kind].decode("latin-1") if kind != "denied" else ""}
                 self._add(match[1], kind, *_DOOR_KINDS[kind], parts)
             if self.request.ip and not (self.request.to or self.request.sender is not None or self.request.id):
@@ -807,11 +808,14 @@ def peer(pid: bytes, block: bytes, before: bytes) -> bytes:
     return b""
 
 
+def remote(text: bytes | None) -> bytes:
+    """The address in tcpserver's NAME:ADDRESS:INFO:PORT of a client; NAME and INFO hold no colon."""
+    return text.partition(b":")[2].rsplit(b":", 2)[0] if text else b""
+
+
 def plain_address(text: bytes) -> str:
-    """An address of tcpserver's: `::ffff:192.0.2.7` is IPv4, and `:192.0.2.7::4711` is an address between two names."""
+    """An address of tcpserver's: `::ffff:192.0.2.7` is IPv4."""
     word = text.decode("latin-1")
-    if word.startswith(":") and not word.startswith("::"):
-        word = word[1:].rpartition(":")[0].removesuffix(":")
     return word.removeprefix("::ffff:") if "." in word else word
 
 

@@ -143,11 +143,16 @@ def test_what_was_refused_before_there_was_a_message_is_told(
     gateway.refused(3.5, "refused sender client=10.0.0.8 sender=boss@corp.test")
     gateway.session(4, "192.0.2.8", "starttls: PID no handshake: no shared cipher")
     gateway.session(5, "192.0.2.9", "slots: PID IP: the source has its share")
+    gateway._smtpd(6, "tcpserver: deny 4904 gw1.corp.test:::ffff:192.0.2.1:25 :::ffff:192.0.2.10::34414")
+    gateway._smtpd(7, "tcpserver: deny 4905 gw1.corp.test:2001:db8::1:25 :2001:db8::11::34414")
     root = gateway.write(tmp_path, is_rotated)
     unknown = one(root, to="nobody@corp.test")
     assert (unknown["fate"], unknown["what"], unknown["count"]) == ("refused", "unknown recipient", 2)
     assert one(root, sender="app@corp.test")["what"] == "over a limit"
-    assert {record["what"]: record["ip"] for record in of(root)} == {
+    (denied,) = of(root, ip="2001:db8::11")[:1]
+    assert (denied["what"], denied["ip"]) == ("address may not connect", "2001:db8::11")
+    assert {record["what"]: record["ip"] for record in of(root) if record["ip"] != "2001:db8::11"} == {
+        "address may not connect": "192.0.2.10",
         "unknown recipient": OUTSIDE,
         "address is on a DNS list": "192.0.2.66",
         "over a limit": "10.0.0.9",
