@@ -3,7 +3,7 @@ SHELL := /bin/sh
 HOST ?= gw1
 RUNS ?= 1000000
 
-.PHONY: help setup demo test test-suites check lint unit molecule fuzz test-vm nightly lab lab-down lab-shell lab-status lock docs bench-engines bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test test-suites check lint unit molecule fuzz test-vm nightly lab lab-down lab-shell lab-status lock docs bench-delivery bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -62,6 +62,9 @@ bench-hardening: ## how hard fresh gateways are by Lynis, OpenSCAP and ssh-audit
 
 bench-provision: ## what a first run, a no-change run and a new relay IP cost, beside a hand-written script
 	@./gw shell -c 'python -m bench.provision'
+
+bench-delivery: ## what a delivery to another server costs, beside qmail's own qmail-remote
+	@./gw shell -c 'python -m bench.delivery'
 
 bench-scanner: ## what the scanner costs, beside bare qmail and other scanners
 	@./gw shell -c 'python -m bench.scanner'

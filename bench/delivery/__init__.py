@@ -1,0 +1,1 @@
+"""What a delivery to another server costs."""

@@ -1,0 +1,89 @@
+"""Where deliveries are measured: notqmail's own qmail-remote, gatepost's client and daemon, and a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+ARCHIVE = "notqmail-1.09.tar.gz"
+CODE = {**os.environ, "PYTHONPATH": f"{PROJECT}/roles/gatepost/files:{PROJECT}"}
+
+
+class Place:
+    """A folder with all of it; what it starts ends with `stack`."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self._stack = folder, stack
+        self.home = folder / "qmail"
+        for name in ("control", "queue/lock"):
+            (self.home / name).mkdir(parents=True)
+        (self.home / "queue/lock/tcpto").write_bytes(bytes(1024))
+        (self.home / "control/me").write_text("bench.example\n")
+        self.remote = self._build_remote()
+        self.client = self._build_client()
+        self.port = self._start_sink()
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def _build_remote(self) -> Path:
+        archive = Path(os.environ.get("GATEWRIGHT_ARTIFACTS", "/var/cache/gatewright")) / ARCHIVE
+        if not archive.exists():
+            raise SystemExit(f"bench: {archive} is missing; set GATEWRIGHT_ARTIFACTS to the directory that has it")
+        source = self.folder / "src"
+        source.mkdir()
+        subprocess.run(["tar", "-xzf", str(archive), "--no-same-owner", "-C", str(source)], check=True)
+        (tree,) = source.iterdir()
+        (tree / "conf-qmail").write_text(f"{self.home}\n")
+        subprocess.run(["make", "qmail-remote"], cwd=tree, check=True, capture_output=True)
+        return tree / "qmail-remote"
+
+    def _build_client(self) -> Path:
+        words = [f"OUT={self.folder}", f"SOCKET={self.folder}/socket"]
+        subprocess.run(["make", "-s", "-C", str(PROJECT / "roles/gatepost/files/client"), *words], check=True)
+        return self.folder / "gatepost-remote"
+
+    def _start_sink(self) -> int:
+        certificate = self.folder / "sink.pem"
+        name = ["-nodes", "-subj", "/CN=sink.bench", "-keyout", str(certificate), "-out", str(self.folder / "cert")]
+        kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        subprocess.run(["openssl", "req", "-x509", *kind, *name], check=True, capture_output=True)
+        certificate.write_text(certificate.read_text() + (self.folder / "cert").read_text())
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+        self._start(["-m", "bench.delivery.sink", str(port), str(certificate)], b"ready")
+        (self.home / "control/smtproutes").write_text(f":[127.0.0.1]:{port}\n")
+        return port
+
+    def _start(self, words: list[str], ready: bytes) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, *words], env=CODE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.folder
+        )
+        self._stack.callback(_end, process)
+        assert process.stdout is not None
+        while ready not in (line := process.stdout.readline()):
+            if not line:
+                raise SystemExit(f"bench: {' '.join(words)} does not start")
+        return process
+
+    def serve(self, tls: str, reuse_seconds: float) -> subprocess.Popen[bytes]:
+        """Start gatepost anew, with this TLS to the sink, and connections kept for so long."""
+        if self._daemon:
+            _end(self._daemon)
+        (self.home / "control/tlsroutes").write_text(f":{tls}\n")
+        settings = {"home": str(self.home), "socket": f"{self.folder}/socket", "reuse_seconds": reuse_seconds}
+        settings |= {"takes_loopback": True, "per_host": 120, "waiting_per_host": 120}
+        path = self.folder / "config.json"
+        path.write_text(json.dumps(settings))
+        words = ["-m", "gatepost", "--config", str(path), "daemon", "--allow-root"]
+        self._daemon = self._start(words, b"serving")
+        return self._daemon
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
