@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 from collections.abc import Iterator
@@ -204,6 +205,23 @@ def test_a_file_that_was_written_just_now_is_read_once_it_lies_still(
     assert keeper.ask(BOB) == UNKNOWN and keeper.ask("user7@corp.test") == "DUNNO"
     keeper.reload(**in_file(listed))
     wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the list")
+
+
+def test_a_file_that_never_lies_still_is_named(tmp_path: Path) -> None:
+    from gatekeeper.listfile import RESTLESS, Keeper, ListFile
+
+    async def look() -> ListFile:
+        file = ListFile(tmp_path / "export.txt", Keeper(tmp_path / "lists"), 50, 0.1)
+        await file.begin()
+        for number in range(RESTLESS + 1):
+            put(file.path, "ann\n", age=number + 60)
+            await file.look()
+        assert "written to all the time" in file.trouble and file.table and file.table.knows("ann", "", "+")
+        await file.look()
+        return file
+
+    put(tmp_path / "export.txt", "ann\nbob\n")
+    assert asyncio.run(look()).trouble == ""
 
 
 def test_the_administrator_has_a_shrunken_list_taken(keeper: Gatekeeper, listed: Path) -> None:

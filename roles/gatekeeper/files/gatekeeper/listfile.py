@@ -21,6 +21,8 @@ log = logging.getLogger("gatekeeper")
 
 FILE_LIMIT = 64 << 20
 """Bytes of a file of recipients."""
+RESTLESS = 150
+"""Looks in a row at which a file had changed, after which that is said: five minutes."""
 FEW = 20
 """Addresses of one domain among several, fewer of which may go at will."""
 _END = re.compile(r"# ?end(?: +(\d{1,9}))?", re.IGNORECASE)
@@ -178,6 +180,7 @@ class ListFile:
     listing: Listing | None = None
     seen: Stamp | None = None
     read: Stamp | None = None
+    waits: int = 0
     trouble: str = ""
 
     @property
@@ -199,12 +202,19 @@ class ListFile:
         """Read the file anew if it has changed, and has lain still since the last look."""
         stamp = stamp_of(self.path)
         is_still, self.seen = stamp == self.seen, stamp
-        if is_still and stamp != self.read:
+        if stamp == self.read:
+            self.waits = 0
+        elif is_still:
             await self.take()
+        else:
+            self.waits += 1
+            if self.waits >= RESTLESS:
+                self._complain("it is written to all the time; write a new file and move it into its place")
 
     async def take(self, is_told: bool = False) -> None:
         """Read the file. is_told: the administrator knows that it is short."""
         self.seen = self.read = stamp_of(self.path)
+        self.waits = 0
         try:
             listing = await asyncio.to_thread(read_listing, self.path)
             if self.listing and not is_told:
