@@ -14,8 +14,8 @@ PROJECT = Path(__file__).parents[2]
 SECONDS = 500
 LONGEST_WAIT = 20.0
 """Seconds an honest message may take here, five times what a costly one may; the nightly run has the true bound."""
-GREATEST_GROWTH = 3.0
-"""Times. Seen here: 2.0 to 2.3, whose cause is not known (docs/reliability.md); longer runs end as they began."""
+GREATEST_GROWTH = 2.0
+"""Times. Seen: 1.24; 2.0 to 2.3 while workers kept what costly messages had taken (docs/reliability.md)."""
 
 
 @pytest.mark.slow
