@@ -27,6 +27,7 @@ ONE_GATEWAY = {
     "test_outbreak": "gw1",
     "test_qmailctl": "gw2",
     "test_quarantine": "gw1",
+    "test_policy_daemon": "gw1",
     "test_relay_rights": "gw2",
     "test_remove": "gw1",
     "test_delivery": "gw1",
