@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+MANAGED = "Managed by Gatewright: change the inventory, not this file."
+"""The first line of configuration files on a host, as a comment."""
 # The scanner, gatepost and gatekeeper read their own settings; their packages stand with the roles that install them.
 for _role in ("scanner", "gatepost", "gatekeeper"):
     _files = str(PROJECT / "roles" / _role / "files")

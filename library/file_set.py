@@ -20,6 +20,9 @@ options:
       - Path to content (a string, a regular file) or to a mapping with C(content), C(state) (C(file), C(directory),
         C(link), C(absent), C(touch)), C(target), C(owner), C(group), C(mode).
       - C(touch) makes an empty file if there is none and leaves the content of one that is there.
+      - In place of C(content) an entry may have C(src), a file of the role's C(files), or C(template), one of its
+        C(templates), or C(true) for the one at the target's path (C(.j2) is added to a template's). C(vars) are further
+        variables of a template; C(managed) is the sentence that names Gatewright as the file's owner.
     type: dict
     required: true
   owner:
@@ -80,6 +83,8 @@ EXAMPLES = r"""
     entries:
       env/IP: "127.0.0.1\n"
       run: {content: "#!/bin/sh\nexec true\n", mode: "0755"}
+      seed: {src: true, mode: "0600"}
+      /etc/resolv.conf: {template: true}
       log/main: {state: directory, owner: dnslog}
       /service/dnscache: {state: link, target: /etc/dnscache}
     purge: [env]

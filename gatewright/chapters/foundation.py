@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gatewright import kinds
+from gatewright import MANAGED, kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
 from gatewright.problems import InventoryError, Problems
@@ -30,7 +30,7 @@ def sysusers(users: Iterable[Mapping[str, Any]], groups: Iterable[Mapping[str, A
     Raises InventoryError when a number or a name is given twice with different meanings.
     """
     owners: dict[tuple[str, int], str] = {}
-    lines = ["# Managed by Gatewright: change the inventory, not this file."]
+    lines = [f"# {MANAGED}"]
     for kind, key, items in (("group", "gid", groups), ("user", "uid", users)):
         for item in items:
             holder = owners.setdefault((kind, int(item[key])), item["name"])

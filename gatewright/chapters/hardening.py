@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gatewright import kinds
+from gatewright import MANAGED, kinds
 from gatewright.chapters import Chapter
 from gatewright.problems import Problems, kind_of
 
@@ -115,7 +115,7 @@ def sandbox_files(
 
 def _drop_in(box: Mapping[str, Any], seccomp: bool) -> Iterator[str]:
     filtered, further = box.get("filtered", {}), box.get("further", {})
-    yield "# Managed by Gatewright: change the inventory, not this file."
+    yield f"# {MANAGED}"
     if seccomp or not filtered:
         directives = {**box["plain"], **filtered, **further}
     else:

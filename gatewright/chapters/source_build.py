@@ -14,6 +14,11 @@ ROLES = PROJECT / "roles"
 RELEASE = PROJECT / "VERSION"
 """The file that holds Gatewright's own version."""
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Debian's names of the kernel's."""
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
+"""Maintainer scripts of a package, as dpkg names them."""
+
 _pin = kinds.record(
     {
         "name": kinds.file_name,
@@ -35,12 +40,34 @@ CHAPTER = Chapter(
 )
 
 
+def complete(recipe: Mapping[str, Any], architecture: str) -> dict[str, Any]:
+    """A recipe with what all packages of ours have in common; what it has itself counts.
+
+    A program of our own (with `files`) is named after its `archive`, and brings its steps in the folder `package`:
+    install.sh and maintainer scripts. architecture: the kernel's name of it, as in Ansible's facts.
+    """
+    if "package" not in recipe:
+        return dict(recipe)
+    files = recipe.get("files")
+    common, steps, scripts = {"Depends": "libc6"}, {}, {}
+    if files is not None:
+        common = {"Package": f"gatewright-{recipe['archive']}", "Section": "mail", "Priority": "optional"}
+        steps = {"install": files["package/install.sh"]} if "package/install.sh" in files else {}
+        scripts = {name: files[f"package/{name}"] for name in SCRIPTS if f"package/{name}" in files}
+    package = recipe["package"]
+    made = {"Architecture": ARCHITECTURES.get(architecture, architecture), "Maintainer": "Gatewright <root@localhost>"}
+    scripts |= package.get("scripts", {})
+    whole = {**package, "control": {**common, **made, **package.get("control", {})}}
+    return {**steps, **recipe, "package": whole | ({"scripts": scripts} if scripts else {})}
+
+
 def build_key(recipe: Mapping[str, Any], pin: Mapping[str, Any], suite: str, architecture: str) -> str:
     """Digest of everything that goes into a build, 16 hex digits.
 
     Equal keys mean equal archive, patches, commands, accounts, Debian release and architecture. Where an archive is
     found does not count, nor does the version of the package, which is made from this key.
     """
+    recipe = complete(recipe, architecture)
     content = {name: value for name, value in pin.items() if name in ("sha256", "content")}
     package = dict(recipe.get("package", {}))
     package["control"] = {k: v for k, v in package.get("control", {}).items() if k != "Version"}
@@ -56,6 +83,7 @@ def build_plan(
     So another patch or flag gives another version. A package without a version, of our own programs, has Gatewright's.
     """
     key = build_key(recipe, pin, suite, architecture)
+    recipe = complete(recipe, architecture)
     suffix = "deb" if "package" in recipe else "tar.gz"
     plan = {**recipe, "result": f"{cache}/built/{recipe['archive']}-{key}.{suffix}"}
     if "package" in recipe:

@@ -44,7 +44,7 @@ def test_the_release_stands_in_one_file() -> None:
 def test_packages_of_our_own_programs_carry_the_release(role: str) -> None:
     variables = yaml.safe_load((PROJECT / "roles" / role / "vars/main.yml").read_text())
     recipe = variables.get(f"_{role}_recipe") or variables[f"{role}__recipe"]
-    control = build_plan(recipe, {}, "/cache", "trixie", "x86_64")["package"]["control"]
+    control = build_plan(recipe | {"files": {}}, {}, "/cache", "trixie", "x86_64")["package"]["control"]
     assert control["Version"].startswith(f"{RELEASE}+gw")
 
 

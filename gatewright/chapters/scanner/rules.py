@@ -10,12 +10,13 @@ from pathlib import Path
 
 from gatescan.judging import rules
 
+from gatewright import MANAGED
 from gatewright.domains import parse_domain
 from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
 VARIABLE = "scanner_rules"
 EXTRA = "scanner_extra_rules"
-HEADER = "# Managed by Gatewright: change the inventory, not this file.\n"
+HEADER = f"# {MANAGED}\n"
 SHIPPED = Path(__file__).resolve().parents[3] / "roles/scanner/files/gatescan/share/quarantine-attachments.txt"
 """The rules that the package ships and the role begins with. Its comments `# [name]` begin a section each."""
 TODAY = "today"

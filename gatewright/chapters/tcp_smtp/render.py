@@ -6,12 +6,13 @@ import ipaddress
 from collections.abc import Iterator
 from typing import TypedDict
 
+from gatewright import MANAGED
 from gatewright.addresses import Address, Network, tcpserver_text
 from gatewright.chapters.tcp_smtp.keys import NotExact, ipv4_keys, is_anycast, keys_of
 from gatewright.chapters.tcp_smtp.policy import CLIENTS, DENY, NETWORKS, Entry, Policy, read_policy
 from gatewright.problems import Problems
 
-HEADER = "# Managed by Gatewright: change the inventory, not this file.\n"
+HEADER = f"# {MANAGED}\n"
 _TITLES = {CLIENTS: "may relay", NETWORKS: "environment", DENY: "denied"}
 
 

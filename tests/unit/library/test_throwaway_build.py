@@ -54,9 +54,35 @@ def test_a_plan_names_its_build_in_the_result_and_in_the_version() -> None:
     other = source_build.build_plan({**recipe, "files": {"x": "2"}}, {}, "/cache", "trixie", "x86_64")
     key = source_build.build_key(recipe, {}, "trixie", "x86_64")
     assert plan["result"] == f"/cache/built/a-{key}.deb"
-    assert plan["package"]["control"] == {"Package": "p", "Version": f"1.0+gw{key}"}
+    assert (plan["package"]["control"]["Package"], plan["package"]["control"]["Version"]) == ("p", f"1.0+gw{key}")
     assert other["result"] != plan["result"]
     assert source_build.build_plan({"archive": "a"}, {}, "/cache", "trixie", "x86_64")["result"].endswith(".tar.gz")
+
+
+def test_what_all_packages_have_in_common_need_not_be_said() -> None:
+    ours = {"package/install.sh": "cp x y", "package/postinst": "start", "src/prerm": "no script"}
+    own = {"archive": "greeter", "files": ours, "compile": "make", "package": {"control": {"Depends": "python3"}}}
+    plan = source_build.build_plan(own, {}, "/cache", "trixie", "aarch64")
+    assert plan["install"] == "cp x y"
+    assert plan["package"]["scripts"] == {"postinst": "start"}
+    control = plan["package"]["control"]
+    assert control | {"Version": ""} == {
+        "Package": "gatewright-greeter", "Architecture": "arm64", "Maintainer": "Gatewright <root@localhost>",
+        "Section": "mail", "Priority": "optional", "Depends": "python3", "Version": "",
+    }  # fmt: skip
+
+    others = {"archive": "a-1.0", "package": {"control": {"Package": "p", "Version": "1", "Architecture": "all"}}}
+    control = source_build.build_plan(others, {"sha256": "0"}, "/cache", "trixie", "x86_64")["package"]["control"]
+    assert (control["Architecture"], control["Depends"], "Section" in control) == ("all", "libc6", False)
+
+
+def test_a_build_that_was_completed_keeps_its_key() -> None:
+    recipe = {"archive": "a", "files": {"package/install.sh": "x"}, "package": {"control": {"Depends": "python3"}}}
+    whole = source_build.complete(recipe, "x86_64")
+    assert source_build.build_key(recipe, {}, "trixie", "x86_64") == source_build.build_key(
+        whole, {}, "trixie", "x86_64"
+    )
+    assert source_build.complete(whole, "x86_64") == whole
 
 
 def test_sources_of_a_role_are_read_without_what_tools_leave() -> None:

@@ -1,0 +1,125 @@
+"""file_set's entries that take their content from a role's files and templates, as a playbook runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[3]
+PLAY = [{"hosts": "localhost", "gather_facts": False, "roles": ["ours"]}]
+
+
+class Role:
+    """A role in a folder, and the host that it brings files to."""
+
+    def __init__(self, place: Path) -> None:
+        self.folder, self.host = place / "roles/ours", place / "host"
+        self.host.mkdir()
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def run(self, entries: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a task with these entries, relative to the host's root."""
+        owner = {"owner": str(os.getuid()), "group": str(os.getgid()), "ledger_dir": str(self.host / "none")}
+        self.write(
+            "tasks/main.yml", yaml.safe_dump([{"file_set": {"root": str(self.host), "entries": entries} | owner}])
+        )
+        self.write("vars/main.yml", "port: 25\n")
+        playbook = self.folder.parents[1] / "play.yml"
+        playbook.write_text(yaml.safe_dump(PLAY))
+        return subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local", playbook, *options],
+            env={
+                **os.environ,
+                "ANSIBLE_LIBRARY": str(PROJECT / "library"),
+                "ANSIBLE_ACTION_PLUGINS": str(PROJECT / "action_plugins"),
+                "ANSIBLE_ROLES_PATH": str(self.folder.parent),
+                "ANSIBLE_HOME": str(self.folder.parent / "home"),
+                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            },
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def role(tmp_path: Path) -> Role:
+    return Role(tmp_path)
+
+
+def test_files_and_templates_are_found_at_their_target_path(role: Role) -> None:
+    top = str(role.host).lstrip("/")
+    role.write(
+        f"templates/{top}/etc/main.conf.j2",
+        "# {{ managed }}\n{% for n in [1, 2] %}\nport {{ port + n }}\\n\n{% endfor %}\n",
+    )
+    role.write(f"files/{top}/bin/run", "#!/bin/sh\necho '{{ port }}' \n\n")
+    role.write("templates/number.j2", "{{ port }}\n")
+    role.write("templates/log.j2", "{{ folder }} {{ port }}\n")
+    entries = {
+        "etc/main.conf": {"template": True},
+        "bin/run": {"src": True, "mode": "0755"},
+        "a/run": {"template": "log.j2", "vars": {"folder": "/a"}},
+        "b/run": {"template": "log.j2", "vars": {"folder": "/b"}},
+        "plain": "port {{ port }}\n",
+        "number": {"template": "number.j2"},
+    }
+    done = role.run(entries)
+    assert done.returncode == 0, done.stdout
+    assert (role.host / "etc/main.conf").read_text() == (
+        "# Managed by Gatewright: change the inventory, not this file.\nport 26\\n\nport 27\\n\n"
+    )
+    assert (role.host / "bin/run").read_text() == "#!/bin/sh\necho '{{ port }}' \n\n"
+    assert (role.host / "bin/run").stat().st_mode & 0o777 == 0o755
+    assert [(role.host / name / "run").read_text() for name in ("a", "b")] == ["/a 25\n", "/b 25\n"]
+    assert (role.host / "plain").read_text() == "port 25\n"
+    assert (role.host / "number").read_text() == "25\n"
+    assert "changed=0" in role.run(entries).stdout
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"template": True}, "etc/x.j2"),
+        ({"src": "no/such"}, "no/such"),
+        ({"template": "odd.j2"}, "'nonsense' is undefined"),
+        ({"src": True, "content": "x"}, "give one of content, src and template"),
+    ],
+)
+def test_an_entry_that_cannot_be_made_is_named_and_nothing_is_written(
+    role: Role, entry: dict[str, Any], words: str
+) -> None:
+    role.write("templates/odd.j2", "{{ nonsense }}\n")
+    done = role.run({"first": "x\n", "etc/x": entry})
+    assert done.returncode != 0
+    assert f"{role.host}/etc/x: " in done.stdout + done.stderr
+    assert words in done.stdout + done.stderr
+    assert list(role.host.iterdir()) == []
+
+
+def test_a_roles_configuration_is_in_files_at_the_target_path() -> None:
+    """No text of a file in YAML, and no path of a file twice."""
+    text_or_twice = re.compile(
+        r"^ +/\S+: [|>]-?$(?=\n +[^ {\n])|^ +content: \|"
+        r"|lookup\('ansible\.builtin\.(?:file|template)', '(?:etc|usr|var)/",
+        re.MULTILINE,
+    )
+    paths = [path for name in ("vars", "tasks") for path in (PROJECT / "roles").glob(f"*/{name}/**/*.yml")]
+    found = [
+        f"{path.relative_to(PROJECT)}: {match[0].strip()}"
+        for path in paths
+        if path.parents[1].name not in ("sshd", "firewall")  # guarded_files, which takes contents
+        for match in text_or_twice.finditer(path.read_text())
+    ]
+    assert found == []
+    templates = (PROJECT / "roles").glob("*/templates/**/*.j2")
+    assert [path.name for path in templates if "_managed }}" in path.read_text()] == []  # file_set gives `managed`
