@@ -62,7 +62,12 @@ def assemble() -> str:
     return "standin" if release["qmail_source"] else "notqmail"
 
 
+def is_standin_in_use() -> bool:
+    """Whether the lab's gateways get the stand-in for qmail."""
+    return bool(json.loads(RELEASE.read_text())["qmail_source"])
+
+
 def warn() -> None:
-    """Say loudly when the lab stands on the stand-in."""
-    if json.loads(RELEASE.read_text())["qmail_source"]:
+    """Say loudly when the lab uses its stand-in for qmail."""
+    if is_standin_in_use():
         print(LOUD, flush=True)

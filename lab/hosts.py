@@ -42,7 +42,7 @@ def join_network() -> None:
 
 
 def state(host: Host) -> str:
-    """podman's word for a container: running, exited ...; empty when there is none."""
+    """The state that podman reports of a container: running, exited and so on; empty when there is none."""
     return run("podman", "inspect", "--format", "{{.State.Status}}", host.container, check=False).strip()
 
 

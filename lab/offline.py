@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.artifacts import ARCHIVES
+from lab.artifacts import ARCHIVES, is_standin_in_use
 from lab.hosts import execute
 from lab.machine import LabError, run
 from lab.topology import Host
@@ -54,10 +54,11 @@ def fetch_sources(mirror: Host) -> None:
 
 
 def warn_of_missing_releases() -> None:
-    """Say loudly which release of qmail the paper's way has to do without."""
+    """Say loudly which release of qmail the paper's way has to do without, and what is built in its place."""
+    instead = "its stand-in for qmail" if is_standin_in_use() else "notqmail-1.09"
     for release in RELEASES:
         if not any(ARCHIVES.glob(f"{release}.tar.*")):
-            print(f"*** No archive of {release} in $GATEWRIGHT_ARTIFACTS: the lab's other qmail takes its place. ***")
+            print(f"*** No archive of {release} in $GATEWRIGHT_ARTIFACTS: the lab builds {instead} instead. ***")
 
 
 def serve_packages(mirror: Host) -> None:

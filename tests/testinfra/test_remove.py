@@ -48,7 +48,7 @@ def removed(gateway: Gateway, waiting: str, before: dict[str, str]) -> Run:
 def test_nothing_is_removed_by_mistake(gateway: Gateway) -> None:
     for variables in ({}, {"gatewright_remove": ""}, {"gatewright_remove": "gw"}):
         run = playbook(REMOVE, gateway.name, variables=dict(variables), succeeds=False)
-        assert "must name the gateway that is to be none any more" in run.output
+        assert "must name the gateway from which Gatewright is removed" in run.output
     assert gateway.is_up("qmail-smtpd")
 
 

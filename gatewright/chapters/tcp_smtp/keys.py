@@ -24,13 +24,13 @@ MOST_SINGLE_ADDRESSES = 4096
 
 
 class NotExact(ValueError):
-    """A network that no set of text prefixes can say."""
+    """A network that no set of text prefixes can express."""
 
 
 def keys_of(policy: Policy, entry: Entry) -> Iterator[str]:
-    """The tcprules addresses by which `entry` is said, without what narrower entries say otherwise.
+    """The tcprules keys that express `entry`, minus what narrower entries override.
 
-    Nothing when a wider entry already says the same. Raises NotExact.
+    None when a wider entry already has the same effect. Raises NotExact.
     """
     network = entry.network
     covering = policy.covering(network)
@@ -167,7 +167,7 @@ def _longest(values: Groups) -> int:
 
 
 def _single_addresses(policy: Policy, network: ipaddress.IPv6Network) -> Iterator[str]:
-    """Each address of a small network that no narrower entry says otherwise.
+    """Each address of a small network that no narrower entry overrides.
 
     An address that is written with `::` at its end would be a prefix of others. It is left out: with no host
     part it is the subnet-router anycast address (RFC 4291), which no client sends from.

@@ -1,4 +1,4 @@
-"""The words of the scanner: what flows from a message's bytes to a verdict."""
+"""The scanner's shared types, from a message's bytes to its verdict."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from gatescan.model import Verdict
 from gatescan.text import printable
 
 OUTPUT_BOUND = 4_000_000
-"""Bytes of output after which a program is out of its mind."""
+"""Most bytes of output, more than any engine prints: beyond it the run is an error."""
 SET_PRIVILEGES = "/usr/bin/setpriv"
 """util-linux's, on every Debian; it has the kernel end the program when the thread that waits for it is gone."""
 
@@ -44,7 +44,7 @@ class Program:
     group `name`; a match is a virus whatever the exit code says. needed: if no virus is named, one of these must be in
     its output. sealed: patterns of what it says of
     encrypted files; with a code of `sealed_codes`, they explain it. version: arguments that make it print its
-    version. signatures: its signature files, for their age. open_input: it does not bear an empty standard input.
+    version. signatures: its signature files, for their age. open_input: it fails when its standard input is empty.
     """
 
     command: tuple[str, ...]

@@ -15,7 +15,7 @@ from gatescan.engines.base import EngineError, remaining
 from gatescan.model import Buffer
 
 ANSWER_BOUND = 1_000_000
-"""Bytes of one answer; a daemon that says more is out of its mind."""
+"""Most bytes of one answer, more than any daemon sends: beyond it the answer is an error."""
 
 _T = TypeVar("_T")
 

@@ -189,7 +189,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             codes=listed(clean=[0], infected=[101]),
             found=_lines(r"is infected by virus: (?P<name>[^\r\n]+)"),
         ),
-        # RAV. Clean is 1; it does not bear an empty standard input.
+        # RAV. Clean is 1; it fails when its standard input is empty.
         "ravlin": Program(
             command=("/usr/local/rav8/bin/ravlin", "--all", "--mail", "--archive", _D),
             codes=listed(clean=[1], infected=[2, 3, 4, 5]),

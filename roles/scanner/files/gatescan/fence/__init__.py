@@ -74,7 +74,7 @@ def enclose_master(config: Config) -> None:
         log.warning("the master's system calls are not filtered: %s", error)
 
 
-def leave_word() -> None:
+def record_filter_for_successor() -> None:
     """Tell the process that this one will become which filter is set."""
     if _filtered:
         os.environ[FILTERED] = _filtered[-1]

@@ -162,7 +162,11 @@ def _fence(pong: protocol.Pong) -> Check:
     if standing is None:
         return Check("warning", "fence: the daemon tells nothing of it", "svc -h /service/gatescan")
     if standing.state == "off":
-        return Check("warning", f"fence: {standing.text}", "switch it on, or know why it is off")
+        return Check(
+            "warning",
+            f"fence: {standing.text}",
+            "set scanner_settings.daemon.confined to true, unless it is off on purpose",
+        )
     what = f"fence: {standing.text}"
     seen = sandbox.of_workers(pong.daemon)
     open_ones = [pid for pid, confined in seen.items() if not confined]

@@ -60,7 +60,7 @@ CHANNEL_BYTES = 1 << 20
 LOG_FORMAT = "gatescan[%(process)d]: %(levelname)s %(message)s"
 """On standard error, for multilog; the time is multilog's."""
 RESPAWN_DELAY = 1.0
-"""Seconds until the place of a worker that died right after its start is filled again."""
+"""Delay before a worker that died right after its start is started again (seconds)."""
 FILE_BYTES = 2_000_000_000
 """The largest file that a worker may write (RLIMIT_FSIZE): a quarantined message."""
 
@@ -437,7 +437,7 @@ class Master:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for fd in kept:
             os.set_inheritable(fd, True)
-        fence.leave_word()
+        fence.record_filter_for_successor()
         words = [[os.getpid()], kept[:1], kept[1:2], workers, kept[2:7], waiting]
         os.environ[INHERITED] = ":".join(",".join(map(str, word)) for word in words)
         try:
