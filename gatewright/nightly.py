@@ -39,7 +39,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
         Step("the scanner's soak", [("python", "-m", "tests.soak", "--messages", "50000", "--reloads", "10")]),
         Step(
             "2,000 messages out while gatepost, its signer and the server are killed",
-            [(*PYTEST, "-s", "tests/unit/gatepost/test_no_loss.py")],
+            [(*PYTEST, "-s", "tests/unit/gatepost/test_kills.py")],
             environment={"GATEWRIGHT_NIGHTLY": "1"},
         ),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),

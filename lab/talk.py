@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lab.machine import environment
 from lab.reach import SSH_ARGUMENTS, inside
@@ -27,7 +27,7 @@ COMMAND_SECONDS = 240
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], seconds: float = 60, what: str = "") -> T:
+def eventually(look: Callable[[], T | Literal[False]], seconds: float = 60, what: str = "") -> T:
     """Return the first true value of `look`, asked again and again; fail with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

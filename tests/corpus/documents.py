@@ -163,7 +163,7 @@ def word_field(*runs: str) -> str:
 
 def flat_part(name: str, content: bytes | str) -> str:
     """A part of a Flat OPC document: base64 for bytes, else XML."""
-    body = f"<pkg:xmlData>{content}</pkg:xmlData>"
+    body = "<pkg:xmlData>" + ("" if isinstance(content, bytes) else content) + "</pkg:xmlData>"
     if isinstance(content, bytes):
         body = f"<pkg:binaryData>{base64_text(content)}</pkg:binaryData>"
     return f'<pkg:part pkg:name="{name}" pkg:contentType="application/octet-stream">{body}</pkg:part>'

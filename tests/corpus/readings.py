@@ -376,9 +376,9 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
     alternative = b"--ab\nContent-Type: text/plain\n\nHello Bob\n--ab\nContent-Type: text/html\n\n<html><body>Hello Bob</body></html>\n--ab--\n"
     for field in (b"X-Diagnostics", b"References", b"To"):
         cut = field + b": 1;" + b"A1B2" * 245 + b"\n" + b"C3D4" * 30 + b"\nMIME-Version: 1.0\n"
-        name = field.decode().lower()
-        yield f"field-cut/{name}", HEADER + cut + b"Content-Type: multipart/alternative; boundary=ab\n\n" + alternative
-        yield f"field-cut/{name}/text", HEADER + cut + b"Content-Type: text/plain\n\nHello\n"
+        title = field.decode().lower()
+        yield f"field-cut/{title}", HEADER + cut + b"Content-Type: multipart/alternative; boundary=ab\n\n" + alternative
+        yield f"field-cut/{title}/text", HEADER + cut + b"Content-Type: text/plain\n\nHello\n"
         mixed = (
             b"Content-Type: multipart/mixed; boundary=ab\n\n--ab\n"
             + TEXT
@@ -386,14 +386,14 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
             + file_entity(b"a.pdf", pdf, b"application/pdf")
             + b"\n--ab--\n"
         )
-        yield f"field-cut/{name}/file", HEADER + cut + mixed
-    for name, text in {
+        yield f"field-cut/{title}/file", HEADER + cut + mixed
+    for title, text in {
         "echo": b"@echo off\ncopy a b\n",
         "registry": b"REGEDIT4\n\n[HKEY_CURRENT_USER]\n",
         "windows": b"Windows Registry Editor Version 5.00\n",
     }.items():
-        yield f"script-in-body/{name}", single(b"", text)
-        yield f"script-in-body/{name}/part", multipart(b"Content-Type: text/plain\n\n" + text)
+        yield f"script-in-body/{title}", single(b"", text)
+        yield f"script-in-body/{title}/part", multipart(b"Content-Type: text/plain\n\n" + text)
     jpeg = base64_lines(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(range(200)) * 3)
     cut = jpeg[:300] + b"... [cut]\n" + jpeg[300:]
     yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.machine import environment
@@ -30,7 +31,7 @@ def playbook(
     path: str,
     host: str,
     *options: str,
-    variables: dict[str, object] | None = None,
+    variables: Mapping[str, object] | None = None,
     succeeds: bool = True,
     seconds: float = COMMAND_SECONDS,
 ) -> Run:

@@ -5,17 +5,21 @@ noop, drip: a byte of a message every half second, tls: STARTTLS and no handshak
 made when all are there; all end when it is gone). Standard library only.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 OPENING = (b"HELO x\r\n", b"MAIL FROM:<a@world.test>\r\n", b"RCPT TO:<user@corp.test>\r\n", b"DATA\r\n")
 
 
-def open_one(source, plan):
+def open_one(source: str, plan: dict[str, Any]) -> socket.socket | None:
     """A connection that was greeted and has said its first words, or None."""
     server = next(address for address in plan["servers"] if (":" in address) == (":" in source))
     try:
@@ -30,7 +34,7 @@ def open_one(source, plan):
         return None
 
 
-def keep(wires, plan):
+def keep(wires: Sequence[socket.socket], plan: dict[str, Any]) -> None:
     """Say what this kind says, until it is enough."""
     word = {"noop": b"NOOP\r\n", "drip": b"x"}.get(plan["kind"], b"")
     end = time.monotonic() + plan["seconds"]
@@ -43,12 +47,12 @@ def keep(wires, plan):
         time.sleep(0.5)
 
 
-def main():
+def main() -> None:
     """Take them all at once, keep them, and tell."""
     plan = json.load(sys.stdin)
-    found = []
+    found: list[socket.socket | None] = []
 
-    def take(source):
+    def take(source: str) -> None:
         found.append(open_one(source, plan))
 
     threads = [threading.Thread(target=take, args=(source,)) for source in plan["sources"] for _ in range(plan["each"])]

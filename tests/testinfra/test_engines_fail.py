@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from engine_lab import EICAR, SIGNATURES, Engines
@@ -55,7 +56,7 @@ class Waiting:
         assert self.held(self.virus) and not delivered(self.office, self.virus)
         self.engines.scanner.forget(self.virus)
 
-    def held(self, mark: str) -> list[dict[str, object]]:
+    def held(self, mark: str) -> list[dict[str, Any]]:
         """What is in quarantine of this subject."""
         return self.engines.scanner.entries("--subject", f"*{mark}*")
 

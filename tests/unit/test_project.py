@@ -12,7 +12,7 @@ import gatescan
 import pytest
 import yaml
 
-from filter_plugins.source_build import build_plan
+from gatewright.chapters.source_build import build_plan
 
 PROJECT = Path(__file__).parents[2]
 RELEASE = (PROJECT / "VERSION").read_text().strip()

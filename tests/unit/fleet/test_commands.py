@@ -33,7 +33,7 @@ class Site:
     """An inventory of gateways whose files are below folders of this machine."""
 
     folder: Path
-    capture: Callable[[], tuple[str, str]]
+    capture: Callable[[], tuple[str, ...]]
 
     def root(self, host: str) -> Path:
         """Where a gateway's files are."""
@@ -53,7 +53,7 @@ def site(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.setenv("ANSIBLE_CONFIG", str(PROJECT / "ansible.cfg"))
     lines = [f"{host} ansible_connection=local fleet_root={tmp_path / host}" for host in ("gw1", "gw2")]
     (tmp_path / "inventory").write_text("\n".join(["[gateways]", *lines, ""]))
-    return Site(tmp_path, lambda: tuple(capfd.readouterr()))  # type: ignore[return-value]
+    return Site(tmp_path, lambda: tuple(capfd.readouterr()))
 
 
 def test_messages_of_all_gateways_are_told_in_the_order_they_came_and_a_silent_one_is_named(site: Site) -> None:

@@ -19,7 +19,7 @@ NEVER = "198.51.100.9_does_not_like_recipient./Remote_host_said:_550_5.1.1_no_su
 def delivered(gateway: Gateway, at: float, to: str = ANN, **more: Any) -> int:
     """A message that arrives at once."""
     qp = gateway.judged(at, [to], **more)
-    number = gateway.queued(at + 0.1, qp, more.get("from", "bob@example.net"))
+    number: int = gateway.queued(at + 0.1, qp, more.get("from", "bob@example.net"))
     gateway.tried(at + 0.2, number, to, "success", SAID, qp=qp)
     gateway.done(at + 1, number)
     return number
@@ -67,7 +67,7 @@ def test_a_deferral_stands_beside_the_delivery_that_came_later(
     gateway: Gateway, tmp_path: Path, is_rotated: bool
 ) -> None:
     qp = gateway.judged(0, [ANN])
-    number = gateway.queued(0.1, qp)
+    number: int = gateway.queued(0.1, qp)
     gateway.tried(1, number, ANN, "deferral", LATER, is_told=False)
     assert one(gateway.write(tmp_path / "before", is_rotated), to=ANN)["fate"] == "deferred"
     gateway.tried(401, number, ANN, "success", SAID, qp=qp)
@@ -78,7 +78,7 @@ def test_a_deferral_stands_beside_the_delivery_that_came_later(
 
 
 def test_a_bounce_is_told_with_what_became_of_it(gateway: Gateway, tmp_path: Path, is_rotated: bool) -> None:
-    number = gateway.queued(0.1, gateway.judged(0, [ANN]))
+    number: int = gateway.queued(0.1, gateway.judged(0, [ANN]))
     gateway.tried(1, number, ANN, "failure", NEVER)
     bounce = gateway.queued(2.1, gateway.bounced(2, number), sender="")
     gateway.done(2.2, number)
@@ -96,7 +96,7 @@ def test_a_bounce_is_told_with_what_became_of_it(gateway: Gateway, tmp_path: Pat
 
 
 def test_some_recipients_may_have_it_and_others_not(gateway: Gateway, tmp_path: Path) -> None:
-    number = gateway.queued(0.1, gateway.judged(0, [ANN, BEN]))
+    number: int = gateway.queued(0.1, gateway.judged(0, [ANN, BEN]))
     gateway.tried(1, number, ANN, "failure", NEVER)
     gateway.tried(1.1, number, BEN, "success", SAID)
     gateway.bounced(2, number)
@@ -112,7 +112,7 @@ def test_a_held_message_tells_who_released_it_and_that_it_arrived(
     gateway.judged(1, [ANN], "quarantine", held="1764.def", subject="other")
     gateway.event(90, "delete", held="1764.def", by="carl@office")
     qp = next(gateway.pids)
-    number = gateway.queued(100, qp)
+    number: int = gateway.queued(100, qp)
     gateway.event(100.2, "release", held="1764.abc", by="carl@office", **({"qp": qp} if knows_qp else {}))
     gateway.tried(100.5, number, ANN, "success", SAID, qp=qp)
     gateway.done(101, number)
@@ -186,7 +186,7 @@ def test_an_address_is_told_with_its_connections(gateway: Gateway, tmp_path: Pat
 )
 def test_every_filter_finds_its_message_alone(gateway: Gateway, tmp_path: Path, filters: dict[str, str]) -> None:
     delivered(gateway, 0)
-    number = gateway.queued(
+    number: int = gateway.queued(
         10,
         gateway.judged(
             9,
@@ -232,7 +232,7 @@ def test_a_process_number_that_comes_again_joins_neither_message_with_the_others
 def test_a_delivery_number_of_a_qmail_that_was_killed_ends_nobody_elses_delivery(
     gateway: Gateway, tmp_path: Path
 ) -> None:
-    number = gateway.queued(0.1, gateway.judged(0, [ANN]))
+    number: int = gateway.queued(0.1, gateway.judged(0, [ANN]))
     gateway._send(1, f"starting delivery 1: msg {number} to remote {ANN}")
     other = gateway.queued(5.1, gateway.judged(5, [BEN]))
     gateway.tried(6, other, BEN, "failure", NEVER)
@@ -296,7 +296,7 @@ def test_a_gateway_without_logs_tells_nothing(tmp_path: Path) -> None:
 
 
 def test_a_message_that_was_dropped_from_the_queue_tells_by_whom(gateway: Gateway, tmp_path: Path) -> None:
-    number = gateway.queued(0.1, gateway.judged(0, [ANN]))
+    number: int = gateway.queued(0.1, gateway.judged(0, [ANN]))
     gateway.tried(1, number, ANN, "deferral", LATER, is_told=False)
     gateway.event(50, "queue-drop", msg=number, by="carl@office", to=[ANN])
     gateway.done(51, number)

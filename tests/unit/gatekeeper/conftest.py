@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "qmail"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from gatekeeper_rig import Gatekeeper  # the path above makes it importable
+from gatekeeper_rig import Gatekeeper
 
 
 @pytest.fixture

@@ -86,7 +86,14 @@ class Slapd:
         (place / "data").mkdir()
         (place / "slapd.conf").write_text(CONFIG.format(root=str(ROOT).rstrip("/"), place=place))
         command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-        options = ["-addext", "subjectAltName=DNS:localhost", "-keyout", place / "key.pem", "-out", place / "cert.pem"]
+        options: list[str | Path] = [
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            place / "key.pem",
+            "-out",
+            place / "cert.pem",
+        ]
         subprocess.run([*command.split(), *options], check=True, capture_output=True, timeout=PATIENCE)
         self.run("-T", "add", "-l", str(self._people()))
         self.process: subprocess.Popen[bytes] | None = None
@@ -105,7 +112,7 @@ class Slapd:
 
     def run(self, *words: str) -> None:
         """Run it as one of its tools."""
-        command = [SLAPD, *words, "-f", self.place / "slapd.conf"]
+        command: list[str | Path] = [SLAPD, *words, "-f", self.place / "slapd.conf"]
         done = subprocess.run(command, env=self.environment, capture_output=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr.decode()
 
@@ -121,7 +128,7 @@ class Slapd:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         urls = f"ldap://127.0.0.1:{self.ports[0]}/ ldaps://127.0.0.1:{self.ports[1]}/"
-        command = [SLAPD, "-d", "0", "-h", urls, "-f", self.place / "slapd.conf"]
+        command: list[str | Path] = [SLAPD, "-d", "0", "-h", urls, "-f", self.place / "slapd.conf"]
         self.process = subprocess.Popen(command, env=self.environment)
         wait_for(lambda: all(listens(port) for port in self.ports), "slapd")
 

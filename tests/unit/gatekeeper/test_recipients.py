@@ -112,7 +112,7 @@ def test_a_file_lists_recipients_and_is_read_again_when_it_changes(keeper: Gatek
     wait_for(lambda: keeper.ask(BOB) == "DUNNO", "the new list")
 
 
-BROKEN = {
+BROKEN: dict[str, str | bytes] = {
     "empty": "",
     "no address": "# nothing\n\n",
     "a blank": "ann@corp.test\nnot an address\n",

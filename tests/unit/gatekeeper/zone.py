@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gatekeeper.resolve import TryLater
@@ -12,7 +13,7 @@ from gatekeeper.resolve import TryLater
 class Zone:
     """Records by kind and name; names in `failing` are not to be had now. asked: each question."""
 
-    txt: dict[str, str | list[str]] = field(default_factory=dict)
+    txt: Mapping[str, str | list[str]] = field(default_factory=dict)
     a: dict[str, list[str]] = field(default_factory=dict)
     aaaa: dict[str, list[str]] = field(default_factory=dict)
     mx: dict[str, list[str]] = field(default_factory=dict)

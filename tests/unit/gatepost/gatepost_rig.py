@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -205,7 +206,7 @@ class Gatepost:
         text = self.journal.read_text() if self.journal.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    def table(self) -> dict[str, tuple[int, int]]:
+    def table(self) -> dict[str, tuple[int, Any]]:
         """Hosts that did not answer: address -> (timeouts, seconds since the last)."""
         data = (self.home / "queue/lock/tcpto").read_bytes()
         places = [data[at : at + 16] for at in range(0, len(data), 16)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
-from lab import reach, topology
+from lab import hosts, reach, topology
 from lab.machine import LabError
 from lab.topology import select
 from lab.vm import __main__ as trial
@@ -64,17 +66,17 @@ def test_hardware_virtualization_is_used_where_the_processor_has_it(
     information = tmp_path / "cpuinfo"
     information.write_text(f"flags : {flags}\n")
     monkeypatch.setattr(qemu, "CPU_INFORMATION", information)
-    monkeypatch.setattr(qemu.os, "access", lambda path, mode: True)
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
     assert qemu.accelerator()[1] == accelerator
 
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial.shutil, "which", lambda program: None)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
     with pytest.raises(LabError, match=r"apt-get install .*qemu-system-x86"):
         trial.check_machine()
 
 
 def test_a_lab_that_stands_is_not_pulled_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial.hosts, "state", lambda host: "running" if host.name == "office" else "")
+    monkeypatch.setattr(hosts, "state", lambda host: "running" if host.name == "office" else "")
     with pytest.raises(LabError, match=r"stands \(office\)"):
         trial.check_place()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import standin_rig
 
 PROJECT = Path(__file__).parents[3]
 PATCHES = PROJECT / "roles/qmail/files/patches"
@@ -59,10 +60,7 @@ def build(release: str, place: Path) -> Path:
 
 def build_standin(place: Path) -> Path:
     """The stand-in, installed; returns its home."""
-    sys.path.insert(0, str(PROJECT / "tests/unit/standin"))
-    from standin_rig import install
-
-    return install(place).home
+    return standin_rig.install(place).home
 
 
 class Smtpd:
@@ -99,7 +97,7 @@ class Smtpd:
         pipe = subprocess.PIPE
         return subprocess.Popen([self.home / "bin/qmail-smtpd"], stdin=pipe, stdout=pipe, stderr=pipe, env=told)
 
-    def talk(self, *lines: str | bytes, body: bytes = b"", **env: str) -> list[str]:
+    def talk(self, *lines: str | bytes, body: bytes = b"", **env: Any) -> list[str]:
         """Say all this at once, and return the replies' lines; the greeting is the first."""
         said = b"".join((line if isinstance(line, bytes) else line.encode()) + b"\r\n" for line in lines) + body
         process = self.command(env)
@@ -107,11 +105,11 @@ class Smtpd:
         assert process.returncode >= 0, errors
         return told.decode("latin-1").splitlines()
 
-    def mail(self, recipient: str, body: bytes = b"Subject: x\r\n\r\nhello\r\n.\r\n", **env: str) -> str:
+    def mail(self, recipient: str, body: bytes = b"Subject: x\r\n\r\nhello\r\n.\r\n", **env: Any) -> str:
         """The last reply to a message for one recipient."""
         return self.talk(*HELLO, f"RCPT TO:<{recipient}>", "DATA", body=body, **env)[-1]
 
-    def rcpt(self, recipient: str, **env: str) -> str:
+    def rcpt(self, recipient: str, **env: Any) -> str:
         """The reply to RCPT."""
         return self.talk(*HELLO, f"RCPT TO:<{recipient}>", **env)[-1]
 

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from smtpd_rig import PATIENCE, Smtpd, build
@@ -63,7 +64,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def test_a_stranger_is_put_off_and_let_in_later(smtpd: Smtpd, postgrey: Path) -> None:
-    asked = {"SMTPPOLICY": str(postgrey)}
+    asked: dict[str, Any] = {"SMTPPOLICY": str(postgrey)}
     until(lambda: smtpd.rcpt("ann@corp.test", **asked).startswith("450 4.2.0 Greylisted"), "greylisting")
     assert smtpd.envelope is None
     until(lambda: smtpd.mail("ann@corp.test", **asked).startswith("250 ok "), "the end of it")

@@ -110,7 +110,7 @@ def test_a_message_cannot_end_early_and_go_on_as_commands(source: Path, tmp_path
         (home / "control/smtproutes").write_text(f":127.0.0.1:{server.getsockname()[1]}\n")
         heard = pool.submit(talk, server)
         with (tmp_path / "message").open("rb") as message:
-            words = [source / "qmail-remote", "corp.test", "a@world.test", "b@corp.test"]
+            words: list[str | Path] = [source / "qmail-remote", "corp.test", "a@world.test", "b@corp.test"]
             said = subprocess.run(words, stdin=message, capture_output=True, check=True, timeout=60).stdout
         assert said.startswith(b"r\0K"), said
         data, end, after = heard.result(60).partition(b"\r\n.\r\n")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from smtpd_rig import HELLO, PATIENCE, PolicyDaemon, Smtpd
@@ -62,7 +63,8 @@ def test_a_message_has_no_more_recipients_than_its_limit(smtpd: Smtpd) -> None:
     smtpd.control(maxrcpt=3, maxrcptrelay=5)
     lines = [f"RCPT TO:<u{number}@corp.test>" for number in range(7)]
     again = ("MAIL FROM:<>", "RCPT TO:<u@corp.test>")
-    for env, taken in (({}, 3), ({"RELAYCLIENT": ""}, 5), ({"MAXRCPT": "1"}, 1)):
+    cases: list[tuple[dict[str, Any], int]] = [({}, 3), ({"RELAYCLIENT": ""}, 5), ({"MAXRCPT": "1"}, 1)]
+    for env, taken in cases:
         replies = smtpd.talk(*HELLO, *lines, *again, **env)[-9:]
         assert [reply[:3] for reply in replies] == ["250"] * taken + ["452"] * (7 - taken) + ["250", "250"]
         assert all("#4.5.3" in reply for reply in replies[taken:7])

@@ -50,7 +50,7 @@ def _kids(n: int) -> bytes:
 def _signed_again(n: int) -> bytes:
     content = b"Good morning.\n" * 100
     for _ in range(n):
-        content = readings.signed(content)
+        content = structure.signed(content)
     return attached(b"a.p7m", content, b"application/pkcs7-mime")
 
 
@@ -122,7 +122,7 @@ MAKERS: dict[str, Maker] = {
         packers.zip_bytes(_files(30, b"From: a\nSubject: " + b"=?utf-8?q?=41?= " * (4 * n) + b"\n\nx\n", "eml")),
     ),
     "signed again and again": lambda n: _signed_again(min(n, 100)),
-    "signed in pieces": lambda n: attached(b"a.p7m", readings.signed(b"x" * (100 * n), pieces=True)),
+    "signed in pieces": lambda n: attached(b"a.p7m", structure.signed(b"x" * (100 * n), pieces=True)),
     "compressed by CMS": lambda n: attached(b"a.p7m", readings.compressed(bytes(10_000 * n))),
     # HTML, SVG, scripts
     "references": lambda n: _page(b"<script>" + b"&#x61;&amp;" * (20 * n) + b"</script>"),

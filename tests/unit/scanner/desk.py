@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gatescan import config
+from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.judging import rules
 from gatescan.outcome import handle, quarantine
@@ -61,10 +62,10 @@ class Desk:
     queue: Path
 
     @property
-    def config(self) -> config.Config:
+    def config(self) -> Config:
         return config.load(self.path)
 
-    def change(self, **sections: Any) -> config.Config:
+    def change(self, **sections: Any) -> Config:
         """Merge sections into the configuration file; returns the new configuration."""
         data = json.loads(self.path.read_text())
         for key, value in sections.items():

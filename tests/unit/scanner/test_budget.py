@@ -12,11 +12,10 @@ from gatescan import mime, unpack
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judging import judge as judging
 from gatescan.judging import rules
 from gatescan.judging.budget import Budget, Limits
 from gatescan.judging.judge import judge
-from gatescan.model import Verdict
+from gatescan.model import Part, Verdict
 
 SECONDS = 0.3
 FAR_TOO_LONG = 20.0
@@ -75,7 +74,7 @@ def test_memory_that_runs_out_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> Non
     def greedy(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(judging.unpack, "members", greedy)
+    monkeypatch.setattr(unpack, "members", greedy)
     report = judge(b"Subject: x\n\nx\n", Context(), rules.read(SHIPPED_RULES), Config())
     assert report.verdict is Verdict.LIMIT
 
@@ -90,7 +89,7 @@ def pdf(streams: int, tree: bytes) -> bytes:
 def test_names_in_a_pdf_are_paid_for() -> None:
     """900 bytes took 34 seconds: what is read out again and again counts as what is read out."""
     tree = (b"/Names[" + b"(" + b"\\)" * 1900 + b")" + b" " * 200) * 1 + b"/Names[(" * 2000
-    part = unpack.common.Part("x.pdf", ("x.pdf",), "", pdf(50, tree))
+    part = Part("x.pdf", ("x.pdf",), "", pdf(50, tree))
     budget = Budget(Limits(), len(part.data))
     begun = time.monotonic()
     budget.within_time(lambda: list(unpack.members(part, budget)).clear())

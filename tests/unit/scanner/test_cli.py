@@ -464,7 +464,16 @@ def install(gate: desk.Desk, deliver: bool = True) -> list[str | Path]:
         )
     )
     program.chmod(0o755)
-    options = ["test-installation", "--json", "--inject", program, "--queue", "/the/client", "--timeout", "0.5"]
+    options: list[str | Path] = [
+        "test-installation",
+        "--json",
+        "--inject",
+        program,
+        "--queue",
+        "/the/client",
+        "--timeout",
+        "0.5",
+    ]
     return [*options, "--maildir", maildir]
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rig
@@ -33,7 +34,7 @@ def fifo(directory: Path) -> Path:
     return path
 
 
-def occupied(gateway: Gateway, gate: Path, **env: str) -> rig.Call:
+def occupied(gateway: Gateway, gate: Path, **env: Any) -> rig.Call:
     """A message that keeps a worker until somebody writes to `gate`; returns once the worker has begun."""
     call = gateway.call(**env)
     call.write(b"wait %s" % os.fsencode(gate) + BODY, ENVELOPE)

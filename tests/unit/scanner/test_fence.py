@@ -70,7 +70,12 @@ class Yard:
     def words(self, case: tuple[str, ...]) -> list[str]:
         """An act's words, with what {outside}, {port} and the like stand for."""
         root = self.gateway.root
-        names = {"outside": self.outside, "root": root, "spool": root / "spool/tmp", "log": root / "log"}
+        names: dict[str, object] = {
+            "outside": self.outside,
+            "root": root,
+            "spool": root / "spool/tmp",
+            "log": root / "log",
+        }
         names |= {"port": self.port, "name": f"gatescan-test-{os.getpid()}"}
         return [word.format(**names) for word in case]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import desk
 import pytest
 from gatescan.context import Context
-from gatescan.outcome import handle, quarantine
+from gatescan.outcome import handle
 from gatescan.outcome.handle import Outcome
 
 
@@ -83,7 +84,7 @@ def test_a_full_disk_gets_4xx(gate: desk.Desk, monkeypatch: pytest.MonkeyPatch) 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(quarantine.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert handled(gate, desk.EXE) == Outcome(71)
     monkeypatch.undo()
     assert gate.quarantine().entries() == []

@@ -147,7 +147,7 @@ def test_a_missing_library_is_never_clean(monkeypatch: pytest.MonkeyPatch) -> No
         raise Unavailable("libarchive is missing")
         yield part
 
-    monkeypatch.setattr(judge.unpack, "members", fail)
+    monkeypatch.setattr(unpack, "members", fail)
     report = judged(desk.attached("report.txt", b"nothing"))
     assert report.verdict is Verdict.ENGINE_ERROR and "libarchive is missing" in report.reasons[0].detail
 
@@ -160,7 +160,7 @@ def test_a_failure_in_one_part_does_not_hide_another(monkeypatch: pytest.MonkeyP
             raise ValueError("unforeseen")
         return real(part, budget)
 
-    monkeypatch.setattr(judge.unpack, "members", fail)
+    monkeypatch.setattr(unpack, "members", fail)
     assert judged(desk.EXE).verdict is Verdict.POLICY
 
 
@@ -171,7 +171,7 @@ def test_a_limit_is_a_verdict_and_the_other_names_are_still_tested(monkeypatch: 
             raise LimitReached(code, "enough")
         return iter(())
 
-    monkeypatch.setattr(judge.unpack, "members", reach)
+    monkeypatch.setattr(unpack, "members", reach)
     clean, bad = judged(desk.attached("report.txt", b"nothing")), judged(desk.EXE)
     assert clean.verdict is Verdict.LIMIT and f"limit-{code}" in codes(clean)
     assert bad.verdict is Verdict.POLICY

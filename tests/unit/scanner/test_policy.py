@@ -66,7 +66,10 @@ def test_the_strictest_recipient_domain_counts() -> None:
     settings = configured(
         domains={"example.org": {"policy": "accept"}, ".example.net": {"policy": "reject"}, "a.example.net": {}}
     )
-    to = lambda *addresses: Context("x@y.example", addresses, "192.0.2.1")  # noqa: E731
+
+    def to(*addresses: str) -> Context:
+        return Context("x@y.example", addresses, "192.0.2.1")
+
     assert policy.decide(report(Verdict.POLICY), to("b@example.org"), settings).action == "accept"
     assert policy.decide(report(Verdict.POLICY), to("b@EXAMPLE.org."), settings).action == "accept"
     assert policy.decide(report(Verdict.POLICY), to("b@a.example.net"), settings).action == "reject"

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
-from standin_rig import STANDIN
-
-sys.path.insert(0, str(STANDIN / "src"))
 from standin import dns
 
 POINTER = b"\xc0\x0c"

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from doubles.daemon import exactly, line
@@ -19,7 +20,7 @@ from samples import MARK, SAMPLE, part, soon
 Start = Callable[[Callable[[socket.socket], None]], str]
 
 
-def engine(path: str, transfer: str = "fildes", **more: int) -> Clamd:
+def engine(path: str, transfer: str = "fildes", **more: Any) -> Clamd:
     return Clamd("clamd", 30.0, ClamdSettings(path, transfer, **more))
 
 

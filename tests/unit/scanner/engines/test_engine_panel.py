@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from gatescan.context import Context
-from gatescan.engines import ledger as ledger_module
 from gatescan.engines import panel as panel_module
 from gatescan.engines.base import EngineError, Hit, Sample
 from gatescan.engines.ledger import FAILURES, LOOK_EVERY, PAUSE, Ledger, read_all
@@ -122,7 +121,7 @@ def test_an_adapter_that_does_not_come_back_is_an_error(monkeypatch: pytest.Monk
 
 def test_a_dead_engine_is_left_alone_and_then_tried_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000.0]
-    monkeypatch.setattr(ledger_module.time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: now[0])
     dead = Fake("a", DOWN)
     asked = panel(dead)
     for _ in range(FAILURES):
@@ -166,7 +165,7 @@ def test_workers_share_what_they_know(tmp_path: Path) -> None:
 
 def test_what_was_found_and_when_signatures_were_made_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000.0]
-    monkeypatch.setattr(ledger_module.time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: now[0])
     engine = Fake("a", [HIT])
     engine.signatures = 900_000.0
     asked = panel(engine)
@@ -200,6 +199,6 @@ def test_a_clock_set_back_does_not_leave_an_engine_alone_for_ever(monkeypatch: p
     for _ in range(FAILURES):
         found(asked)
     past = time.time() - 1_000_000
-    monkeypatch.setattr(ledger_module.time, "time", lambda: past)
+    monkeypatch.setattr(time, "time", lambda: past)
     found(asked)
     assert dead.asked == FAILURES + 1

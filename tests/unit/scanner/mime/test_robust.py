@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mime_tools import codes, take_apart, take_apart_within
 
 from tests.corpus import encodings, structure
-from tests.corpus.case import HEADER, attached, multipart, single
+from tests.corpus.case import HEADER, Case, attached, multipart, single
 
 FRAGMENTS = st.sampled_from(
     [
@@ -44,7 +44,7 @@ def test_nothing_escapes_and_the_budget_holds(body: bytes) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([*structure.cases()][:300:7]), st.integers(0, 2000), st.binary(max_size=6), st.booleans())
-def test_damaged_hostile_mail_never_raises(case: structure.Case, place: int, patch: bytes, cut: bool) -> None:
+def test_damaged_hostile_mail_never_raises(case: Case, place: int, patch: bytes, cut: bool) -> None:
     message = case.message[:20_000]
     place %= len(message)
     take_apart(message[:place] + patch + (b"" if cut else message[place + len(patch) :]))
@@ -146,7 +146,7 @@ def test_readings_of_readings_are_bounded(name: str) -> None:
     [
         ("bytes_out", attached(b"a.bin", bytes(50_000)), "limit-bytes"),
         ("parts", multipart(*[b"\nx"] * 30), "limit-parts"),
-        ("mime_depth", structure.HEADER + structure.nested(b"\nx", 20), "limit-depth"),
+        ("mime_depth", HEADER + structure.nested(b"\nx", 20), "limit-depth"),
     ],
 )
 def test_a_limit_is_a_finding_and_what_was_read_is_kept(limit: str, message: bytes, code: str) -> None:

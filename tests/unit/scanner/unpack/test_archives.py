@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import lzma
 import tarfile
@@ -178,7 +179,7 @@ def test_without_libarchive_it_says_that_it_could_not_look(monkeypatch: pytest.M
         raise OSError("no such library")
 
     _libarchive.library.cache_clear()
-    monkeypatch.setattr(_libarchive.ctypes, "CDLL", missing)
+    monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(Unavailable):
         list(unpack.members(Part("1", (), "", pack.tar_bytes([TEXT])), Budget(Limits(), 100)))
     _libarchive.library.cache_clear()

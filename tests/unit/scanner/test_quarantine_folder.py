@@ -89,7 +89,7 @@ def test_what_cannot_be_stored_leaves_nothing(
 ) -> None:
     held = gate.quarantine()
     held.totals()
-    monkeypatch.setattr(quarantine.os, call, _counting_failure(at, getattr(os, call)))
+    monkeypatch.setattr(os, call, _counting_failure(at, getattr(os, call)))
     try:
         held.store(entry(), MESSAGE)
         stored = True
