@@ -199,7 +199,7 @@ class Logs:
 
     def _open(self, stack: contextlib.ExitStack, path: Path) -> IO[bytes] | None:
         try:
-            file = stack.enter_context(open(path, "rb"))  # noqa: SIM115
+            file = stack.enter_context(open(path, "rb"))  # noqa: SIM115  # the stack closes it
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -284,22 +285,22 @@ def pack(runner: Runner, place: Path, root: Path, result: Path, package: dict[st
     runner.run("packing", ["dpkg-deb", "--build", str(out), str(result)])
 
 
-def build_all(plans: Sequence[dict[str, object]], timeout: int, place: Path) -> None:
+def build_all(plans: Sequence[dict[str, Any]], timeout: int, place: Path) -> None:
     """Make a root with what every plan needs, and build in it one after another. The caller removes `place`."""
     runner = Runner(timeout)
     root = place / "root"
     root.mkdir(mode=0o755)
 
-    def of_all(name: str) -> list[object]:
-        return [item for plan in plans for item in plan[name]]  # type: ignore[attr-defined]
+    def of_all(name: str) -> list[Any]:
+        return [item for plan in plans for item in plan[name]]
 
     unpack_packages(runner, root, download_packages(runner, place, [*TOOLS, *map(str, of_all("packages"))]))
-    furnish(root, of_all("groups"), of_all("users"))  # type: ignore[arg-type]
+    furnish(root, of_all("groups"), of_all("users"))
     for plan in plans:
         build(runner, root, plan, place)
 
 
-def build(runner: Runner, root: Path, params: dict[str, object], place: Path) -> None:
+def build(runner: Runner, root: Path, params: dict[str, Any], place: Path) -> None:
     """Build one source in the root and pack the result."""
     for name in ("out", "build"):
         shutil.rmtree(root / name, ignore_errors=True)
@@ -307,12 +308,12 @@ def build(runner: Runner, root: Path, params: dict[str, object], place: Path) ->
     source = unpack_archive(runner, root, Path(str(params["archive"])), str(params["directory"]))
     shell = ["/bin/sh", "-e"]
     runner.run("prepare", shell, root, cwd=source, user=BUILDER, script=params["prepare"])
-    for patch in params["patches"]:  # type: ignore[attr-defined]
+    for patch in params["patches"]:
         command = ["patch", "-p1", "--fuzz=0", "--forward", "--no-backup-if-mismatch"]
         runner.run(f"patch {patch['name']}", command, root, cwd=source, user=BUILDER, script=patch["content"])
     runner.run("compile", shell, root, cwd=source, user=BUILDER, script=params["compile"])
     runner.run("install", shell, root, cwd=source, script=params["install"])
-    pack(runner, place, root, Path(str(params["result"])), params["package"])  # type: ignore[arg-type]
+    pack(runner, place, root, Path(str(params["result"])), params["package"])
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from lab.machine import LabError
 from lab.topology import CACHE
@@ -86,10 +87,10 @@ class Place:
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
         with contextlib.suppress(OSError):
-            return subprocess.run([program], check=False, **self._as_user()).returncode == 0  # type: ignore[call-overload,no-any-return]
+            return subprocess.run([program], check=False, **self._as_user()).returncode == 0
         return False
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {}
         return {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
@@ -110,7 +111,7 @@ class Place:
             [str(word) for word in command],
             cwd=cwd or self.path, env=self.environment(env), input=stdin, capture_output=True, text=True,
             errors="replace", timeout=COMMAND_SECONDS, check=False, **self._as_user(),
-        )  # type: ignore[call-overload]  # fmt: skip
+        )  # fmt: skip
         if done.returncode:
             words = " ".join(map(str, command))
             raise LabError(f"{words} failed ({done.returncode}):\n{(done.stdout + done.stderr)[-2000:]}")
@@ -123,7 +124,7 @@ class Place:
                 [str(word) for word in command],
                 cwd="/", env=self.environment(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, **self._as_user(),
-            )  # type: ignore[call-overload]  # fmt: skip
+            )  # fmt: skip
         self._running.append(process)
         return process
 

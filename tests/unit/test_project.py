@@ -119,3 +119,22 @@ def test_documents_lead_to_files_and_verbs_that_there_are(name: str) -> None:
     assert set(re.findall(r"\./gw (\w+)", text)) <= verbs
     playbooks = set(re.findall(r"\./gw playbook ([a-z]+)", text))
     assert [playbook for playbook in playbooks if not (PROJECT / f"playbooks/{playbook}.yml").exists()] == []
+
+
+def test_every_waiver_has_its_reason() -> None:
+    """On its line, as a comment just above it or its task, or at the head of its file."""
+    waiver = re.compile(r"# noqa|failed_when: false|ignore_errors:")
+    found = []
+    for path in [*(PROJECT / "roles").rglob("*.yml"), *(PROJECT / "playbooks").rglob("*.yml")]:
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            told = line.partition("# ")[2] and "# noqa" not in line
+            if waiver.search(line) and not told and not _is_explained(lines, number):
+                found.append(f"{path.relative_to(PROJECT)}:{number + 1}")
+    assert found == []
+
+
+def _is_explained(lines: list[str], number: int) -> bool:
+    """Whether a comment stands just above a line, above the task that it is of, or at the head."""
+    task = max((at for at in range(number + 1) if lines[at].lstrip().startswith("- name:")), default=number)
+    return any(lines[at - 1].lstrip().startswith("#") for at in (2, number, task) if at)

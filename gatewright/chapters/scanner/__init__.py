@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from gatescan import config
@@ -37,7 +38,7 @@ def check(site: Site, problems: Problems) -> None:
 def _check_section(problems: Problems, variable: str, section: str, value: Any) -> None:
     """Each setting of one section by itself, so that all mistakes are told at once."""
     for part in _parts(value):
-        _ask(problems, variable, section, lambda part=part: config.parse({section: part}))  # type: ignore[misc]
+        _ask(problems, variable, section, partial(config.parse, {section: part}))
 
 
 def _check_settings(problems: Problems, value: Any) -> None:
@@ -46,7 +47,7 @@ def _check_settings(problems: Problems, value: Any) -> None:
             problems.add(f"scanner_settings.{key}", f"has a variable of its own, {_OWN[key]}")
             continue
         for single in list(_parts(part)) or [part]:
-            _ask(problems, "scanner_settings", "", lambda key=key, single=single: config.parse({key: single}))  # type: ignore[misc]
+            _ask(problems, "scanner_settings", "", partial(config.parse, {key: single}))
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:

@@ -215,7 +215,7 @@ def _check_reach(problems: Problems, where: str, access: str | None, network: Ne
     if access == "relay" and network.prefixlen < _WIDEST_RELAY[network.version] and not private:
         problems.add(where, f"would let {network.num_addresses} addresses relay: that is an open relay")
     if access == "deny":
-        for loopback in _LOOPBACK:  # as above
+        for loopback in _LOOPBACK:  # mypy does not see it here either
             if network.version == loopback.version and network.subnet_of(loopback):  # type: ignore[arg-type]
                 problems.add(where, "is this host's own loopback address, which must be able to send mail")
 

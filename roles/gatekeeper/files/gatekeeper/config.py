@@ -129,7 +129,7 @@ def _plain(key: str, value: object, default: object) -> object:
     if isinstance(default, Path) and isinstance(value, str) and value.startswith("/"):
         return Path(value)
     if isinstance(default, float) and number and value:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]  # `number` says that it is one
     if isinstance(default, int) and number and isinstance(value, int) and (value or key == "guesses"):
         return value
     if isinstance(default, str) and isinstance(value, str):
