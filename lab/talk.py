@@ -27,7 +27,7 @@ COMMAND_SECONDS = 240
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T | Literal[False]], seconds: float = 60, what: str = "") -> T:
+def eventually(look: Callable[[], T | Literal[False] | None], seconds: float = 60, what: str = "") -> T:
     """Return the first true value of `look`, asked again and again; fail with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
