@@ -30,7 +30,7 @@ def target(host: Gateway, family: int) -> list[str]:
     return ["-6", host.ipv6] if family == 6 else [host.ipv4]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tcp_scans(outside: Peer) -> Iterator[dict[tuple[str, int], Future[dict[int, str]]]]:
     """All TCP ports of each gateway and family, by (name, family): they take half a minute each, so all at once."""
     wanted = [(name, family) for name in GATEWAYS for family in (4, 6)]
