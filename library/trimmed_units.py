@@ -78,7 +78,11 @@ def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapp
             # an init script may not find its own daemon (in a container without the right to trace it)
             module.run_command(["systemctl", "kill", "--", *stop])
         if stop:
-            module.run_command(["systemctl", "stop", "--", *stop], check_rc=True)
+            _code, _output, errors = module.run_command(["systemctl", "stop", "--", *stop])
+            # a unit without a file is gone as soon as it is killed, and to stop it is an error then
+            states = present(module, stop)
+            if still := [unit for unit in stop if states.get(unit, {}).get("ActiveState") in RUNNING]:
+                module.fail_json(msg=f"systemctl does not stop {', '.join(still)}: {errors.strip()}")
     known = [unit for unit in pending if found[unit]["LoadState"] not in ("not-found", "masked")]
     if known:
         # an init script without a unit file cannot be disabled by every systemd; the mask below holds it all the same

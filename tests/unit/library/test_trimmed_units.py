@@ -28,6 +28,10 @@ if verb == "show":
     sys.exit()
 with (here / "calls").open("a") as calls:
     print(verb, *units, file=calls)
+if verb == "kill":
+    state = {{unit: facts for unit, facts in state.items() if unit not in units or facts[1] != "transient"}}
+if verb == "stop" and set(units) - set(state):
+    sys.exit(5)
 for unit in units:
     alias, load, active = state.get(unit, [unit, "not-found", "inactive"])
     ends = verb in ("stop", "reset-failed")
@@ -144,3 +148,16 @@ def test_what_is_no_unit_name_is_refused_by_name(host: Host, name: str) -> None:
     assert result["failed"]
     assert repr(name) in result["msg"]
     assert host.calls() == []
+
+
+def test_a_service_without_a_unit_file_is_gone_once_it_is_killed(tmp_path: Path) -> None:
+    host = Host(tmp_path, {"web.service": ("transient", "active"), "atd.service": ("loaded", "inactive")})
+    assert host.run("web", "atd")["changed"]
+    assert host.state()["web.service"][1:] == ["masked", "inactive"]
+
+
+def test_a_service_that_does_not_stop_is_named(tmp_path: Path) -> None:
+    host = Host(tmp_path, {"web.service": ("loaded", "active")})
+    program = tmp_path / "systemctl"
+    program.write_text(program.read_text().replace('verb in ("stop", "reset-failed")', "False"))
+    assert "does not stop web.service" in host.run("web")["msg"]
