@@ -30,6 +30,8 @@ with (here / "calls").open("a") as calls:
     print(verb, *units, file=calls)
 if verb == "kill":
     state = {{unit: facts for unit, facts in state.items() if unit not in units or facts[1] != "transient"}}
+    (here / "state.json").write_text(json.dumps(state))
+    sys.exit()
 if verb == "stop" and set(units) - set(state):
     sys.exit(5)
 for unit in units:
