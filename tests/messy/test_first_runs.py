@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import controller
 import pytest
@@ -105,8 +106,8 @@ def test_a_network_that_lets_nobody_ask_the_root_servers_is_told_what_to_set(fre
     assert resolver in said
 
 
-def test_a_failing_build_leaves_the_old_mail_server_at_work(fresh: Gateway) -> None:
-    nowhere = {"source_build_archive_dir": "", "source_build_cache_dir": "/nonexistent", "source_build_mirrors": []}
+def test_a_failing_build_leaves_the_old_mail_server_at_work(fresh: Gateway, tmp_path: Path) -> None:
+    nowhere = {"source_build_archive_dir": "", "source_build_cache_dir": str(tmp_path), "source_build_mirrors": []}
     before = state(fresh)
     playbook(SITE, NAME, variables=nowhere, succeeds=False)
     assert state(fresh) == before
