@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 STANDIN = Path(__file__).parents[3] / "lab" / "standin"
@@ -69,10 +69,13 @@ class Qmail:
         """The messages in the queue."""
         return [path for path in (self.home / "queue/mess").glob("*/*") if path.is_file()]
 
-    def start(self, *front: str) -> None:
-        """Start qmail-send and its helpers as rc does; front: folders before qmail's own in their PATH."""
+    def start(self, *front: str, through: Sequence[str] = ()) -> None:
+        """Start qmail-send and its helpers as rc does.
+
+        front: folders before qmail's own in their PATH; through: a program that becomes what its arguments name.
+        """
         with self.log_path.open("ab") as log:
-            command = [str(self.home / "bin" / "qmail-start"), "./Maildir/"]
+            command = [*through, str(self.home / "bin" / "qmail-start"), "./Maildir/"]
             path = ":".join([*front, str(self.home / "bin"), os.environ["PATH"]])
             environment = {**os.environ, "PATH": path}
             self.sender = subprocess.Popen(

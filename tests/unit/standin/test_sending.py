@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,6 +188,28 @@ def test_a_second_qmail_send_refuses(qmail: Qmail) -> None:
     done = qmail.run("qmail-start", "./Maildir/")
     assert done.returncode == 111
     assert b"alert: cannot start: qmail-send is already running" in done.stdout
+
+
+WITH_A_LOCK = """
+import fcntl, os, sys
+low = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+high = fcntl.fcntl(low, fcntl.F_DUPFD, 100)
+os.close(low)
+fcntl.lockf(high, fcntl.LOCK_EX)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_a_lock_that_qmail_send_is_known_by_stays_with_it(qmail: Qmail, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    qmail.start(through=[sys.executable, "-c", WITH_A_LOCK, str(lock)])
+    put(qmail, "bob@gw.test")
+    wait_empty(qmail)
+    with lock.open("r+") as file, pytest.raises(BlockingIOError):
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    qmail.stop()
+    with lock.open("r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def unfinished(qmail: Qmail) -> list[Path]:

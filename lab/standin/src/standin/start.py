@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import os
 import pwd
 import sys
 
 from standin import auto
+
+LOW, HIGH = 64, 200
+"""Pipes lie below the one, copies of them above the other. What lies between is the caller's, such as a lock."""
 
 
 def become(user: str, group: str) -> None:
@@ -22,11 +26,10 @@ def become(user: str, group: str) -> None:
 def run(program: str, user: str, group: str, descriptors: list[int], arguments: list[str]) -> None:
     """Become a program whose descriptors are these, from 0 on."""
     become(user, group)
-    copies = [os.dup(descriptor) for descriptor in descriptors]
-    high = [os.dup2(copy, 100 + index) for index, copy in enumerate(copies)]
-    for index, descriptor in enumerate(high):
+    copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, HIGH) for descriptor in descriptors]
+    for index, descriptor in enumerate(copies):
         os.dup2(descriptor, index)
-    os.closerange(len(high), 256)
+    os.closerange(len(copies), LOW)
     os.execv(f"bin/{program}", [program, *arguments])
 
 
