@@ -85,7 +85,11 @@ def test_a_run_that_was_killed_at_many_places_is_made_good_by_the_next(gateway: 
         playbook(SITE, gateway.name, *TAGS, variables=CHANGED)
         assert stale(gateway) == [], cut_at
         assert gateway.sh("ls /var/lib/gatewright/owed").split() == []
-        assert "10000001" in gateway.sh("tr '\\0' '\\n' < /proc/$(pgrep -x dnscache)/environ")
+        assert gateway.run("cat", "/service/dnscache/env/CACHESIZE").strip() == "10000001"
+        written, started = gateway.sh(
+            'stat -Lc %Z /service/dnscache/env/CACHESIZE; date -d "$(ps -o lstart= -C dnscache)" +%s'
+        ).split()
+        assert int(started) >= int(written), "dnscache runs with what it was told"
         assert playbook(SITE, gateway.name, *TAGS, variables=CHANGED).changed(gateway.name) == 0
     finally:
         playbook(SITE, gateway.name, *TAGS)
