@@ -57,7 +57,8 @@ class Places:
 
     async def _wait(self, server: str, limit: asyncio.Semaphore) -> None:
         try:
-            await asyncio.wait_for(limit.acquire(), self._patience)
+            async with asyncio.timeout(self._patience):  # unlike wait_for it never swallows that the client is gone
+                await limit.acquire()
         except TimeoutError:
             self._slow.add(server)
             if self._present[server] > self._most_at_slow:
