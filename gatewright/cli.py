@@ -155,7 +155,6 @@ def test() -> int:
     if os.environ.get("GATEWRIGHT_SMALL"):
         print(NOT_RUN_SMALL, flush=True)
         return status
-    # hosts share one lab, so one after another
     return pytest("tests/bare", "tests/molecule") or status
 
 

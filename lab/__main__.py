@@ -32,21 +32,22 @@ def parser() -> argparse.ArgumentParser:
 def prepare() -> None:
     """Check the machine, and make what the lab keeps in its cache."""
     machine.check_machine()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    machine.write_containers_conf()
-    machine.choose_storage()
-    machine.ensure_key(KEY)
+    with machine.alone():
+        machine.write_containers_conf()
+        machine.choose_storage()
+        machine.ensure_key(KEY)
 
 
 def bring_up(names: list[str], internal: bool, sandboxes: bool = False) -> None:
     """Build images, start hosts, and say how long it took."""
     wanted = select(names)
     started = time.monotonic()
-    artifacts.assemble()
-    artifacts.warn()
-    for host in wanted:
-        if images.ensure(host):
-            print(f"image of {host.name}: {images.reference(host)}", flush=True)
+    with machine.alone():
+        artifacts.assemble()
+        artifacts.warn()
+        for host in wanted:
+            if images.ensure(host):
+                print(f"image of {host.name}: {images.reference(host)}", flush=True)
     hosts.up(wanted, internal, sandboxes)
     if internal:
         offline.furnish(wanted)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import urllib.request
 from pathlib import Path
 
-from lab.machine import run
-from lab.topology import CACHE, PROJECT
+from lab.machine import keep
+from lab.standin import pack
+from lab.topology import CACHE
 
 ARCHIVES = CACHE.parent / "artifacts"
 RELEASE = CACHE / "release.json"
@@ -41,10 +41,9 @@ def given() -> list[Path]:
 
 def pack_standin() -> dict[str, object]:
     """Pack the stand-in; return the variables by which the lab, and only the lab, installs it."""
-    archive = ARCHIVES / "standin-1.0.tar.gz"
-    run("python3", str(PROJECT / "lab" / "standin" / "pack.py"), str(archive))
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    pin = {"name": archive.name, "sha256": digest, "urls": []}
+    archive = pack.pack()
+    keep(ARCHIVES / "standin-1.0.tar.gz", archive)
+    pin = {"name": "standin-1.0.tar.gz", "sha256": hashlib.sha256(archive).hexdigest(), "urls": []}
     source = {"archive": "standin-1.0", "version": "1.0", "apparmor": False}
     return {"qmail_release": "netqmail", "qmail_source": source, "source_build_pins_extra": {"standin-1.0": pin}}
 
@@ -53,12 +52,12 @@ def assemble() -> str:
     """Gather the archives in one folder, and write down which qmail they make; returns its name."""
     ARCHIVES.mkdir(parents=True, exist_ok=True)
     for archive in given():
-        shutil.copy2(archive, ARCHIVES / archive.name)
+        keep(ARCHIVES / archive.name, archive.read_bytes())
     release: dict[str, object] = {"qmail_release": "notqmail", "qmail_source": {}, "source_build_pins_extra": {}}
     has_qmail = any(archive.name.startswith("notqmail-1.09") for archive in given())
     if os.environ.get("GATEWRIGHT_LAB_STANDIN") or not (has_qmail or is_in_reach(OFFICIAL)):
         release = pack_standin()
-    RELEASE.write_text(json.dumps(release, indent=1) + "\n")
+    keep(RELEASE, (json.dumps(release, indent=1) + "\n").encode())
     return "standin" if release["qmail_source"] else "notqmail"
 
 

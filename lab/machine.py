@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.topology import CACHE
@@ -71,9 +75,26 @@ def environment() -> dict[str, str]:
     return {**os.environ, **plain, **storage, "CONTAINERS_CONF": str(containers_conf())}
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait for other labs of this checkout: keys, images and archives are made once, by whoever comes first."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file unless it has this content; another lab that reads it sees the old file or the new one, whole."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)
+
+
 def write_containers_conf() -> None:
     """Write podman's configuration by what the machine can do."""
-    CACHE.mkdir(parents=True, exist_ok=True)
     lines = ["[containers]"]
     if not may_raise_limits():
         lines.append('default_ulimits = ["nofile=1024:4096", "nproc=4096:8192"]')
@@ -82,7 +103,7 @@ def write_containers_conf() -> None:
         containers_conf().write_text("[containers]\n")
     if not is_cgroup2():
         lines.append('runtime = "runc"')
-    containers_conf().write_text("\n".join(lines) + "\n")
+    keep(containers_conf(), ("\n".join(lines) + "\n").encode())
 
 
 def storage_conf() -> Path:

@@ -6,8 +6,8 @@ import grp
 import os
 from pathlib import Path
 
-from lab.machine import LabError
 from lab.small.place import Place
+from lab.standin import pack
 from lab.topology import PROJECT
 
 RELEASE = "notqmail-1.09"
@@ -56,21 +56,9 @@ def _unpack(place: Place, found: Path) -> Path:
 def _copy_standin(place: Place) -> Path:
     source = place.folder("build")
     packed = place.path / "standin.tar.gz"
-    packed.write_bytes(_standin())
+    packed.write_bytes(pack.pack())
     place.run("tar", "-xzf", packed, "--no-same-owner", "--strip-components=1", cwd=source)
     return source
-
-
-def _standin() -> bytes:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("standin_pack", STANDIN / "pack.py")
-    if spec is None or spec.loader is None:
-        raise LabError(f"{STANDIN}/pack.py cannot be read")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    packed: bytes = module.pack()
-    return packed
 
 
 def _configure(place: Place, source: Path, home: Path) -> None:

@@ -1,31 +1,77 @@
-"""Every scenario of molecule, whole: hosts made, converged twice, proved, rebooted, proved again, removed."""
+"""Every scenario of molecule, whole: hosts made, converged twice, proved, rebooted, proved again, removed.
+
+Two at a time, each in a lab of its own: most of a scenario is waiting, for mail to arrive and for hosts to boot.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lab.topology import NUMBER
+
 PROJECT = Path(__file__).parents[2]
 AT_NIGHT = {"remove"}
 """Scenarios that only `make nightly` (GATEWRIGHT_NIGHTLY=1) runs among the others."""
+FIRST = "default"
+"""The longest; the others run beside it, one after another."""
 SCENARIOS = sorted(
     {path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")}
-    - (set() if os.environ.get("GATEWRIGHT_NIGHTLY") else AT_NIGHT)
+    - (set() if os.environ.get("GATEWRIGHT_NIGHTLY") else AT_NIGHT),
+    key=lambda name: (name != FIRST, name),
 )
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[int]]]:
+    """The exit status of each scenario that was asked for, once it has ended; its words are in .cache."""
+    asked = {item.name for item in request.session.items}
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            scenario: pool.submit(run, scenario, NUMBER + place)
+            for place, scenario in enumerate(SCENARIOS)
+            if f"test_scenario[{scenario}]" in asked
+        }
+
+
+def run(scenario: str, number: int) -> int:
+    """Run one in the lab of a number; returns molecule's exit status."""
+    tests_of(scenario).unlink(missing_ok=True)
+    with output_of(scenario).open("wb") as output:
+        return subprocess.run(
+            [sys.executable, "-m", "molecule", "test", "-s", scenario],
+            cwd=PROJECT,
+            env={**os.environ, "GATEWRIGHT_LAB_NUMBER": str(number)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3300)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(scenario: str) -> None:
-    said = PROJECT / f".cache/molecule-{scenario}.log"
-    said.unlink(missing_ok=True)
-    done = subprocess.run([sys.executable, "-m", "molecule", "test", "-s", scenario], cwd=PROJECT, check=False)
-    assert done.returncode == 0, what_failed(said)
+def test_scenario(scenario: str, runs: Mapping[str, Future[int]]) -> None:
+    status = runs[scenario].result()
+    print(output_of(scenario).read_text(errors="replace"))
+    assert status == 0, what_failed(tests_of(scenario))
+
+
+def output_of(scenario: str) -> Path:
+    """What molecule says in a scenario."""
+    return PROJECT / f".cache/scenario-{scenario}.log"
+
+
+def tests_of(scenario: str) -> Path:
+    """What a scenario's tests say."""
+    return PROJECT / f".cache/molecule-{scenario}.log"
 
 
 def what_failed(said: Path) -> str:
