@@ -196,6 +196,13 @@ def test_what_is_nested_too_deep_does_not_hide_its_neighbour() -> None:
     assert {"limit-depth", "rule-extension"} <= codes(report)
 
 
+@pytest.mark.parametrize("parts", range(1, 7))
+def test_a_part_that_is_written_out_in_a_text_beyond_the_bound_is_no_clean_message(parts: int) -> None:
+    quoted = "Content-Type: text/plain; name=a.txt\n\nx\n\n"
+    few = judge.judge(desk.plain(body=quoted * 5), desk.INBOUND, known(), parse({"limits": {"parts": parts}}))
+    assert codes(few) == ({"limit-parts"} if parts < 6 else set())
+
+
 class FakeEngine:
     name = "fake"
 

@@ -16,7 +16,7 @@ from gatescan.mime.header import unfold
 from gatescan.mime.parameters import MAX_FIELD_BYTES
 from gatescan.mime.sealed import END_TO_END
 from gatescan.mime.tree import read_every_way
-from gatescan.model import Buffer, Finding, Part
+from gatescan.model import Buffer, Finding, Part, Verdict
 from gatescan.text.large import piece
 from gatescan.text.words import decode_words
 
@@ -73,14 +73,21 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
 
 
 def _quoted(part: Part, budget: Budget) -> Iterator[Part]:
-    """The named or encoded parts that are written out in a text; what is odd about them is no matter there."""
+    """The named or encoded parts that are written out in a text; of what is odd about them only a bound matters there.
+
+    At a bound the rest of the text is not looked at, as the message is held by that.
+    """
     data = bytes(part.data)
     for number, (start, end) in enumerate(quoted.entities(data, budget), 1):
-        for leaf in parse(data[start:end], budget).parts:
+        parsed = parse(data[start:end], budget)
+        for leaf in parsed.parts:
             if leaf.names or leaf.data:
                 leaf.path = f"{part.path}/quoted-{number}"
                 leaf.depth = part.depth + 1
                 yield leaf
+        if limits := [finding for finding in parsed.findings if finding.verdict is Verdict.LIMIT]:
+            part.findings += limits
+            return
 
 
 def _message(part: Part, start: int, end: int, number: int, budget: Budget) -> Iterator[Part]:
