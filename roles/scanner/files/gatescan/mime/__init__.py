@@ -16,13 +16,15 @@ from gatescan.mime.header import unfold
 from gatescan.mime.parameters import MAX_FIELD_BYTES
 from gatescan.mime.sealed import END_TO_END
 from gatescan.mime.tree import read_every_way
-from gatescan.model import Buffer, Finding, Part, Verdict
+from gatescan.model import Buffer, Finding, Part
 from gatescan.text.large import piece
 from gatescan.text.words import decode_words
 
 __all__ = ["END_TO_END", "Parsed", "members", "parse"]
 
 _BULK = (b"bulk", b"list", b"junk", b"auto_reply")
+_BOUNDS = ("limit-bytes", "limit-parts", "limit-depth", "limit-time", "limit-readings")
+"""Codes of what is cut short in a text that quotes parts; a huge header is none of them."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
 def _quoted(part: Part, budget: Budget) -> Iterator[Part]:
     """The named or encoded parts that are written out in a text; of what is odd about them only a bound matters there.
 
-    At a bound the rest of the text is not looked at, as the message is held by that.
+    At a bound the rest of the text is not looked at, as the message is held by that. A huge header is none: what looks
+    like one in a text is a log or a table.
     """
     data = bytes(part.data)
     for number, (start, end) in enumerate(quoted.entities(data, budget), 1):
@@ -85,7 +88,7 @@ def _quoted(part: Part, budget: Budget) -> Iterator[Part]:
                 leaf.path = f"{part.path}/quoted-{number}"
                 leaf.depth = part.depth + 1
                 yield leaf
-        if limits := [finding for finding in parsed.findings if finding.verdict is Verdict.LIMIT]:
+        if limits := [finding for finding in parsed.findings if finding.code in _BOUNDS]:
             part.findings += limits
             return
 
