@@ -77,7 +77,13 @@ DNS_SECONDS, DNS_ATTEMPTS = 5.0, 3
 SMTP_SECONDS = 60
 WATCH_SECONDS = 8.0
 SEEN = ("/etc", "/usr/local", "/var/qmail", "/var/lib/dpkg/status")
-NOT_SEEN = ("/etc/dnscache/log/main", "/var/qmail/queue", "/usr/local/uvscan-sets")
+NOT_SEEN = (
+    "/etc/dnscache/log/main",
+    "/var/qmail/queue",
+    "/var/qmail/supervise/qmail-smtpd/slots",
+    "/usr/local/uvscan-sets",
+)
+"""What is written there without a run: the third by every connection."""
 CUTOFF = Path("/var/lib/gatewright/cutoff/inbound")
 
 

@@ -71,10 +71,15 @@ def test_without_a_change_no_message_is_sent_and_nothing_is_said() -> None:
 def test_a_message_is_due_once_after_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, stamp = tmp_path / "etc", tmp_path / "proved"
     (place / "service" / "supervise").mkdir(parents=True)
+    slots = place / "qmail-smtpd" / "slots"
+    slots.parent.mkdir(parents=True)
     monkeypatch.setattr(gateway_proof, "SEEN", (str(place),))
+    not_seen = [name.replace("/var/qmail/supervise", str(place)) for name in gateway_proof.NOT_SEEN]
+    monkeypatch.setattr(gateway_proof, "NOT_SEEN", not_seen)
     assert gateway_proof.is_due(stamp)
     stamp.write_text("")
     (place / "service" / "supervise" / "status").write_text("written by supervise all the time")
+    slots.write_text("written by every connection")
     assert not gateway_proof.is_due(stamp)
     (place / "tcp.smtp").write_text("")
     assert gateway_proof.is_due(stamp)
