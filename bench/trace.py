@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mail_trace import TAI, Places, Request, trace
+from on_gateway.trace.asked import Request
+from on_gateway.trace.logs import TAI
+from on_gateway.trace.search import Places, trace
 
 FILES, SIZE = 20, 10_000_000
 BETWEEN = 0.7

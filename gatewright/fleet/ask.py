@@ -135,6 +135,8 @@ def environment(file: Path) -> dict[str, str]:
     """Ansible's settings: this project's, and our callback alone."""
     own = {
         "ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG", str(PROJECT / "ansible.cfg")),
+        "ANSIBLE_LIBRARY": str(PROJECT / "library"),
+        "ANSIBLE_MODULE_UTILS": str(PROJECT / "module_utils"),
         "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
         "ANSIBLE_STDOUT_CALLBACK": "gw_answers",
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",

@@ -49,7 +49,8 @@ def test_packages_of_our_own_programs_carry_the_release(role: str) -> None:
 
 
 def test_the_product_knows_nothing_of_the_labs_stand_in_for_qmail() -> None:
-    product = ("roles", "gatewright", "playbooks", "library", "filter_plugins", "lookup_plugins", "action_plugins")
+    plugins = ("library", "module_utils", "filter_plugins", "lookup_plugins", "action_plugins")
+    product = ("roles", "gatewright", "playbooks", *plugins)
     named = re.compile(r"\bstandin\b|stand-in for qmail|lab's stand-in", re.IGNORECASE)
     places = {PROJECT / folder for folder in product}
     found = [path for path in files() if places & set(path.parents) and named.search(path.read_text(errors="replace"))]

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import held_mail
-import mail_queue
-import mail_trace
 import pytest
 from gateway_logs import Gateway
+from on_gateway import quarantine, queue
+from on_gateway.frame import Refusal
+from on_gateway.trace import search
 from test_trace import ANN, delivered
 
 from gatewright.fleet import __main__ as fleet
@@ -125,16 +125,10 @@ def run_here(who: ask.Fleet, module: str, request: str) -> ask.Answers:
     return answers
 
 
-def quarantine(root: Path, told: dict[str, Any]) -> dict[str, Any]:
-    """The module held_mail."""
-    request = held_mail.Request(**told)
-    return held_mail.Quarantine(root / "usr/bin/gatescan", request.by).answer(request)
-
-
 MODULES: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
-    "mail_trace": lambda root, told: mail_trace.trace(mail_trace.Request(**told), mail_trace.Places(root)),
-    "held_mail": quarantine,
-    "mail_queue": lambda root, told: mail_queue.Work(root, mail_queue.Request(**told)).answer(),
+    "mail_trace": lambda root, told: search.carry_out(search.parse(told), root),
+    "held_mail": lambda root, told: quarantine.carry_out(quarantine.parse(told), root),
+    "mail_queue": lambda root, told: queue.carry_out(queue.parse(told), root),
 }
 
 
@@ -279,7 +273,7 @@ def queues(site: Site, quick: None, monkeypatch: pytest.MonkeyPatch) -> Site:
     for name, text in (("svc", SVC), ("svstat", SVSTAT)):
         (programs / name).write_text(text.format(folder=site.folder))
         (programs / name).chmod(0o755)
-    monkeypatch.setattr(mail_queue, "PATH", f"{programs}:{mail_queue.PATH}")
+    monkeypatch.setattr(queue, "PATH", f"{programs}:{queue.PATH}")
     for host in ("gw1", "gw2"):
         root = site.root(host)
         (root / "var/qmail/queue/lock").mkdir(parents=True)
@@ -345,12 +339,12 @@ def test_the_queue_is_changed_while_no_qmail_send_runs_and_it_is_started_again(q
     told, lock = queues.folder / "told", queues.root("gw1") / "var/qmail/queue/lock/sendmutex"
     with lock.open("r+") as running:
         fcntl.flock(running, fcntl.LOCK_EX)
-        work = mail_queue.Work(queues.root("gw1"), mail_queue.Request("hold", ids=(101,), wait=0.3))
-        with pytest.raises(mail_queue.QueueError, match="nothing was changed"):
+        work = queue.Work(queues.root("gw1"), queue.Request("hold", ids=(101,), wait=0.3))
+        with pytest.raises(Refusal, match="nothing was changed"):
             work.answer()
     assert [line.split()[0] for line in told.read_text().splitlines()] == ["-d", "-u"]
     assert recipients(queues.root("gw1"), 101).stat().st_mtime < time.time()
-    service = mail_queue.Service(queues.root("gw1"))
+    service = queue.Service(queues.root("gw1"))
     child = os.fork()
     if child == 0:
         with service.stopped(5):

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from gateway_logs import OUTSIDE, Gateway
-from mail_trace import BLOCK, LONGEST, Places, Request, trace, whole_lines
+from on_gateway.trace.asked import Request
+from on_gateway.trace.logs import BLOCK, LONGEST, skip_older, whole_lines
+from on_gateway.trace.search import Places, trace
 
 ANN, BEN = "ann@corp.test", "ben@corp.test"
 SAID = "198.51.100.9_accepted_message./By_TLSv1.3/Remote_host_said:_250_2.0.0_ok/"
@@ -302,3 +304,27 @@ def test_a_message_that_was_dropped_from_the_queue_tells_by_whom(gateway: Gatewa
     gateway.done(51, number)
     found = one(gateway.write(tmp_path), to=ANN)
     assert (found["fate"], found["events"][0]["by"]) == ("dropped", "carl@office")
+
+
+def test_the_newest_are_the_same_however_little_of_the_logs_is_read(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.begin -= 5 * 86_400
+    for number in range(60):
+        delivered(gateway, number * 7000.0, subject="a" if number % 9 == 0 else "b")
+    root = gateway.write(tmp_path)
+    for filters in ({}, {"to": ANN}, {"subject": "a"}, {"before": gateway.begin + 200_000}):
+        everything = of(root, **filters)
+        assert of(root, **filters, most=3) == everything[-3:]
+        assert of(root, **filters, most=len(everything)) == everything
+
+
+@pytest.mark.parametrize("since", [0, 999, 1000, 3000.5, 7999, 9000])
+def test_of_a_large_file_only_what_is_too_old_is_left_out(since: float, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join(f'{{"time":{second}.0,"text":"{"x" * 300}"}}\n' for second in range(1000, 8000)))
+    with path.open("rb") as file:
+        is_older_left_out = skip_older(file, since)
+        rest = [int(line[8:12]) for line in file]
+    assert not rest or rest == list(range(rest[0], 8000))
+    assert all(second in rest for second in range(max(1000, int(since + 1)), 8000))
+    assert len(rest) * 320 < 2 * BLOCK + 320 * max(0, 8000 - since)
+    assert is_older_left_out == (len(rest) < 7000)
