@@ -317,3 +317,65 @@ def test_ignored_signals_are_not_ours_to_change(gateway: Gateway) -> None:
     """The next program's death by a signal is the client's: the caller sees the signal itself."""
     with answering(gateway, replying(protocol.reply(0, start=protocol.HEADER_ROOM))):
         assert gateway.send(MESSAGE, RECORDER_SIGNAL="SEGV").status == -signal.SIGSEGV
+
+
+# Who it is from
+
+
+@contextmanager
+def gatekeeper(gateway: Gateway, answer: Answer) -> Iterator[str]:
+    """Somebody at gatekeeper's socket; gives its path."""
+    real = gateway.socket
+    gateway.socket = gateway.root / "auth"
+    with answering(gateway, answer):
+        gateway.socket = real
+        yield str(gateway.root / "auth")
+
+
+def told(code: int, text: bytes) -> bytes:
+    return struct.pack("<BBIH", 1, code, 0, len(text)) + text
+
+
+def test_gatekeeper_says_who_a_strangers_message_is_from_and_the_daemon_is_told(gateway: Gateway) -> None:
+    shown: list[bytes] = []
+
+    def answer(connection: socket.socket) -> bytes:
+        packet, files, _, _ = socket.recv_fds(connection, 10_000, 2)
+        shown.extend([packet, *(os.pread(fd, 10_000, 0) for fd in files)])
+        for fd in files:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.pwrite(fd, b"changed", 4096)
+            assert os.fstat(fd).st_mode & 0o777 == 0o600
+            os.close(fd)
+        return told(0, b"spoofed spf=pass")
+
+    with gateway.daemon(), gatekeeper(gateway, answer) as path:
+        sent = gateway.send(b"pass\n", GATESCAN_AUTH=path, TCPREMOTEIP="192.0.2.7", GATEKEEPER_AUTH="- lies")
+    assert b"\0TCPREMOTEIP=192.0.2.7\0" in b"\0" + shown[0][1:]
+    assert shown[1].endswith(b"\0pass\n")
+    assert shown[2] == ENVELOPE
+    assert rig.saw(gateway, sent)["env"]["GATEKEEPER_AUTH"] == "spoofed spf=pass"
+
+
+@pytest.mark.parametrize("env", [{}, {"TCPREMOTEIP": "192.0.2.7", "RELAYCLIENT": ""}])
+def test_it_is_not_asked_about_our_own_and_nobody_speaks_in_its_name(gateway: Gateway, env: dict[str, str]) -> None:
+    with gateway.daemon():
+        sent = gateway.send(b"pass\n", env=env, GATESCAN_AUTH="/nowhere", GATEKEEPER_AUTH="- lies")
+    assert "GATEKEEPER_AUTH" not in rig.saw(gateway, sent)["env"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, b"garbage", told(0, b""), told(71, b"later"), told(31, b"Dno"), told(0, b"x" * 600)],
+)
+def test_without_its_answer_nothing_passes_and_nothing_is_refused_for_good(
+    gateway: Gateway, reply: bytes | None
+) -> None:
+    with gateway.daemon(), gatekeeper(gateway, replying(reply)) as path:
+        sent = gateway.send(b"pass\n", GATESCAN_AUTH=path, TCPREMOTEIP="192.0.2.7", GATESCAN_TEXT_FD="6")
+    assert (sent.status, sent.text) == (71, b"")
+
+
+def test_nor_if_nobody_is_at_its_socket(gateway: Gateway) -> None:
+    with gateway.daemon():
+        assert gateway.send(b"pass\n", GATESCAN_AUTH="/nowhere", TCPREMOTEIP="192.0.2.7").status == 71

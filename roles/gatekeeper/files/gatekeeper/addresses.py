@@ -7,6 +7,7 @@ import re
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_MAIL_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
 LONGEST = 900
 """Characters of an address; qmail-smtpd takes no longer one."""
 
@@ -71,6 +72,11 @@ def in_ascii(domain: str) -> str:
         return text if text.isascii() else text[: -len(bare)] + bare.encode("idna").decode("ascii")
     except UnicodeError:
         return text
+
+
+def is_domain(text: str) -> bool:
+    """Whether a text is a domain that could have mail: labels of letters, digits, hyphens, more than one of them."""
+    return len(text) <= 253 and bool(_MAIL_DOMAIN.fullmatch(text))
 
 
 def covering(domain: str) -> list[str]:

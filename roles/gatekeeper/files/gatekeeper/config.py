@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.addresses import AddressError, in_ascii, parse_entry
+from gatekeeper.addresses import AddressError, in_ascii, is_domain, parse_entry
+from gatekeeper.names import words_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 WHO = ("client", "sender")
@@ -58,6 +60,17 @@ class Config:
     """qmail's directory: the routes and this host's name."""
     socket: Path = Path("/run/gatekeeper/policy.sock")
     state: Path = Path("/var/lib/gatekeeper/state.sqlite")
+    authentication: bool = False
+    """Whether the scanner's queue client may ask who a message is from."""
+    authentication_socket: Path = Path("/run/gatekeeper/authentication.sock")
+    own_domains: tuple[str, ...] = ()
+    """The site's: in their name nobody outside may write without a proof; `.domain` is all below it."""
+    may_spoof: tuple[Network | str, ...] = ()
+    """Who may: networks, and domains for which SPF or DKIM speak."""
+    forwarders: tuple[str, ...] = ()
+    """Domains whose seals (ARC) are believed."""
+    protected_names: tuple[str, ...] = ()
+    """Names of people: whoever writes under one of them from an address that is not the site's is told apart."""
     metrics: Path = Path("/run/gatekeeper/gatekeeper.prom")
     """Figures in Prometheus' text format."""
     clients: tuple[int, ...] = ()
@@ -125,7 +138,9 @@ def parse(data: object) -> Config:
 
 def _plain(key: str, value: object, default: object) -> object:
     """The value in the default's type."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
+    if isinstance(default, bool) and isinstance(value, bool):
+        return value
+    number = not isinstance(default, bool) and type(value) in (int, float) and 0 <= value <= MOST  # type: ignore[operator]
     if isinstance(default, Path) and isinstance(value, str) and value.startswith("/"):
         return Path(value)
     if isinstance(default, float) and number and value:
@@ -147,6 +162,50 @@ def _clients(key: str, value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
         raise ConfigError(f"{key}: must be a list of users' numbers")
     return tuple(value)
+
+
+def _domains(key: str, value: object) -> tuple[str, ...]:
+    return tuple(domain(key, item) for item in _list(key, value))
+
+
+def domain(where: str, value: object) -> str:
+    """A domain, or `.domain`, as it is compared; raise ConfigError."""
+    name = in_ascii(value) if isinstance(value, str) else ""
+    if not is_domain(name.removeprefix(".")):
+        raise ConfigError(f"{where}: {value!r} is no domain, nor .domain for all below it")
+    return name
+
+
+def _may_spoof(key: str, value: object) -> tuple[Network | str, ...]:
+    return tuple(network_or_domain(key, item) for item in _list(key, value))
+
+
+def network_or_domain(where: str, value: object) -> Network | str:
+    """An address, a network or a domain; raise ConfigError."""
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9.]+(/[0-9]+)?|[0-9a-f:.]*:[0-9a-f:.]*(/[0-9]+)?", text, re.IGNORECASE):
+        return domain(where, value)
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _protected_names(key: str, value: object) -> tuple[str, ...]:
+    return tuple(person(key, item) for item in _list(key, value))
+
+
+def person(where: str, value: object) -> str:
+    """A name of at least two words: one alone is half the world's; raise ConfigError."""
+    if not isinstance(value, str) or len(words_of(value)) < 2 or "@" in value:
+        raise ConfigError(f"{where}: {value!r} is not a person's first name and surname")
+    return value
+
+
+def _list(key: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{key}: must be a list")
+    return value
 
 
 def _delimiter(key: str, value: object) -> str:
@@ -277,6 +336,10 @@ def _code(where: str, value: object) -> ipaddress.IPv4Network:
 
 _OWN = {
     "clients": _clients,
+    "own_domains": _domains,
+    "may_spoof": _may_spoof,
+    "forwarders": _domains,
+    "protected_names": _protected_names,
     "delimiter": _delimiter,
     "list_loss": _percent,
     "recipients": _recipients,

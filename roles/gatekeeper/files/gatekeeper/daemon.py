@@ -16,8 +16,9 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gatekeeper import metrics
 from gatekeeper.alerts import Alerts, folder_of
@@ -32,6 +33,9 @@ from gatekeeper.resolve import Resolver
 from gatekeeper.speakers import OwnDomains, Speakers
 from gatekeeper.store import Store
 
+if TYPE_CHECKING:
+    from gatekeeper.auth.desk import Desk
+
 log = logging.getLogger("gatekeeper")
 
 BACKLOG = 512
@@ -43,6 +47,8 @@ _PEER = struct.Struct("iII")
 SHELVES = {"limits": (50_000, 4), "alerts": (10_000, 1), "guesses": (50_000, 3), "callouts": (200_000, 2)}
 """Entries of each kind that are kept, and numbers of each."""
 HEARTBEAT = "heartbeat"
+Serve = Callable[[socket.socket, bool], Coroutine[Any, Any, None]]
+"""Serves a connection; the second says whether it may give orders."""
 
 
 class Daemon:
@@ -59,6 +65,9 @@ class Daemon:
         self.alerts = Alerts(folder_of(self.config), self.store.shelves["alerts"])
         self.answers: Counter[str] = Counter()
         self.policy: Policy | None = None
+        self.desk: Desk | None = None
+        self.authenticated: Counter[str] = Counter()
+        self._authenticating: asyncio.Task[None] | None = None
         self.sessions: set[asyncio.Task[None]] = set()
         self.answering: set[asyncio.Task[None]] = set()
         self.is_ending = False
@@ -72,7 +81,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.set)
         self.store.load()
-        self.policy = await self._make(self.config)
+        self.policy, self.desk = await self._make(self.config), self._make_desk(self.config)
         told = asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, told.set)
         jobs = [
@@ -80,10 +89,13 @@ class Daemon:
             *(asyncio.create_task(_again_and_again(name, job, seconds)) for name, job, seconds in self._jobs()),
         ]
         listener = listen(self.config.socket)
-        jobs.append(asyncio.create_task(self._accept(listener)))
+        jobs.append(asyncio.create_task(self._accept(listener, self._serve)))
+        self._open_or_shut_desk()
         log.info("serving %s", self.config.socket)
         await ending.wait()
         listener.close()
+        self.desk = None
+        self._open_or_shut_desk()
         for job in jobs:
             job.cancel()
         await self._finish()
@@ -116,7 +128,7 @@ class Daemon:
         if not self.policy:
             return
         try:
-            found = metrics.figures(self._status(self.policy), self.answers, self.alerts.counts)
+            found = metrics.figures(self._status(self.policy), self.answers, self.alerts.counts, self.authenticated)
             metrics.publish(self.config.metrics, metrics.text_of(found))
         except OSError as error:
             if not self._is_unpublished:
@@ -151,14 +163,32 @@ class Daemon:
             OwnDomains(config.home),
         )
 
+    def _make_desk(self, config: Config) -> Desk | None:
+        """Who says who messages are from; None: nobody is asked. Raises ConfigError."""
+        if not config.authentication:
+            return None
+        from gatekeeper.auth.desk import desk_of  # and cryptography, which nothing else needs
+
+        return desk_of(config, self.authenticated)
+
+    def _open_or_shut_desk(self) -> None:
+        """Listen at the desk's socket while there is a desk."""
+        if self.desk and self._authenticating is None:
+            listener = listen(self.config.authentication_socket, socket.SOCK_SEQPACKET)
+            self._authenticating = asyncio.create_task(self._accept(listener, self._authenticate))
+        elif not self.desk and self._authenticating:
+            self._authenticating.cancel()
+            self._authenticating = None
+
     async def _reload_when_told(self, told: asyncio.Event) -> None:
         while True:
             await told.wait()
             told.clear()
             try:
                 config = load(self.path)
-                self.policy = await self._make(config)
+                self.policy, self.desk = await self._make(config), self._make_desk(config)
                 self.config = config
+                self._open_or_shut_desk()
                 await self._publish()
                 log.info("reloaded")
             except ConfigError as error:
@@ -166,22 +196,26 @@ class Daemon:
             except Exception:
                 log.exception("reload failed, the old configuration stays in force")
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                client, _ = await loop.sock_accept(listener)
-            except OSError as error:  # no descriptors: those who wait find some when others end
-                log.error("accept: %s", error)
-                await asyncio.sleep(1)
-                continue
-            uid = peer(client)
-            if self._may_ask(uid) and self._has_room():
-                session = asyncio.create_task(self._serve(client, may_order=uid in (0, os.geteuid())))
-                self.sessions.add(session)
-                session.add_done_callback(self.sessions.discard)
-            else:
-                client.close()
+    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
+        with listener:
+            while True:
+                try:
+                    client, _ = await asyncio.get_running_loop().sock_accept(listener)
+                except OSError as error:  # no descriptors: those who wait find some when others end
+                    log.error("accept: %s", error)
+                    await asyncio.sleep(1)
+                    continue
+                self._let_in(client, serve)
+
+    def _let_in(self, client: socket.socket, serve: Serve) -> None:
+        uid = peer(client)
+        if not self._may_ask(uid) or not self._has_room():
+            client.close()
+            return
+        client.setblocking(False)
+        session = asyncio.create_task(serve(client, uid in (0, os.geteuid())))
+        self.sessions.add(session)
+        session.add_done_callback(self.sessions.discard)
 
     def _may_ask(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), *self.clients, *self.config.clients)
@@ -195,7 +229,6 @@ class Daemon:
 
     async def _serve(self, client: socket.socket, may_order: bool) -> None:
         """One session: its questions one after the other."""
-        client.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=client, limit=QUESTION)
         try:
             while not self.is_ending and (question := await read_question(reader)):
@@ -208,6 +241,18 @@ class Daemon:
             pass  # the client is gone, or was silent for too long
         finally:
             writer.close()
+
+    async def _authenticate(self, client: socket.socket, _: bool) -> None:
+        """One question of the queue client."""
+        task = asyncio.current_task()
+        if self.desk is None or task is None:
+            client.close()
+            return
+        self.answering.add(task)
+        try:
+            await self.desk.serve(client)
+        finally:
+            self.answering.discard(task)
 
     async def _tell(self, writer: asyncio.StreamWriter, question: Question | Order) -> None:
         task = asyncio.current_task()
@@ -239,6 +284,7 @@ class Daemon:
             "lists": policy.recipients.status(),
             "dns_lists": policy.lists.status(),
             "state": {"path": str(self.store.path), "trouble": self.store.trouble},
+            "authentication": self.desk is not None,
         }
 
 
@@ -258,10 +304,10 @@ def peer(client: socket.socket) -> int:
     return int(uid)
 
 
-def listen(path: Path) -> socket.socket:
+def listen(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """The socket, under its path at once: made beside it and moved. Who may ask is looked at with each connection."""
     fresh = f"{path}.{os.getpid()}"
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_UNIX, kind)
     listener.setblocking(False)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh)

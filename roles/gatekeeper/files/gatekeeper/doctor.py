@@ -66,11 +66,12 @@ def _ask(path: Path, text: bytes) -> bytes:
 def examine(config_path: Path) -> Iterator[Check]:
     """All checks, in the order in which things are needed."""
     try:
-        path = load(config_path).socket
+        config = load(config_path)
     except ConfigError as error:
         yield Check("broken", f"configuration: {error}", "correct the inventory and run playbooks/site.yml")
         return
     yield Check("ok", "configuration")
+    path = config.socket
     try:
         if not _ask(path, GO_ON).startswith(b"action="):
             raise NoAnswer(f"{path} lets nobody ask now")
@@ -83,6 +84,24 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield _state(found["state"])
     yield from map(_list, found["lists"])
     yield from map(_dns_list, found["dns_lists"])
+    if config.authentication:
+        yield _authentication(config.authentication_socket)
+
+
+def _authentication(path: Path) -> Check:
+    """Whether somebody answers at the queue client's socket."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as wire:
+            wire.settimeout(PATIENCE)
+            wire.connect(str(path))
+            wire.send(b"\0")
+            is_ready = wire.recv(MOST).endswith(b"ready")
+    except OSError as error:
+        advice = "svc -t /service/gatekeeper; until then mail from outside gets 451"
+        return Check("broken", f"authentication: {path}: {error.strerror or error}", advice)
+    if not is_ready:
+        return Check("broken", f"authentication: {path} gives no answer", "svc -t /service/gatekeeper")
+    return Check("ok", f"authentication: answers on {path}")
 
 
 def _state(found: Mapping[str, Any]) -> Check:

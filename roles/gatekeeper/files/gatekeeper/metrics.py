@@ -9,6 +9,7 @@ from typing import Any
 
 _HELP = {
     "gatekeeper_answers_total": ("counter", "Answers by their code; DUNNO lets the client go on."),
+    "gatekeeper_authenticated_total": ("counter", "Messages from outside by what DMARC says."),
     "gatekeeper_alerts_total": ("counter", "Alerts, such as of a limit that is passed."),
     "gatekeeper_list_addresses": ("gauge", "Addresses of a file of recipients that are in force."),
     "gatekeeper_list_refused": ("gauge", "1 while a file of recipients is not in force, as it is broken or cut."),
@@ -19,9 +20,12 @@ Figure = tuple[str, str, str, float]
 """Name, label, the label's value, number."""
 
 
-def figures(status: Mapping[str, Any], answers: Mapping[str, int], alerts: Mapping[str, int]) -> Iterable[Figure]:
+def figures(
+    status: Mapping[str, Any], answers: Mapping[str, int], alerts: Mapping[str, int], dmarc: Mapping[str, int]
+) -> Iterable[Figure]:
     """All figures of a daemon. status: as its commands have it."""
     yield from (("gatekeeper_answers_total", "code", code, count) for code, count in sorted(answers.items()))
+    yield from (("gatekeeper_authenticated_total", "dmarc", result, count) for result, count in sorted(dmarc.items()))
     yield from (("gatekeeper_alerts_total", "kind", kind, count) for kind, count in sorted(alerts.items()))
     for item in status["lists"]:
         yield "gatekeeper_list_addresses", "file", item["path"], item["addresses"] or 0

@@ -4,16 +4,19 @@
  *   descriptor 0  the message, to end of file           descriptor 1  then the envelope: F..\0 T..\0 ... \0
  *
  * Both go into memory files; a message of more than SPILL bytes goes into a file without a name in the spool, so that
- * many large ones do not take the host's memory, and one of more bytes than may be is refused. When the envelope is whole, and only then, the two are handed to the scanner's
- * daemon over a unix socket, and one reply comes back: pass, held, or an exit code of qmail-queue. To pass a
+ * many large ones do not take the host's memory, and one of more bytes than may be is refused. When the envelope is
+ * whole, and only then, the two are handed to the scanner's daemon over a unix socket, and one reply comes back: pass, held, or an exit code of qmail-queue. To pass a
  * message on, this process becomes the next queue program: same process id, whose exit status (or signal) is
  * what the caller sees. So a message is acknowledged by the queue itself or by the quarantine, and by nothing else.
  *
  *   gatescan-queue [PROGRAM ARGUMENT...]   the next queue program, else $GATESCAN_NEXT, else qmail-queue
  *   qmail-scanner-queue -g | -r | -v | -h | -z   as in qmail-scanner; becomes the gatescan command
  *
- * Environment: GATESCAN_SOCKET, GATESCAN_NEXT, GATESCAN_SPOOL, GATESCAN_TIMEOUT (seconds to wait for the verdict),
- * DATABYTES, else GATESCAN_DATABYTES (bytes of the largest message, as qmail-smtpd knows it), and
+ * With GATESCAN_AUTH, the path of gatekeeper's socket, a stranger's message is first shown there in the same way: who is
+ * it from? The answer goes on to the daemon as GATEKEEPER_AUTH. So nobody but this process waits for name servers.
+ *
+ * Environment: GATESCAN_AUTH, GATESCAN_SOCKET, GATESCAN_NEXT, GATESCAN_SPOOL, GATESCAN_TIMEOUT (seconds to wait for the
+ * verdict), DATABYTES, else GATESCAN_DATABYTES (bytes of the largest message, as qmail-smtpd knows it), and
  * GATESCAN_TEXT_FD: the descriptor on which the caller reads a refusal's text (6 for notqmail, 4 for netqmail
  * with the custom error patch). Without it no text is sent. The next program inherits that descriptor, and
  * no other one above 2.
@@ -73,6 +76,8 @@ enum {
   LARGEST = 240000000,      /* and whatever anybody says; the daemon takes a little more */
   DATA_ROOM = 1 << 20,      /* bytes beyond qmail-smtpd's own limit: it answers 552, and adds a line */
   LAST_RESORT = 86400,      /* seconds, as qmail-queue's own: then SIGALRM ends this, a crash to the caller */
+  AUTH_TIMEOUT = 60,        /* seconds to wait for gatekeeper, which answers within 20 */
+  AUTH_LIMIT = 512,         /* bytes of its answer */
   DEFAULT_TIMEOUT = 240,    /* seconds; well under what SMTP clients wait after the final dot */
   WHOLE_MESSAGE_WAIT = 20,  /* milliseconds, see read_message */
   PIPE_SIZE = 1 << 17,      /* bytes */
@@ -92,6 +97,7 @@ static const char *const reported[] = {
 static char **environment;
 static char buffer[1 << 16];
 static int text_fd = -1;
+static const char *authentication; /* what gatekeeper says of the message; NULL if it was not asked */
 
 /* A variable's value, or `fallback` if it is absent or empty. */
 static const char *setting(const char *name, const char *fallback)
@@ -315,12 +321,17 @@ static size_t request_text(char *text)
     end = append(end, value, length_of(value, VALUE_LIMIT));
     *end++ = '\0';
   }
+  if (authentication) {
+    end = append(end, "GATEKEEPER_AUTH=", 16);
+    end = append(end, authentication, length_of(authentication, AUTH_LIMIT));
+    *end++ = '\0';
+  }
   return (size_t) (end - text);
 }
 
 static void send_request(int daemon, int message, int envelope)
 {
-  static char text[1 + REPORTED * (32 + VALUE_LIMIT)];
+  static char text[1 + REPORTED * (32 + VALUE_LIMIT) + 32 + AUTH_LIMIT];
   static union {
     struct cmsghdr head;
     char space[CMSG_SPACE(2 * sizeof(int))];
@@ -339,13 +350,11 @@ static void send_request(int daemon, int message, int envelope)
   if (CALL(SYS_sendmsg, daemon, &packet, MSG_NOSIGNAL) < 0) leave(TRY_AGAIN);
 }
 
-/* Hand both files to the daemon; its reply is left in `reply`, checked, with a NUL behind the text. */
-static void ask(int message, int envelope, unsigned char *reply, size_t space)
+/* Hand both files to who listens at `path`; the reply is left in `reply`, checked, with a NUL behind the text. */
+static void ask(const char *path, int timeout, int message, int envelope, unsigned char *reply, size_t space)
 {
-  static struct sockaddr_un address = { .sun_family = AF_UNIX };
-  const char *path = setting("GATESCAN_SOCKET", GATESCAN_SOCKET);
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
   const size_t length = length_of(path, sizeof address.sun_path);
-  const int timeout = number("GATESCAN_TIMEOUT", DEFAULT_TIMEOUT, 3600);
   const int daemon = (int) CALL(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   long n;
 
@@ -360,6 +369,7 @@ static void ask(int message, int envelope, unsigned char *reply, size_t space)
   if (n < REPLY_HEAD || (size_t) n >= space || reply[0] != VERSION) leave(TRY_AGAIN);
   if (n - REPLY_HEAD != (reply[6] | reply[7] << 8)) leave(TRY_AGAIN);
   reply[n] = '\0';
+  CALL(SYS_close, daemon);
 }
 
 static int is_pipe(int fd)
@@ -397,6 +407,40 @@ static _Noreturn void pass_on(int message, uint32_t from, int envelope, char **n
   leave(NO_NEXT);
 }
 
+/* The same file for somebody who may not write to it, and cannot open it anew either. */
+static int only_to_read(int fd)
+{
+  char path[32] = "/proc/self/fd/";
+  char *end = path + 14;
+  long read_only;
+
+  if (fd >= 100) *end++ = (char) ('0' + fd / 100 % 10);
+  if (fd >= 10) *end++ = (char) ('0' + fd / 10 % 10);
+  *end++ = (char) ('0' + fd % 10);
+  *end = '\0';
+  if (CALL(SYS_fchmod, fd, 0600) < 0) leave(TRY_AGAIN);
+  read_only = CALL(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+  if (read_only < 0) leave(TRY_AGAIN);
+  return (int) read_only;
+}
+
+/* Have gatekeeper say who a stranger's message is from. It refuses nothing itself. */
+static void authenticate(int message, int envelope)
+{
+  static unsigned char reply[REPLY_HEAD + AUTH_LIMIT];
+  const char *path = setting("GATESCAN_AUTH", "");
+  int message_seen, envelope_seen;
+
+  if (!*path || variable(environment, "RELAYCLIENT") || !variable(environment, "TCPREMOTEIP")) return;
+  message_seen = only_to_read(message);
+  envelope_seen = only_to_read(envelope);
+  ask(path, AUTH_TIMEOUT, message_seen, envelope_seen, reply, sizeof reply);
+  CALL(SYS_close, message_seen);
+  CALL(SYS_close, envelope_seen);
+  if (reply[1] || !reply[REPLY_HEAD]) leave(TRY_AGAIN);
+  authentication = (char *) reply + REPLY_HEAD;
+}
+
 /* The options of qmail-scanner-queue: become `gatescan` with the words that mean the same today. */
 static _Noreturn void become_command(const char *option)
 {
@@ -431,7 +475,9 @@ static int start(int argc, char **argv, char **environment_given)
   envelope = read_envelope();
   if (!spooled) seal(message); /* a file of the spool cannot be sealed: the daemon copies it */
   seal(envelope);
-  ask(message, envelope, reply, sizeof reply);
+  authenticate(message, envelope);
+  ask(setting("GATESCAN_SOCKET", GATESCAN_SOCKET), number("GATESCAN_TIMEOUT", DEFAULT_TIMEOUT, 3600), message, envelope,
+      reply, sizeof reply);
 
   from = reply[2] | reply[3] << 8 | reply[4] << 16 | (uint32_t) reply[5] << 24;
   if (reply[1]) refuse(reply[1], (char *) reply + REPLY_HEAD);

@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gatekeeper.addresses import in_ascii, parse_client
-from gatekeeper.auth import suffixes
-from gatekeeper.auth.judge import Origin, Report, Site, judge
+from gatekeeper.auth.desk import site_of
+from gatekeeper.auth.judge import Origin, Report, judge
 from gatekeeper.auth.mail import of_bytes
 from gatekeeper.auth.names import AskedNames
 from gatekeeper.config import Config, ConfigError
@@ -21,11 +22,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
     client = parse_client(options.ip)
     if client is None:
         raise ConfigError(f"--ip {options.ip}: is no address")
-    try:
-        listed = suffixes.load()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the public suffix list cannot be read; is Debian's publicsuffix there? {error}") from error
-    site = Site(listed, _hostname(config), _domains(options.own), _domains(options.forwarder))
+    told = site_of(config)
+    site = replace(told, own=told.own | _domains(options.own), forwarders=told.forwarders | _domains(options.forwarder))
     message = of_bytes(sys.stdin.buffer.read().replace(b"\r\n", b"\n"))
     names = AskedNames(Resolver(config, room=0))
     report = asyncio.run(judge(message, Origin(client, options.helo, options.mail), names, site, lambda: 0.0))
@@ -33,13 +31,6 @@ def run(options: argparse.Namespace, config: Config) -> int:
     for line in _reasons(report):
         print("".join(letter if " " <= letter <= "~" else "?" for letter in line))
     return int(bool(report.verdict))
-
-
-def _hostname(config: Config) -> str:
-    try:
-        return (config.home / "control/me").read_text(encoding="ascii").split("\n", 1)[0].strip() or "localhost"
-    except (OSError, UnicodeError):
-        return "localhost"
 
 
 def _domains(given: list[str]) -> frozenset[str]:
@@ -61,3 +52,5 @@ def _reasons(report: Report) -> Iterator[str]:
         yield f"dmarc: {report.dmarc.why}"
     if report.verdict:
         yield f"verdict: {report.verdict}: {report.why}"
+    if report.borrows_name:
+        yield "own name: it bears a name of one of your people, and an address that is not yours"

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from gatekeeper.addresses import in_ascii
-from gatekeeper.auth.mail import Field, Message, is_domain, relaxed
+from gatekeeper.addresses import in_ascii, is_domain
+from gatekeeper.auth.mail import Field, Message, relaxed
 from gatekeeper.auth.names import Names
 from gatekeeper.resolve import TryLater
 

@@ -72,6 +72,11 @@ class Evidence:
         sent = self.spf.domain.lower() if self.spf and self.spf.result is spf.Result.PASS else ""
         return tuple(dict.fromkeys(signed + [sent] * self._is_aligned(sent, author, record.strict_spf)))
 
+    def proven(self) -> set[str]:
+        """All domains that vouch for something."""
+        found = {item.domain for item in self.signatures if item.result is dkim.Result.PASS}
+        return found | ({self.spf.domain.lower()} if self.spf and self.spf.result is spf.Result.PASS else set())
+
     def may_come(self, author: str, record: Record) -> bool:
         """Whether a domain might vouch that cannot be asked now."""
         late = [item.domain for item in self.signatures if item.result is dkim.Result.TEMPERROR]

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gatekeeper.addresses import IPAddress
+from gatekeeper.addresses import IPAddress, covering, is_domain
 from gatekeeper.auth import arc, dkim, dmarc, spf
 from gatekeeper.auth.arc import Chain
 from gatekeeper.auth.dmarc import Dmarc, Evidence, Policy
-from gatekeeper.auth.mail import Authors, Message, authors, is_domain
+from gatekeeper.auth.mail import Authors, Message, authors, shown_name
 from gatekeeper.auth.names import Names
 from gatekeeper.auth.spf import Spf
 from gatekeeper.auth.suffixes import Suffixes
+from gatekeeper.names import words_of
 
 SHOWN = 4
 """Signatures that are named in Authentication-Results."""
@@ -37,18 +38,32 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the site says. own: its domains, and all below them. forwarders: domains of seals (ARC) that are believed.
-    may_spoof: networks from which the site's own names may come without a proof. suffixes: the public suffix list."""
+    may_spoof: networks from which the site's own names may come without a proof, and domains for which SPF or DKIM
+    speak. protected: names of its people, as words. suffixes: the public suffix list."""
 
     suffixes: Suffixes
     hostname: str = "localhost"
     own: frozenset[str] = frozenset()
     forwarders: frozenset[str] = frozenset()
-    may_spoof: tuple[Network, ...] = ()
+    may_spoof: tuple[Network | str, ...] = ()
+    protected: tuple[frozenset[str], ...] = ()
 
     def is_own(self, domain: str) -> bool:
         """Whether a domain is one of the site's."""
         labels = domain.split(".")
         return any(".".join(labels[at:]) in self.own for at in range(len(labels)))
+
+    def is_exempt(self, client: IPAddress, evidence: Evidence) -> bool:
+        """Whether a message may bear the site's own names without a proof."""
+        names = (name for domain in evidence.proven() for name in covering(domain))
+        return any(name in self.may_spoof for name in names) or any(
+            not isinstance(item, str) and client in item for item in self.may_spoof
+        )
+
+    def names_person(self, shown: str) -> bool:
+        """Whether what stands beside an address is a name of one of its people."""
+        words = words_of(shown) if self.protected else frozenset()
+        return any(name <= words for name in self.protected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +77,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. forwarder: the trusted one that saw DMARC pass; empty if none did."""
+    """What was found. forwarder: the trusted one that saw DMARC pass; empty if none did. borrows_name: it bears a name
+    of one of the site's people, and an address that is not the site's."""
 
     hostname: str
     authors: Authors
@@ -74,6 +90,7 @@ class Report:
     verdict: Verdict = Verdict.NOTHING
     wanted: Policy = Policy.NONE
     why: str = ""
+    borrows_name: bool = False
 
     def results(self) -> list[str]:
         """The results as they stand in Authentication-Results (RFC 8601).
@@ -119,7 +136,15 @@ async def judge(
     found = await dmarc.check(writers, evidence, names, chance)
     forwarder = arc.vouched(chain, site.forwarders, writers.domains[0]) if writers.is_one else ""
     verdict, wanted, why = _verdict(origin, writers, evidence, found, chain, forwarder, site)
-    return Report(site.hostname, writers, sent, tuple(signatures), chain, found, forwarder, verdict, wanted, why)
+    borrows = not _is_ours(writers, site) and site.names_person(shown_name(message))
+    return Report(
+        site.hostname, writers, sent, tuple(signatures), chain, found, forwarder, verdict, wanted, why, borrows
+    )
+
+
+def _is_ours(writers: Authors, site: Site) -> bool:
+    """Whether a message bears nobody's name but the site's own."""
+    return bool(writers.domains) and all(map(site.is_own, writers.domains))
 
 
 async def _spf(origin: Origin, names: Names, site: Site) -> Spf | None:
@@ -136,6 +161,8 @@ def _verdict(
         return Verdict.NOTHING, Policy.NONE, ""
     if found.result is dmarc.Result.TEMPERROR:
         return Verdict.LATER, Policy.NONE, found.why
+    if origin.client and _is_ours(writers, site) and site.is_exempt(origin.client, evidence):
+        return Verdict.NOTHING, Policy.NONE, ""
     own = _spoofed(origin, writers, found, site)
     is_lost = own or found.wanted > Policy.NONE
     if is_lost and chain.result == "temperror" and chain.sealers[-1:] and chain.sealers[-1] in site.forwarders:
@@ -152,8 +179,6 @@ def _verdict(
 
 def _spoofed(origin: Origin, writers: Authors, found: Dmarc, site: Site) -> str:
     """The site's own domain in whose name a message is written without a proof; empty if there is none."""
-    if origin.client is None or any(origin.client in network for network in site.may_spoof):
-        return ""
-    if found.aligned:
+    if origin.client is None or found.aligned:
         return ""
     return next((domain for domain in writers.domains if site.is_own(domain)), "")

@@ -18,9 +18,11 @@ import quopri
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from email.errors import HeaderParseError
+from email.header import decode_header
 from itertools import islice
 
-from gatekeeper.addresses import in_ascii
+from gatekeeper.addresses import in_ascii, is_domain
 
 HEADER_LIMIT, FIELDS_LIMIT = 1 << 18, 2000
 """Bytes and fields of a header. In what comes behind them another author may stand: there is not one then."""
@@ -43,9 +45,9 @@ _BARE = re.compile(_ADDRESS, re.IGNORECASE)
 _MENTIONED = re.compile(r"@[ \t]*([a-z0-9_\u0080-\U0010ffff](?:[a-z0-9._\u0080-\U0010ffff-]*))", re.IGNORECASE)
 _BOUNDED = re.compile(r"@[a-z0-9._-]+(?=[ \t>),;\"']|\Z)", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?[^?\s]{1,40}\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
-_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
 _DIFFER = frozenset("ßς\u200c\u200d")
 """Characters that have one form in a name by IDNA 2003 and another one, or none, by IDNA 2008."""
+_AN_ADDRESS = re.compile(r"<[^<>]*>|[^\s<>]*@[^\s<>]*")
 _FROM_LONGEST = 10_000
 
 
@@ -259,8 +261,25 @@ def _decoded(found: re.Match[str]) -> str:
     return text.decode("utf-8", "replace")
 
 
-def is_domain(text: str) -> bool:
-    """Whether a text is a domain that could have mail: labels of letters, digits, hyphens, more than one of them."""
-    return len(text) <= 253 and bool(
-        re.fullmatch(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}", text)
-    )
+# What people see of them
+
+
+def shown_name(message: Message) -> str:
+    """What stands beside addresses in From, encoded words read."""
+    texts = (_text(item.value[:_FROM_LONGEST]) for item in message.named("from")[:DOMAINS])
+    return " ".join(_AN_ADDRESS.sub(" ", _unencoded(text)) for text in texts)
+
+
+def _unencoded(text: str) -> str:
+    try:
+        parts = decode_header(text)
+    except HeaderParseError:
+        return text
+    return "".join(part if isinstance(part, str) else _in_charset(part, charset or "utf-8") for part, charset in parts)
+
+
+def _in_charset(data: bytes, charset: str) -> str:
+    try:
+        return data.decode(charset, "replace")
+    except (LookupError, ValueError):
+        return data.decode("utf-8", "replace")

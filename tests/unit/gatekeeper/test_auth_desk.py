@@ -1,0 +1,141 @@
+"""The socket at which the queue client asks who a message is from."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gatekeeper.auth.desk import PACKET, PING, ROOM, TEXT, UNKNOWN, Desk
+from gatekeeper.auth.judge import Site
+from gatekeeper.names import words_of
+from test_dkim_verified import BODY, HEADER, signed
+from test_dmarc import EVIL, SITE, SUFFIXES, zone
+from zone import Zone
+
+TRACE = b"Received: from unknown (HELO mx.evil.test) (192.0.2.7)\n  by gw.test with SMTP; 27 Nov 2026 08:00:00 -0000\n"
+ENVIRONMENT = b"\1PROTO=TCP\0TCPREMOTEIP=192.0.2.7\0"
+
+
+def files(place: Path, message: bytes, envelope: bytes) -> list[int]:
+    (place / "message").write_bytes(bytes(ROOM) + message)
+    (place / "envelope").write_bytes(envelope)
+    return [os.open(place / name, os.O_RDONLY) for name in ("message", "envelope")]
+
+
+def ask(fds: list[int], names: Zone, site: Site = SITE, packet: bytes = ENVIRONMENT, patience: float = 20) -> bytes:
+    """The packet that answers; empty if none does. All descriptors are closed in the end."""
+
+    async def talk() -> bytes:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.setblocking(False)
+        ours.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+        await Desk(site, names, patience).serve(theirs)
+        with ours:
+            return ours.recv(PACKET)
+
+    before = len(os.listdir("/proc/self/fd"))
+    answer = asyncio.run(talk())
+    assert len(os.listdir("/proc/self/fd")) == before
+    for fd in fds:
+        os.close(fd)
+    return answer
+
+
+def test_a_good_message_has_its_results(tmp_path: Path) -> None:
+    fds = files(tmp_path, TRACE + signed(HEADER + BODY), b"Fx@evil.test\0Tbob@gw.test\0\0")
+    answer = ask(fds, zone())
+    assert answer[:2] == b"\1\0"
+    assert answer[8:].decode() == (
+        "- spf=pass smtp.mailfrom=evil.test; dkim=pass header.d=corp.test; arc=none; "
+        "dmarc=pass header.from=corp.test policy.dmarc=reject"
+    )
+
+
+def test_a_bounce_is_its_clients_own_and_helo_is_read_from_the_trace(tmp_path: Path) -> None:
+    answer = ask(files(tmp_path, TRACE + HEADER + BODY, b"F\0Tbob@gw.test\0\0"), zone())
+    assert answer[8:].decode().startswith("reject spf=pass smtp.helo=mx.evil.test; dkim=none")
+
+
+def test_a_forged_colleague_is_told(tmp_path: Path) -> None:
+    site = Site(SUFFIXES, "gw.test", own=frozenset({"corp.test"}))
+    fds = files(tmp_path, TRACE + HEADER + BODY, b"Fx@evil.test\0Tbob@gw.test\0\0")
+    assert ask(fds, Zone(txt=EVIL), site)[8:].startswith(b"spoofed spf=")
+
+
+def test_what_a_name_server_does_not_say_is_told_apart(tmp_path: Path) -> None:
+    names = zone()
+    names.failing = {"_dmarc.corp.test"}
+    answer = ask(files(tmp_path, TRACE + HEADER + BODY, b"Fx@evil.test\0Tbob@gw.test\0\0"), names)
+    assert answer[8:].startswith(b"temperror spf=pass") and b"dmarc=temperror" in answer
+
+
+def test_name_servers_that_take_too_long_are_no_different(tmp_path: Path) -> None:
+    class Slow(Zone):
+        async def texts(self, name: str) -> list[str]:
+            await asyncio.sleep(600)
+            return []
+
+    answer = ask(files(tmp_path, HEADER, b"Fx@evil.test\0Tbob@gw.test\0\0"), Slow(), patience=0.05)
+    assert answer[8:].decode() == UNKNOWN
+
+
+def test_what_is_no_request_has_no_answer(tmp_path: Path) -> None:
+    envelope = b"Fx@evil.test\0Tbob@gw.test\0\0"
+
+    assert ask(files(tmp_path, HEADER, envelope), zone(), packet=b"\2PROTO=TCP\0") == b""
+    assert ask(files(tmp_path, HEADER, b"garbage"), zone()) == b""
+    assert ask(files(tmp_path, HEADER, envelope)[:1], zone()) == b""
+    assert ask([], zone()) == b""
+    reading, writing = os.pipe()
+    assert ask([reading, writing], zone()) == b""
+
+
+def test_who_asks_whether_anybody_is_there_hears_so() -> None:
+    assert ask([], zone(), packet=PING)[8:] == b"ready"
+
+
+def test_long_domains_push_no_result_out_of_the_answer(tmp_path: Path) -> None:
+    """Else a long name would hide from the site's rules that its SPF fails."""
+    long = ".".join(["a" * 60] * 4)[:240] + ".test"
+    field = f"DKIM-Signature: v=1; a=rsa-sha256; d={long}; s=s; h=from; bh=YQ==; b=YQ==\n".encode()
+    fds = files(tmp_path, TRACE + field * 4 + HEADER + BODY, f"Fx@{long}\0Tbob@gw.test\0\0".encode())
+    names = zone(**{long: "v=spf1 -all"})
+    answer = ask(fds, names)[8:].decode()
+    assert len(answer) <= TEXT
+    methods = [item.partition("=")[0] for item in answer.partition(" ")[2].split("; ")]
+    assert methods == ["spf", *["dkim"] * 4, "arc", "dmarc"]
+    assert "spf=fail " in answer
+    assert answer.endswith("dmarc=fail header.from=corp.test policy.dmarc=reject")
+
+
+# Own names
+
+PEOPLE = replace(SITE, own=frozenset({"gw.test"}), protected=tuple(map(words_of, ["Ann Miller", "Zo\u00eb \u0141uk"])))
+
+
+@pytest.mark.parametrize(
+    ("author", "is_borrowed"),
+    [
+        ("Ann Miller <ann@gmail.test>", True),
+        ('"Miller, Ann (CEO)" <ann@gmail.test>', True),
+        ("ann@gmail.test (ANN MILLER)", True),
+        ("=?utf-8?b?QW5uIE1p?= =?utf-8?q?ller?= <ann@gmail.test>", True),
+        ("=?windows-1251?b?wG5uIE1pbGxlcg==?= <ann@gmail.test>", True),  # a Cyrillic A
+        ("A\u200bnn\u00a0Mi\u0301ller <ann@gmail.test>", True),
+        ("zoe luk <x@gmail.test>", True),
+        ("Ann Miller <ann@gw.test>", False),
+        ("Ann <ann@gmail.test>", False),
+        ("Annabel Millerson <ann@gmail.test>", False),
+        ("ann.miller@gmail.test", False),
+        ("Ann Smith <miller@gmail.test>", False),
+    ],
+)
+def test_a_name_of_ours_with_a_foreign_address_is_told(tmp_path: Path, author: str, is_borrowed: bool) -> None:
+    header = f"From: {author}\nTo: bob@gw.test\n\n".encode()
+    answer = ask(files(tmp_path, TRACE + header, b"Fx@evil.test\0Tbob@gw.test\0\0"), zone(), PEOPLE)[8:]
+    assert (b"own-name" in answer.partition(b" ")[0]) is is_borrowed
