@@ -17,11 +17,27 @@ from gatewright.problems import Problems
 # Made from other variables, or fixed by the role.
 _OWN_KEYS = (
     "recipients", "list_loss", "delimiter", "guesses", "limits", "relay_senders", "dns_lists", "dns_threshold",
-    "home", "socket", "state", "clients",
+    "home", "socket", "state", "clients", "authentication", "authentication_socket", "own_domains", "may_spoof",
+    "forwarders", "protected_names",
 )  # fmt: skip
 
 
 def check(site: Site, problems: Problems) -> None:
+    """Recipients have a way in, and what says who mail is from is asked."""
+    _check_recipients(site, problems)
+    _check_authentication(site, problems)
+
+
+def _check_authentication(site: Site, problems: Problems) -> None:
+    if site.value("gatekeeper_authentication") is not True:
+        for name in ("gatekeeper_may_spoof", "gatekeeper_forwarders", "gatekeeper_protected_names"):
+            if site.value(name):
+                problems.add(name, "nobody looks at it: that needs gatekeeper_authentication: true")
+    elif site.value("gatekeeper_enabled") is not True:
+        problems.add("gatekeeper_authentication", "needs gatekeeper_enabled: true")
+
+
+def _check_recipients(site: Site, problems: Problems) -> None:
     """Recipients are those of domains that come in here, and a server that is asked has a route."""
     recipients = site.value("gatekeeper_recipients")
     if not isinstance(recipients, Mapping):
@@ -102,6 +118,10 @@ CHAPTER = Chapter(
         "gatekeeper_limits": _own("limits"),
         "gatekeeper_dns_lists": kinds.mapped(kinds.domain, _part(config.dns_list)),
         "gatekeeper_dns_threshold": kinds.number(1, 1_000_000, "the sum of weights"),
+        "gatekeeper_own_domains": kinds.listed(_part(config.domain)),
+        "gatekeeper_may_spoof": kinds.listed(_part(config.network_or_domain)),
+        "gatekeeper_forwarders": kinds.listed(_part(config.domain)),
+        "gatekeeper_protected_names": kinds.listed(_part(config.person)),
         "gatekeeper_settings": _settings,
         "gatekeeper_uid": kinds.account_id,
     },

@@ -22,6 +22,7 @@ _OWN = {
     "certificate": "starttls_certificate",
     "local_domains": "scanner_local_domains",
     "hostname": "qmail_me",
+    "authentication": "gatekeeper_authentication",
 }
 
 

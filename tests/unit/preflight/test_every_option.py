@@ -99,6 +99,10 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "gatekeeper_limits": [{"client": {"messages": {"day": 0}}}, {"office": {}}, {"client": {"bytes": {"day": 5}}}],
         "gatekeeper_list_loss": [-1, 101],
         "gatekeeper_dns_threshold": [0],
+        "gatekeeper_own_domains": [["a b"], ["corp"]],
+        "gatekeeper_may_spoof": [["10.0.0.1/8"], ["a b"]],
+        "gatekeeper_forwarders": [["lists"]],
+        "gatekeeper_protected_names": [["Ann"], ["Ann Miller <ann@corp.test>"]],
         "gatekeeper_settings": [{"patience": 0}, {"home": "/x"}, {"callout_second": 5}],
         "gatekeeper_recipients": [
             {"corp.test": {"list": []}},
@@ -210,6 +214,8 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"scanner_engines": [{"type": "clamd"}, {"type": "x"}]}, "scanner_engines[1].type: no such engine"),
         ({"firewall_outbound": [{"user": "monitor"}]}, "firewall_outbound[0]"),
         ({"qmail_me": "mx.example.org", "qmail_postmaster": "me@mx.example.org"}, "qmail_postmaster: is at"),
+        ({"gatekeeper_authentication": True}, "gatekeeper_authentication: needs gatekeeper_enabled: true"),
+        ({"gatekeeper_forwarders": ["lists.test"]}, "gatekeeper_forwarders: nobody looks at it"),
         (
             {"gatekeeper_recipients": {"corp.test": "any"}},
             "gatekeeper_recipients.corp.test: has neither a route nor an entry in smtproutes_extra_rcpthosts",

@@ -35,6 +35,7 @@ class Told:
     code: int = 0
     text: str = ""
     headers_to_add: bytes = b""
+    replaced: int = 0
 
 
 def handler_of(config: Config) -> Handler:

@@ -45,9 +45,21 @@ DEFAULT_ACTIONS: Mapping[str, str] = types.MappingProxyType(
         "encrypted-mail": "tag",
         # Could not look: the sender tries again, and the administrator is told.
         "engine-error": "tempfail",
+        # Somebody outside writes as one of us: the commonest fraud. Lists and services that may do so are named.
+        "spoofed": "quarantine",
+        # Its domain says that it is not from there, and what is to be done (DMARC's p=reject, p=quarantine).
+        "unauthenticated": "reject",
+        "unauthenticated-quarantine": "quarantine",
+        # Name servers do not answer; the sender tries again.
+        "auth-temperror": "tempfail",
+        # Two people may have one name.
+        "own-name": "tag",
     }
 )
-"""The action of each verdict; `encrypted-mail` is the end-to-end encrypted mail among the `encrypted`."""
+"""The action of each verdict; `encrypted-mail` is the end-to-end encrypted mail among the `encrypted`, and
+`unauthenticated-quarantine` what its domain wants held among the `unauthenticated`."""
+NEVER_ACCEPTED = {"engine-error": ("accept", "tag"), "auth-temperror": ("accept",)}
+"""Actions that some verdicts cannot have: nothing passes in silence that could not be looked at."""
 
 
 class ConfigError(GatescanError):
@@ -142,8 +154,8 @@ class ActionsConfig:
                     raise ConfigError(key, f"no such verdict; one of {', '.join(DEFAULT_ACTIONS)}")
                 if action not in ACTIONS:
                     raise ConfigError(key, f"no such action: {action}; one of {', '.join(ACTIONS)}")
-                if verdict == "engine-error" and action in ("accept", "tag"):
-                    raise ConfigError(key, "a message that could not be looked at is never delivered")
+                if action in NEVER_ACCEPTED.get(verdict, ()):
+                    raise ConfigError(key, f"a message that could not be looked at never gets {action}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +172,10 @@ class NoticesConfig:
         "ambiguous",
         "limit",
         "engine-error",
+        "spoofed",
     )
-    recipient_verdicts: tuple[str, ...] = ("policy", "encrypted", "ambiguous", "limit")
-    """Local recipients hear of these; never of `infected`: nobody misses a virus."""
+    recipient_verdicts: tuple[str, ...] = ("policy", "encrypted", "ambiguous", "limit", "spoofed", "unauthenticated")
+    """Local recipients hear of these if they are held; never of `infected`: nobody misses a virus."""
     digest_minutes: float = 60.0
     """An address gets at most one notice in this time; what was blocked meanwhile is in the next one."""
     max_pending: int = 10_000
@@ -200,6 +213,8 @@ class Config:
     actions: ActionsConfig = field(default_factory=ActionsConfig)
     notices: NoticesConfig = field(default_factory=NoticesConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
+    authentication: bool = False
+    """Whether gatekeeper has to have said of each message from outside who it is from."""
     certificate: str = ""
     """File of the SMTP server's certificate, for the doctor to look at; empty if it speaks no TLS."""
     engines: tuple[dict[str, typing.Any], ...] = ()

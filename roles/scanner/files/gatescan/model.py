@@ -20,6 +20,10 @@ class Verdict(enum.StrEnum):
     AMBIGUOUS = "ambiguous"
     LIMIT = "limit"
     ENGINE_ERROR = "engine-error"
+    OWN_NAME = "own-name"
+    AUTH_TEMPERROR = "auth-temperror"
+    UNAUTHENTICATED = "unauthenticated"
+    SPOOFED = "spoofed"
 
     @property
     def severity(self) -> int:
@@ -29,11 +33,15 @@ class Verdict(enum.StrEnum):
 
 SEVERITY = (
     Verdict.CLEAN,
+    Verdict.OWN_NAME,
     Verdict.ENCRYPTED,
     Verdict.AMBIGUOUS,
     Verdict.LIMIT,
     Verdict.ENGINE_ERROR,
+    Verdict.AUTH_TEMPERROR,
     Verdict.POLICY,
+    Verdict.UNAUTHENTICATED,
+    Verdict.SPOOFED,
     Verdict.INFECTED,
 )
 

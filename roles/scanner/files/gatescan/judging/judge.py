@@ -15,7 +15,8 @@ from typing import Protocol
 from gatescan import mime, unpack
 from gatescan.config import Config
 from gatescan.context import Context
-from gatescan.judging import filetype, names
+from gatescan.judging import authentication, filetype, names
+from gatescan.judging.authentication import Authentication
 from gatescan.judging.budget import Budget, LimitReached
 from gatescan.judging.rules import Rule, RuleSet
 from gatescan.model import Buffer, Finding, Part, Report, Verdict
@@ -51,6 +52,7 @@ class MessageReport(Report):
     """A Report with what the journal, the quarantine and the notices want to know of the message.
 
     sizes: decoded size in bytes of each of `parts`.
+    authentication: who it is from; None: nobody was asked.
     automatic: from a list, a robot or a mail system: nobody is to be told about it by mail.
     """
 
@@ -59,6 +61,7 @@ class MessageReport(Report):
     from_: str = ""
     message_id: str = ""
     automatic: bool = False
+    authentication: Authentication | None = None
 
 
 def judge(
@@ -71,6 +74,7 @@ def judge(
     """Judge one message; `data` is all of it, without the header room of the spool."""
     budget = Budget(config.limits, len(data))
     walk = _Walk(data, context, rules, budget, keep_data=bool(engines))
+    walk.report.authentication = authentication.of(context, config)
     budget.within_time(walk.run)
     report = walk.report
     if budget.is_late and not any(finding.code == "limit-time" for finding in report.findings):
@@ -280,6 +284,7 @@ def virtual_headers(report: MessageReport, parsed: mime.Parsed, context: Context
         "cryptodetails": crypto,
         "filelengthtoolong": _flag([name for name in file_names if len(name) > LONG_NAME]),
         "filedoublebarreled": _flag([name for name in file_names if _DOUBLE.search(name)]),
+        "auth": authentication.texts(report.authentication),
         "fileclsid": _flag([name for name in file_names if _CLSID.search(name)]),
     }
 

@@ -7,13 +7,14 @@ The file is the one of qmail-scanner 1.x and 2.x: three columns separated by TAB
     invoice.zip      -1                 Outbreak of 22 November      name, any size
     Pickles.*Lunch   Virus-Subject:     Pickles worm                 header: case-sensitive, matched as ^...$
     .*\\.ru          Policy-MAILFROM:   No mail from there           virtual header
+    spf=fail         Policy-AUTH:       Not from there               the same: what gatekeeper says of it
 
 A fourth column, which older versions ignore, narrows a rule: `inbound` or `outbound`, and recipient domains
 as `@example.org` (`@.example.org` for all below it); several are separated by spaces or commas.
 
 `Virus-` makes a hit `infected`, everything else is `policy`. Virtual headers: MAILFROM, RCPTTO, REMOTEIPADDR
 (and TCPREMOTEIP), ZIPPASSWORDPROTECTED, ISSENSITIVEANDNOCRYPTO, CRYPTODETAILS, FILELENGTHTOOLONG,
-FILEDOUBLEBARRELED, FILECLSID; judge.py says what text each of them has.
+FILEDOUBLEBARRELED, FILECLSID, AUTH; judge.py says what text each of them has.
 
 outbreak.txt beside the file, in the same format, is read after it: rules that are added for some days by one command
 on all gateways, and taken back without a change of the inventory.
@@ -52,6 +53,7 @@ VIRTUAL_HEADERS = frozenset(
         "rcptto",
         "remoteipaddr",
         "tcpremoteip",
+        "auth",
         "zippasswordprotected",
         "issensitiveandnocrypto",
         "cryptodetails",

@@ -19,6 +19,7 @@ from gatescan import __version__
 from gatescan.config import Config
 from gatescan.context import Context
 from gatescan.health import metrics
+from gatescan.judging import authentication
 from gatescan.judging.judge import Engine, MessageReport, judge
 from gatescan.judging.rules import ABSENT, FileState, RulesError, RuleSet, file_state, is_stale, load
 from gatescan.model import Buffer, Finding, Verdict
@@ -46,12 +47,13 @@ class Outcome:
 
     code 0 with headers_to_add: pass the message on with these lines in front. code 0 without: it is held, and
     done with. Any other code: the client's exit code; text goes to the custom text descriptor (first byte D
-    or Z).
+    or Z). replaced: bytes of the message's beginning in whose place the lines are.
     """
 
     code: int
     text: str = ""
     headers_to_add: bytes = b""
+    replaced: int = 0
 
 
 @dataclass(slots=True)
@@ -183,6 +185,7 @@ def handle(
     try:
         services.refresh_rules()
         report = report or _judged(services, message, context)
+        _authenticate(report, context, services.config)
         decision = decide(report, context, services.config)
         outcome, decision, held = _carry_out(services, message, report, decision, context, started)
     except Exception:
@@ -207,6 +210,22 @@ def _judged(services: Services, message: Buffer, context: Context) -> MessageRep
     return report
 
 
+def _authenticate(report: MessageReport, context: Context, config: Config) -> None:
+    """What gatekeeper said counts whatever else is found, and without its word nothing passes."""
+    if authentication.is_needed(context, config):
+        report.authentication = authentication.of(context, config)
+        told = report.authentication
+        report.findings += told.findings() if told else [authentication.missing()]
+
+
+def _own_results(message: Buffer, report: MessageReport, config: Config) -> tuple[bytes, int]:
+    """Our results and the message's beginning without forged ones, and for how many of its bytes they stand."""
+    if report.authentication is None:
+        return b"", 0
+    beginning, replaced = authentication.cleaned(message, config.hostname)
+    return report.authentication.field(config.hostname) + beginning, replaced
+
+
 def _carry_out(
     services: Services,
     message: Buffer,
@@ -218,12 +237,13 @@ def _carry_out(
     """Do what was decided; also returns the decision that stands in the end and the id in quarantine."""
     if decision.delivered:
         headers = trace_headers(services.config, report, decision, context, time.perf_counter() - started)
-        return Outcome(0, "", headers), decision, ""
+        results, replaced = _own_results(message, report, services.config)
+        return Outcome(0, "", headers + results, replaced), decision, ""
     held = ""
     if decision.quarantine:
         entry = _entry(report, decision, context)
         try:
-            held = services.quarantine.store(entry, message)
+            held = services.quarantine.store(entry, message, *_own_results(message, report, services.config))
         except (OSError, QuarantineFull) as error:
             services.counters.add("gatescan_quarantine_failures_total")
             services.complaints.say(f"a message could not be held and gets 4xx: {error}")

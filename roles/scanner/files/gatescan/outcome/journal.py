@@ -116,6 +116,8 @@ class Journal:
         if findings:
             line["findings"] = [finding_json(finding) for finding in findings[:FINDINGS_BOUND]]
             line["findings_total"] = len(findings)
+        if report.authentication:
+            line["authentication"] = list(report.authentication.results)
         if held:
             line["held"] = held
         self._messages.write(_encode(line).encode("ascii") + b"\n")

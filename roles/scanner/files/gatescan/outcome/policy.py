@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gatescan.config import ACTIONS, DEFAULT_ACTIONS, Config
 from gatescan.context import Context, covers
+from gatescan.judging.authentication import HELD_FOR_POLICY
 from gatescan.mime import END_TO_END
 from gatescan.model import Finding, Report, Verdict
 from gatescan.text import printable
@@ -17,6 +18,8 @@ TEXT_BOUND = 250
 """qmail-smtpd reads at most 255 bytes of a custom text."""
 
 _STRICTNESS: Mapping[str, int] = {action: rank for rank, action in enumerate(ACTIONS)}
+_STATUS = {Verdict.UNAUTHENTICATED: "5.7.1", Verdict.SPOOFED: "5.7.1", Verdict.AUTH_TEMPERROR: "4.7.0"}
+"""Findings of which the sender's server is always told, and their status."""
 _DELIVERED = frozenset({"accept", "tag"})
 
 
@@ -92,6 +95,8 @@ def _policy_name(finding: Finding) -> str:
         return ""
     if finding.verdict is Verdict.ENCRYPTED and finding.code in END_TO_END:
         return "encrypted-mail"
+    if finding.code == HELD_FOR_POLICY:
+        return "unauthenticated-quarantine"
     return finding.verdict.value
 
 
@@ -104,17 +109,21 @@ def _stop(action: str, finding: Finding, config: Config) -> Decision:
             action,
             False,
             TEMPORARY,
-            _text("Z", "message could not be checked, try again later", config),
+            _text("Z", "message could not be checked, try again later", config, finding),
             finding,
         )
-    return Decision(action, keep, PERMANENT, _text("D", f"message refused: {_reason(finding)}", config), finding)
+    return Decision(
+        action, keep, PERMANENT, _text("D", f"message refused: {_reason(finding)}", config, finding), finding
+    )
 
 
 def _reason(finding: Finding) -> str:
     return f"{finding.verdict.value} ({finding.code}) {finding.detail}"
 
 
-def _text(kind: str, text: str, config: Config) -> str:
-    if not config.actions.reason:
+def _text(kind: str, text: str, config: Config, finding: Finding) -> str:
+    status = _STATUS.get(finding.verdict, "") if (kind == "Z") == (finding.verdict is Verdict.AUTH_TEMPERROR) else ""
+    if not config.actions.reason and not status:
         return ""
-    return kind + printable(text, TEXT_BOUND - 20).encode("ascii", "replace").decode("ascii")[:TEXT_BOUND]
+    shown = printable(text, TEXT_BOUND - 20).encode("ascii", "replace").decode("ascii")[: TEXT_BOUND - 20]
+    return f"{kind}{shown} (#{status})" if status else kind + shown

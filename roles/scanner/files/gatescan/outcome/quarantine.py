@@ -124,21 +124,22 @@ class Quarantine:
 
     # --- storing ---
 
-    def store(self, entry: Entry, message: Buffer) -> str:
+    def store(self, entry: Entry, message: Buffer, beginning: bytes = b"", replaced: int = 0) -> str:
         """Hold a message: when this returns it is on the disk. QuarantineFull, OSError: nothing was kept.
 
+        beginning: what it begins with in place of so many of its bytes.
         Returns the id under which it is held: an older one's, if it was there already.
         """
         entry = replace(entry, digest=digest_of(entry, message))
         if same := self._same(entry):
             return same
-        head = _HEAD + _encode(entry) + b"\n"
-        size = len(head) + len(message)
+        head = _HEAD + _encode(entry) + b"\n" + beginning
+        size = len(head) + len(message) - replaced
         self._check_room(size, entry)
         temporary = self.directory / "tmp" / entry.id
         try:
             with open(temporary, "xb", buffering=0, opener=_private) as file:
-                _write_all(file, head, message)
+                _write_all(file, head, message, replaced)
                 os.fsync(file.fileno())
             os.rename(temporary, self.directory / "new" / entry.id)
             _sync_directory(self.directory / "new")
@@ -457,11 +458,11 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def _write_all(file: IO[bytes], head: bytes, message: Buffer) -> None:
+def _write_all(file: IO[bytes], head: bytes, message: Buffer, start: int) -> None:
     """Write both; the message is written from where it lies and not copied."""
-    for data in (head, message):
+    for data, first in ((head, 0), (message, start)):
         with memoryview(data) as view:
-            done = 0
+            done = first
             while done < len(view):
                 done += os.write(file.fileno(), view[done : done + (1 << 20)])
 

@@ -49,6 +49,7 @@ class Answer:
     code: int
     text: str = ""
     headers_to_add: bytes = b""
+    replaced: int = 0
 
 
 def judged(handler: Handler, message: Buffer, context: Context, ids: Ids, bounds: Bounds) -> Outcome:
@@ -69,7 +70,7 @@ def judged(handler: Handler, message: Buffer, context: Context, ids: Ids, bounds
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == 0 and said:
         fields = json.loads(said)
-        return Answer(fields["code"], fields["text"], base64.b64decode(fields["headers"]))
+        return Answer(fields["code"], fields["text"], base64.b64decode(fields["headers"]), fields["replaced"])
     cause = f"signal {-status}" if status < 0 else f"status {status}"
     return _given_up(handler, message, context, ids, f"the scanner died of it again, by {cause}")
 
@@ -92,7 +93,8 @@ def _be_child(handler: Handler, message: Buffer, context: Context, ids: Ids, sec
             aside()
         outcome = handler(message, context, ids)
         headers = base64.b64encode(outcome.headers_to_add).decode("ascii")
-        said = json.dumps({"code": outcome.code, "text": outcome.text, "headers": headers})
+        fields = {"code": outcome.code, "text": outcome.text, "headers": headers, "replaced": outcome.replaced}
+        said = json.dumps(fields)
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(said.encode("ascii"))
         status = 0

@@ -121,9 +121,9 @@ class Request:
             raise ProtocolError(f"an envelope of {size} bytes")
         return _read(self.envelope, size, 0)
 
-    def prepend(self, header: bytes) -> int:
-        """Write header lines right in front of the message; return where they start."""
-        start = HEADER_ROOM - len(header)
+    def prepend(self, header: bytes, replaced: int = 0) -> int:
+        """Write header lines in front of the message, or of its rest behind so many bytes; return where they start."""
+        start = HEADER_ROOM + replaced - len(header)
         if start <= 0:
             raise ProtocolError(f"{len(header)} bytes of new header lines")
         if os.pwrite(self.message, header, start) != len(header):

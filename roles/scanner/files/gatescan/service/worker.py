@@ -37,7 +37,8 @@ SIZE_LOOK_EVERY = 50
 
 
 class Outcome(Protocol):
-    """What is to become of a message: an exit code of qmail-queue, a text to go with it, new header lines."""
+    """What is to become of a message: an exit code of qmail-queue, a text to go with it, new header lines and how many
+    bytes of the message they stand for."""
 
     @property
     def code(self) -> int: ...
@@ -45,6 +46,8 @@ class Outcome(Protocol):
     def text(self) -> str: ...
     @property
     def headers_to_add(self) -> bytes: ...
+    @property
+    def replaced(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ class Worker:
             message = request.read_message(self.spool)
             outcome = self._judged(message, context, Ids(peer.pid, peer.uid, self.index))
             if outcome.code == 0 and outcome.headers_to_add:
-                return protocol.reply(0, request.prepend(outcome.headers_to_add))
+                return protocol.reply(0, request.prepend(outcome.headers_to_add, outcome.replaced))
             return protocol.reply(outcome.code, text=outcome.text.encode("ascii", "replace"))
 
     def _judged(self, message: Buffer, context: Context, ids: Ids) -> Outcome:
