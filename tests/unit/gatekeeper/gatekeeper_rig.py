@@ -43,10 +43,14 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 
 
 class NameServer:
-    """Answers on a port of 127.0.0.1. records: name -> addresses. soft: names that fail for now; mute: no answer."""
+    """Answers on a port of 127.0.0.1. records: name -> addresses; texts: name -> its TXT record. soft: all fail now;
+    mute: no answer; held: names that are answered when they are released."""
 
     def __init__(self) -> None:
         self.records: dict[str, list[str]] = {}
+        self.texts: dict[str, str] = {}
+        self.held: set[str] = set()
+        self._waiting: list[tuple[dns.message.Message, tuple[str, int]]] = []
         self.is_mute = False
         self.is_soft = False
         self.asked: list[str] = []
@@ -68,17 +72,30 @@ class NameServer:
             asked = query.question[0]
             name = asked.name.to_text(omit_final_dot=True).lower()
             self.asked.append(name)
-            if self.is_mute:
-                continue
-            response = dns.message.make_response(query, recursion_available=True)
-            data = self.records.get(name, []) if asked.rdtype == 1 else []
-            if self.is_soft:
-                response.set_rcode(dns.rcode.SERVFAIL)
-            elif data:
-                response.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", *data))
-            else:
-                response.set_rcode(dns.rcode.NXDOMAIN)
-            self.socket.sendto(response.to_wire(), client)
+            if name in self.held:
+                self._waiting.append((query, client))
+            elif not self.is_mute:
+                self._answer(query, client)
+
+    def release(self) -> None:
+        """Answer what was held, and hold nothing any more."""
+        self.held = set()
+        while self._waiting:
+            self._answer(*self._waiting.pop())
+
+    def _answer(self, query: dns.message.Message, client: tuple[str, int]) -> None:
+        asked = query.question[0]
+        name = asked.name.to_text(omit_final_dot=True).lower()
+        response = dns.message.make_response(query, recursion_available=True)
+        if self.is_soft:
+            response.set_rcode(dns.rcode.SERVFAIL)
+        elif asked.rdtype == 1 and self.records.get(name):
+            response.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", *self.records[name]))
+        elif asked.rdtype == 16 and name in self.texts:
+            response.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "TXT", f'"{self.texts[name]}"'))
+        elif name not in self.texts:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        self.socket.sendto(response.to_wire(), client)
 
 
 class MailServer:
@@ -179,6 +196,7 @@ class Gatekeeper:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.socket = place / "policy.sock"
+        self.authentication = place / "authentication.sock"
         self.state = place / "state.sqlite"
         self.config = place / "config.json"
         self.errors = place / "errors"
@@ -195,7 +213,7 @@ class Gatekeeper:
     def configure(self, **settings: object) -> None:
         """Write the configuration."""
         told = {"home": str(self.place), "socket": str(self.socket), "state": str(self.state)}
-        told |= {"metrics": str(self.place / "gatekeeper.prom")}
+        told |= {"metrics": str(self.place / "gatekeeper.prom"), "authentication_socket": str(self.authentication)}
         told |= {"name_server_port": self.names.port, "dns_seconds": 1, "look_seconds": 0.1}  # type: ignore[dict-item]
         self.config.write_text(json.dumps({**told, **settings}))
 

@@ -1,0 +1,132 @@
+"""Mail from outside through the real queue client, scanner and gatekeeper, with a name server that takes its time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import desk
+import pytest
+import rig
+from gatekeeper.auth.suffixes import LIST
+from gatekeeper_rig import Gatekeeper
+
+pytestmark = pytest.mark.skipif(not LIST.exists(), reason="Debian's package publicsuffix is not here")
+
+RECORDS = {
+    "_dmarc.strict.example": "v=DMARC1; p=reject",
+    "strict.example": "v=spf1 ip4:192.0.2.7 -all",
+    "_dmarc.careful.example": "v=DMARC1; p=quarantine",
+    "slow.example": "v=spf1 ip4:192.0.2.7 -all",
+}
+WORKERS = 2
+
+
+class Gate:
+    """A gateway whose three programs are real."""
+
+    def __init__(self, root: Path, client: Path, keeper: Gatekeeper) -> None:
+        self.desk = desk.make(root)
+        self.keeper = keeper
+        self.client = client
+        self.socket = root / "s"
+        (root / "spool/incoming").mkdir()
+        self.records = rig.Records(root / "records")
+        keeper.names.texts |= RECORDS
+        self.desk.change(
+            authentication=True, daemon={"socket": str(self.socket), "workers": WORKERS, "spare_workers": 0}
+        )
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What qmail-smtpd runs the client in for a stranger's message."""
+        return {
+            "PATH": os.environ["PATH"],
+            "GATESCAN_SOCKET": str(self.socket),
+            "GATESCAN_AUTH": str(self.keeper.authentication),
+            "GATESCAN_NEXT": str(self.records.program),
+            "GATESCAN_SPOOL": str(self.desk.root / "spool/incoming"),
+            "GATESCAN_TEXT_FD": "6",
+            "RECORDS": str(self.records.directory),
+            "TCPREMOTEIP": "192.0.2.7",
+        }
+
+    @contextlib.contextmanager
+    def scanner(self) -> Iterator[None]:
+        """The scanner, until the block ends."""
+        daemon = rig.Daemon(
+            [sys.executable, "-m", "gatescan", "daemon", "--config", str(self.desk.path), "--allow-root"]
+        )
+        try:
+            daemon.wait_for("workers serve")
+            yield
+        finally:
+            daemon.end()
+
+    def begin(self, author: str, sender: str = "x@slow.example", head: str = "") -> rig.Call:
+        """A message is under way."""
+        call = rig.Call([self.client], self.env)
+        text = f"Received: from x (HELO mx.slow.example) (192.0.2.7)\n{head}From: {author}\nTo: bob@example.org\n\nhi\n"
+        call.write(text.encode(), rig.wire(sender.encode(), b"bob@example.org"))
+        return call
+
+    def send(self, author: str, sender: str = "x@slow.example", head: str = "") -> rig.Sent:
+        """A message's fate."""
+        return self.begin(author, sender, head).finish()
+
+
+@pytest.fixture
+def gate(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, client: Path) -> Iterator[Gate]:
+    keeper = Gatekeeper(tmp_path)
+    found = Gate(tmp_path_factory.mktemp("gate"), client, keeper)
+    keeper.start(authentication=True, own_domains=["example.org"], protected_names=["Ann Miller"], dns_seconds=10)
+    with found.scanner():
+        yield found
+    keeper.names.release()
+    keeper.close()
+
+
+def test_each_message_has_what_its_domain_wants(gate: Gate) -> None:
+    good = gate.send("ann@strict.example", "ann@strict.example", "Authentication-Results: gw.example.org; dmarc=fail\n")
+    assert good.status == 0
+    message, _ = gate.records.of(good.pid)
+    assert message.count(b"Authentication-Results:") == 1
+    assert b"Authentication-Results: gw.example.org;\n  spf=pass smtp.mailfrom=strict.example;\n" in message
+    assert b"dmarc=pass header.from=strict.example" in message
+    refused = gate.send("ann@strict.example")
+    assert refused.status == 82
+    assert refused.text.startswith(b"Dmessage refused: unauthenticated")
+    assert refused.text.endswith(b"(#5.7.1)")
+    held = [gate.send("ann@careful.example"), gate.send("boss@example.org")]
+    assert [sent.status for sent in held] == [0, 0]
+    assert [entry.verdict for entry in gate.desk.quarantine().entries()] == ["unauthenticated", "spoofed"]
+    tagged = gate.send('"Miller, Ann" <ann@slow.example>')
+    assert b"\nX-Gatescan-Tag: own-name (display-name)\n" in gate.records.of(tagged.pid)[0]
+    assert len(gate.records.all) == 2
+    verdicts = [line["verdict"] for line in gate.desk.journal()]
+    assert verdicts == ["clean", "unauthenticated", "unauthenticated", "spoofed", "own-name"]
+
+
+def test_a_name_server_that_fails_is_451_and_so_is_no_gatekeeper(gate: Gate) -> None:
+    gate.keeper.names.is_soft = True
+    later = gate.send("ann@strict.example")
+    assert later.status == 82
+    assert later.text.startswith(b"Z")
+    gate.keeper.names.is_soft = False
+    gate.keeper.stop()
+    assert gate.send("ann@strict.example", "ann@strict.example").status == 71
+    assert gate.records.all == []
+
+
+def test_waiting_for_a_name_server_holds_no_worker_of_the_scanner(gate: Gate) -> None:
+    """More messages than there are workers wait for a record; one whose records are there passes them all."""
+    gate.keeper.names.held = {"slow.example"}
+    waiting = [gate.begin("ann@slow.example") for _ in range(4 * WORKERS)]
+    rig.wait_until(lambda: gate.keeper.names.asked.count("slow.example") >= len(waiting), "all ask")
+    assert gate.send("ann@strict.example", "ann@strict.example").status == 0
+    assert [call.process.poll() for call in waiting] == [None] * len(waiting)
+    gate.keeper.names.release()
+    assert [call.finish().status for call in waiting] == [0] * len(waiting)
