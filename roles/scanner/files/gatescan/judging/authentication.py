@@ -22,7 +22,7 @@ HEADER_MOST = 1 << 20
 """Bytes of a header in which forged fields are looked for; the judge stops messages with a larger one."""
 
 _RESULT = re.compile(r"(spf|dkim|arc|dmarc)=[a-z]{1,12}(?: [a-z]{1,10}\.[a-z]{1,10}=[a-z0-9._-]{1,253}){0,2}")
-_NOT_FROM_THERE = "it is not from the domain that From names, and that wants such mail"
+_NOT_FROM_THERE = "it is not from the domain that From names, which wants such mail"
 _AGAINST = {
     "spoofed": (Verdict.SPOOFED, "own-domain", "it is written in the name of a domain of ours, and is not from there"),
     "reject": (Verdict.UNAUTHENTICATED, "dmarc-reject", f"{_NOT_FROM_THERE} refused"),
