@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from gatekeeper.auth.suffixes import LIST
 from gatekeeper_rig import Gatekeeper, put, wait_for
 
 ZONE = "list.test"
@@ -50,6 +51,21 @@ def test_what_is_not_in_order_is_named_with_what_to_do(keeper: Gatekeeper) -> No
         "`gatekeeper accept FILE`",
     ):
         assert line in ran.stdout, ran.stdout
+
+
+@pytest.mark.skipif(not LIST.exists(), reason="Debian's package publicsuffix is not here")
+def test_who_says_who_mail_is_from_comes_and_goes_with_its_switch(keeper: Gatekeeper) -> None:
+    keeper.start()
+    assert "authentication" not in told(keeper)
+    assert not keeper.authentication.exists()
+    keeper.reload(authentication=True)
+    assert told(keeper)["authentication"] == ("ok", f"authentication: answers on {keeper.authentication}")
+    keeper.reload()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client, pytest.raises(ConnectionRefusedError):
+        client.connect(str(keeper.authentication))
+    keeper.configure(authentication=True)
+    state, what = told(keeper)["authentication"]
+    assert (state, what) == ("broken", f"authentication: {keeper.authentication}: Connection refused")
 
 
 @pytest.mark.parametrize("way", ["never started", "ended", "stopped", "full"])
