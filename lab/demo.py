@@ -73,6 +73,7 @@ def small() -> int:
         with small_gateway() as gateway:
             shown = Demonstration(gateway.office, gateway.outside, "user@example.org", NEIGHBOUR)
             shown.mail(gateway)
+            shown.unknown(gateway)
             shown.attachments(gateway)
             status = conclude(shown, gateway.run("gatescan", "quarantine", "list"), started)
             print(f"{NOT_SHOWN}\nqmail here: {gateway.qmail}. Nothing was left behind.")

@@ -179,6 +179,12 @@ class Demonstration:
             f"{neighbour.code} at {neighbour.stage}",
         )  # fmt: skip
 
+    def unknown(self, gateway: Chokepoint) -> None:
+        """Mail for somebody whom the office does not know; gatekeeper must be on."""
+        nobody = f"nobody@{self.user.partition('@')[2]}"
+        reply = self.outside.send(gateway.ipv4, nobody, mark=token())
+        self.add("an unknown recipient", f"outside -> {gateway.name}", "550 at rcpt", f"{reply.code} at {reply.stage}")
+
     def attachments(self, gateway: Chokepoint) -> None:
         """The paper's test messages, and some of the nastier ones."""
         self.hold("EICAR.COM by name and size", gateway, lambda mark: attached(mark, "Eicar.com", b"0" * 68 + b"\n"))

@@ -29,6 +29,10 @@ from lab.topology import PROJECT
 
 EXAMPLE = PROJECT / "inventory/example/group_vars/gateways.yml"
 SCANNER = PROJECT / "roles/scanner/files"
+GATEPOST = PROJECT / "roles/gatepost/files"
+GATEKEEPER = PROJECT / "roles/gatekeeper/files"
+RECIPIENTS = {"example.org": {"list": ["user", "hostmaster"]}}
+"""Who has mail at the office; the example's routes leave that open."""
 NAME = "gateway.example.org"
 HERE = "127.0.0.1"
 OFFICE, NEIGHBOUR, OUTSIDE = "127.0.2.70", "127.0.2.80", "127.0.113.31"
@@ -115,9 +119,12 @@ def small_gateway(more: Mapping[str, Any] | None = None) -> Iterator[SmallGatewa
         _write_users(place, home)
         client = _make_client(place, home)
         _start_scanner(place, home, variables)
-        place.start("qmail", home / "bin/qmail-start", "./Maildir/", env={"PATH": f"{home}/bin:/usr/bin:/bin"})
+        agent = _start_gatepost(place, home)
+        path = f"{agent}:{home}/bin:/usr/bin:/bin"
+        place.start("qmail", home / "bin/qmail-start", "./Maildir/", env={"PATH": path})
+        policy = _start_gatekeeper(place, home)
         port = _free_port()
-        _serve(place, home, variables, client, port)
+        _serve(place, home, variables, {"QMAILQUEUE": str(client), "SMTPPOLICY": str(policy)}, port)
         yield SmallGateway(place, qmail, port, SmallPeer(OFFICE, port, office), SmallPeer(OUTSIDE, port, outside))
 
 
@@ -181,6 +188,46 @@ def _start_scanner(place: Place, home: Path, variables: Mapping[str, Any]) -> No
     wait_until((state / "socket").is_socket, "the scanner's socket", lambda: place.said("scanner"))
 
 
+def _start_gatepost(place: Place, home: Path) -> Path:
+    """Start the delivery agent; returns the folder of its client, which stands in qmail-remote's place."""
+    state, source = place.folder("gatepost"), place.folder("gatepost/client")
+    agent = place.folder("gatepost/remote")
+    for path in (GATEPOST / "client").iterdir():
+        if path.is_file():
+            shutil.copy(path, source)
+    place.run("make", "-s", f"OUT={agent}", f"SOCKET={state}/socket", cwd=source)
+    (agent / "gatepost-remote").rename(agent / "qmail-remote")
+    journal = str(state / "deliveries.jsonl")
+    config = {"home": str(home), "socket": str(state / "socket"), "takes_loopback": True, "journal": journal}
+    _start_daemon(place, GATEPOST / "gatepost", config, state / "socket")
+    return agent
+
+
+def _start_gatekeeper(place: Place, home: Path) -> Path:
+    """Start the policy daemon; returns the socket at which qmail-smtpd asks it."""
+    state = place.folder("gatekeeper")
+    config = {
+        "home": str(home),
+        "socket": str(state / "socket"),
+        "state": str(state / "state.sqlite"),
+        "metrics": str(state / "metrics"),
+        "recipients": RECIPIENTS,
+    }
+    _start_daemon(place, GATEKEEPER / "gatekeeper", config, state / "socket")
+    return state / "socket"
+
+
+def _start_daemon(place: Place, package: Path, config: Mapping[str, Any], socket_path: Path) -> None:
+    """Start a daemon of ours from a copy of its code, and wait for its socket."""
+    name = package.name
+    shutil.copytree(package, place.path / "code" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    settings = place.path / name / "config.json"
+    settings.write_text(json.dumps(config, indent=1))
+    env = {"PYTHONPATH": f"{place.path}/code", "PYTHONUNBUFFERED": "1"}
+    place.start(name, system_python(), "-m", name, "--config", settings, "daemon", env=env)
+    wait_until(socket_path.is_socket, f"{name}'s socket", lambda: place.said(name))
+
+
 def _scanner_env(place: Place) -> dict[str, str]:
     return {"PYTHONPATH": f"{place.path}/code", "GATESCAN_CONFIG": f"{place.path}/scanner/config.json"}
 
@@ -212,7 +259,7 @@ def _free_port() -> int:
         return port
 
 
-def _serve(place: Place, home: Path, variables: Mapping[str, Any], client: Path, port: int) -> None:
+def _serve(place: Place, home: Path, variables: Mapping[str, Any], env: Mapping[str, str], port: int) -> None:
     """tcpserver with the example's relay clients, at their loopback addresses."""
     rules, cdb = place.path / "tcp.smtp", place.folder("tcp") / "tcp.smtp.cdb"
     made = tcp_smtp(variables["tcp_smtp_relay_clients"], variables.get("tcp_smtp_deny", []))
@@ -220,7 +267,7 @@ def _serve(place: Place, home: Path, variables: Mapping[str, Any], client: Path,
     place.run("tcprules", cdb, f"{cdb}.tmp", stdin=rules.read_text())
     place.start(
         "smtpd", "tcpserver", "-v", "-R", "-H", "-l", "0", "-x", cdb, "-c", "20", HERE, str(port),
-        home / "bin/qmail-smtpd", env={"QMAILQUEUE": str(client)},
+        home / "bin/qmail-smtpd", env=env,
     )  # fmt: skip
     wait_until(lambda: _answers(port), f"qmail-smtpd on port {port}", lambda: place.said("smtpd"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 
 from lab.demonstration import attached, letter, on_the_wire
 from lab.small.gateway import EXAMPLE, NEIGHBOUR, SmallGateway, loopback
-from lab.talk import token
+from lab.talk import eventually, token
 
 USER = "user@example.org"
 
@@ -50,6 +51,29 @@ def test_mail_to_its_postmaster_goes_to_the_inventorys_address(gateway: SmallGat
     gateway.office.arrived(mark)
     wanted = yaml.safe_load(EXAMPLE.read_text())["qmail_postmaster"]
     assert f"to remote {wanted}" in gateway.place.said("qmail")
+
+
+def test_an_unknown_recipient_is_refused_and_a_tag_is_none(gateway: SmallGateway) -> None:
+    refused = gateway.outside.send(gateway.ipv4, "nobody@example.org", mark=token())
+    assert (refused.stage, refused.code) == ("rcpt", 550)
+    mark = token()
+    assert gateway.outside.send(gateway.ipv4, "user+list@example.org", mark=mark).code == 250
+    gateway.office.arrived(mark)
+
+
+def test_gatepost_delivers_and_a_message_waits_while_it_is_away(gateway: SmallGateway) -> None:
+    place, mark = gateway.place.path / "gatepost", token()
+    hidden = (place / "socket").rename(place / "away")
+    begun = gateway.place.said("qmail").count(f"to remote {USER}")
+    try:
+        assert gateway.outside.send(gateway.ipv4, USER, mark=mark).code == 250
+        eventually(lambda: gateway.place.said("qmail").count(f"to remote {USER}") > begun, 30, "a delivery begins")
+        assert not gateway.office.find(mark)
+    finally:
+        hidden.rename(place / "socket")
+    gateway.office.arrived(mark)
+    last = json.loads((place / "deliveries.jsonl").read_text().splitlines()[-1])
+    assert (last["result"], last["recipients"]) == ("success", [USER])
 
 
 def test_without_its_scanner_no_message_is_taken(gateway: SmallGateway) -> None:
