@@ -188,7 +188,9 @@ ln -s /var/qmail/supervise/qmail-send /var/qmail/supervise/qmail-smtpd /service/
 # scanner
 mkdir -p /etc/gatescan/service/gatescan/log /etc/gatescan/service/gatescan-notify/log /etc/gatescan/templates
 install -d /var/lib/gatescan
-install -d -o gatescan -g gatescan -m 0750 /var/log/gatescan /var/log/gatescan/daemon /var/spool/gatescan
+install -d -o gatescan -g gatescan -m 0750 /var/log/gatescan /var/log/gatescan/daemon
+install -d -o gatescan -g gatescan -m 0751 /var/spool/gatescan
+install -d -g nofiles -m 1730 /var/spool/gatescan/incoming
 install -d -o gatescan -g gatescan -m 2770 /var/spool/gatescan/notices
 install -d -o gatescan -g gatescan -m 0700 /var/spool/gatescan/quarantine
 for name in tmp new cur; do install -d -o gatescan -g gatescan -m 0700 /var/spool/gatescan/quarantine/$name; done
@@ -201,7 +203,7 @@ gatescan rules build > /dev/null
 cat > /etc/gatescan/service/gatescan/run <<'END'
 #!/bin/sh
 exec 2>&1
-install -d -o gatescan -g gatescan -m 0755 /run/gatescan
+install -d -o gatescan -g nofiles -m 2751 /run/gatescan
 exec setuidgid gatescan env PYTHONUNBUFFERED=1 /usr/bin/gatescan daemon
 END
 cat > /etc/gatescan/service/gatescan-notify/run <<'END'

@@ -43,6 +43,12 @@ def test_a_service_and_its_log_are_supervised(gateway: Gateway, service: str) ->
     assert all(": up (pid " in line for line in shown), shown
 
 
+def test_tools_are_in_path(gateway: Gateway) -> None:
+    tools = "svstat svc tcprules qmailctl qmail-scanner-queue gatescan"
+    missing = gateway.sh(f"for tool in {tools}; do command -v $tool >/dev/null || echo $tool; done")
+    assert missing.split() == []
+
+
 @pytest.mark.parametrize("path", ["/var/log/qmail", "/var/log/qmail/smtpd"])
 def test_logs_are_qmaills(gateway: Gateway, path: str) -> None:
     assert gateway.shell.file(path).user == "qmaill"

@@ -48,6 +48,15 @@ def test_packages_of_our_own_programs_carry_the_release(role: str) -> None:
     assert control["Version"].startswith(f"{RELEASE}+gw")
 
 
+@pytest.mark.parametrize("role", ["dnscache", "ucspi_tcp"])
+def test_packages_of_ours_leave_the_hosts_usr_local_bin(role: str) -> None:
+    variables = yaml.safe_load((PROJECT / "roles" / role / "vars/main.yml").read_text())
+    (recipe,) = [value for value in variables.values() if isinstance(value, dict) and "archive" in value]
+    assert "usr/local/bin" in str(recipe) and recipe["package"]["scripts"] == "{{ source_build__keep_local_bin }}"
+    scripts = yaml.safe_load((PROJECT / "roles/source_build/vars/main.yml").read_text())["source_build__keep_local_bin"]
+    assert "mkdir -p -m 0755 /usr/local/bin" in scripts["postrm"]
+
+
 def test_the_product_knows_nothing_of_the_labs_stand_in_for_qmail() -> None:
     plugins = ("library", "module_utils", "filter_plugins", "lookup_plugins", "action_plugins")
     product = ("roles", "gatewright", "playbooks", *plugins)
