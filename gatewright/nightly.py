@@ -44,13 +44,16 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
         ),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
-            "runs that are cut at 20 places, jobs by their tags, greedy strangers of all kinds, the fleet's commands",
+            "runs cut at 20 places, jobs by their tags, greedy strangers of all kinds, the fleet's commands, metrics",
             [
                 (*LAB, "up", "dns", "office", "outside", "gw1"),
                 SITE,
                 (
                     *PYTEST,
-                    *(f"tests/testinfra/test_{name}.py" for name in ("cut_runs", "jobs", "greedy_strangers", "fleet")),
+                    *(
+                        f"tests/testinfra/test_{name}.py"
+                        for name in ("cut_runs", "jobs", "greedy_strangers", "fleet", "monitoring")
+                    ),
                 ),
             ],
             down,

@@ -30,7 +30,7 @@ WRONG: dict[str, list[Any]] = {
 PLACED = ([None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"])
 # Further wrong values of options by what they are.
 OF_KIND: dict[str, dict[str, list[Any]]] = {
-    "port": {"sshd_port": [0, 99999, 25], "hardening_log_server_port": [0, 70000]},
+    "port": {"sshd_port": [0, 99999, 25], "hardening_log_server_port": [0, 70000], "monitoring_port": [0, 70000]},
     "ports": {
         name: [["0"], ["99999"], ["90-80"], ["http"], []]
         for name in ("firewall_package_ports", "clamav_update_ports", "uvscan_update_ports")
