@@ -22,6 +22,7 @@ from test_trace import ANN, delivered
 
 from gatewright.fleet import __main__ as fleet
 from gatewright.fleet import ask, show
+from tests.log_schemas import fitting
 
 PROJECT = Path(__file__).parents[3]
 ANSIBLE = Path(sys.executable).parent / "ansible"
@@ -187,7 +188,7 @@ def test_held_messages_of_all_gateways_are_listed_and_released_where_they_are(he
     status, out, errors = held.call("quarantine", "release", "17.gw2", "17.nowhere")
     assert "gw2: 17.gw2 released to 1 recipient" in out
     assert status == 1 and "no message 17.nowhere" in errors
-    record = json.loads((held.root("gw2") / "logs/messages.jsonl").read_text())
+    (record,) = fitting("messages", (held.root("gw2") / "logs/messages.jsonl").read_text())
     assert (record["event"], record["held"]) == ("release", "17.gw2")
     assert record["by"].count("@") == 1, "the controller's user and host"
     assert not (held.root("gw1") / "logs/messages.jsonl").exists()
@@ -328,7 +329,7 @@ def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site)
     assert recipients(queues.root("gw1"), 101).read_bytes() == text
     (copy,) = (queues.root("gw1") / "var/lib/gatewright/dropped").iterdir()
     assert copy.read_bytes().endswith(b"\n\nhello\n") and copy.stat().st_mode & 0o777 == 0o600
-    record = json.loads((queues.root("gw1") / "var/log/gatescan/messages.jsonl").read_text())
+    (record,) = fitting("messages", (queues.root("gw1") / "var/log/gatescan/messages.jsonl").read_text())
     assert (record["event"], record["msg"], record["to"]) == ("queue-drop", 101, ["ben@far.test"])
     os.utime(copy, (1, 1))
     queues.call("queue", "list")

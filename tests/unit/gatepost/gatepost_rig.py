@@ -20,6 +20,8 @@ import dns.rcode
 import dns.rrset
 from server_rig import Server
 
+from tests.log_schemas import fitting
+
 PROJECT = Path(__file__).parents[3]
 CLIENT = PROJECT / "roles/gatepost/files/client"
 MESSAGE = b"Subject: x\n\nhello\n"
@@ -204,7 +206,7 @@ class Gatepost:
     def journalled(self) -> list[dict[str, object]]:
         """The journal's lines."""
         text = self.journal.read_text() if self.journal.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        return fitting("deliveries", text)
 
     def table(self) -> dict[str, tuple[int, Any]]:
         """Hosts that did not answer: address -> (timeouts, seconds since the last)."""

@@ -15,6 +15,8 @@ from gatescan.context import Context
 from gatescan.judging import rules
 from gatescan.outcome import handle, quarantine
 
+from tests.log_schemas import fitting
+
 RULES = (
     "# test rules\n"
     ".exe\tSIZE=-1\tExecutable program\n"
@@ -93,7 +95,7 @@ class Desk:
 
     def journal(self) -> list[dict[str, Any]]:
         path = self.config.journal.json_log
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return fitting("messages", path.read_text()) if path.exists() else []
 
 
 def make(root: Path) -> Desk:
