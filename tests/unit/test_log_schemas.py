@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatescan.config import ACTIONS
+from gatescan.model import Verdict
 from gateway_logs import Gateway
 from jsonschema import ValidationError
 
-from tests.log_schemas import fitting
+from tests.log_schemas import fitting, schema
 
 
 def judged() -> dict[str, Any]:
@@ -40,6 +42,12 @@ def test_a_line_without_an_old_field_does_not_fit(name: str) -> None:
 def test_a_line_with_an_unknown_field_or_value_does_not_fit(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         fitting("messages", json.dumps(judged() | change))
+
+
+def test_the_schema_knows_every_verdict_and_action() -> None:
+    known = schema("messages").schema["$defs"]
+    assert known["verdict"]["enum"] == [verdict.value for verdict in Verdict]
+    assert known["judged"]["properties"]["action"]["enum"] == list(ACTIONS)
 
 
 def test_docs_name_both_schemas() -> None:
