@@ -11,6 +11,7 @@ description:
     gatekeeper's log, rotated and compressed files too, and joins their lines to one record a message.
   - Messages are joined by the process that queued them (qp), time, and qmail's number. Changes nothing.
   - Logs are read as streams; a line that is cut, or is no line of its log, is passed over.
+  - With C(spans) it counts instead what was judged and delivered, in an answer that does not grow with the logs.
 options:
   request:
     description: The filters (C(Request) in the module) as JSON in base64, so that nothing is taken for a template.
@@ -36,7 +37,7 @@ RETURN = r"""
 answer:
   description: >-
     JSON, compressed by zlib, in base64: C(records), newest last, C(is_cut) (whether there were more than C(most)) and
-    C(remarks) (files that could not be read).
+    C(remarks) (files that could not be read). With C(spans): C(figures) and C(remarks).
   type: str
   returned: always
 """

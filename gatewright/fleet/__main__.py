@@ -1,4 +1,4 @@
-"""gw trace|quarantine|queue|status: dispatch. What stands behind `--` is given to `ansible` as it is."""
+"""gw trace|quarantine|queue|status|console: dispatch. What stands behind `--` is given to `ansible` as it is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from collections.abc import Callable, Sequence
 from gatewright.fleet import EXIT_USAGE, quarantine, queue, status, trace
 from gatewright.fleet.ask import UsageError
 
+
+def console(own: list[str], further: list[str]) -> int:
+    """The page, whose packages the other commands do not need."""
+    from gatewright.console import serve
+
+    return serve.main(own, further)
+
+
 VERBS: dict[str, Callable[[list[str], list[str]], int]] = {
     "trace": trace.main,
     "quarantine": quarantine.main,
     "queue": queue.main,
     "status": status.main,
+    "console": console,
 }
 
 

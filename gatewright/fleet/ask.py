@@ -7,6 +7,7 @@ import base64
 import getpass
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,15 +35,19 @@ class UsageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Whom to ask, and how. seconds: that a gateway may take to answer. further: arguments for `ansible`."""
+    """Whom to ask, and how. seconds: that a gateway may take to answer. further: arguments for `ansible`.
+
+    longest: seconds after which the question ends and whoever has not answered is silent; 0: when all have.
+    """
 
     inventories: tuple[str, ...] = ()
     limit: str = ""
     forks: int = 20
     seconds: int = 120
     further: tuple[str, ...] = ()
+    longest: float = 0.0
 
-    def command(self, module: str, arguments: Mapping[str, str]) -> list[str]:
+    def command(self, module: str, arguments: Mapping[str, Any]) -> list[str]:
         """The command line."""
         where = [word for inventory in self.inventories for word in ("-i", inventory)]
         limit = ["--limit", self.limit] if self.limit else []
@@ -103,24 +108,47 @@ def ask_each(fleet: Fleet, module: str, requests: Mapping[str, Mapping[str, Any]
     return run(only, module, "{{ (" + table + ")[inventory_hostname] }}")
 
 
-def packed(request: Mapping[str, Any]) -> str:
-    """A request in base64: nothing in it can be taken for a template."""
-    return base64.b64encode(json.dumps(request).encode("ascii")).decode("ascii")
+def packed(value: Any) -> str:
+    """JSON in base64: nothing in it can be taken for a template."""
+    return base64.b64encode(json.dumps(value).encode("ascii")).decode("ascii")
 
 
 def run(fleet: Fleet, module: str, request: str) -> Answers:
-    """Run `ansible`, and read what our callback wrote."""
-    command = fleet.command(module, {"request": request, "root": ROOT})
+    """Run one of the modules that take a request."""
+    return run_module(fleet, module, {"request": request, "root": ROOT})
+
+
+def run_module(fleet: Fleet, module: str, arguments: Mapping[str, Any]) -> Answers:
+    """Run `ansible`, and read what our callback wrote. Arguments are templates: strangers' words come by `as_data`."""
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:
         file = Path(folder) / "answers"
         file.touch(mode=0o600)
-        done = subprocess.run(
-            command, env=environment(file), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-        )
+        errors = call(fleet.command(module, arguments), environment(file), fleet.longest)
         answers = answers_of(file.read_text(encoding="utf-8"))
     if not (answers.said or answers.silent):
-        raise UsageError(no_gateway(done.stderr.decode("utf-8", "replace")))
+        raise UsageError(no_gateway(errors))
     return answers
+
+
+def as_data(value: Any) -> str:
+    """A template that gives a value, whatever stands in it."""
+    return "{{ '" + packed(value) + "' | b64decode | from_json }}"
+
+
+def call(command: list[str], environment: Mapping[str, str], longest: float) -> str:
+    """Run a program, which ends with all that it has started after `longest` seconds; what it said of errors."""
+    # apart from the terminal it can ask for no password, but be ended with its children
+    apart: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True} if longest else {}
+    process: subprocess.Popen[bytes]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **apart
+    ) as process:
+        try:
+            errors = process.communicate(timeout=longest or None)[1]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            errors = process.communicate()[1]
+    return errors.decode("utf-8", "replace")
 
 
 def is_sure(question: str) -> bool:
@@ -150,12 +178,20 @@ def answers_of(text: str) -> Answers:
     answers = Answers()
     for line in map(json.loads, text.splitlines()):
         host = line["host"]
-        if line["state"] == "ok" and "answer" in line:
+        if line["state"] == "ok":
             answers.silent.pop(host, None)
-            answers.said[host] = json.loads(zlib.decompress(base64.b64decode(line["answer"])))
+            answers.said[host] = answer_of(line)
         else:
             answers.silent[host] = reason(line)
     return answers
+
+
+def answer_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a module of ours packed; of another module, the fields that the callback takes."""
+    if "answer" not in line:
+        return {name: line[name] for name in ("stdout", "rules") if name in line}
+    found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(line["answer"])))
+    return found
 
 
 def reason(line: Mapping[str, str]) -> str:

@@ -14,7 +14,12 @@ type: stdout
 short_description: Answers of hosts for Gatewright's commands
 description: Writes them to the file that GATEWRIGHT_ANSWERS names.
 """
-FIELDS = ("answer", "msg", "module_stderr", "module_stdout")
+FIELDS = ("answer", "msg", "module_stderr", "module_stdout", "stdout", "rules")
+
+
+def plain(value: Any) -> str | list[str]:
+    """A field's text, or its list of texts."""
+    return [str(one) for one in value] if isinstance(value, list) else str(value)
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible ships no types
@@ -43,6 +48,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible ships no ty
         self._write(str(result.host.get_name()), "unreachable", result.result)
 
     def _write(self, host: str, state: str, result: Any) -> None:
-        line = {"host": host, "state": state} | {name: str(result[name]) for name in FIELDS if name in result}
+        line = {"host": host, "state": state} | {name: plain(result[name]) for name in FIELDS if name in result}
         with open(os.environ["GATEWRIGHT_ANSWERS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -13,7 +13,8 @@ class Request:
     """The filters, all of which must fit; texts fit a whole field in any case, `*` is any text.
 
     since, before: seconds since 1970 (UTC), of the message's arrival. id: of a held message, qmail's number, or a qp;
-    qps: further processes, besides. most: records that are given back, the newest.
+    qps: further processes, besides. most: records that are given back, the newest. spans: above 0, everything from
+    since to before is counted, in so many equal spans, and no other filter is heeded.
     """
 
     since: float = 0.0
@@ -26,6 +27,7 @@ class Request:
     id: str = ""
     most: int = 1000
     qps: tuple[int, ...] = ()
+    spans: int = 0
 
     @property
     def needs_scanner(self) -> bool:

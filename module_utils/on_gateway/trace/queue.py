@@ -10,6 +10,7 @@ from .asked import Request
 from .logs import MARGIN, label_time, lines_with
 from .mail import Attempt, Mail, number
 
+STARTING = b"starting delivery "
 ROOM = 16_384
 """Bytes that a message may grow by on its way into the queue: trace lines and tags."""
 FEW = 32
@@ -43,7 +44,9 @@ class Queue:
 
     def look_for_recipients(self, blocks: Iterator[bytes]) -> None:
         """Find the numbers of messages to those who are asked for: a life begins with the sender alone."""
-        texts = [needle(safe_pattern(self.request.to).replace("_", "*")), b"starting delivery "]
+        # nothing to look for is left of a pattern such as `*`
+        known = needle(safe_pattern(self.request.to).replace("_", "*"))
+        texts = [known, STARTING] if known else [STARTING]
         for block in blocks:
             for line in lines_with(block, texts):
                 self._seed(line)

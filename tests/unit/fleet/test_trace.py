@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from gateway_logs import OUTSIDE, Gateway
 from on_gateway.trace.asked import Request
+from on_gateway.trace.figures import COUNTED, Tally
 from on_gateway.trace.logs import BLOCK, LONGEST, skip_older, whole_lines
-from on_gateway.trace.search import Places, trace
+from on_gateway.trace.search import Places, carry_out, trace
 
 ANN, BEN = "ann@corp.test", "ben@corp.test"
 SAID = "198.51.100.9_accepted_message./By_TLSv1.3/Remote_host_said:_250_2.0.0_ok/"
@@ -328,3 +329,44 @@ def test_of_a_large_file_only_what_is_too_old_is_left_out(since: float, tmp_path
     assert all(second in rest for second in range(max(1000, int(since + 1)), 8000))
     assert len(rest) * 320 < 2 * BLOCK + 320 * max(0, 8000 - since)
     assert is_older_left_out == (len(rest) < 7000)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("everybody", ["*", "**", "?"])
+def test_a_recipient_of_whom_nothing_is_known_does_not_keep_the_gateway_busy_for_ever(
+    gateway: Gateway, tmp_path: Path, everybody: str
+) -> None:
+    delivered(gateway, 0)
+    assert len(of(gateway.write(tmp_path), to=everybody)) == (1 if "*" in everybody else 0)
+
+
+def test_figures_count_what_was_judged_and_delivered_by_time_and_name(
+    gateway: Gateway, tmp_path: Path, is_rotated: bool
+) -> None:
+    gateway.begin -= 4 * 3600
+    for hour in (0, 1, 1):
+        delivered(gateway, hour * 3600 + 10, BEN)
+    found = {"code": "rule-extension", "detail": "a.b.EXE: Program", "source": "rules:7", "verdict": "policy"}
+    gateway.judged(7300, [ANN, BEN], "quarantine", findings=[found, found], **{"from": "eve@far.test"})
+    gateway.scanner.append(
+        (gateway.begin + 7301, '{"time":%f,"verdict":7,"to":3,"findings":[1]}' % (gateway.begin + 7301))
+    )
+    gateway.event(7302, "release", held="1.x", verdict="policy", by="root")
+    since = gateway.begin
+    root = gateway.write(tmp_path, is_rotated)
+    told = carry_out(Request(since=since, before=since + 3 * 3600, spans=3), root)["figures"]
+    assert told["verdicts"] == {"clean": [1, 2, 0], "policy": [0, 0, 1]}
+    assert told["deliveries"] == {"success": [1, 2, 0]} and dict(told["tls"]) == {"TLSv1.3 verified": 3}
+    assert told["rules"] == [("Program (rules:7)", 1)] and told["extensions"] == [(".exe", 1)]
+    assert dict(told["senders"]) == {"bob@example.net": 3, "eve@far.test": 1}
+    assert dict(told["recipients"]) == {BEN: 4, ANN: 1} and dict(told["actions"]) == {"accept": 3, "quarantine": 1}
+    later = carry_out(Request(since=since + 7200, before=since + 10_000, spans=1), root)["figures"]
+    assert later["verdicts"] == {"policy": [1]} and later["deliveries"] == {}
+
+
+def test_names_that_strangers_choose_take_no_more_memory_than_the_frequent_ones() -> None:
+    tally = Tally()
+    for number in range(3 * COUNTED):
+        tally.add(f"{number}@example.net")
+        tally.add(ANN)
+    assert len(tally.counts) <= COUNTED + 1 and tally.top()[0] == (ANN, 3 * COUNTED)
