@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gatewright import PROJECT, kinds
@@ -96,10 +98,12 @@ def build_plan(
 def role_files(role: str, *folders: str) -> dict[str, str]:
     """Return relative path -> text of every file in folders of a role's `files`; caches of tools left out.
 
-    A file may be named in a folder's place.
+    A file may be named in a folder's place. Links are followed: roles share packages by them.
     """
     top = ROLES / role / "files"
-    found = (path for name in folders for path in (top / name, *(top / name).rglob("*")) if path.is_file())
+    walked = (at for name in folders for at in os.walk(top / name, followlinks=True))
+    named = (top / name for name in folders if (top / name).is_file())
+    found = (*named, *(Path(folder) / name for folder, _, names in walked for name in names))
     names = sorted(path.relative_to(top) for path in found)
     kept = [name for name in names if not any(part == "__pycache__" or part.startswith(".") for part in name.parts)]
     return {name.as_posix(): (top / name).read_text(encoding="utf-8") for name in kept}

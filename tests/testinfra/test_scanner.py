@@ -151,10 +151,10 @@ def test_a_recipient_who_is_not_named_stays_unnamed(gateway: Gateway, outside: P
 ATTEMPTS = """
 import os, socket
 from gatescan import config, fence
-from gatescan.fence import confine
 from gatescan.engines.needs import of_engines
+from gatescan.gatefence.process import give_up_privileges
 settings = config.load()
-confine.confine_daemon()
+give_up_privileges()
 print(fence.enclose_worker(settings, of_engines(settings)).state)
 def attempt(name, step):
     try:

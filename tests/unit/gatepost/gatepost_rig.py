@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -100,13 +99,19 @@ class Gatepost:
         self.journal = place / "journal"
         self.process: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, object] = {}
+        self.code = ["-m", "gatepost"]
         compile_client(place / "socket", self.program)
 
     def furnish(self) -> None:
-        """Make the home anew: control files, the table of hosts that do not answer."""
-        shutil.rmtree(self.home, ignore_errors=True)
-        for name in ("control", "queue/lock"):
-            (self.home / name).mkdir(parents=True)
+        """Make the home anew: control files, the table of hosts that do not answer. A fence knows the folders."""
+        folders = [self.home / name for name in ("control", "queue/lock")]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in (path for folder in folders for path in folder.iterdir()):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
         (self.home / "queue/lock/tcpto").write_bytes(bytes(1024))
         self.control(me="gw.test\n", timeoutremote="10\n", timeoutconnect="5\n")
         self.journal.unlink(missing_ok=True)
@@ -130,21 +135,27 @@ class Gatepost:
         self.restart()
 
     def restart(self) -> None:
-        """Start the daemon as it was started last."""
+        """Start the daemon as it was started last; returns when it serves."""
+        self.spawn()
+        self.wait_for_log(b"serving")
+
+    def spawn(self) -> None:
+        """Start the daemon."""
         self.config.write_text(json.dumps(self.settings))
         (self.place / "socket").unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gatepost", "--config", str(self.config), "daemon", "--allow-root"],
-            env={**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatepost/files")}, stderr=subprocess.PIPE,
+            [sys.executable, *self.code, "--config", str(self.config), "daemon", "--allow-root"],
+            env={**os.environ, "PYTHONPATH": f"{PROJECT}/roles/gatepost/files:{PROJECT}/tests/unit/scanner"},
+            stderr=subprocess.PIPE,
         )  # fmt: skip
         assert self.process.stderr is not None
         self.log = self.process.stderr
-        self._wait_for_log(b"serving")
 
-    def _wait_for_log(self, word: bytes) -> None:
+    def wait_for_log(self, word: bytes) -> str:
+        """The next line of its log that has this word."""
         while line := self.log.readline():
             if word in line:
-                return
+                return line.decode()
         raise AssertionError(f"the daemon ended before it said {word!r}")
 
     def reload(self, settings: dict[str, object]) -> None:
@@ -152,7 +163,7 @@ class Gatepost:
         assert self.process is not None
         self.config.write_text(json.dumps({**self.settings, **settings}))
         self.process.send_signal(signal.SIGHUP)
-        self._wait_for_log(b"reload")
+        self.wait_for_log(b"reload")
 
     def stop(self) -> str:
         """End the daemon; returns what it wrote to its log."""

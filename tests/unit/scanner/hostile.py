@@ -99,6 +99,12 @@ def _bind() -> None:
         listener.bind(("127.0.0.1", 0))
 
 
+def _listen() -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")  # any abstract name
+        listener.listen()
+
+
 def _abstract(name: str) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"\0{name}")
@@ -129,6 +135,7 @@ ACTS: dict[str, Callable[..., object]] = {
     "packet": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
     "connect": _connect,
     "bind": _bind,
+    "listen": _listen,
     "abstract": _abstract,
     "mount": lambda path: _mount(os.fsencode(path)),
     "unshare": lambda: _in_child(lambda: _libc("unshare", _CLONE_NEWUSER)),

@@ -24,8 +24,8 @@ import rig
 from gatescan import fence
 from gatescan.config import Config, ConfigError, parse
 from gatescan.engines.needs import Needs, of_engines
-from gatescan.errors import Unavailable
-from gatescan.fence import landlock, seccomp
+from gatescan.gatefence import landlock, seccomp
+from gatescan.gatefence.problems import Unavailable
 from rig import Gateway, saw, wait_until
 from test_interface import HARMLESS, Scanner
 
@@ -404,7 +404,7 @@ def test_what_engines_need_is_known(tmp_path: Path) -> None:
 
 REFUSING = """
 import os, sys
-from gatescan.fence import seccomp
+from gatescan.gatefence import seccomp
 made = seccomp.Filter(foreign=False)
 made.refuse(["landlock_create_ruleset"] if "landlock" in sys.argv[1] else [])
 made.refuse(["seccomp"] if "seccomp" in sys.argv[1] else [])

@@ -7,14 +7,19 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gatepost.config import Config, ConfigError, load
 from gatepost.daemon import Daemon, addresses_of_host
 from gatepost.delivery import Deliverer
+from gatepost.fence import Watch, enclose_worker, needs_of
+from gatepost.master import Master
 from gatepost.problems import KeyProblem
+
+log = logging.getLogger("gatepost")
 
 CONFIG = Path("/etc/gatepost/config.json")
 KEYS = Path("/etc/gatepost/dkim")
@@ -52,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if os.geteuid() == 0 and not options.allow_root:
             raise ConfigError("gatepost does not run as root; start it as its own user")
-        asyncio.run(_daemon(options.config).run())
+        Master(options.config, work).run()
     except (ConfigError, KeyProblem, OSError) as error:
         print(f"gatepost: {error}", file=sys.stderr)
         return 1
@@ -87,9 +92,11 @@ def quoted(value: str) -> str:
     return " ".join(f'"{value[at : at + 255]}"' for at in range(0, len(value), 255))
 
 
-def _daemon(path: Path) -> Daemon:
-    def make() -> tuple[Config, Deliverer]:
-        config = load(path)
-        return config, Deliverer(config, addresses_of_host() | set(config.own_addresses))
-
-    return Daemon(*make(), make)
+def work(config: Config, listener: socket.socket, serving: Callable[[], None], leaving: Callable[[], None]) -> None:
+    """What a worker does, all its life."""
+    deliverer = Deliverer(config, addresses_of_host() | set(config.own_addresses))
+    needs = needs_of(config, deliverer.control)
+    standing = enclose_worker(config, needs)
+    log.log(logging.WARNING if standing.state == "part" else logging.INFO, "fence: %s", standing)
+    watch = Watch(config, deliverer.control, needs)
+    asyncio.run(Daemon(config, deliverer, listener, watch.is_outgrown).run(serving, leaving))

@@ -67,6 +67,8 @@ class Config:
     """Messages over one connection."""
     back_off: float = 60.0
     """How long an address is left alone that said 421 or 4.7.x."""
+    confined: bool = True
+    """Whether workers shut themselves in (fence.py); false is for who looks for a fault."""
     journal: str = ""
     """File that gets one JSON line a delivery; empty: none."""
 

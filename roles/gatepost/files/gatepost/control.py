@@ -98,12 +98,19 @@ def keys_of(domain: str) -> list[str]:
     return [domain.lower(), *("." + ".".join(labels[at:]) for at in range(1, len(labels))), ""]
 
 
-def _route(value: str, level: str | None, path: str) -> Route | None:
-    host, colon, rest = value.partition(":")
-    if not host:
-        return None
+def port_of(value: str) -> int:
+    """The port of a route's value, 0 if it has none that can be used."""
+    _, colon, rest = value.partition(":")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     port = int(digits or 0) if colon else SMTP_PORT
-    if not 0 < port < 65536:
+    return port if port < 65536 else 0
+
+
+def _route(value: str, level: str | None, path: str) -> Route | None:
+    host = value.partition(":")[0]
+    if not host:
+        return None
+    port = port_of(value)
+    if not port:
         raise ControlError(f"{path}: {value!r} has no port from 1 to 65535")
     return Route(host, port, Level.NEVER if level is None else Level.of(level))

@@ -1,10 +1,12 @@
-"""The daemon: takes orders from qmail-remote's stand-ins over a unix socket, delivers, and gives each its report.
+"""A worker: takes orders from qmail-remote's stand-ins over a unix socket, delivers, and gives each its report.
 
 One process, one thread: a delivery waits for the network nearly all of its time. When the client goes away before the
 message's end was sent, the delivery is given up, as qmail will try it again; after that it is carried to its end.
 
-    SIGTERM   nobody new is let in, present deliveries are finished, then it ends; clients wait for the next daemon
-    SIGHUP    new deliveries go by the new configuration; one that cannot be used changes nothing
+    SIGHUP    nobody new is let in, present deliveries are finished, then it ends
+    SIGTERM   the same, but deliveries that take too long are given up
+
+A worker whose fence does not do for a new route ends by itself, as by SIGHUP.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gatepost import journal, report
-from gatepost.config import Config, ConfigError
+from gatepost.config import Config
 from gatepost.delivery import Deliverer
 from gatepost.model import Account, Order
 
@@ -47,46 +49,54 @@ class Daemon:
 
     config: Config
     deliverer: Deliverer
-    reload: Callable[[], tuple[Config, Deliverer]]
+    listener: socket.socket
+    is_outgrown: Callable[[], bool]
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def run(self) -> None:
-        """Serve; returns when the last delivery has ended."""
+    async def run(self, serving: Callable[[], None], leaving: Callable[[], None]) -> None:
+        """Serve; returns when the last delivery has ended.
+
+        Calls `serving` and, when it lets nobody in any more, `leaving`.
+        """
         loop = asyncio.get_running_loop()
-        ending = asyncio.Event()
+        told = asyncio.Event()
+        accepting = asyncio.create_task(self._accept())
+        ending = asyncio.create_task(told.wait())
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        listener = listen(self.config)
-        accepting = asyncio.create_task(self._accept(listener))
-        log.info("serving %s", self.config.socket)
-        await ending.wait()
+            loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(signal.SIGHUP, accepting.cancel)
+        serving()
+        await asyncio.wait((accepting, ending), return_when=asyncio.FIRST_COMPLETED)
         accepting.cancel()
-        listener.close()
+        self.listener.close()
+        leaving()
+        self.deliverer.kept.leave_all()
+        while self.tasks and not ending.done():
+            await asyncio.wait((ending, *self.tasks), return_when=asyncio.FIRST_COMPLETED)
+        await self._give_up()
+        ending.cancel()
+        self.deliverer.kept.leave_all()
+
+    async def _give_up(self) -> None:
+        """Give up deliveries that take too long."""
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=GRACE)
         for task in self.tasks:
             task.cancel()
         if self.tasks:
             await asyncio.wait(self.tasks)
-        self.deliverer.kept.leave_all()
-        log.info("ended")
 
-    def _reload(self) -> None:
-        try:
-            config, deliverer = self.reload()
-        except (ConfigError, OSError) as error:
-            log.error("reload failed, the old configuration stays in force: %s", error)
-            return
-        self.deliverer.kept.leave_all()
-        self.config, self.deliverer = config, deliverer
-        log.info("reloaded")
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    async def _accept(self) -> None:
+        """Let clients in until the fence does not do for what they may want."""
         while True:
+            await _readable(self.listener)
+            if self.is_outgrown():
+                log.info("routes ask for more than the fence lets through: another worker takes over")
+                return
             try:
-                client, _ = await loop.sock_accept(listener)
+                client, _ = self.listener.accept()
+            except BlockingIOError:  # gone, or another worker's
+                continue
             except OSError as error:  # no descriptors: those who wait find some when others end
                 log.error("accept: %s", error)
                 await asyncio.sleep(1)
@@ -152,7 +162,7 @@ class Daemon:
 
 
 async def _readable(client: socket.socket) -> None:
-    """Returns when a client sends more than it may, or is gone."""
+    """Returns when there is something to read, or the other side is gone."""
     loop = asyncio.get_running_loop()
     news: asyncio.Future[None] = loop.create_future()
     loop.add_reader(client, _tell, news)

@@ -130,8 +130,9 @@ class Ways:
         )
 
     async def _exchanger(self, domain: str, host: str, is_secure: bool, policy: sts.Policy | None) -> Server | None:
-        """One server of a domain, None if it has no address."""
-        addresses, is_address_secure = await self._addresses(host)
+        """One server of a domain, None if it has no address. An MX that is an address itself is taken at its word."""
+        address = literal(host)
+        addresses, is_address_secure = ((address,), False) if address else await self._addresses(host)
         if not addresses:
             return None
         security = await self._security(domain, host, is_secure and is_address_secure, policy)

@@ -1,4 +1,4 @@
-"""The fence around the daemon: it builds it by itself, without privilege, so that it stands in containers, too.
+"""The fence around the daemon: what the parts of gatescan may do, put in force by `gatefence`.
 
     the master   a filter of system calls, the same whatever the engines are: it stays over a reload
     a worker     a filter for its engines; files and TCP ports by Landlock; its memory is closed
@@ -13,15 +13,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from gatescan.config import Config
 from gatescan.engines.needs import Needs
-from gatescan.fence import landlock, seccomp
-from gatescan.fence.confine import close_memory
-from gatescan.fence.landlock import APPEND, DEVICE, READ, RUN, WRITE, Rule
+from gatescan.fence import calls
+from gatescan.gatefence import Standing, enclose
+from gatescan.gatefence.landlock import APPEND, DEVICE, READ, RUN, WRITE, Rule
+from gatescan.gatefence.process import close_memory
 
 log = logging.getLogger("gatescan.fence")
 
@@ -32,26 +31,6 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc")
 VENDORS = ("/opt", "/var/opt", "/var/db")
 """Where the programs of vendors keep what is theirs."""
 SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")
-
-State = Literal["full", "part", "off"]
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How much of the fence stands, in a word and in a line."""
-
-    state: State
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> Standing | None:
-        """What `str` has made; None for anything else."""
-        word, _, rest = text.partition(" ")
-        return next((cls(state, rest) for state in ("full", "part", "off") if state == word), None)
-
-    def __str__(self) -> str:
-        return f"{self.state} {self.text}"
-
 
 _filtered: list[str] = []
 """The filter that this process has, as FILTERED would tell it; empty if it has none."""
@@ -65,7 +44,7 @@ def enclose_master(config: Config) -> None:
         return
     close_memory()
     try:
-        made = seccomp.of_master()
+        made = calls.of_master()
         wanted = f"{os.getpid()}:{made.digest()}"
         if known != wanted:
             made.load()
@@ -84,22 +63,13 @@ def enclose_worker(config: Config, needs: Needs) -> Standing:
     """Shut this process in, for good; returns how far that went. It must have one thread."""
     if not config.daemon.confined:
         return OFF
-    close_memory()
-    said, missing = [], False
-    try:
-        known = landlock.restrict(rules(config, needs), needs.ports)
-        said.append(f"files{' and TCP' if known >= landlock.PORTS_FROM else ''} by Landlock {known}")
-    except Exception as error:  # whatever it is, mail goes on
-        missing = True
-        said.append(f"no Landlock ({error})")
-    try:
-        programs = bool(needs.programs)
-        seccomp.of_worker(tcp=bool(needs.ports), programs=programs, foreign=needs.foreign).load()
-        said.append(f"system calls filtered{', engines may be programs' if programs else ''}")
-    except Exception as error:
-        missing = True
-        said.append(f"system calls not filtered ({error})")
-    return Standing("part" if missing else "full", "; ".join(said))
+    note = ", engines may be programs" if needs.programs else ""
+    return enclose(
+        rules(config, needs),
+        needs.ports,
+        lambda: calls.of_worker(tcp=bool(needs.ports), programs=bool(needs.programs), foreign=needs.foreign),
+        note,
+    )
 
 
 def rules(config: Config, needs: Needs) -> Iterator[Rule]:

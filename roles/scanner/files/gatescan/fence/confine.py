@@ -1,4 +1,4 @@
-"""What the daemon takes from itself before it meets the first message. All of it needs no privilege."""
+"""What a worker takes from itself before it meets the first message, and places that are only ours."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import tempfile
 from pathlib import Path
 
 from gatescan.errors import GatescanError
+from gatescan.gatefence.process import open_memory, prctl
 
-_PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
-_PR_SET_NO_NEW_PRIVS = 38
 _M_MMAP_THRESHOLD = -3
 
 LARGE_BLOCK = 1 << 20
@@ -31,21 +30,14 @@ class ConfinementError(GatescanError):
     """A place that the daemon works in is not safe to use."""
 
 
-def confine_daemon() -> None:
-    """From here on nothing can gain privileges by a set-uid program, dump core or leave files readable."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.umask(0o077)
-
-
 def confine_worker(name: str, memory: int, file_size: int) -> None:
     """Bound what a hostile message can make a worker take; `memory` and `file_size` in bytes."""
-    _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
+    prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_FSIZE, file_size)
     _lower(resource.RLIMIT_NOFILE, WORKER_FILE_LIMIT)
-    _prctl(_PR_SET_DUMPABLE, 1)  # else its own files below /proc are root's
+    open_memory()  # else it may not write there
     with contextlib.suppress(OSError):  # a container without a writable /proc; the rest holds
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
@@ -54,11 +46,6 @@ def give_back_memory() -> None:
     """Give the system what a costly message took and has freed; else a little block that stays keeps all before it."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-
-
-def close_memory() -> None:
-    """No other process of our user, such as an engine's, may look into this one or change it."""
-    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def private_directory(path: Path, *, clear: bool) -> None:
@@ -78,12 +65,6 @@ def private_directory(path: Path, *, clear: bool) -> None:
         else:
             left.unlink()
     os.environ["TMPDIR"] = tempfile.tempdir = str(path)
-
-
-def _prctl(option: int, value: object) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def _lower(limit: int, value: int) -> None:

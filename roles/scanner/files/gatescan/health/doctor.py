@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatescan import fence
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.status import statuses
+from gatescan.gatefence import Standing
 from gatescan.health import metrics, sandbox
 from gatescan.judging import rules
 from gatescan.outcome.alarm import NEARLY_FULL
@@ -158,7 +158,7 @@ def _workers(config: Config) -> Iterator[Check]:
 
 def _fence(pong: protocol.Pong) -> Check:
     """What the worker that answered says of its fence, and what the kernel says of the daemon's workers."""
-    standing = fence.Standing.parse(pong.fence)
+    standing = Standing.parse(pong.fence)
     if standing is None:
         return Check("warning", "fence: the daemon tells nothing of it", "svc -h /service/gatescan")
     if standing.state == "off":

@@ -35,7 +35,8 @@ from gatescan import fence
 from gatescan.config import Config, ConfigError, load
 from gatescan.engines.needs import Needs, of_engines
 from gatescan.errors import GatescanError
-from gatescan.fence.confine import ConfinementError, confine_daemon, confine_worker, private_directory
+from gatescan.fence.confine import ConfinementError, confine_worker, private_directory
+from gatescan.gatefence.process import give_up_privileges
 from gatescan.health import metrics
 from gatescan.service import protocol
 from gatescan.service.slots import Deaths, Slots
@@ -148,7 +149,8 @@ def run(
         if check:
             return 0
         inheritance = inherited()
-        confine_daemon()
+        give_up_privileges()
+        os.umask(0o077)
         fence.enclose_master(config)
         private_directory(config.spool / "tmp", clear=inheritance is None)
         return Master(config, handler, needs, inheritance, loaded).run()

@@ -1,4 +1,4 @@
-"""Filters of system calls, made by libseccomp: what a scanner never needs is answered with EPERM.
+"""Filters of system calls, made by libseccomp: what a program of ours never needs is answered with EPERM.
 
 A filter names what is refused and lets the rest pass: the programs of vendors that a worker may start, and Debian's
 next Python, use system calls that nobody foresaw, and a message must never get 451 because of that.
@@ -20,7 +20,7 @@ from ctypes import POINTER, c_char_p, c_int, c_uint, c_uint32, c_uint64, c_void_
 from functools import cache
 from typing import Any
 
-from gatescan.errors import Unavailable
+from .problems import Unavailable
 
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
@@ -39,7 +39,7 @@ NEVER = (
     # much code in the kernel that attacks go through
     *("userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "add_key", "request_key", "keyctl"),
 )
-"""System calls that neither the daemon nor an engine needs. Those that a kernel or libseccomp lacks are left out."""
+"""System calls that no program of ours needs, nor an engine. Those that a kernel or libseccomp lacks are left out."""
 NOT_PYTHON = (
     *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups"),
     *("setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32", "setfsgid32"),
@@ -47,7 +47,7 @@ NOT_PYTHON = (
     # to other processes: rights that are the same for all processes of a user
     *("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"),
 )
-"""System calls that gatescan's own code does without, as it starts no program. Engines that are programs use some."""
+"""System calls that Python code does without which starts no program. Engines that are programs use some."""
 _NAMESPACES = (0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 
@@ -168,24 +168,3 @@ class Filter:
         code = getattr(self._lib, f"seccomp_{name}")(of or self._context, *arguments)
         if code < 0 and -code not in fine:
             raise Unavailable(f"libseccomp's {name}: {os.strerror(-code)}")
-
-
-def of_master() -> Filter:
-    """The daemon's own. It stays over a reload, so it knows nothing of the engines, which may be others then."""
-    made = Filter(foreign=True)
-    made.refuse(NEVER)
-    made.refuse_namespaces()
-    made.only_families((AF_UNIX, AF_INET, AF_INET6))
-    return made
-
-
-def of_worker(*, tcp: bool, programs: bool, foreign: bool) -> Filter:
-    """A worker's. tcp, programs: it has engines that are asked so; foreign: their programs may have 32 bits."""
-    made = Filter(foreign=foreign)
-    made.refuse(NEVER)
-    made.refuse_namespaces()
-    made.only_families((AF_UNIX, AF_INET) if tcp else (AF_UNIX,))
-    if not programs:
-        made.refuse(NOT_PYTHON)
-        made.only_itself()
-    return made
