@@ -7,6 +7,6 @@ listens on a gateway for it. Pages are made here and need no script: none is sen
     guard.py      who may ask: token, cookie, Host, CSRF; and the headers that keep a page from doing anything
     desk.py       asking gateways from many requests at once, within bounds
     pages.py      the pages; changes.py what they change
-    overview.py   figures of all gateways together; charts.py their shapes
+    overview.py   figures of all gateways together; charts.py their shapes; report.py them as one file
     preview.py    a held message that can do nothing
 """
