@@ -42,6 +42,11 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             [(*PYTEST, "-s", "tests/unit/gatepost/test_kills.py")],
             environment={"GATEWRIGHT_NIGHTLY": "1"},
         ),
+        Step(
+            "the console in a browser",
+            [(*PYTEST, "-s", "tests/unit/fleet/test_browser.py")],
+            environment={"GATEWRIGHT_NIGHTLY": "1"},
+        ),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
             "runs cut at 20 places, jobs by their tags, greedy strangers of all kinds, the fleet's commands, metrics",
