@@ -91,7 +91,7 @@ class Gateway:
                 "port": 25,
                 "tls": "TLSv1.3",
                 "cipher": "TLS_AES_256_GCM_SHA384",
-                "verified": True,
+                "verified": "certificate",
                 "reply": "250 2.0.0 ok",
                 "text": text,
                 "seconds": {"connect": 0.01},

@@ -62,7 +62,7 @@ def test_a_delivered_message_tells_whence_it_came_and_where_it_went(
     assert (found["from"], found["to"], found["subject"]) == ("bob@example.net", [ANN], "Rechnung für Ann")
     assert found["tls"].startswith("TLSv1.3")
     (delivery,) = found["deliveries"]
-    assert (delivery["host"], delivery["tls"], delivery["verified"]) == ("mail.corp.test", "TLSv1.3", True)
+    assert (delivery["host"], delivery["tls"], delivery["verified"]) == ("mail.corp.test", "TLSv1.3", "certificate")
     assert delivery["text"].endswith("250 2.0.0 ok")
 
 
