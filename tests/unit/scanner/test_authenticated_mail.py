@@ -110,6 +110,19 @@ def test_each_message_has_what_its_domain_wants(gate: Gate) -> None:
     assert verdicts == ["clean", "unauthenticated", "unauthenticated", "spoofed", "own-name"]
 
 
+def test_a_large_message_that_lies_in_the_spool_is_shown_too(gate: Gate) -> None:
+    padding = "".join(f"X-Large: {'x' * 900}\n" for _ in range(900))
+    forged = "Authentication-Results: gw.example.org; dmarc=pass\n"
+    author = "ann@strict.example\n\n" + ("x" * 70 + "\n") * 70_000
+    sent = gate.send(author, "ann@strict.example", padding + forged)
+    assert sent.status == 0
+    message, _ = gate.records.of(sent.pid)
+    assert message.count(b"gw.example.org;") == 1
+    assert b"dmarc=" in message[: message.index(b"X-Large")]
+    assert message.count(b"\nX-Large: ") == 900
+    assert message.endswith(b"x\n\nTo: bob@example.org\n\nhi\n")
+
+
 def test_a_name_server_that_fails_is_451_and_so_is_no_gatekeeper(gate: Gate) -> None:
     gate.keeper.names.is_soft = True
     later = gate.send("ann@strict.example")
