@@ -67,7 +67,7 @@ class Daemon:
         self.policy: Policy | None = None
         self.desk: Desk | None = None
         self.authenticated: Counter[str] = Counter()
-        self._authenticating: asyncio.Task[None] | None = None
+        self._at_desk: list[asyncio.Task[None]] = []
         self.sessions: set[asyncio.Task[None]] = set()
         self.answering: set[asyncio.Task[None]] = set()
         self.is_ending = False
@@ -94,9 +94,7 @@ class Daemon:
         log.info("serving %s", self.config.socket)
         await ending.wait()
         listener.close()
-        self.desk = None
-        self._open_or_shut_desk()
-        for job in jobs:
+        for job in (*jobs, *self._at_desk):
             job.cancel()
         await self._finish()
         await self.store.flush()
@@ -173,12 +171,13 @@ class Daemon:
 
     def _open_or_shut_desk(self) -> None:
         """Listen at the desk's socket while there is a desk."""
-        if self.desk and self._authenticating is None:
+        if self.desk and not self._at_desk:
             listener = listen(self.config.authentication_socket, socket.SOCK_SEQPACKET)
-            self._authenticating = asyncio.create_task(self._accept(listener, self._authenticate))
-        elif not self.desk and self._authenticating:
-            self._authenticating.cancel()
-            self._authenticating = None
+            self._at_desk.append(asyncio.create_task(self._accept(listener, self._authenticate)))
+        elif not self.desk:
+            self.config.authentication_socket.unlink(missing_ok=True)
+            while self._at_desk:
+                self._at_desk.pop().cancel()
 
     async def _reload_when_told(self, told: asyncio.Event) -> None:
         while True:
