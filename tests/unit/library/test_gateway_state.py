@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,8 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+import gateway_state
 import pytest
-
-spec = importlib.util.spec_from_file_location(
-    "gateway_state", Path(__file__).parents[3] / "library" / "gateway_state.py"
-)
-assert spec and spec.loader
-gateway_state = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(gateway_state)
 
 ZONE = {
     ("1.113.0.203.in-addr.arpa", "PTR"): ["gw1.example.org.", "old.example.org."],

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+import message_fate
 import pytest
-
-spec = importlib.util.spec_from_file_location("message_fate", Path(__file__).parents[3] / "library" / "message_fate.py")
-assert spec and spec.loader
-message_fate = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(message_fate)
 
 LOG = """\
 @400000006b03 info msg 7: bytes 9 from <old@x> qp 1 uid 0
