@@ -131,6 +131,19 @@ def test_documents_lead_to_files_and_verbs_that_there_are(name: str) -> None:
     assert [playbook for playbook in playbooks if not (PROJECT / f"playbooks/{playbook}.yml").exists()] == []
 
 
+def test_every_test_that_documents_name_is_there() -> None:
+    tests = list((PROJECT / "tests").rglob("test_*.py"))
+    there = {path.name for path in tests}
+    there |= {name for path in tests for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
+    named = {
+        name
+        for path in (PROJECT / "docs").glob("*.md")
+        for name in re.findall(r"`(?:tests/[\w/]*/)?(test_\w+(?:\.py)?)`", path.read_text())
+    }
+    assert named
+    assert named - there == set()
+
+
 def test_every_waiver_has_its_reason() -> None:
     """On its line, as a comment just above it or its task, or at the head of its file."""
     waiver = re.compile(r"# noqa|failed_when: false|ignore_errors:")
