@@ -42,7 +42,7 @@ def runs(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[int]]]:
 
 def run(scenario: str, number: int) -> int:
     """Run one in the lab of a number; returns molecule's exit status."""
-    tests_of(scenario).unlink(missing_ok=True)
+    log_of_tests(scenario).unlink(missing_ok=True)
     with output_of(scenario).open("wb") as output:
         return subprocess.run(
             [sys.executable, "-m", "molecule", "test", "-s", scenario],
@@ -60,8 +60,9 @@ def run(scenario: str, number: int) -> int:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, runs: Mapping[str, Future[int]]) -> None:
     status = runs[scenario].result()
-    print(output_of(scenario).read_text(errors="replace"))
-    assert status == 0, what_failed(tests_of(scenario))
+    failed = what_failed(log_of_tests(scenario))
+    print(output_of(scenario).read_text(errors="replace"), failed, sep="\n")
+    assert status == 0, failed
 
 
 def output_of(scenario: str) -> Path:
@@ -69,7 +70,7 @@ def output_of(scenario: str) -> Path:
     return PROJECT / f".cache/scenario-{scenario}.log"
 
 
-def tests_of(scenario: str) -> Path:
+def log_of_tests(scenario: str) -> Path:
     """What a scenario's tests say."""
     return PROJECT / f".cache/molecule-{scenario}.log"
 
