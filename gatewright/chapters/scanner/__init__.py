@@ -80,6 +80,8 @@ def _ask(problems: Problems, variable: str, section: str, read: Callable[[], obj
             problems.add(f"{variable}{key}", error.problem)
 
 
+_LANGUAGE = kinds.matching(r"[a-z]{2,3}(-[a-z0-9]{2,8})?", "a language, such as de or pt-br")
+
 CHAPTER = Chapter(
     options={
         "scanner_actions": kinds.checked_elsewhere,
@@ -91,6 +93,8 @@ CHAPTER = Chapter(
         ),
         "scanner_local_domains": kinds.listed(kinds.covering_domain),
         "scanner_digest_minutes": kinds.number(0, 100_000, "minutes"),
+        "scanner_notice_language": _LANGUAGE,
+        "scanner_notice_languages": kinds.mapped(kinds.covering_domain, _LANGUAGE),
         "scanner_workers": kinds.number(1, 1000, "processes"),
         "scanner_quarantine_bytes": kinds.number(1_000_000, kinds.BYTES, "bytes"),
         "scanner_quarantine_days": kinds.number(1, 36_500, "days"),

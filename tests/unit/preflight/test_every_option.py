@@ -96,6 +96,8 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "scanner_engines": [[{"type": "clamav"}], [{"type": "clamd", "tiemout": 5}], [{}]],
         "scanner_admin": ["a b", "@"],
         "scanner_local_domains": [["exa mple.org"], [""]],
+        "scanner_notice_language": ["", "Deutsch", "../de"],
+        "scanner_notice_languages": [{"a b": "de"}, {"example.org": "Deutsch"}, {"example.org": ["de"]}],
         "gatekeeper_limits": [{"client": {"messages": {"day": 0}}}, {"office": {}}, {"client": {"bytes": {"day": 5}}}],
         "gatekeeper_list_loss": [-1, 101],
         "gatekeeper_dns_threshold": [0],

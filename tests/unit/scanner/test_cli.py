@@ -22,7 +22,7 @@ import rig
 from gatescan import __version__, cli
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.health import metrics
-from gatescan.outcome import handle, notify
+from gatescan.outcome import handle, letters, notify
 from gatescan.service import protocol
 
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -422,7 +422,7 @@ def test_doctor_finds_what_is_broken(healthy: desk.Desk, say: Any) -> None:
 def test_doctor_sees_a_full_quarantine_and_notices_that_nobody_sends(healthy: desk.Desk, say: Any) -> None:
     hold(healthy, desk.EXE)
     healthy.change(quarantine={"max_messages": 1})
-    event = notify.Event(1.0, "id", "policy", "why", "from", "subject", "inbound", "quarantine", admin=True)
+    event = letters.Event(1.0, "id", "policy", "why", "from", "subject", "inbound", "quarantine", admin=True)
     notify.Spool(healthy.config).put(event)
     found = examined(say)[1]
     assert found["quarantine"] == "broken" and found["notices"] == "warning"

@@ -11,8 +11,10 @@ from pathlib import Path
 import desk
 import pytest
 import rig
+from gatescan import config
 from gatescan.context import Context
-from gatescan.outcome import handle, nextqueue, notify
+from gatescan.model import Verdict
+from gatescan.outcome import handle, letters, nextqueue, notify, texts
 
 NOW = 1_800_000_000.0
 
@@ -111,10 +113,10 @@ def test_many_blocks_are_one_digest(gate: desk.Desk) -> None:
 
 
 def test_a_digest_lists_no_more_than_its_bound(gate: desk.Desk) -> None:
-    event = notify.Event(NOW, "id", "policy", "why", "from", "subject", "inbound", "quarantine", admin=True)
-    mail = notify.compose(gate.config, "admin@example.org", [event] * (notify.LINES_BOUND + 7), NOW, admin=True)
-    assert mail.count(b"Reason:") == notify.LINES_BOUND and b"and 7 more" in mail
-    assert f"{notify.LINES_BOUND + 7} messages".encode() in mail
+    event = letters.Event(NOW, "id", "policy", "why", "from", "subject", "inbound", "quarantine", admin=True)
+    mail = letters.compose(gate.config, "admin@example.org", [event] * (letters.LINES_BOUND + 7), NOW, "notice-admin")
+    assert mail.count(b"Reason:") == letters.LINES_BOUND and b"and 7 more" in mail
+    assert f"{letters.LINES_BOUND + 7} messages".encode() in mail
 
 
 def test_the_spool_is_bounded(gate: desk.Desk) -> None:
@@ -173,8 +175,8 @@ def test_a_subject_and_a_name_that_are_not_ascii_are_encoded_words(gate: desk.De
     "recipient", ["bob@xn--mller-kva.example", "bob@müller.example", "bob@mail.xn--mller-kva.example"]
 )
 def test_a_recipient_of_an_international_domain_hears(gate: desk.Desk, recipient: str) -> None:
-    config = gate.change(local_domains=["xn--mller-kva.example", ".xn--mller-kva.example"])
-    assert notify.addressees(config, "policy", [recipient])[1] == (recipient,)
+    changed = gate.change(local_domains=["xn--mller-kva.example", ".xn--mller-kva.example"])
+    assert notify.addressees(changed, "policy", [recipient])[1] == (recipient,)
 
 
 def test_every_variable_of_the_documentation_is_filled_in(gate: desk.Desk) -> None:
@@ -188,6 +190,80 @@ def test_every_variable_of_the_documentation_is_filled_in(gate: desk.Desk) -> No
     assert "$" not in text and "report.exe" in text
     documented = (rig.REPOSITORY / "docs/scanner.md").read_text()
     assert all(f"`{name}`" in documented for name in variables.split("|"))
+
+
+STOPPED = [verdict for verdict in Verdict if verdict is not Verdict.CLEAN]
+LANGUAGES = {
+    "en": "has not delivered",
+    "de": "nicht zugestellt",
+    "fr": "ne vous a pas remis",
+    "es": "no le ha entregado",
+}
+
+
+def event(number: int, verdict: str) -> letters.Event:
+    """An event with texts of its own; every other one is held, and outbound."""
+    held, direction = (f"id-{number}", "outbound") if number % 2 else ("", "inbound")
+    named = f"why {number}", f"from{number}@example.net", f"subject {number}"
+    return letters.Event(NOW, held, verdict, *named, direction, "quarantine", number, admin=True)
+
+
+@pytest.mark.parametrize("kind", ["notice-admin", "notice-recipient"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_says_all_of_every_verdict(gate: desk.Desk, language: str, kind: letters.Kind) -> None:
+    changed = gate.change(notices={"language": language})
+    listed = [event(number, verdict) for number, verdict in enumerate([*STOPPED, "quarantine"])]
+    mail = letters.compose(changed, "bob@example.org", listed, NOW, kind)
+    assert mail.partition(b"\n\n")[0].isascii()
+    text = email.message_from_bytes(mail, policy=email.policy.default).get_content()
+    assert "$" not in text and changed.hostname in text
+    words = texts.Texts(changed, language)
+    for one in listed:
+        assert all(word in text for word in (one.held, one.from_, one.subject, one.reason)), one
+        assert f"{words.word(one.verdict)}: {one.reason}" in text
+        assert f"({one.verdict})" in text or language == "en"
+    assert (LANGUAGES[language] in text) is (kind == "notice-recipient")
+    assert words.messages(len(listed)) in text and words.messages(1) != words.messages(2)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_the_same_words(gate: desk.Desk, language: str) -> None:
+    name = "words.txt" if language == "en" else f"words.{language}.txt"
+    said, wanted = ((texts.SHARE / file).read_text().splitlines() for file in (name, "words.txt"))
+    assert [line.partition("=")[0] for line in said[1:]] == [line.partition("=")[0] for line in wanted[1:]]
+    assert "" not in [line.partition("=")[2].strip() for line in said[1:]]
+
+
+def test_the_recipients_domain_chooses_the_language(gate: desk.Desk) -> None:
+    gate.change(
+        local_domains=["example.org", ".example.org"],
+        notices={"language": "fr", "languages": {".example.org": "de", "es.example.org": "es"}},
+    )
+    people = ("a@example.org", "b@de.example.org", "c@es.example.org")
+    stop(gate, context=Context("ann@example.net", people, "192.0.2.1"))
+    notify.run(gate.config, NOW)
+    found = [sent(gate)[address].get_content() for address in people]
+    assert [LANGUAGES[one] in text for one, text in zip(("fr", "de", "es"), found, strict=True)] == [True] * 3
+
+
+def test_a_site_brings_a_language_of_its_own_and_the_rest_is_english(gate: desk.Desk) -> None:
+    templates = gate.root / "templates"
+    templates.mkdir()
+    (templates / "notice-recipient.nl.txt").write_text("Subject: Bericht vastgehouden\n\n$messages:\n$list\n")
+    (templates / "words.nl.txt").write_text("one = 1 bericht\n")
+    gate.change(notices={"language": "nl"})
+    stop(gate)
+    notify.run(gate.config, NOW)
+    notice = sent(gate)["bob@example.org"]
+    assert notice["Subject"] == "Bericht vastgehouden"
+    assert "1 bericht:" in notice.get_content() and "Reason:" in notice.get_content()
+    assert "has stopped 1 bericht" in sent(gate)["admin@example.org"].get_content()
+
+
+@pytest.mark.parametrize("notices", [{"language": "../de"}, {"languages": {"example.org": "German"}}])
+def test_what_is_no_language_is_refused(gate: desk.Desk, notices: dict[str, object]) -> None:
+    with pytest.raises(config.ConfigError, match="not a language"):
+        gate.change(notices=notices)
 
 
 def test_notices_can_be_switched_off(gate: desk.Desk) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import socket
 import types
 import typing
@@ -23,6 +24,7 @@ from gatescan.judging.budget import Limits
 DEFAULT_PATH = Path("/etc/gatescan/config.json")
 PATH_VARIABLE = "GATESCAN_CONFIG"
 """Names another configuration file, for tests and for a second instance."""
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})?")
 
 ACTIONS = ("accept", "tag", "quarantine", "quarantine+reject", "reject", "tempfail")
 """What can be done with a message, from the mildest to the strictest."""
@@ -182,6 +184,17 @@ class NoticesConfig:
     """Notices that may wait in the spool; further ones are only in the journal."""
     templates: Path = Path("/etc/gatescan/templates")
     """Files here replace the shipped templates of the same name."""
+    language: str = "en"
+    """Of all notices; de, en, es and fr are shipped. Another needs its texts in `templates`, else it is English."""
+    languages: dict[str, str] = field(default_factory=dict)
+    """The same for recipients of a domain; a leading dot covers the subdomains."""
+
+    def check(self) -> None:
+        """Raise ConfigError for what is no language."""
+        named = {"language": self.language, **{f"languages.{name}": one for name, one in self.languages.items()}}
+        for key, language in named.items():
+            if not _LANGUAGE.fullmatch(language):
+                raise ConfigError(f"notices.{key}", f"not a language, such as en or pt-br: {language}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +264,7 @@ def parse(data: object) -> Config:
     """Make a Config of decoded JSON; raise ConfigError for what is unknown or of the wrong type."""
     config = build(Config, data, "")
     config.actions.check()
+    config.notices.check()
     if config.daemon.workers < 1:
         raise ConfigError("daemon.workers", "at least 1")
     for key, paths in (("readable", config.daemon.readable), ("writable", config.daemon.writable)):

@@ -59,3 +59,11 @@ def covers(pattern: str, domain: str) -> bool:
     """Is `domain` the one that `pattern` names, or below it when the pattern begins with a dot?"""
     pattern = pattern.lower()
     return domain == pattern or (pattern.startswith(".") and domain.endswith(pattern))
+
+
+def in_ascii(domain: str) -> str:
+    """An international domain as configurations have it."""
+    try:
+        return domain if domain.isascii() else domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return domain

@@ -7,6 +7,7 @@ import time
 
 from gatescan.config import Config
 from gatescan.outcome import notify
+from gatescan.outcome.letters import Event
 from gatescan.outcome.quarantine import Quarantine
 
 NEARLY_FULL = 0.8
@@ -42,7 +43,7 @@ class Alarm:
         if self._marker.exists() and time.time() - self._marker.stat().st_mtime < AGAIN_AFTER:
             return
         self._marker.touch(mode=0o600)
-        event = notify.Event(
+        event = Event(
             time=time.time(), held="", verdict="quarantine", reason=reason, from_="gatescan",
             subject="look through `gatescan quarantine list`: what cannot be held gets 4xx",
             direction="inbound", action="alarm", admin=True,

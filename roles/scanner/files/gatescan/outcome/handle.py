@@ -26,6 +26,7 @@ from gatescan.model import Buffer, Finding, Verdict
 from gatescan.outcome import notify
 from gatescan.outcome.alarm import Alarm
 from gatescan.outcome.journal import Journal
+from gatescan.outcome.letters import Event
 from gatescan.outcome.policy import TEMPORARY, Decision, decide
 from gatescan.outcome.quarantine import Entry, Quarantine, QuarantineFull, new_id
 from gatescan.service.seldom import Seldom
@@ -310,7 +311,7 @@ def _tell(
     admin, recipients = notify.addressees(config, finding.verdict.value, wanted)
     if not admin and not recipients:
         return
-    event = notify.Event(
+    event = Event(
         time=time.time(),
         held=held,
         verdict=finding.verdict.value,

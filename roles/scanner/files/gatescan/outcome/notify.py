@@ -15,21 +15,16 @@ import contextlib
 import io
 import json
 import os
-import string
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from email.utils import formatdate
 from pathlib import Path
 
 from gatescan.config import Config
-from gatescan.context import covers, domain_of
-from gatescan.outcome import nextqueue
-from gatescan.text import printable
+from gatescan.context import covers, domain_of, in_ascii
+from gatescan.outcome import letters, nextqueue
+from gatescan.outcome.letters import Event
 
-SHARE = Path(__file__).parent.parent / "share"
-LINES_BOUND = 200
-"""Messages that one notice lists; their full number stands above them."""
 RECIPIENTS_BOUND = 100
 """Local recipients of one message that hear of it; a mail to thousands must not become thousands of mails."""
 EVENTS_BOUND = 20_000
@@ -37,26 +32,6 @@ EVENTS_BOUND = 20_000
 COUNT_EVERY = 5.0
 """Seconds between two counts of the events that wait: in an outbreak there are many, and each count reads them all."""
 _STATE = "sent.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One stopped message, and who is still to hear of it.
-
-    admin: the administrator has not heard yet. recipients: the local ones that have not.
-    """
-
-    time: float
-    held: str
-    verdict: str
-    reason: str
-    from_: str
-    subject: str
-    direction: str
-    action: str
-    recipient_count: int = 0
-    admin: bool = False
-    recipients: tuple[str, ...] = ()
 
 
 def addressees(config: Config, verdict: str, recipients: Iterable[str]) -> tuple[bool, tuple[str, ...]]:
@@ -71,16 +46,8 @@ def addressees(config: Config, verdict: str, recipients: Iterable[str]) -> tuple
 
 def is_local(config: Config, address: str) -> bool:
     """Is it an address of one of the configured domains?"""
-    domain = _in_ascii(domain_of(address))
+    domain = in_ascii(domain_of(address))
     return bool(domain) and any(covers(pattern, domain) for pattern in config.local_domains)
-
-
-def _in_ascii(domain: str) -> str:
-    """An international domain as configurations have it."""
-    try:
-        return domain if domain.isascii() else domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return domain
 
 
 class Spool:
@@ -131,7 +98,8 @@ def run(config: Config, now: float | None = None) -> int:
         if not sent.may(address):
             continue
         admin = address == config.notices.admin
-        mail = compose(config, address, [item.event for item in items], now, admin)
+        kind: letters.Kind = "notice-admin" if admin else "notice-recipient"
+        mail = letters.compose(config, address, [item.event for item in items], now, kind)
         nextqueue.submit(config, io.BytesIO(mail), "", [address])
         # Noted at once: a run that is killed repeats at most this one notice.
         sent.note(address)
@@ -198,75 +166,3 @@ class _Sent:
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         temporary.write_text(json.dumps(self.times), encoding="ascii")
         os.replace(temporary, self.path)
-
-
-def compose(config: Config, address: str, events: list[Event], now: float, admin: bool) -> bytes:
-    """The notice for one address: complete header, UTF-8 text. docs/scanner.md lists what a template may say."""
-    template = _template(config, "notice-admin.txt" if admin else "notice-recipient.txt")
-    shown = events[:LINES_BOUND]
-    listed = "\n".join(_line(event, admin) for event in shown)
-    if len(events) > len(shown):
-        listed += f"\n... and {len(events) - len(shown)} more"
-    values = {
-        "hostname": config.hostname,
-        "admin": config.notices.admin,
-        "sender_name": config.notices.sender_name,
-        "count": str(len(events)),
-        "messages": "1 message" if len(events) == 1 else f"{len(events)} messages",
-        "list": listed,
-    }
-    subject, _, text = template.safe_substitute(values).partition("\n")
-    stamp = f"{now:.6f}.{os.urandom(6).hex()}"
-    header = (
-        f"Date: {formatdate(now, localtime=True)}\n"
-        f"From: {_header_text(config.notices.sender_name)} <{_header_safe(_qualified(config, config.notices.admin))}>\n"
-        f"To: {_header_safe(_qualified(config, address))}\n"
-        f"Subject: {_header_text(subject.removeprefix('Subject:').strip())}\n"
-        f"Message-ID: <{stamp}@{config.hostname}>\n"
-        "Auto-Submitted: auto-generated\n"
-        "Precedence: bulk\n"
-        "X-Gatescan-Notice: 1\n"
-        "MIME-Version: 1.0\n"
-        "Content-Type: text/plain; charset=utf-8\n"
-        "Content-Transfer-Encoding: 8bit\n\n"
-    )
-    return (header + text.lstrip("\n")).encode("utf-8", "backslashreplace")
-
-
-def _template(config: Config, name: str) -> string.Template:
-    for directory in (config.notices.templates, SHARE):
-        with contextlib.suppress(OSError):
-            return string.Template((directory / name).read_text(encoding="utf-8"))
-    raise FileNotFoundError(name)
-
-
-def _line(event: Event, admin: bool) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(event.time))
-    lines = [
-        f"  {when}  {event.held or '(not held: ' + event.action + ')'}",
-        f"    From:    {printable(event.from_)}",
-        f"    Subject: {printable(event.subject)}",
-        f"    Reason:  {event.verdict}: {printable(event.reason, 200)}",
-    ]
-    if admin:
-        # Never who they are: some of them may be a Bcc's. `gatescan quarantine show` has them all.
-        lines.append(f"    {event.direction}, {event.recipient_count} recipient(s), {event.action}")
-    return "\n".join(lines) + "\n"
-
-
-def _qualified(config: Config, address: str) -> str:
-    return address if "@" in address else f"{address}@{config.hostname}"
-
-
-def _header_text(text: str) -> str:
-    """Text for a header field: on one line, and in encoded words (RFC 2047) where it isn't ASCII."""
-    shown = printable(text, 1003)
-    if shown.isascii():
-        return shown
-    from email.header import Header  # only the notifier needs it, not the workers
-
-    return Header(shown, "utf-8", maxlinelen=70).encode(linesep="\n")
-
-
-def _header_safe(address: str) -> str:
-    return printable(address, 1003)
