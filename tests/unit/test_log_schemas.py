@@ -47,7 +47,7 @@ def test_a_line_with_an_unknown_field_or_value_does_not_fit(change: dict[str, An
 def test_the_schema_knows_every_verdict_and_action() -> None:
     known = schema("messages").schema["$defs"]
     assert known["verdict"]["enum"] == [verdict.value for verdict in Verdict]
-    assert known["judged"]["properties"]["action"]["enum"] == list(ACTIONS)
+    assert known["judged"]["properties"]["action"]["enum"] == [*ACTIONS, "asked"]
 
 
 def test_docs_name_both_schemas() -> None:

@@ -107,6 +107,7 @@ FATES_BY_ACTION = {
     "quarantine+reject": "rejected",
     "reject": "rejected",
     "tempfail": "put off",
+    "asked": "a reply to a notice",
 }
 
 

@@ -100,7 +100,7 @@ class Desk:
 
 def make(root: Path) -> Desk:
     """Everything that the role makes, below `root`."""
-    for name in ("spool/notices", "log", "lib/counters", "queue"):
+    for name in ("spool/notices", "spool/asked", "log", "lib/counters", "queue"):
         (root / name).mkdir(parents=True)
     quarantine.create(root / "quarantine")
     program = root / "queue" / "program"

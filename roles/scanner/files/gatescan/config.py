@@ -60,6 +60,8 @@ DEFAULT_ACTIONS: Mapping[str, str] = types.MappingProxyType(
 )
 """The action of each verdict; `encrypted-mail` is the end-to-end encrypted mail among the `encrypted`, and
 `unauthenticated-quarantine` what its domain wants held among the `unauthenticated`."""
+RELEASABLE = ("policy", "encrypted", "ambiguous", "limit", "unauthenticated", "spoofed")
+"""Verdicts of messages that recipients may be let release for themselves; `infected` is none of them."""
 NEVER_ACCEPTED = {"engine-error": ("accept", "tag"), "auth-temperror": ("accept",)}
 """Actions that some verdicts cannot have: nothing passes in silence that could not be looked at."""
 
@@ -198,6 +200,27 @@ class NoticesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseConfig:
+    """Release by mail (outcome/answers.py)."""
+
+    enabled: bool = False
+    verdicts: tuple[str, ...] = ("policy", "encrypted", "ambiguous", "limit")
+    """What a recipient may release for himself; never `infected`."""
+    days: float = 7.0
+    """From a message's arrival on; a later reply does nothing."""
+    hourly: int = 20
+    """Messages that one recipient may release in an hour."""
+    gateways: tuple[str, ...] = ()
+    """Names of the fleet's gateways: a reply to what another one holds is passed on to it."""
+
+    def check(self) -> None:
+        """Raise ConfigError for a verdict that is none, or that is not for recipients to release, as a virus is."""
+        for verdict in self.verdicts:
+            if verdict not in RELEASABLE:
+                raise ConfigError("release.verdicts", f"{verdict}: one of {', '.join(RELEASABLE)}")
+
+
+@dataclass(frozen=True, slots=True)
 class JournalConfig:
     """Where it is written down what was done."""
 
@@ -225,6 +248,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     actions: ActionsConfig = field(default_factory=ActionsConfig)
     notices: NoticesConfig = field(default_factory=NoticesConfig)
+    release: ReleaseConfig = field(default_factory=ReleaseConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
     authentication: bool = False
     """Whether gatekeeper has to have said of each message from outside who it is from."""
@@ -265,6 +289,7 @@ def parse(data: object) -> Config:
     config = build(Config, data, "")
     config.actions.check()
     config.notices.check()
+    config.release.check()
     if config.daemon.workers < 1:
         raise ConfigError("daemon.workers", "at least 1")
     for key, paths in (("readable", config.daemon.readable), ("writable", config.daemon.writable)):

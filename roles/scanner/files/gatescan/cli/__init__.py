@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "rules": "build, test or list the rules of quarantine-attachments.txt",
     "quarantine": "list, show, release, delete or expire held messages",
     "notify": "send the notices that are due",
+    "answers": "release what recipients have asked for by mail",
     "engines": "the antivirus and spam scanners: versions, signatures, errors, times",
     "stats": "what was judged, in figures",
     "doctor": "is everything in place, and what to do if not",
@@ -57,11 +58,12 @@ def main(argv: Sequence[str]) -> int:
 def _run(command: object, words: list[str]) -> int:
     from gatescan.config import ConfigError
     from gatescan.judging.rules import RulesError
+    from gatescan.outcome.tokens import KeyProblem
 
     assert callable(command)
     try:
         return int(command(words))
-    except (ConfigError, RulesError) as error:
+    except (ConfigError, KeyProblem, RulesError) as error:
         print(f"gatescan: {error}", file=sys.stderr)
     except BrokenPipeError:
         # The reader (such as `head`) has seen enough; nothing more can be said to it, not even at exit.

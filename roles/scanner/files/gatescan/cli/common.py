@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gatescan.config import DEFAULT_PATH, PATH_VARIABLE, Config, load
 from gatescan.judging import rules
+from gatescan.outcome.tokens import key_of
 
 SHIPPED_RULES = Path(__file__).parent.parent / "share" / "quarantine-attachments.txt"
 
@@ -42,6 +43,18 @@ def config_or_defaults(path: Path | None) -> Config:
     if path is None and PATH_VARIABLE not in os.environ and not DEFAULT_PATH.exists():
         return Config()
     return load(path)
+
+
+def add_key(made: argparse.ArgumentParser) -> None:
+    """Add --key."""
+    made.add_argument("--key", metavar="FILE", help="the fleet's key for release by mail; - is descriptor 0")
+
+
+def key_for_release(config: Config, path: str | None) -> bytes:
+    """The key that was named; nothing without one, or where nobody releases by mail. Raises KeyProblem."""
+    if not path or not config.release.enabled:
+        return b""
+    return key_of(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes())
 
 
 def rules_for_looking(text: Path | None, config: Config) -> rules.RuleSet:

@@ -159,9 +159,10 @@ class Work:
         return self._chosen(self._release)
 
     def _release(self, entry: Entry) -> None:
+        count = len(self.quarantine.due(entry, self.options.again))
         queued = self.quarantine.release(entry, self.config, again=self.options.again)
         self._record("release", entry, qp=queued)
-        print(f"{entry.id} released to {len(entry.recipients)} recipient(s)")
+        print(f"{entry.id} released to {count} recipient(s)")
 
     def delete(self) -> int:
         """Delete them."""

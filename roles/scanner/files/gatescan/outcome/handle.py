@@ -23,7 +23,7 @@ from gatescan.judging import authentication
 from gatescan.judging.judge import Engine, MessageReport, judge
 from gatescan.judging.rules import ABSENT, FileState, RulesError, RuleSet, file_state, is_stale, load
 from gatescan.model import Buffer, Finding, Verdict
-from gatescan.outcome import notify
+from gatescan.outcome import asked, notify
 from gatescan.outcome.alarm import Alarm
 from gatescan.outcome.journal import Journal
 from gatescan.outcome.letters import Event
@@ -66,6 +66,7 @@ class Services:
     quarantine: Quarantine
     counters: metrics.Counters
     notices: notify.Spool
+    desk: asked.Desk
     alarm: Alarm
     complaints: Seldom
     engines: Sequence[Engine] = ()
@@ -84,6 +85,7 @@ class Services:
             quarantine=quarantine,
             counters=metrics.Counters(config.journal.counters),
             notices=notices,
+            desk=asked.Desk(config),
             alarm=Alarm(config, quarantine, notices),
             complaints=Seldom(log),
             engines=engines,
@@ -236,6 +238,12 @@ def _carry_out(
     started: float,
 ) -> tuple[Outcome, Decision, str]:
     """Do what was decided; also returns the decision that stands in the end and the id in quarantine."""
+    wishes = asked.of(message, report, context, services.config)
+    is_all = bool(wishes) and len(wishes) == len(context.recipients)
+    if (is_all or decision.delivered) and not _keep(services, wishes):
+        return Outcome(TEMPORARY), Decision("tempfail", False, TEMPORARY), ""
+    if is_all:  # whatever is in it, it goes to nobody
+        return Outcome(0), Decision("asked", False, 0), ""
     if decision.delivered:
         headers = trace_headers(services.config, report, decision, context, time.perf_counter() - started)
         results, replaced = _own_results(message, report, services.config)
@@ -253,6 +261,17 @@ def _carry_out(
             return Outcome(TEMPORARY), failed, ""
         services.alarm.look()
     return Outcome(decision.code, decision.text), decision, held
+
+
+def _keep(services: Services, wishes: Sequence[asked.Asked]) -> bool:
+    """Keep what is asked for; False if that cannot be done now."""
+    try:
+        for wish in wishes:
+            services.desk.put(wish)
+    except OSError as error:
+        services.complaints.say(f"a reply to a notice could not be kept and gets 4xx: {error}")
+        return False
+    return True
 
 
 def _entry(report: MessageReport, decision: Decision, context: Context) -> Entry:

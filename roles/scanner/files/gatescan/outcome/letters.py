@@ -10,6 +10,7 @@ from typing import Literal
 
 from gatescan.config import Config
 from gatescan.outcome.texts import Texts, language_of
+from gatescan.outcome.tokens import mint
 from gatescan.text import printable
 
 Kind = Literal["notice-admin", "notice-recipient"]
@@ -38,11 +39,17 @@ class Event:
     recipients: tuple[str, ...] = ()
 
 
-def compose(config: Config, address: str, events: list[Event], now: float, kind: Kind) -> bytes:
-    """The notice for one address: complete header, UTF-8 text. docs/scanner.md lists what a template may say."""
+def compose(config: Config, address: str, events: list[Event], now: float, kind: Kind, key: bytes = b"") -> bytes:
+    """The notice for one address: complete header, UTF-8 text. docs/scanner.md lists what a template may say.
+
+    key: the fleet's, where recipients may release by mail.
+    """
     texts = Texts(config, language_of(config, address))
     shown = events[:LINES_BOUND]
-    listed = "\n".join(_about(texts, event, kind == "notice-admin") for event in shown)
+    tokens = [_token(config, address, event, key if kind != "notice-admin" else b"") for event in shown]
+    listed = "\n".join(
+        _about(texts, event, kind == "notice-admin", token) for event, token in zip(shown, tokens, strict=True)
+    )
     if len(events) > len(shown):
         listed += "\n" + texts.word("more", count=len(events) - len(shown))
     values = {
@@ -52,13 +59,35 @@ def compose(config: Config, address: str, events: list[Event], now: float, kind:
         "count": str(len(events)),
         "messages": texts.messages(len(events)),
         "list": listed,
+        "release": _how_to_release(config, texts, tokens),
     }
     subject, _, text = texts.template(kind).safe_substitute(values).partition("\n")
-    header = _header(config, address, subject.removeprefix("Subject:").strip(), now)
-    return (header + text.lstrip("\n")).encode("utf-8", "backslashreplace")
+    reply_to = f"Reply-To: <{tokens[0]}>\n" if len(tokens) == 1 and tokens[0] else ""
+    head = header(config, address, subject.removeprefix("Subject:").strip(), now, reply_to)
+    return (head + text.lstrip("\n")).encode("utf-8", "backslashreplace")
 
 
-def _header(config: Config, address: str, subject: str, now: float) -> str:
+def _token(config: Config, address: str, event: Event, key: bytes) -> str:
+    """The address by which this recipient gets the message; nothing if he cannot."""
+    if not key or not event.held or not is_releasable(config, event.verdict):
+        return ""
+    return mint(key, "recipient", config.hostname, event.held, address).address
+
+
+def _how_to_release(config: Config, texts: Texts, tokens: list[str]) -> str:
+    if not any(tokens):
+        return ""
+    name = "reply" if len(tokens) == 1 else "reply-many"
+    return texts.word(name, days=f"{config.release.days:g}") + "\n\n"
+
+
+def is_releasable(config: Config, verdict: str) -> bool:
+    """Whether a message with this verdict may be released by mail."""
+    return config.release.enabled and verdict in config.release.verdicts
+
+
+def header(config: Config, address: str, subject: str, now: float, more: str = "") -> str:
+    """The header of a mail of ours, with the empty line behind it. more: further fields, whole."""
     stamp = f"{now:.6f}.{os.urandom(6).hex()}"
     return (
         f"Date: {formatdate(now, localtime=True)}\n"
@@ -69,18 +98,20 @@ def _header(config: Config, address: str, subject: str, now: float) -> str:
         "Auto-Submitted: auto-generated\n"
         "Precedence: bulk\n"
         "X-Gatescan-Notice: 1\n"
+        f"{more}"
         "MIME-Version: 1.0\n"
         "Content-Type: text/plain; charset=utf-8\n"
         "Content-Transfer-Encoding: 8bit\n\n"
     )
 
 
-def _about(texts: Texts, event: Event, admin: bool) -> str:
+def _about(texts: Texts, event: Event, admin: bool, token: str) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(event.time))
     fields = {
         "from": printable(event.from_),
         "subject": printable(event.subject),
         "reason": f"{texts.word(event.verdict)}: {printable(event.reason, 200)}",
+        **({"release": token} if token else {}),
     }
     lines = [
         f"  {when}  {event.held or '(' + texts.word('not-held', action=event.action) + ')'}",

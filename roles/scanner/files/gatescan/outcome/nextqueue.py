@@ -23,11 +23,12 @@ TIMEOUT = 300.0
 
 
 class QueueError(GatescanError):
-    """The queue program did not take the message; `permanent` if it never will."""
+    """The queue program did not take the message; `permanent` if it never will, `unsure` if it may have."""
 
-    def __init__(self, problem: str, permanent: bool = False) -> None:
+    def __init__(self, problem: str, permanent: bool = False, unsure: bool = False) -> None:
         super().__init__(problem)
         self.permanent = permanent
+        self.unsure = unsure
 
 
 def envelope(sender: str, recipients: Iterable[str]) -> bytes:
@@ -73,12 +74,12 @@ def _run(program: tuple[str, ...], body: IO[bytes], addresses: IO[bytes]) -> int
             done.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             done.kill()
-            raise QueueError(f"{program[0]} took longer than {TIMEOUT:g} seconds") from None
+            raise QueueError(f"{program[0]} took longer than {TIMEOUT:g} seconds", unsure=True) from None
         except BaseException:
             done.kill()
             raise
     if done.returncode < 0:
-        raise QueueError(f"{program[0]} was killed by signal {-done.returncode}")
+        raise QueueError(f"{program[0]} was killed by signal {-done.returncode}", unsure=True)
     if done.returncode:
         raise QueueError(f"{program[0]} said {done.returncode}", permanent=11 <= done.returncode <= 40)
     return done.pid

@@ -87,8 +87,11 @@ class _Pending:
     event: Event
 
 
-def run(config: Config, now: float | None = None) -> int:
-    """Send what is due; return how many notices were sent. Raises QueueError when the queue takes none."""
+def run(config: Config, now: float | None = None, key: bytes = b"") -> int:
+    """Send what is due; return how many notices were sent. Raises QueueError when the queue takes none.
+
+    key: the fleet's, where recipients may release by mail.
+    """
     now = time.time() if now is None else now
     directory = config.notices_spool
     pending = list(_pending(directory))
@@ -99,7 +102,7 @@ def run(config: Config, now: float | None = None) -> int:
             continue
         admin = address == config.notices.admin
         kind: letters.Kind = "notice-admin" if admin else "notice-recipient"
-        mail = letters.compose(config, address, [item.event for item in items], now, kind)
+        mail = letters.compose(config, address, [item.event for item in items], now, kind, key)
         nextqueue.submit(config, io.BytesIO(mail), "", [address])
         # Noted at once: a run that is killed repeats at most this one notice.
         sent.note(address)

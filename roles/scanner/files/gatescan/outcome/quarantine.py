@@ -13,6 +13,10 @@ between, it stays F; releasing it again gives at most one more copy, and none is
 keeps two releases apart. The index (SQLite) makes lists and limits quick. It is never trusted for more:
 `reconcile` compares it with the Maildir, and a damaged one is thrown away and rebuilt.
 
+A recipient who asks by mail gets a copy of his own (`give`), once: given/ID.RECIPIENT is written before the queue gets
+the message, and taken back only if the queue says that it did not take it. Killed in between, nobody gets a second
+copy. A message that all its recipients were given is released.
+
 Nobody can fill it for others: one source and one rule have a share each, and the same message to the same recipients
 is kept once, with a counter in the index.
 """
@@ -21,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -34,7 +39,7 @@ from typing import IO, Literal
 from gatescan.config import Config, QuarantineConfig
 from gatescan.errors import GatescanError
 from gatescan.model import Buffer
-from gatescan.outcome import nextqueue
+from gatescan.outcome import nextqueue, tokens
 from gatescan.service import sources
 from gatescan.service.slots import trace_end
 
@@ -270,20 +275,81 @@ class Quarantine:
         if entry.state == "released" and not again:
             raise QuarantineError(f"{entry.id} was released before; --again sends one more copy")
         path = self._path(entry)
-        with self._open(entry) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise QuarantineError(f"{entry.id} is being released by someone else") from None
+        with self._locked(entry) as file:
             begun = self._move(entry, path, "releasing")
-            _skip_head(file)
+            recipients = self.due(entry, again)
             try:
-                queued = nextqueue.submit(config, file, entry.sender, entry.recipients, received="by gatescan release")
+                queued = nextqueue.submit(config, file, entry.sender, recipients, received="by gatescan release")
             except nextqueue.QueueError as error:
                 self._move(entry, begun, entry.state)
                 raise QuarantineError(f"{entry.id} is still held: {error}") from error
             self._move(entry, begun, "released")
         return queued
+
+    def give(self, entry: Entry, recipient: str, config: Config) -> int:
+        """Give a held message to one of its recipients, once; returns the process that queued it.
+
+        QuarantineError if he, or everybody, was given it before, if it is being released, or if nobody knows whether
+        the queue took it. QueueError, with nothing changed, when the queue did not take it.
+        """
+        path = self._path(entry)
+        with self._locked(entry) as file:
+            if entry.state != "held" or not path.exists():
+                raise QuarantineError(f"{entry.id} is {entry.state}, not held")
+            record = self._record(entry, recipient)
+            try:
+                queued = nextqueue.submit(config, file, entry.sender, [recipient], received="by gatescan answers")
+            except nextqueue.QueueError as error:
+                if error.unsure:
+                    raise QuarantineError(f"{entry.id} may have been delivered: {error}") from error
+                record.unlink()
+                raise
+            if not self.left(entry):
+                self._move(entry, path, "released")
+        return queued
+
+    def due(self, entry: Entry, again: bool = False) -> tuple[str, ...]:
+        """Whom a release is for: who has not asked for a copy himself; everybody if all have, or `again`."""
+        return entry.recipients if again else self.left(entry) or entry.recipients
+
+    def left(self, entry: Entry) -> tuple[str, ...]:
+        """The recipients who were not given a copy of their own."""
+        return tuple(one for one in entry.recipients if not self._given(entry, one).exists())
+
+    def given_since(self, recipient: str, since: float) -> int:
+        """How many messages a recipient was given since then."""
+        times = []
+        for path in (self.directory / "given").glob(f"*.{_mark(recipient)}"):
+            with contextlib.suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime)
+        return sum(at >= since for at in times)
+
+    def _given(self, entry: Entry, recipient: str) -> Path:
+        return self.directory / "given" / f"{entry.id}.{_mark(recipient)}"
+
+    def _record(self, entry: Entry, recipient: str) -> Path:
+        """Write down that he is given it; when this returns, that is on the disk."""
+        path = self._given(entry, recipient)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            with open(path, "xb", buffering=0, opener=_private) as file:
+                os.fsync(file.fileno())
+        except FileExistsError:
+            raise QuarantineError(f"{entry.id} was given to this recipient before") from None
+        _sync_directory(path.parent)
+        _sync_directory(self.directory)
+        return path
+
+    @contextlib.contextmanager
+    def _locked(self, entry: Entry) -> Iterator[IO[bytes]]:
+        """The message, as a file that nobody else releases meanwhile."""
+        with self._open(entry) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise QuarantineError(f"{entry.id} is being released by someone else") from None
+            _skip_head(file)
+            yield file
 
     def delete(self, entry: Entry) -> None:
         """Remove a message for good."""
@@ -291,6 +357,8 @@ class Quarantine:
             self._path(entry).unlink()
         except FileNotFoundError:
             raise QuarantineError(f"{entry.id} is gone") from None
+        for given in (self.directory / "given").glob(f"{glob.escape(entry.id)}.*"):
+            given.unlink(missing_ok=True)
         with contextlib.suppress(sqlite3.Error):
             database = self._database()
             database.execute("DELETE FROM held WHERE id = ?", (entry.id,))
@@ -452,6 +520,11 @@ def digest_of(entry: Entry, message: Buffer) -> str:
     with memoryview(message) as view:
         digest.update(view[trace_end(message) :])
     return digest.hexdigest()
+
+
+def _mark(recipient: str) -> str:
+    """A recipient in a file's name."""
+    return hashlib.sha256(tokens.folded(recipient).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _private(path: str, flags: int) -> int:

@@ -63,4 +63,4 @@ class Texts:
 
 def _words_in(path: Path) -> dict[str, str]:
     lines = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
-    return {name.strip(): text.strip() for name, equals, text in lines if equals}
+    return {name.strip(): text.strip().replace("|", "\n") for name, equals, text in lines if equals}

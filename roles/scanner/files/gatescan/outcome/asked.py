@@ -1,0 +1,124 @@
+"""Replies to notices, as a worker sees them: it knows the connection, and so who a message can be from.
+
+A message to release addresses alone goes to nobody: it becomes a request in the spool for `gatescan answers`, which
+has the key. One that goes to others too is also delivered. Nothing is taken from the message but who wrote it, and what
+gives a robot away; that it came from a relay client or passed DMARC is what qmail-smtpd's environment and gatekeeper
+say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from email.utils import getaddresses
+from pathlib import Path
+
+from gatescan.config import Config
+from gatescan.context import Context, domain_of, in_ascii
+from gatescan.judging.authentication import Authentication
+from gatescan.judging.budget import LimitReached
+from gatescan.judging.judge import MessageReport
+from gatescan.mime import header
+from gatescan.model import Buffer
+from gatescan.outcome import tokens
+
+WAITING = 1000
+"""Requests that may wait; a further reply gets 4xx."""
+VOUCHED = b"x-gatescan-release-to"
+"""The field by which a gateway names the recipient whose reply it has looked at."""
+_ROBOTS = frozenset((b"x-autoreply", b"x-autorespond", b"x-auto-reply-from", b"x-mail-autoreply", b"x-gatescan-notice"))
+_HEADER_MOST = 1 << 20
+_PLAIN = re.compile(r"[^\s@\"(),:;<>\[\\\]]+@[^\s@\"(),:;<>\[\\\]]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request. time: when it came. address: to which.
+
+    author: the one address in From, empty if there is not one. proof: why it is believed: `relay client`, `dmarc`, or
+    empty. robot: no person wrote it. vouched: the recipient that another gateway names.
+    """
+
+    time: float
+    address: str
+    author: str = ""
+    proof: str = ""
+    robot: bool = False
+    vouched: str = ""
+
+
+def of(message: Buffer, report: MessageReport, context: Context, config: Config) -> list[Asked]:
+    """What a message asks for: a request for each release address of the fleet among its recipients."""
+    addresses = [address for address in context.recipients if _is_ours(address, config)]
+    if not addresses:
+        return []
+    fields = _fields(message)
+    author, vouched = _author(fields), _single(fields, VOUCHED)
+    robot = not context.sender or report.automatic or any(name in _ROBOTS for name, _ in fields)
+    proof = _proof(author, report.authentication, context)
+    return [Asked(time.time(), address, author, proof, robot, vouched) for address in addresses]
+
+
+def _is_ours(address: str, config: Config) -> bool:
+    token = tokens.read(address) if config.release.enabled else None
+    return token is not None and token.gateway in {name.lower() for name in (config.hostname, *config.release.gateways)}
+
+
+def _proof(author: str, told: Authentication | None, context: Context) -> str:
+    if context.relayclient:
+        return "relay client"
+    wanted = f"dmarc=pass header.from={in_ascii(domain_of(author))}"
+    return "dmarc" if author and told is not None and wanted in told.results else ""
+
+
+def _fields(message: Buffer) -> list[tuple[bytes, bytes]]:
+    beginning = bytes(message[:_HEADER_MOST])
+    try:
+        return header.read(beginning, 0, len(beginning)).fields
+    except LimitReached:
+        return []
+
+
+def _single(fields: list[tuple[bytes, bytes]], name: bytes) -> str:
+    """A field's text; nothing if there are several of it."""
+    found = [header.unfold(value) for key, value in fields if key == name]
+    return found[0].decode("utf-8", "surrogateescape") if len(found) == 1 else ""
+
+
+def _author(fields: list[tuple[bytes, bytes]]) -> str:
+    """The address in From, in small letters; nothing if there is not exactly one that everybody reads alike."""
+    text = _single(fields, b"from")
+    found = [address for _, address in getaddresses([text])]
+    plain = len(found) == 1 and re.fullmatch(r"[^\s@\"(),:;<>\[\\\]]+@[A-Za-z0-9.-]+", found[0])
+    return found[0].lower() if plain and text.count("@") == 1 else ""
+
+
+class Desk:
+    """The directory where requests wait."""
+
+    def __init__(self, config: Config) -> None:
+        self.directory = config.spool / "asked"
+
+    def put(self, asked: Asked) -> None:
+        """Keep a request: when this returns it is on the disk. OSError if it cannot be kept."""
+        if len(os.listdir(self.directory)) >= WAITING:
+            raise OSError(f"{WAITING} requests for a release wait already")
+        path = self.directory / f"{asked.time:.6f}-{os.getpid()}-{os.urandom(2).hex()}.json"
+        fresh = path.with_suffix(".new")
+        with open(fresh, "x", encoding="ascii") as file:
+            json.dump(asdict(asked), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(fresh, path)
+
+    def waiting(self) -> Iterator[tuple[Path, Asked]]:
+        """The requests, the oldest first; one that is damaged is removed."""
+        for path in sorted(self.directory.glob("*.json")):
+            try:
+                yield path, Asked(**json.loads(path.read_bytes()))
+            except (ValueError, TypeError):
+                path.unlink(missing_ok=True)
