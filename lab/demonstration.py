@@ -5,13 +5,22 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
-from typing import Protocol
+from typing import Any, Protocol
+
+import dkim
 
 from lab.talk import Reply, eventually, token
+
+WORLD = "world.test"
+"""The outside's domain, whose server offers TLS."""
+BANK = "bank.test"
+BANK_RECORDS = {BANK: "v=spf1 -all", f"_dmarc.{BANK}": "v=DMARC1; p=reject"}
+"""A domain that sends no mail and wants forgeries refused: its TXT records by their names."""
 
 
 class Correspondent(Protocol):
@@ -31,6 +40,8 @@ class Correspondent(Protocol):
 
     def arrived(self, mark: str, seconds: float = ...) -> EmailMessage: ...
 
+    def raw(self, mark: str) -> str: ...
+
     def address(self, octet: int, family: int = ...) -> str: ...
 
 
@@ -42,6 +53,8 @@ class Chokepoint(Protocol):
     ipv6: str
 
     def run(self, *command: str) -> str: ...
+
+    def deliveries(self) -> str: ...
 
     def wait_for_empty_queue(self) -> None: ...
 
@@ -99,6 +112,21 @@ def two_boundaries(mark: str) -> str:
 def on_the_wire(message: str) -> str:
     """A message with the line ends of SMTP; qmail refuses others."""
     return message.replace("\n", "\r\n")
+
+
+def signatures(message: bytes, published: Mapping[str, str]) -> str:
+    """What dkimpy, a verifier that is not ours, makes of a message's signatures by the keys that are published."""
+    count = message.count(b"\nDKIM-Signature:") + message.startswith(b"DKIM-Signature:")
+    keys = {f"{name}.".encode(): text.encode() for name, text in published.items()}
+    verifier = dkim.DKIM(message)
+    are_valid = all(verifier.verify(number, dnsfunc=lambda name, timeout: keys.get(name)) for number in range(count))
+    return "not signed" if not count else "signature valid" if are_valid else "signature not valid"
+
+
+def delivery(told: str, recipient: str) -> dict[str, Any]:
+    """The last delivery to a recipient, of the lines of gatepost's journal; empty if there is none."""
+    lines: list[dict[str, Any]] = [json.loads(line) for line in told.splitlines() if recipient in line]
+    return lines[-1] if lines else {}
 
 
 class Demonstration:
@@ -184,6 +212,28 @@ class Demonstration:
         nobody = f"nobody@{self.user.partition('@')[2]}"
         reply = self.outside.send(gateway.ipv4, nobody, mark=token())
         self.add("an unknown recipient", f"outside -> {gateway.name}", "550 at rcpt", f"{reply.code} at {reply.stage}")
+
+    def forged(self, gateway: Chokepoint) -> None:
+        """Mail that is not from whom it says; gatekeeper must ask that."""
+        way, bank = f"outside -> {gateway.name}", f"accounts@{BANK}"
+        self.hold("a forged colleague", gateway, lambda mark: letter(mark, self.user, self.user).as_string())
+        forgery = on_the_wire(letter(token(), bank, self.user).as_string())
+        reply = self.outside.send(gateway.ipv4, self.user, forgery, sender=bank)
+        self.add("a forged bank, whose DMARC says reject", way, "554 at data", f"{reply.code} at {reply.stage}")
+
+    def signed(self, gateway: Chokepoint) -> None:
+        """A relay client's message on its way out: by TLS to a server that proves its name, and signed."""
+        mark = token()
+        recipient = f"{mark}@{WORLD}"
+        self.office.send(gateway.ipv4, recipient, sender=self.user, mark=mark)
+        keys = json.loads(gateway.run("gatepost", "dkim", "--json", "show"))
+        found = signatures(self.outside.raw(mark).encode("utf-8", "surrogateescape"), keys)
+        how = eventually(lambda: delivery(gateway.deliveries(), recipient), 60, f"a delivery to {recipient}")
+        tls = f"{how['tls'] or 'plain text'}, {'verified' if how['verified'] else 'not verified'}"
+        self.add(
+            "mail that leaves by MX", f"office -> {gateway.name} -> outside", "TLSv1.3, verified, signature valid",
+            f"{tls}, {found}",
+        )  # fmt: skip
 
     def attachments(self, gateway: Chokepoint) -> None:
         """The paper's test messages, and some of the nastier ones."""

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.images import reference
@@ -14,6 +15,8 @@ from lab.reach import inside
 from lab.topology import HOSTS, NET4, NET6, NETWORK, Host
 
 BOOT_SECONDS = 120
+COLON = "\\072"
+"""As tinydns' data has it inside of a field."""
 SANDBOXES = ("--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined")
 """What a host's systemd needs to confine units as on a machine of its own: mount namespaces and system call filters."""
 
@@ -123,6 +126,11 @@ def dns_data(gateways: list[Host]) -> str:
     lines += ["@world.test::outside.world.test:10"]
     lines += [f"+{name}:{address}" for name in sorted(mirror_names(gateways)) for address in addresses(name)]
     return "\n".join(lines) + "\n"
+
+
+def text_records(records: Mapping[str, str]) -> str:
+    """TXT records by their names, as tinydns' data has them."""
+    return "".join(f"'{name}:{text.replace(':', COLON)}\n" for name, text in records.items())
 
 
 def serve_dns(host: Host, data: str) -> None:

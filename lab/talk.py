@@ -22,6 +22,13 @@ from lab.topology import HOSTS, NET4, NET6, Host
 
 PROBE = (Path(__file__).parent / "probe.py").read_text()
 MAILDIR = "/var/spool/lab/Maildir/new"
+OFFER_TLS = """
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server \
+    -addext subjectAltName={name} -keyout /etc/postfix/lab.key -out /etc/postfix/lab.pem 2>&1
+postconf -e smtpd_tls_key_file=/etc/postfix/lab.key smtpd_tls_cert_file=/etc/postfix/lab.pem \
+    smtpd_tls_received_header=yes smtpd_tls_security_level=may
+postfix reload
+"""
 COMMAND_SECONDS = 240
 """After so long a program inside a host is given up: one that hangs is named, and the tests after it still run."""
 T = TypeVar("T")
@@ -136,6 +143,11 @@ class Peer(LabHost):
         paths = eventually(lambda: self.find(mark), 60, f"a message with {mark} at {self.name}")
         return self.run("cat", paths[0])
 
+    def offer_tls(self, name: str) -> str:
+        """Have its mail server offer TLS, by a certificate for DNS:NAME or IP:ADDRESS that vouches for itself."""
+        self.sh(OFFER_TLS.format(name=name))
+        return self.run("cat", "/etc/postfix/lab.pem")
+
     def address(self, octet: int, family: int = 4) -> str:
         """One of this host's own addresses, by its last part."""
         return f"{NET4}.{octet}" if family == 4 else f"{NET6}:{octet}"
@@ -157,6 +169,10 @@ class Gateway(LabHost):
     def queue(self) -> str:
         """What waits in the queue, as qmail-qread lists it."""
         return self.run("/var/qmail/bin/qmail-qread")
+
+    def deliveries(self) -> str:
+        """What gatepost says of its deliveries, a line of JSON each."""
+        return self.run("cat", "/var/log/gatepost/deliveries.jsonl")
 
     def wait_for_empty_queue(self) -> None:
         """Wait until every message is delivered."""

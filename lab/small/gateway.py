@@ -1,13 +1,11 @@
-"""A small gateway that runs, the hosts around it on loopback addresses, and the example inventory made theirs."""
+"""A small gateway that runs, hosts and names around it on loopback addresses, and the example inventory made theirs."""
 
 from __future__ import annotations
 
 import contextlib
 import email
 import email.policy
-import json
 import re
-import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,26 +15,27 @@ from typing import Any
 
 import yaml
 
-from gatewright.chapters.scanner.rules import scanner_domains, scanner_rules
 from gatewright.chapters.smtproutes.routing import smtproutes_control
 from gatewright.chapters.tcp_smtp.render import tcp_smtp
+from lab.demonstration import BANK_RECORDS, WORLD
 from lab.probe import converse
-from lab.small import mta
-from lab.small.place import Place, system_python, wait_until
+from lab.small import daemons, mta
+from lab.small.names import Names
+from lab.small.place import Place, wait_until
 from lab.small.sink import Sink
 from lab.talk import Reply, eventually
 from lab.topology import PROJECT
 
 EXAMPLE = PROJECT / "inventory/example/group_vars/gateways.yml"
-SCANNER = PROJECT / "roles/scanner/files"
-GATEPOST = PROJECT / "roles/gatepost/files"
-GATEKEEPER = PROJECT / "roles/gatekeeper/files"
-RECIPIENTS = {"example.org": {"list": ["user", "hostmaster"]}}
+DOMAIN = "example.org"
+RECIPIENTS = {DOMAIN: {"list": ["user", "hostmaster"]}}
 """Who has mail at the office; the example's routes leave that open."""
-NAME = "gateway.example.org"
+NAME = f"gateway.{DOMAIN}"
 HERE = "127.0.0.1"
 OFFICE, NEIGHBOUR, OUTSIDE = "127.0.2.70", "127.0.2.80", "127.0.113.31"
 """192.0.2.70 is a relay client of the example's, 192.0.2.80 is just outside its network, 203.0.113.31 is a stranger."""
+EXCHANGER = f"mx.{WORLD}"
+"""The outside's mail server, by the name that its certificate bears."""
 
 
 def loopback(rules: str) -> str:
@@ -77,8 +76,11 @@ class SmallPeer:
 
     def arrived(self, mark: str, seconds: float = 60) -> EmailMessage:
         """Wait for the message that contains a word, and return it."""
-        found = eventually(lambda: self.find(mark), seconds, f"a message with {mark} at {self.source}")
-        return email.message_from_string(found[0], policy=email.policy.default)
+        return email.message_from_string(self.raw(mark, seconds), policy=email.policy.default)
+
+    def raw(self, mark: str, seconds: float = 60) -> str:
+        """Wait for the message that contains a word, and return its bytes as text."""
+        return eventually(lambda: self.find(mark), seconds, f"a message with {mark} at {self.source}")[0]
 
     def address(self, octet: int, family: int = 4) -> str:
         """This host has one address."""
@@ -99,10 +101,14 @@ class SmallGateway:
     ipv6: str = ""
 
     def run(self, *command: str) -> str:
-        """Run gatescan, or one of qmail's programs, as the gateway's user."""
-        if command[0] == "gatescan":
-            return self.place.run(system_python(), "-m", *command, env=_scanner_env(self.place))
+        """Run gatescan, gatepost, or one of qmail's programs, as the gateway's user."""
+        if command[0] in daemons.COMMANDS:
+            return daemons.run(self.place, *command)
         return self.place.run(self.place.path / "qmail/bin" / command[0], *command[1:])
+
+    def deliveries(self) -> str:
+        """What gatepost says of its deliveries, a line of JSON each."""
+        return (self.place.path / daemons.DELIVERIES).read_text()
 
     def wait_for_empty_queue(self) -> None:
         """Wait until every message is delivered."""
@@ -112,29 +118,43 @@ class SmallGateway:
 @contextlib.contextmanager
 def small_gateway(more: Mapping[str, Any] | None = None) -> Iterator[SmallGateway]:
     """Build, start and at the end remove a gateway; `more` are variables beside the example's. Raises LabError."""
-    with Place() as place, Sink(OFFICE) as office, Sink(OUTSIDE) as outside:
+    with Place() as place, Sink(OFFICE) as office, Sink(OUTSIDE) as outside, Names(HERE) as names:
         variables = {**yaml.safe_load(EXAMPLE.read_text()), **(more or {})}
         home, qmail = mta.install(place)
-        _write_control(home, variables, office, outside)
+        _write_control(home, variables, office)
         _write_users(place, home)
-        client = _make_client(place, home)
-        _start_scanner(place, home, variables)
-        agent = _start_gatepost(place, home)
-        path = f"{agent}:{home}/bin:/usr/bin:/bin"
+        client = daemons.make_client(place, home)
+        daemons.start_scanner(place, home, NAME, variables)
+        for name, text in BANK_RECORDS.items():
+            names.publish(name, "TXT", f'"{text}"')
+        path = f"{_start_delivery(place, home, names, outside)}:{home}/bin:/usr/bin:/bin"
         place.start("qmail", home / "bin/qmail-start", "./Maildir/", env={"PATH": path})
-        policy = _start_gatekeeper(place, home)
+        asked = daemons.start_gatekeeper(place, home, RECIPIENTS, names.port)
         port = _free_port()
-        _serve(place, home, variables, {"QMAILQUEUE": str(client), "SMTPPOLICY": str(policy)}, port)
+        _serve(place, home, variables, {"QMAILQUEUE": str(client), **asked}, port)
         yield SmallGateway(place, qmail, port, SmallPeer(OFFICE, port, office), SmallPeer(OUTSIDE, port, outside))
 
 
-def _write_control(home: Path, variables: Mapping[str, Any], office: Sink, outside: Sink) -> None:
-    """qmail's control files: the example's routes lead to the office's sink, all other mail to the outside's."""
+def _start_delivery(place: Place, home: Path, names: Names, outside: Sink) -> Path:
+    """Start what signs and delivers, and have the outside offer TLS; returns the delivery agent's folder."""
+    certificate, key = daemons.make_certificate(place, EXCHANGER)
+    outside.offer_tls(certificate, key)
+    names.publish(WORLD, "MX", f"10 {EXCHANGER}.")
+    names.publish(EXCHANGER, "A", OUTSIDE)
+    servers = {"name_server_port": names.port, "port": outside.port}
+    tls = {"domains": {WORLD: "verified"}, "authorities": str(certificate)}
+    agent = daemons.start_gatepost(place, home, {**servers, **tls})
+    daemons.start_signer(place, DOMAIN)
+    return agent
+
+
+def _write_control(home: Path, variables: Mapping[str, Any], office: Sink) -> None:
+    """qmail's control files: the example's routes lead to the office's sink, all other mail goes by MX."""
     extra = variables.get("smtproutes_extra_rcpthosts", [])
     refused = variables.get("smtproutes_badmailfrom", [])
-    rest = {"host": "mx.world.test"}
-    files = smtproutes_control(variables["smtproutes_routes"], rest, extra, refused, variables["smtproutes_databytes"])
-    files["smtproutes"] = "".join(_led_to(line, office, outside) for line in files["smtproutes"].splitlines())
+    files = smtproutes_control(variables["smtproutes_routes"], None, extra, refused, variables["smtproutes_databytes"])
+    routed = (line.partition(":")[0] for line in files["smtproutes"].splitlines())
+    files["smtproutes"] = "".join(f"{domain}:{OFFICE}:{office.port}\n" for domain in routed)
     domain = NAME.partition(".")[2]
     files |= {"me": f"{NAME}\n", "locals": f"{NAME}\n", "defaultdomain": f"{domain}\n", "plusdomain": f"{domain}\n"}
     files["rcpthosts"] += f"{NAME}\n"
@@ -154,104 +174,6 @@ def _write_users(place: Place, home: Path) -> None:
     place.run(home / "bin/qmail-newu")
 
 
-def _led_to(route: str, office: Sink, outside: Sink) -> str:
-    """A line of smtproutes with its server exchanged: the line of no domain is the one for all other mail."""
-    domain = route.partition(":")[0]
-    address, port = (OFFICE, office.port) if domain else (OUTSIDE, outside.port)
-    return f"{domain}:{address}:{port}\n"
-
-
-def _make_client(place: Place, home: Path) -> Path:
-    source, out = place.folder("client"), place.folder("bin")
-    for path in (SCANNER / "client").iterdir():
-        if path.is_file():
-            shutil.copy(path, source)
-    state = f"{place.path}/scanner"
-    paths = (f"SOCKET={state}/socket", f"NEXT={home}/bin/qmail-queue", f"SPOOL={state}/spool/incoming")
-    place.run("make", "-s", f"OUT={out}", *paths, cwd=source)
-    return out / "gatescan-queue"
-
-
-def _start_scanner(place: Place, home: Path, variables: Mapping[str, Any]) -> None:
-    code, state = place.path / "code", place.folder("scanner")
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(SCANNER / "gatescan", code / "gatescan", ignore=ignored)
-    boxes = (f"quarantine/{box}" for box in ("tmp", "new", "cur"))
-    for name in ("spool", "spool/notices", "spool/incoming", "quarantine", *boxes, "log", "lib", "lib/counters"):
-        place.folder(f"scanner/{name}")
-    paper = (SCANNER / "gatescan/share/quarantine-attachments.txt").read_text()
-    (state / "rules.txt").write_text(paper + scanner_rules(variables.get("scanner_extra_rules", [])))
-    (state / "config.json").write_text(json.dumps(_scanner_config(state, home, variables), indent=1))
-    python, env = system_python(), _scanner_env(place)
-    place.run(python, "-m", "gatescan", "rules", "build", env=env)
-    place.start("scanner", python, "-m", "gatescan", "daemon", env=env)
-    wait_until((state / "socket").is_socket, "the scanner's socket", lambda: place.said("scanner"))
-
-
-def _start_gatepost(place: Place, home: Path) -> Path:
-    """Start the delivery agent; returns the folder of its client, which stands in qmail-remote's place."""
-    state, source = place.folder("gatepost"), place.folder("gatepost/client")
-    agent = place.folder("gatepost/remote")
-    for path in (GATEPOST / "client").iterdir():
-        if path.is_file():
-            shutil.copy(path, source)
-    place.run("make", "-s", f"OUT={agent}", f"SOCKET={state}/socket", cwd=source)
-    (agent / "gatepost-remote").rename(agent / "qmail-remote")
-    journal = str(state / "deliveries.jsonl")
-    config = {"home": str(home), "socket": str(state / "socket"), "takes_loopback": True, "journal": journal}
-    _start_daemon(place, GATEPOST / "gatepost", config, state / "socket")
-    return agent
-
-
-def _start_gatekeeper(place: Place, home: Path) -> Path:
-    """Start the policy daemon; returns the socket at which qmail-smtpd asks it."""
-    state = place.folder("gatekeeper")
-    config = {
-        "home": str(home),
-        "socket": str(state / "socket"),
-        "state": str(state / "state.sqlite"),
-        "metrics": str(state / "metrics"),
-        "recipients": RECIPIENTS,
-    }
-    _start_daemon(place, GATEKEEPER / "gatekeeper", config, state / "socket")
-    return state / "socket"
-
-
-def _start_daemon(place: Place, package: Path, config: Mapping[str, Any], socket_path: Path) -> None:
-    """Start a daemon of ours from a copy of its code, and wait for its socket."""
-    name = package.name
-    shutil.copytree(package, place.path / "code" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    settings = place.path / name / "config.json"
-    settings.write_text(json.dumps(config, indent=1))
-    env = {"PYTHONPATH": f"{place.path}/code", "PYTHONUNBUFFERED": "1"}
-    place.start(name, system_python(), "-m", name, "--config", settings, "daemon", env=env)
-    wait_until(socket_path.is_socket, f"{name}'s socket", lambda: place.said(name))
-
-
-def _scanner_env(place: Place) -> dict[str, str]:
-    return {"PYTHONPATH": f"{place.path}/code", "GATESCAN_CONFIG": f"{place.path}/scanner/config.json"}
-
-
-def _scanner_config(state: Path, home: Path, variables: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "hostname": NAME,
-        "local_domains": scanner_domains(variables["smtproutes_routes"]),
-        "actions": variables.get("scanner_actions", {}),
-        "limits": variables.get("scanner_limits", {}),
-        "spool": str(state / "spool"),
-        "next_queue": [str(home / "bin/qmail-queue")],
-        "daemon": {"socket": str(state / "socket"), "workers": 2},
-        "quarantine": {"directory": str(state / "quarantine")},
-        "rules": {"source": str(state / "rules.txt"), "compiled": str(state / "lib/rules.json")},
-        "journal": {
-            "quarantine_log": str(state / "log/quarantine.log"),
-            "json_log": str(state / "log/messages.jsonl"),
-            "metrics": str(state / "lib/gatescan.prom"),
-            "counters": str(state / "lib/counters"),
-        },
-    }
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HERE, 0))
@@ -266,10 +188,10 @@ def _serve(place: Place, home: Path, variables: Mapping[str, Any], env: Mapping[
     rules.write_text(loopback(str(made["text"])))
     place.run("tcprules", cdb, f"{cdb}.tmp", stdin=rules.read_text())
     place.start(
-        "smtpd", "tcpserver", "-v", "-R", "-H", "-l", "0", "-x", cdb, "-c", "20", HERE, str(port),
+        "qmail/smtpd", "tcpserver", "-v", "-R", "-H", "-l", "0", "-x", cdb, "-c", "20", HERE, str(port),
         home / "bin/qmail-smtpd", env=env,
     )  # fmt: skip
-    wait_until(lambda: _answers(port), f"qmail-smtpd on port {port}", lambda: place.said("smtpd"))
+    wait_until(lambda: _answers(port), f"qmail-smtpd on port {port}", lambda: place.said("qmail/smtpd"))
 
 
 def _answers(port: int) -> bool:

@@ -1,4 +1,8 @@
-"""The folder of a small gateway, the one user of all its programs, and the processes that end with it."""
+"""The folder of a small gateway, the one user of all its programs, and the processes that end with it.
+
+Logs stand below it where a gateway has them, with a time before each line as multilog puts it there: what reads those
+of a gateway (`gw trace`) reads these.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from on_gateway.trace.logs import TAI
 
 from lab.machine import LabError
 from lab.topology import CACHE
@@ -50,6 +57,14 @@ def _session_of(pid: int) -> int:
         return os.getsid(pid)
     except (ProcessLookupError, PermissionError):
         return 0
+
+
+def _log_lines(said: Iterable[bytes], log: IO[bytes]) -> None:
+    """Write what a program says into a file, each line behind its time, until it says no more."""
+    with log:
+        for line in said:
+            now = time.time_ns()
+            log.write(b"@%016x%08x " % (TAI + now // 10**9, now % 10**9) + line.rstrip(b"\n") + b"\n")
 
 
 class Place:
@@ -118,14 +133,15 @@ class Place:
         return str(done.stdout)
 
     def start(self, name: str, *command: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start a program that goes on; what it says is in log/NAME."""
-        with (self.folder("log") / name).open("wb") as log:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
-                [str(word) for word in command],
-                cwd="/", env=self.environment(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, **self._as_user(),
-            )  # fmt: skip
+        """Start a program that goes on; what it says is in var/log/NAME/current."""
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            [str(word) for word in command],
+            cwd="/", env=self.environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True, **self._as_user(),
+        )  # fmt: skip
         self._running.append(process)
+        log = (self.folder(f"var/log/{name}") / "current").open("wb", buffering=0)
+        threading.Thread(target=_log_lines, args=(process.stdout, log), daemon=True).start()
         return process
 
     def processes(self) -> list[int]:
@@ -136,7 +152,7 @@ class Place:
 
     def said(self, name: str) -> str:
         """What a program that was started has said so far."""
-        return (self.path / "log" / name).read_text(errors="replace")
+        return (self.path / "var/log" / name / "current").read_text(errors="replace")
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of every program: nothing of the caller's."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socketserver
+import ssl
 import threading
+from pathlib import Path
 from typing import cast
 
 
@@ -17,6 +19,7 @@ class Sink(socketserver.ThreadingTCPServer):
         """Bind to any free port."""
         super().__init__((address, 0), _Session)
         self.messages: list[bytes] = []
+        self.tls: ssl.SSLContext | None = None
         self.port: int = self.server_address[1]
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
@@ -28,21 +31,38 @@ class Sink(socketserver.ThreadingTCPServer):
         self.shutdown()
         self.server_close()
 
+    def offer_tls(self, certificate: Path, key: Path) -> None:
+        """Offer STARTTLS from now on."""
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(certificate, key)
+
 
 class _Session(socketserver.StreamRequestHandler):
-    """One SMTP session (RFC 5321), without extensions."""
+    """One SMTP session (RFC 5321), with STARTTLS (RFC 3207) where the sink has a certificate."""
 
     def handle(self) -> None:
+        sink = cast(Sink, self.server)
         self._say("220 sink ESMTP")
         while line := self.rfile.readline(2000):
             verb = line[:4].upper()
             if verb == b"QUIT":
                 self._say("221 bye")
                 return
+            if verb == b"STAR" and sink.tls:
+                self._say("220 go on")
+                self._encrypt(sink.tls)
+                continue
+            if verb == b"EHLO" and sink.tls:
+                self._say("250-sink\r\n250-STARTTLS")
             if verb == b"DATA":
                 self._say("354 go on")
-                cast(Sink, self.server).messages.append(self._message())
+                sink.messages.append(self._message())
             self._say("250 ok")
+
+    def _encrypt(self, tls: ssl.SSLContext) -> None:
+        """Shake hands; the rest of the session is in there."""
+        self.request = tls.wrap_socket(self.request, server_side=True)
+        self.setup()
 
     def _message(self) -> bytes:
         """The message up to its dot, as it would be stored: without the dots put before others."""

@@ -45,5 +45,5 @@ def test_the_demonstration_runs_from_nothing_in_a_bare_container(image: str, tmp
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=1000, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the small demonstration" in done.stdout
-    assert "12 of 12 as expected" in done.stdout
+    assert "15 of 15 as expected" in done.stdout
     assert "Not shown, for want of containers" in done.stdout

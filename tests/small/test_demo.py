@@ -24,7 +24,7 @@ def test_the_small_demonstration_shows_every_message_and_leaves_nothing(tmp_path
         )  # fmt: skip
         left = list(Path(temporary).iterdir())
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 of 12 as expected" in done.stdout
+    assert "15 of 15 as expected" in done.stdout
     assert "Not shown, for want of containers: firewall" in done.stdout
     assert "stand-in" in done.stdout
     assert not left

@@ -72,7 +72,7 @@ def test_gatepost_delivers_and_a_message_waits_while_it_is_away(gateway: SmallGa
     finally:
         hidden.rename(place / "socket")
     gateway.office.arrived(mark)
-    last = json.loads((place / "deliveries.jsonl").read_text().splitlines()[-1])
+    last = json.loads(gateway.deliveries().splitlines()[-1])
     assert (last["result"], last["recipients"]) == ("success", [USER])
 
 

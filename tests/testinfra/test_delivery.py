@@ -12,13 +12,6 @@ from lab_hosts import Gateway, Peer, eventually, token
 AUTHORITY = "/etc/ssl/lab-authority.pem"
 BY_TLS = re.compile(r"^\s+\(using TLSv1\.3 with cipher TLS_\w+ ", re.MULTILINE)
 
-CERTIFICATE = """
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=office \
-    -addext subjectAltName=IP:{address} -keyout /etc/postfix/lab.key -out /etc/postfix/lab.pem 2>&1
-postconf -e smtpd_tls_key_file=/etc/postfix/lab.key smtpd_tls_cert_file=/etc/postfix/lab.pem \
-    smtpd_tls_received_header=yes smtpd_tls_security_level=may
-postfix reload
-"""
 PUT_BACK = """
 mv /etc/postfix/main.cf.before /etc/postfix/main.cf
 rm -f /etc/postfix/lab.key /etc/postfix/lab.pem
@@ -42,8 +35,7 @@ def end_kept_connections(gateway: Gateway, office: Peer) -> None:
 def certificate(office: Peer) -> Iterator[str]:
     """Office's server has a certificate for its address, and offers TLS; it is put back as it was."""
     office.run("cp", "-p", "/etc/postfix/main.cf", "/etc/postfix/main.cf.before")
-    office.sh(CERTIFICATE.format(address=office.ipv4))
-    yield office.run("cat", "/etc/postfix/lab.pem")
+    yield office.offer_tls(f"IP:{office.ipv4}")
     office.sh(PUT_BACK)
 
 
@@ -175,13 +167,12 @@ class TestVerified:
     def test_mail_waits_while_the_server_is_another_one(
         self, gateway: Gateway, outside: Peer, office: Peer, certificate: str
     ) -> None:
-        office.sh(CERTIFICATE.format(address="192.0.2.9"))
+        another = office.offer_tls("IP:192.0.2.9")
         end_kept_connections(gateway, office)
-        gateway.run("tee", AUTHORITY, stdin=office.run("cat", "/etc/postfix/lab.pem"))
+        gateway.run("tee", AUTHORITY, stdin=another)
         mark = send(outside, gateway)
         waits(gateway, office, mark, "TLS_is_to_be_verified_for_this_route,_and_IP_address_mismatch")
-        office.sh(CERTIFICATE.format(address=office.ipv4))
-        gateway.run("tee", AUTHORITY, stdin=office.run("cat", "/etc/postfix/lab.pem"))
+        gateway.run("tee", AUTHORITY, stdin=office.offer_tls(f"IP:{office.ipv4}"))
         gateway.run("qmailctl", "flush")
         arrives_by_tls(gateway, office, mark, ",_certificate_verified")
 
