@@ -141,6 +141,8 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "uvscan_updates": ["http://example.org/x", "relative"],
         "spamassassin_inbound": [{"tag": "high"}, {"hold": 5}],
         "spamassassin_settings": [["a\nb"]],
+        "rspamd_scores": [{}, {"add_header": "high"}, {"add header": 6}],
+        "rspamd_inbound": [{"reject": "accept"}, {"greylist": "tag"}, {"no action": "tag"}],
         "sshd_extra_options": [{"bad name": "x"}, {"Banner": "a\nb"}],
         "hardening_sysctl_extra": [{"a b": 1}, {"net.x": "a\nb"}],
         "hardening_svscan_extra": [{"bad name": "x"}],

@@ -3,6 +3,7 @@
     {"type": "clamd"}
     {"type": "uvscan", "timeout": 90, "max_signature_days": 3}
     {"type": "spamd", "socket": "127.0.0.1:783", "inbound": {"tag": 5, "reject": 15}}
+    {"type": "rspamd", "inbound": {"add header": "tag", "reject": "quarantine"}}
 
 All have: `name` (in logs and findings; the type if empty), `timeout` (seconds), `group` (engines of one group
 stand in for each other) and `max_signature_days` (from then on there are warnings; 0: never).
@@ -20,6 +21,7 @@ from gatescan.engines.clamd import Clamd, ClamdSettings
 from gatescan.engines.commandline import CommandLine, ProgramSettings
 from gatescan.engines.ledger import LEDGER, Ledger
 from gatescan.engines.panel import Member, Panel
+from gatescan.engines.rspamd import Rspamd, RspamdSettings
 from gatescan.engines.sockets import DIALOGUES, SocketEngine, SocketSettings
 from gatescan.engines.spamd import Spamd, SpamdSettings
 from gatescan.engines.table import PROGRAMS
@@ -42,7 +44,7 @@ class _Checked(Protocol):
 
 _S = TypeVar("_S", bound=_Checked)
 
-TYPES = ("clamd", "spamd", *DIALOGUES, *PROGRAMS)
+TYPES = ("clamd", "spamd", "rspamd", *DIALOGUES, *PROGRAMS)
 """All types of engines."""
 
 
@@ -87,6 +89,8 @@ def _adapter(common: CommonSettings, name: str, own: Mapping[str, Any], where: s
         return Clamd(name, timeout, _settings(ClamdSettings, own, where))
     if kind == "spamd":
         return Spamd(name, timeout, _settings(SpamdSettings, own, where))
+    if kind == "rspamd":
+        return Rspamd(name, timeout, _settings(RspamdSettings, own, where))
     if kind in DIALOGUES:
         address, dialogue = DIALOGUES[kind]
         return SocketEngine(name, timeout, _settings(SocketSettings, own, where).socket or address, dialogue)

@@ -12,6 +12,7 @@ from gatescan.engines.base import Engine
 from gatescan.engines.build import engines
 from gatescan.engines.clamd import Clamd
 from gatescan.engines.commandline import CommandLine
+from gatescan.engines.rspamd import Rspamd
 from gatescan.engines.sockets import SocketEngine
 from gatescan.engines.spamd import Spamd
 
@@ -51,7 +52,7 @@ def of_engines(config: Config) -> Needs:
 
 
 def _address(engine: Engine) -> str:
-    if isinstance(engine, Clamd | Spamd):
+    if isinstance(engine, Clamd | Spamd | Rspamd):
         return engine.settings.socket
     return engine.address if isinstance(engine, SocketEngine) else ""
 

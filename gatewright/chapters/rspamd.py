@@ -1,0 +1,23 @@
+"""The engine rspamd: what it says from which score on, and what is done then."""
+
+from __future__ import annotations
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+
+_said = kinds.choice("add_header", "rewrite_subject", "reject", "soft_reject", "greylist", "quarantine", "discard")
+_answered = kinds.choice("add header", "rewrite subject", "reject", "quarantine", "discard")
+_done = kinds.mapped(_answered, kinds.choice("tag", "quarantine", "quarantine+reject", "reject"))
+
+CHAPTER = Chapter(
+    options={
+        "rspamd_scores": kinds.mapped(_said, kinds.any_number(-1000, 1000), empty=False),
+        "rspamd_inbound": _done,
+        "rspamd_outbound": _done,
+        "rspamd_workers": kinds.number(1, 256, "processes"),
+        "rspamd_max_bytes": kinds.number(10_000, 1_000_000_000, "bytes"),
+        "rspamd_timeout": kinds.number(1, 3600, "seconds"),
+        "rspamd_uid": kinds.account_id,
+        "rspamd_socket_group": kinds.account,
+    },
+)
