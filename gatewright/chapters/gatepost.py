@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gatekeeper.addresses import in_ascii
 from gatepost import config
 
 from gatewright import kinds
@@ -20,7 +21,7 @@ SIGNER = "gatepost-signer"
 # Made from other variables, or fixed by the role.
 _OWN_KEYS = (
     "journal", "domains", "prefer", "is_ipv6_used", "helo", "own_addresses", "reuse_seconds", "per_host", "signer",
-    "clients", "home", "socket",
+    "clients", "home", "socket", "tls_counts", "reporter", "organization", "contact",
 )  # fmt: skip
 _PEM = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 _ANCHOR = re.compile(
@@ -34,13 +35,15 @@ _STANDS_FOR = {
     "gatepost_dnssec": ("name_server", "name_server_port", "is_validating"),
     "gatepost_mta_sts": ("sts_socket",),
 }
-_NEEDS_GATEPOST = ("gatepost_dkim_domains", "gatepost_domains", *_STANDS_FOR)
+_NEEDS_GATEPOST = ("gatepost_dkim_domains", "gatepost_domains", "gatepost_tls_reports", *_STANDS_FOR)
 
 
 def check(site: Site, problems: Problems) -> None:
     """What must fit together."""
     _check_keys(site, problems)
     _check_settings(site, problems)
+    if site.value("gatepost_tls_reports") is True:
+        check_reporter(site, problems, "gatepost_tls_reports")
     if site.value("gatepost_enabled") is False:
         for variable in _NEEDS_GATEPOST:
             if site.value(variable):
@@ -55,6 +58,21 @@ def _check_keys(site: Site, problems: Problems) -> None:
             problems.add(
                 f"gatepost_dkim_keys.{domain}", "is not one of gatepost_dkim_domains: its key would not be used"
             )
+
+
+def check_reporter(site: Site, problems: Problems, variable: str) -> None:
+    """Reports have a sender whose mail is signed. variable: what has them sent."""
+    for name in ("gatepost_reports_organization", "gatepost_reports_contact"):
+        if not site.value(name):
+            problems.add(variable, f"needs {name}")
+    domain = in_ascii(str(site.value("gatepost_reports_contact") or "").rpartition("@")[2])
+    signed = site.value("gatepost_dkim_domains")
+    names = [in_ascii(item) for item in signed if isinstance(item, str)] if isinstance(signed, list | tuple) else []
+    if domain and not any(domain == name or domain.endswith(f".{name}") for name in names):
+        problems.add(
+            "gatepost_reports_contact",
+            f"{domain} is none of gatepost_dkim_domains, and reports that are not signed are not read (RFC 8460, 3)",
+        )
 
 
 def _check_settings(site: Site, problems: Problems) -> None:
@@ -139,6 +157,9 @@ CHAPTER = Chapter(
         ),
         "gatepost_dnssec_uid": kinds.account_id,
         "gatepost_mta_sts_uid": kinds.account_id,
+        "gatepost_reports_organization": kinds.line(empty=True, longest=200),
+        "gatepost_reports_contact": kinds.either("an address, or empty", kinds.choice(""), kinds.mailbox),
+        "gatepost_reports_uid": kinds.account_id,
         "gatepost_settings": _settings,
         "gatepost_signer_uid": kinds.account_id,
     },

@@ -24,6 +24,9 @@ log = logging.getLogger("gatepost")
 CONFIG = Path("/etc/gatepost/config.json")
 KEYS = Path("/etc/gatepost/dkim")
 SIGNER = Path("/run/gatepost-signer/signer.sock")
+SENT = Path("/var/lib/gatepost-reports/sent")
+WAITS = 75
+"""The exit status when something must be tried again later."""
 LOG_FORMAT = "gatepost[%(process)d]: %(levelname)s %(message)s"
 """On standard error, for multilog; the time is multilog's."""
 
@@ -45,11 +48,16 @@ def main(arguments: Sequence[str]) -> int:
     keys.add_argument("domain", nargs="?", help="show: of this domain alone; make: the signing domain")
     keys.add_argument("selector", nargs="?")
     keys.add_argument("algorithm", nargs="?", choices=("rsa", "ed25519"))
+    reports = verbs.add_parser("tls-reports", help="send the TLS reports (RFC 8460) of the days that are over")
+    reports.add_argument("--sent", type=Path, default=SENT, help=f"the folder of what was sent (default: {SENT})")
+    reports.add_argument("--name-server-port", type=int, default=53)
     for verb in (signer, keys):
         verb.add_argument("--keys", type=Path, default=KEYS, help=f"the folder of keys (default: {KEYS})")
     options = top.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     try:
+        if options.verb == "tls-reports":
+            return _tls_reports(options)
         if options.verb != "daemon":
             return _keys(options)
         load(options.config)
@@ -62,6 +70,14 @@ def main(arguments: Sequence[str]) -> int:
         print(f"gatepost: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _tls_reports(options: argparse.Namespace) -> int:
+    from gatepost.gatereport.records import Names
+    from gatepost.tlsrpt import send
+
+    names = Names(port=options.name_server_port)
+    return WAITS if send(load(options.config), options.sent, names) else 0
 
 
 def _keys(options: argparse.Namespace) -> int:

@@ -71,6 +71,14 @@ class Config:
     """Whether workers shut themselves in (fence.py); false is for who looks for a fault."""
     journal: str = ""
     """File that gets one JSON line a delivery; empty: none."""
+    tls_counts: str = ""
+    """Folder in which is counted how TLS with other domains went, for the daily reports; empty: nothing is."""
+    reporter: int = 0
+    """The user (by number) whose mail is these reports, to which no policy of a domain applies; 0: nobody's."""
+    organization: str = ""
+    """Who reports."""
+    contact: str = ""
+    """The address that reports are from."""
 
 
 def load(path: Path) -> Config:

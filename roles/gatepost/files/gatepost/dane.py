@@ -10,6 +10,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gatepost import results
+from gatepost.results import Outcome
+
 TRUST_ANCHOR, END_ENTITY = 2, 3
 FULL, PUBLIC_KEY = 0, 1
 _DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
@@ -24,6 +27,9 @@ class Tlsa:
     selector: int
     matching: int
     data: bytes
+
+    def __str__(self) -> str:
+        return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
 
     @property
     def is_usable(self) -> bool:
@@ -60,10 +66,10 @@ def usable(records: Iterable[Tlsa]) -> tuple[Tlsa, ...]:
     return tuple(sorted((record for record in set(records) if record.is_usable), key=lambda r: (-r.usage, -r.matching)))
 
 
-def problem(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[str]) -> str | None:
+def problem(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[str]) -> Outcome | None:
     """None if the chain (DER, the server's own certificate first) is one that the records name; else why not."""
     if not chain:
-        return "the server showed no certificate"
+        return Outcome(results.FAILED, "the server showed no certificate")
     if any(record.usage == END_ENTITY and record.matches(chain[0]) for record in records):
         return None
     anchors = [
@@ -74,7 +80,7 @@ def problem(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[str
         if record.matches(certificate)
     ]
     if not anchors:
-        return "its TLSA records name another certificate"
+        return Outcome(results.TLSA_INVALID, "its TLSA records name another certificate")
     return _chain_problem(anchors, chain) or _name_problem(chain[0], names)
 
 
@@ -83,7 +89,7 @@ def _candidates(record: Tlsa, chain: Sequence[bytes]) -> Sequence[bytes]:
     return [*chain, record.data] if (record.selector, record.matching) == (FULL, 0) else chain
 
 
-def _chain_problem(anchors: Iterable[bytes], chain: Sequence[bytes]) -> str | None:
+def _chain_problem(anchors: Iterable[bytes], chain: Sequence[bytes]) -> Outcome | None:
     """Whether the chain leads to one of the authorities, which need not sign itself, and is in date."""
     from OpenSSL import crypto
 
@@ -95,13 +101,13 @@ def _chain_problem(anchors: Iterable[bytes], chain: Sequence[bytes]) -> str | No
         leaf, *others = (crypto.load_certificate(crypto.FILETYPE_ASN1, item) for item in chain)
         crypto.X509StoreContext(store, leaf, others).verify_certificate()
     except crypto.X509StoreContextError as error:
-        return str(error)
+        return Outcome(results.of_certificate(error.errors[0]), str(error))
     except (crypto.Error, ValueError):
-        return "a certificate that cannot be read"
+        return Outcome(results.FAILED, "a certificate that cannot be read")
     return None
 
 
-def _name_problem(certificate: bytes, names: Sequence[str]) -> str | None:
+def _name_problem(certificate: bytes, names: Sequence[str]) -> Outcome | None:
     from cryptography import x509
 
     try:
@@ -111,7 +117,9 @@ def _name_problem(certificate: bytes, names: Sequence[str]) -> str | None:
         shown = extension.value.get_values_for_type(x509.DNSName)
     except (x509.ExtensionNotFound, ValueError):
         shown = []
-    return None if any(name_matches(pattern, name) for pattern in shown for name in names) else "hostname mismatch"
+    if any(name_matches(pattern, name) for pattern in shown for name in names):
+        return None
+    return Outcome(results.OTHER_NAME, "hostname mismatch")
 
 
 def name_matches(pattern: str, name: str) -> bool:

@@ -16,6 +16,7 @@ from gatepost.hosts import Kept, Places, Wishes
 from gatepost.model import Account, Address, Failed, Order, Server
 from gatepost.resolve import Resolver
 from gatepost.session import PlainTextNeeded, Session
+from gatepost.tally import Tally, is_report
 from gatepost.tcpto import Timeouts
 from gatepost.ways import Ways
 from gatepost.wire import Gone, Wire
@@ -38,7 +39,8 @@ class Deliverer:
         self.places = Places(config)
         self.wishes = Wishes(config.back_off)
         self.kept = Kept(config)
-        self.ways = Ways(config, self.control, Resolver(config), own_addresses)
+        self.tally = Tally(config.tls_counts)
+        self.ways = Ways(config, self.control, Resolver(config), own_addresses, self.tally)
 
     async def deliver(self, order: Order, account: Account) -> bytes:
         """Deliver, and report as qmail-remote does; whatever goes wrong, the report says what."""
@@ -66,7 +68,8 @@ class Deliverer:
         for name in ("timeoutremote", "timeoutconnect", "tlsca"):
             self.control.line(name)  # unreadable is known before anybody is called
         self.control.helo()
-        servers = await self.ways.find(order.host)
+        heeds_policies = not is_report(order.message, self.config.reporter)
+        servers = await self.ways.find(order.host, heeds_policies=heeds_policies)
         account.times["found"] = time.monotonic()
         signatures = await self._sign(order, account)
         last: Failed | None = None
@@ -143,7 +146,7 @@ class Deliverer:
         session = Session(wire, helo, server.security)
         try:
             try:
-                await session.open(plain=False)
+                await self._open_by_tls(account.host, server, session)
             except PlainTextNeeded:
                 wire = await self._dial(server, [address], lambda _: None)
                 if wire is None:
@@ -155,6 +158,13 @@ class Deliverer:
             raise
         account.times["ready"] = time.monotonic()
         return session
+
+    async def _open_by_tls(self, domain: str, server: Server, session: Session) -> None:
+        """Open a session, and count how that went."""
+        try:
+            await session.open(plain=False)
+        finally:
+            self.tally.session(domain, server, session)
 
     async def _dial(self, server: Server, addresses: list[Address], drop: object) -> Wire | None:
         def failed(address: Address, timed_out: bool) -> None:

@@ -1,6 +1,7 @@
 """The worker's fence: what a process may do that speaks with servers all over the world, put in force by `gatefence`.
 
-    files    read: its code, qmail's control files, the authorities; write: its journal, qmail's table of timeouts
+    files    read: its code, qmail's control files, the authorities; write: its journal, its counts, qmail's table of
+             timeouts
     TCP      to the name server, port 25 (`port`) and the routes' ports; it listens nowhere
     calls    no program, no other process, no socket but of unix, IPv4 and IPv6
 
@@ -92,6 +93,8 @@ def rules(config: Config, needs: Needs) -> Iterator[Rule]:
     if config.journal:
         # lines are added; none can be read or taken away
         yield Rule(Path(config.journal).parent, APPEND)
+    if config.tls_counts:
+        yield Rule(Path(config.tls_counts), APPEND)
 
 
 def _calls() -> Filter:

@@ -68,13 +68,29 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What a domain promises of the TLS of its servers, in TLS-RPT's terms (RFC 8460, 4.4).
+
+    kind: tlsa, sts or no-policy-found. text: its TLSA records, or its policy's lines. hosts: the server, or patterns.
+    """
+
+    kind: str = "no-policy-found"
+    text: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
-    """One server to try: its name, the addresses in order, its port, and the security that it must have."""
+    """One server to try: its name, the addresses in order, its port, and the security that it must have.
+
+    policy: what its domain hears about its TLS; None: nothing, as for routes.
+    """
 
     name: str
     addresses: tuple[Address, ...]
     port: int
     security: Security
+    policy: Policy | None = None
 
 
 @dataclass(slots=True)

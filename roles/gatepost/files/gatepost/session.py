@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gatepost import dane, message, report
+from gatepost import dane, message, report, results
 from gatepost.model import Account, Failed, Level, Order, Security
 from gatepost.reply import Reply
+from gatepost.results import Outcome
 from gatepost.wire import CIPHERS, Gone, TlsFailed, Wire
 
 
@@ -23,13 +24,14 @@ class PlainTextNeeded(Exception):
 class NoTls:
     """Why TLS has not come about: a sentence's end, its enhanced code, and the server's words.
 
-    is_broken: plain text cannot go on over this connection.
+    is_broken: plain text cannot go on over this connection. result: TLS-RPT's word; empty: it says nothing of TLS.
     """
 
     why: str
     enhanced: str
     reply: Reply | None = None
     is_broken: bool = False
+    result: str = ""
 
 
 class Session:
@@ -41,6 +43,7 @@ class Session:
         self.security = security
         self.hello = Reply(0, b"")
         self.verified = ""
+        self.outcome: Outcome | None = None
         self.is_critical = False
 
     @property
@@ -64,7 +67,10 @@ class Session:
             return
         why = await self._go_encrypted()
         if why is None:
+            self.outcome = Outcome()
             return
+        if why.result:
+            self.outcome = Outcome(why.result, why.why)
         if self.security.level is not Level.OPTIONAL:
             self.wire.leave()
             raise self._insecure(why)
@@ -93,9 +99,9 @@ class Session:
         except Gone:
             return NoTls("the connection died at EHLO", "4.7.4", is_broken=True)
         if self.hello.code != 250:
-            return NoTls("EHLO was refused", "4.7.4", self.hello)
+            return NoTls("EHLO was refused", "4.7.4", self.hello, result=results.NO_STARTTLS)
         if not self.hello.offers("STARTTLS"):
-            return NoTls("STARTTLS is not offered", "4.7.4")
+            return NoTls("STARTTLS is not offered", "4.7.4", result=results.NO_STARTTLS)
         try:
             context = context_for(self.security.authorities)
         except (OSError, ssl.SSLError):
@@ -103,32 +109,33 @@ class Session:
         try:
             reply = await self.wire.ask(b"STARTTLS")
         except Gone:
-            return NoTls("the connection died at STARTTLS", "4.7.5", is_broken=True)
+            return NoTls("the connection died at STARTTLS", "4.7.5", is_broken=True, result=results.FAILED)
         if reply.code != 220:
-            return NoTls("STARTTLS was refused", "4.7.5", reply)
+            return NoTls("STARTTLS was refused", "4.7.5", reply, result=results.NO_STARTTLS)
         # Whoever can write into the plain text could have its words count as the server's.
         if self.wire.replies.has_more:
-            return NoTls("more than a reply came to STARTTLS", "4.7.5", is_broken=True)
+            return NoTls("more than a reply came to STARTTLS", "4.7.5", is_broken=True, result=results.FAILED)
         return await self._shake_hands(context)
 
     async def _shake_hands(self, context: ssl.SSLContext) -> NoTls | None:
         try:
             await self.wire.encrypt(context, self.security.names[0])
         except TlsFailed as error:
-            return NoTls(str(error), "4.7.5", is_broken=True)
+            return NoTls(str(error), "4.7.5", is_broken=True, result=error.result)
         if self.security.tlsa:
             problem = dane.problem(self.security.tlsa, _chain(self.wire.tls), self.security.names)
             if problem:
-                return NoTls(problem, "4.7.5", is_broken=True)
+                return NoTls(problem.why, "4.7.5", is_broken=True, result=problem.result)
             self.verified = "DANE"
         elif self.security.authorities:
             self.verified = "MTA-STS" if self.security.whose == "MTA-STS" else "certificate"
         try:
             self.hello = await self.wire.ask(b"EHLO " + self.helo)
         except Gone:
-            return NoTls("the connection died behind the handshake", "4.7.5", is_broken=True)
+            return NoTls("the connection died behind the handshake", "4.7.5", is_broken=True, result=results.FAILED)
         if self.hello.code != 250:
-            return NoTls("EHLO was refused behind the handshake", "4.7.5", self.hello, is_broken=True)
+            why = "EHLO was refused behind the handshake"
+            return NoTls(why, "4.7.5", self.hello, is_broken=True, result=results.FAILED)
         return None
 
     def _insecure(self, why: NoTls) -> Failed:

@@ -17,7 +17,14 @@ ZONE = b"postfix"
 
 
 class PolicyUnavailable(Exception):
-    """The policy daemon does not answer, or cannot tell: mail waits."""
+    """The policy daemon does not answer, or cannot tell: mail waits.
+
+    is_domains: whether that is the domain's affair, as the daemon itself answers.
+    """
+
+    def __init__(self, text: str, *, is_domains: bool = False) -> None:
+        super().__init__(text)
+        self.is_domains = is_domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,16 @@ class Policy:
     """A policy in force. patterns: names of servers; `.example.org` stands for one label in front of it."""
 
     patterns: tuple[str, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The patterns as the policy itself writes them."""
+        return tuple(f"*{item}" if item.startswith(".") else item for item in self.patterns)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines of the policy, as far as they are known: the daemon tells no max_age."""
+        return ("version: STSv1", "mode: enforce", *(f"mx: {host}" for host in self.hosts))
 
     def allows(self, name: str) -> bool:
         """Whether a server's name is one of the policy's."""
@@ -46,7 +63,7 @@ async def policy_of(path: str, domain: str) -> Policy | None:
     level, *attributes = rest.split() or [""]
     match = [item.removeprefix("match=") for item in attributes if item.startswith("match=")]
     if word != "OK" or level not in ("secure", "verify") or not match:
-        raise PolicyUnavailable(f"the MTA-STS policy daemon says {answer[:100]!r}")
+        raise PolicyUnavailable(f"the MTA-STS policy daemon says {answer[:100]!r}", is_domains=True)
     return Policy(tuple(item.lower() for item in match[0].split(":") if item))
 
 

@@ -8,11 +8,13 @@ import random
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from gatepost import dane, sts
+from gatepost import dane, results, sts
 from gatepost.config import Config
 from gatepost.control import Control, keys_of
-from gatepost.model import Address, Failed, Level, Route, Security, Server
+from gatepost.model import Address, Failed, Level, Policy, Route, Security, Server
 from gatepost.resolve import NoSuchName, Resolver, TryLater
+from gatepost.results import Outcome
+from gatepost.tally import Tally
 
 MOST_SERVERS = 16
 """Servers of a domain that are looked up."""
@@ -29,15 +31,21 @@ LOOP = (
 class Ways:
     """Finds the servers for a domain."""
 
-    def __init__(self, config: Config, control: Control, resolver: Resolver, own_addresses: Collection[str]) -> None:
+    def __init__(
+        self, config: Config, control: Control, resolver: Resolver, own_addresses: Collection[str], tally: Tally
+    ) -> None:
         """own_addresses: of this host; mail that leads back to them would go round for ever."""
         self.config = config
         self.control = control
         self.resolver = resolver
         self.own_addresses = frozenset(own_addresses)
+        self.tally = tally
 
-    async def find(self, domain: str) -> list[Server]:
-        """The servers in the order in which they are tried; raises Failed and ControlError."""
+    async def find(self, domain: str, *, heeds_policies: bool = True) -> list[Server]:
+        """The servers in the order in which they are tried; raises Failed and ControlError.
+
+        heeds_policies: whether DANE and MTA-STS count; without them nothing is told to the domain either.
+        """
         route = self.control.route(domain)
         if route is not None:
             return [await self._by_route(route)]
@@ -49,7 +57,7 @@ class Ways:
                 raise Failed("D", LOOP)
             return [server]
         try:
-            return await self._by_dns(domain)
+            return await self._by_dns(domain, heeds_policies)
         except NoSuchName as error:
             raise no_such_host(str(error)) from None
         except TryLater:
@@ -78,19 +86,20 @@ class Ways:
 
     # DNS
 
-    async def _by_dns(self, domain: str) -> list[Server]:
+    async def _by_dns(self, domain: str, heeds_policies: bool) -> list[Server]:
         answer = await self.resolver.exchangers(domain)
         exchangers: list[tuple[int, str]] = list(answer.records)
         if any(host == "" for _, host in exchangers):
             if len(exchangers) == 1:
                 raise Failed("D", "Sorry, this domain says that it takes no mail (null MX). (#5.1.10)\n")
             exchangers = [(preference, host) for preference, host in exchangers if host]
-        policy = await self._sts(domain)
+        policy = await self._sts(domain) if heeds_policies else None
         implied = [(0, domain)] if not exchangers else []
         random.shuffle(exchangers)
         ordered = sorted(exchangers or implied, key=lambda item: item[0])[:MOST_SERVERS]
         found = await asyncio.gather(
-            *(self._exchanger(domain, host, answer.is_secure, policy) for _, host in ordered), return_exceptions=True
+            *(self._exchanger(domain, host, answer.is_secure, policy, heeds_policies) for _, host in ordered),
+            return_exceptions=True,
         )
         return self._usable([preference for preference, _ in ordered], found)
 
@@ -129,37 +138,66 @@ class Ways:
             for address in server.addresses
         )
 
-    async def _exchanger(self, domain: str, host: str, is_secure: bool, policy: sts.Policy | None) -> Server | None:
+    async def _exchanger(
+        self, domain: str, host: str, is_secure: bool, policy: sts.Policy | None, heeds_policies: bool
+    ) -> Server | None:
         """One server of a domain, None if it has no address. An MX that is an address itself is taken at its word."""
         address = literal(host)
         addresses, is_address_secure = ((address,), False) if address else await self._addresses(host)
         if not addresses:
             return None
-        security = await self._security(domain, host, is_secure and is_address_secure, policy)
-        return Server(host, addresses, self.config.port, security)
+        usual = self._usual(domain, host)
+        if not heeds_policies or usual.level is Level.NEVER:
+            return Server(host, addresses, self.config.port, usual)
+        security, told = await self._security(domain, usual, is_secure and is_address_secure, policy)
+        return Server(host, addresses, self.config.port, security, told)
 
-    async def _security(self, domain: str, host: str, is_secure: bool, policy: sts.Policy | None) -> Security:
-        """What TLS to a server of a domain must be: the site's word, else DANE, else MTA-STS, else optional."""
+    def _usual(self, domain: str, host: str) -> Security:
+        """What TLS to a server of a domain must be by the site's own word; else it is optional."""
         level = self._level_of(domain)
-        usual = Security(level, "this domain", (host, domain))
         if level is Level.VERIFIED:
-            usual = replace(usual, names=(host,), authorities=self.config.authorities)
-        if level is Level.NEVER:
-            return usual
+            return Security(level, "this domain", (host,), authorities=self.config.authorities)
+        return Security(level, "this domain", (host, domain))
+
+    async def _security(
+        self, domain: str, usual: Security, is_secure: bool, policy: sts.Policy | None
+    ) -> tuple[Security, Policy]:
+        """What TLS to a server of a domain must be, and by which policy: DANE, else MTA-STS, else the usual."""
+        host = usual.names[0]
         if is_secure:
-            records = await self.resolver.tlsa(host, self.config.port)
-            if records.is_secure and records.records:
-                tlsa = dane.usable(records.records)
-                if tlsa:
-                    return Security(Level.VERIFIED, "DANE", (host, domain), tlsa)
-                # records that cannot be used still promise TLS (RFC 7672, 2.2)
-                return replace(usual, level=Level.REQUIRED, whose="DANE") if level is Level.OPTIONAL else usual
-        if policy is not None:
-            if not policy.allows(host):
-                text = f"{printable(host)} is no server that the domain's MTA-STS policy names. (#4.7.5)\n"
-                raise Failed("Z", text)
-            return Security(Level.VERIFIED, "MTA-STS", (host,), authorities=self.config.authorities)
-        return usual
+            records = await self._tlsa(domain, host)
+            if records:
+                return self._by_dane(domain, usual, records)
+        if policy is None:
+            return usual, Policy()
+        told = Policy("sts", policy.lines, policy.hosts)
+        if not policy.allows(host):
+            why = f"{printable(host)} is no server that the domain's MTA-STS policy names"
+            self.tally.add(domain, told, Outcome(results.FAILED, why), host)
+            raise Failed("Z", f"{why}. (#4.7.5)\n")
+        return Security(Level.VERIFIED, "MTA-STS", (host,), authorities=self.config.authorities), told
+
+    async def _tlsa(self, domain: str, host: str) -> tuple[dane.Tlsa, ...]:
+        """The TLSA records of a server that DNSSEC vouches for; raises TryLater when it cannot tell."""
+        try:
+            answer = await self.resolver.tlsa(host, self.config.port)
+        except TryLater as error:
+            outcome = Outcome(results.DNSSEC_INVALID, str(error))
+            self.tally.add(domain, Policy("tlsa", hosts=(host,)), outcome, host)
+            raise
+        return answer.records if answer.is_secure else ()
+
+    def _by_dane(self, domain: str, usual: Security, records: tuple[dane.Tlsa, ...]) -> tuple[Security, Policy]:
+        host = usual.names[0]
+        told = Policy("tlsa", tuple(map(str, records)), (host,))
+        tlsa = dane.usable(records)
+        if tlsa:
+            return Security(Level.VERIFIED, "DANE", (host, domain), tlsa), told
+        self.tally.add(domain, told, Outcome(results.TLSA_INVALID, "no TLSA record is one that SMTP can use"), host)
+        # records that cannot be used still promise TLS (RFC 7672, 2.2)
+        if usual.level is Level.OPTIONAL:
+            return replace(usual, level=Level.REQUIRED, whose="DANE"), told
+        return usual, told
 
     async def _sts(self, domain: str) -> sts.Policy | None:
         if not self.config.sts_socket or self._level_of(domain) is Level.NEVER:
@@ -167,6 +205,8 @@ class Ways:
         try:
             return await sts.policy_of(self.config.sts_socket, domain)
         except sts.PolicyUnavailable as error:
+            if error.is_domains:
+                self.tally.add(domain, Policy("sts"), Outcome(results.STS_FETCH_ERROR, str(error)))
             raise Failed("Z", f"{error}. (#4.7.5)\n") from None
 
     def _level_of(self, domain: str) -> Level:

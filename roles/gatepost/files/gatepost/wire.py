@@ -7,6 +7,7 @@ import contextlib
 import ssl
 from typing import cast
 
+from gatepost import results
 from gatepost.model import Address
 from gatepost.reply import BadReply, Replies, Reply
 
@@ -19,7 +20,11 @@ class Gone(Exception):
 
 
 class TlsFailed(Exception):
-    """TLS has not come about; the text says why."""
+    """TLS has not come about; the text says why. result: TLS-RPT's word for it."""
+
+    def __init__(self, text: str, result: str = results.FAILED) -> None:
+        super().__init__(text)
+        self.result = result
 
 
 class Wire(asyncio.Protocol):
@@ -73,6 +78,12 @@ class Wire(asyncio.Protocol):
             self._news.set_result(None)
 
     # gatepost's side
+
+    @property
+    def own_address(self) -> str:
+        """This host's address on the connection; empty if there never was one."""
+        name = self._transport.get_extra_info("sockname") if self._transport else None
+        return str(name[0]) if name else ""
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -139,7 +150,7 @@ class Wire(asyncio.Protocol):
             )
         except (ssl.SSLError, OSError, ValueError) as error:
             self.is_over = True
-            raise TlsFailed(_why(error)) from error
+            raise TlsFailed(_why(error), results.of_certificate(getattr(error, "verify_code", 0))) from error
         if upgraded is None:
             raise TlsFailed("the connection died in the handshake")
         self._transport = upgraded
