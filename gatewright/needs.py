@@ -48,6 +48,8 @@ KINDS: Mapping[str, Shape] = {
     # leaving: what goes whole from a host that is no gateway any more, and what of it stays unless the site says no
     "trees": Shape.LIST,
     "kept": Shape.LIST,
+    # what a gateway alone has, for its archive: mappings of path, form, services and settle
+    "state": Shape.LIST,
     # mail: qmail's control files, the environment and programs of its services, what is built along with it
     "control": Shape.EACH,
     "smtpd_environment": Shape.JOINED,

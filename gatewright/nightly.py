@@ -71,6 +71,13 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             down,
             small,
         ),
+        Step(
+            "a gateway that died, and its archive",
+            [(*LAB, "up", "dns", "office", "outside", "gw1"), SITE, (*PYTEST, "tests/testinfra/test_backup.py")],
+            down,
+            small,
+            {"GATEWRIGHT_NIGHTLY": "1"},
+        ),
         Step("the end of a gateway", [("molecule", "test", "-s", "remove")], missing=small),
         Step("fuzzing", [("python", "-m", "tests.fuzz", "--runs", runs)]),
         Step(

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,10 +17,10 @@ from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
 
+from . import supervise
 from .frame import Refusal
 from .matching import fits
 
-PATH = "/command:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 CHANNELS = ("local", "remote")
 FAR = 10 * 365 * 86_400
 """Seconds from now at which a held message would be tried."""
@@ -158,24 +157,12 @@ class Service:
         self.folder = root / "service/qmail-send"
         self.lock = root / "var/qmail/queue/lock/sendmutex"
 
-    def svc(self, what: str) -> None:
-        """Tell supervise something."""
-        environment = {"PATH": PATH}
-        subprocess.run(["svc", what, str(self.folder)], env=environment, capture_output=True, timeout=20, check=True)
-
-    def was_up(self) -> bool:
-        """Whether it is to run."""
-        said = subprocess.run(
-            ["svstat", str(self.folder)], env={"PATH": PATH}, capture_output=True, text=True, check=False
-        )
-        return ": up " in said.stdout and "want down" not in said.stdout
-
     @contextlib.contextmanager
     def stopped(self, wait: float) -> Iterator[None]:
         """Nobody else changes the queue meanwhile; Refusal if deliveries under way take longer than `wait`."""
         if not self.lock.exists():
             raise Refusal(f"{self.lock} is not there: this host has no qmail yet; run site.yml first")
-        with self._started_again(), self.lock.open("r+b") as lock:
+        with supervise.told_to_stop([self.folder]), self.lock.open("r+b") as lock:
             deadline = time.monotonic() + wait
             while True:
                 try:
@@ -186,36 +173,6 @@ class Service:
                         raise Refusal(BUSY.format(wait)) from None
                     time.sleep(0.1)
             yield
-
-    @contextlib.contextmanager
-    def _started_again(self) -> Iterator[None]:
-        """Stop it, and start it at the end: by a process that sees the end of this one, however that comes."""
-        if not self.was_up():
-            yield
-            return
-        reading, writing = os.pipe()
-        watcher = os.fork()
-        if watcher == 0:
-            self._watch(reading, writing)
-        os.close(reading)
-        try:
-            self.svc("-d")
-            yield
-        finally:
-            os.close(writing)
-            os.waitpid(watcher, 0)
-
-    def _watch(self, reading: int, writing: int) -> None:
-        """Wait for the end of the other process, and start the service."""
-        os.setsid()
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        os.close(writing)
-        while os.read(reading, 1):
-            pass
-        with contextlib.suppress(Exception):
-            self.svc("-u")
-        os._exit(0)
 
 
 def set_time(message: Message, moment: float) -> None:
@@ -257,7 +214,7 @@ def expire_later() -> None:
     find = ["/usr/bin/find", "/var/lib/gatewright/dropped", "-name", "*.eml*", "-mmin", "+1430", "-delete"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["systemd-run", "--quiet", f"--on-active={KEPT}", "--timer-property=AccuracySec=60", *find]
-        subprocess.run(command, env={"PATH": PATH}, capture_output=True, timeout=20, check=False)
+        subprocess.run(command, env={"PATH": supervise.PATH}, capture_output=True, timeout=20, check=False)
 
 
 def journal(path: Path, event: str, message: Message, by: str) -> None:
@@ -313,9 +270,9 @@ class Work:
     def _flush_all(self, queue: Queue) -> dict[str, Any]:
         tell = self.root / "var/qmail/bin/qmail-tcpok"
         with contextlib.suppress(OSError):  # servers that did not answer are asked again, too
-            subprocess.run([str(tell)], env={"PATH": PATH}, capture_output=True, timeout=20, check=False)
+            subprocess.run([str(tell)], env={"PATH": supervise.PATH}, capture_output=True, timeout=20, check=False)
         messages = list(queue.messages(self.request))
-        Service(self.root).svc("-a")
+        supervise.svc("-a", self.root / "service/qmail-send")
         return self._told(messages, queue)
 
     def _change(self, message: Message, copies: Path) -> bool:

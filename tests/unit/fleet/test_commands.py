@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from gateway_logs import Gateway
-from on_gateway import quarantine, queue
+from on_gateway import quarantine, queue, supervise
 from on_gateway.frame import Refusal
 from on_gateway.trace import search
 from test_trace import ANN, delivered
@@ -274,7 +274,7 @@ def queues(site: Site, quick: None, monkeypatch: pytest.MonkeyPatch) -> Site:
     for name, text in (("svc", SVC), ("svstat", SVSTAT)):
         (programs / name).write_text(text.format(folder=site.folder))
         (programs / name).chmod(0o755)
-    monkeypatch.setattr(queue, "PATH", f"{programs}:{queue.PATH}")
+    monkeypatch.setattr(supervise, "PATH", f"{programs}:{supervise.PATH}")
     for host in ("gw1", "gw2"):
         root = site.root(host)
         (root / "var/qmail/queue/lock").mkdir(parents=True)

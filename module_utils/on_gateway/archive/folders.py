@@ -1,0 +1,70 @@
+"""Files written below a folder whose owner is not trusted: no link is followed, and each is there whole or not."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from ..frame import Refusal
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def owner_of(info: tarfile.TarInfo) -> tuple[int, int]:
+    """This host's numbers of a member's owner; Refusal if it has no such account."""
+    try:
+        return pwd.getpwnam(info.uname).pw_uid, grp.getgrnam(info.gname).gr_gid
+    except KeyError as error:
+        raise Refusal(f"{info.name} is {info.uname}:{info.gname}'s, and {error.args[0]} on this host") from None
+
+
+@contextlib.contextmanager
+def opened(base: Path, inner: str) -> Iterator[int]:
+    """The folder `inner` below `base`, as a descriptor. `base` is the system's, and may be a link."""
+    descriptor = os.open(base, FOLDER & ~os.O_NOFOLLOW)
+    try:
+        for name in filter(None, inner.split("/")):
+            deeper = os.open(name, FOLDER, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(base: Path, inner: str, info: tarfile.TarInfo) -> None:
+    """Make a folder as it was; one that is there stays as the roles made it."""
+    parent, _, name = inner.rpartition("/")
+    with opened(base, parent) as folder, contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=folder)
+        with opened(base, inner) as made:
+            os.fchown(made, *owner_of(info))
+            os.fchmod(made, info.mode)
+
+
+def write_file(base: Path, inner: str, info: tarfile.TarInfo, content: IO[bytes]) -> int:
+    """Write a file in the place of one that is there, with its owner, mode and time; returns its inode."""
+    parent, _, name = inner.rpartition("/")
+    temporary = f".{name[:200]}.restored"
+    with opened(base, parent) as folder:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)  # of a run that was cut
+        with open(os.open(temporary, NEW, 0o600, dir_fd=folder), "wb") as file:
+            shutil.copyfileobj(content, file)
+            file.flush()
+            os.fchown(file.fileno(), *owner_of(info))
+            os.fchmod(file.fileno(), info.mode)
+            os.utime(file.fileno(), (info.mtime, info.mtime))
+            os.fsync(file.fileno())
+            inode = os.fstat(file.fileno()).st_ino
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    return inode
