@@ -21,6 +21,7 @@ import dns.rcode
 import dns.rrset
 
 PROJECT = Path(__file__).parents[3]
+SERVING = ": INFO serving "
 PATIENCE = 30.0
 """Seconds after which what has not come fails a test."""
 
@@ -202,13 +203,15 @@ class Gatekeeper:
         self.errors = place / "errors"
         self.names = NameServer()
         self.process: subprocess.Popen[bytes] | None = None
+        self.code = ["-m", "gatekeeper"]
         (place / "control").mkdir()
         (place / "control/me").write_text("gw.test\n")
 
     @property
     def environment(self) -> dict[str, str]:
         """What its programs find themselves in."""
-        return {**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatekeeper/files"), "PYTHONUNBUFFERED": "1"}
+        path = f"{PROJECT}/roles/gatekeeper/files:{PROJECT}/tests/unit/scanner"
+        return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
     def configure(self, **settings: object) -> None:
         """Write the configuration."""
@@ -220,11 +223,11 @@ class Gatekeeper:
     def start(self, **settings: object) -> None:
         """Start it and wait until it serves."""
         self.configure(**settings)
-        self.socket.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "gatekeeper", "--config", str(self.config), "daemon", "--allow-root"]
+        before = self.log.count(SERVING)
+        command = [sys.executable, *self.code, "--config", str(self.config), "daemon", "--allow-root"]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(command, env=self.environment, stderr=errors)
-        wait_for(lambda: self.socket.exists() or self.ended(), "the socket")
+        wait_for(lambda: self.log.count(SERVING) > before or self.ended(), "a worker")
 
     def ended(self) -> bool:
         """Whether it has ended."""
@@ -241,6 +244,13 @@ class Gatekeeper:
         """Send it a signal."""
         assert self.process
         self.process.send_signal(number)
+
+    @property
+    def worker(self) -> int:
+        """The process that answers; 0 while there is none."""
+        assert self.process
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else 0
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one of its commands."""

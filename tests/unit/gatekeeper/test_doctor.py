@@ -28,7 +28,9 @@ def test_a_daemon_in_order_is_all_well(keeper: Gatekeeper) -> None:
     keeper.start(recipients={"corp.test": {"file": str(keeper.place / "export.txt")}}, dns_lists=lists)
     keeper.wait_for_log("is in order")
     ran = keeper.run("doctor")
-    assert ran.returncode == 0 and "WARNING" not in ran.stdout, ran.stdout
+    assert ran.returncode == 0
+    # the kernel may not know all of a fence
+    assert {state for what, (state, _) in told(keeper).items() if what != "fence"} == {"ok"}, ran.stdout
     assert f"{keeper.place}/export.txt: 2 addresses" in ran.stdout and f"DNS list {ZONE}: in order" in ran.stdout
 
 
@@ -81,10 +83,10 @@ def test_a_daemon_that_gives_no_answer_is_named(keeper: Gatekeeper, way: str, mo
     if way == "stopped":
         from gatekeeper import doctor
 
-        keeper.tell(signal.SIGSTOP)
+        os.kill(keeper.worker, signal.SIGSTOP)
         monkeypatch.setattr(doctor, "PATIENCE", 0.5)
         found = [check for check in doctor.examine(keeper.config) if check.state == "broken"]
-        keeper.tell(signal.SIGCONT)
+        os.kill(keeper.worker, signal.SIGCONT)
         assert found[0].what.startswith("daemon: ")
         return
     assert told(keeper)["daemon"][0] == "broken"

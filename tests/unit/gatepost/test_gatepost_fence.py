@@ -14,28 +14,12 @@ from gatepost.config import Config
 from gatepost.control import Control
 from gatepost.fence import needs_of, rules
 from gatepost.gatefence import landlock
-from gatepost.gatefence.problems import Unavailable
 from gatepost_rig import Gatepost, NameServer
 from server_rig import Server
 
-REFUSED = (errno.EPERM, errno.EACCES)
+from tests.landlocked import REFUSED, since
+
 HOSTILE = Path(__file__).with_name("taken_over.py")
-
-
-def landlock_version() -> int:
-    """0 where this kernel has none."""
-    try:
-        return landlock.version()
-    except Unavailable:
-        return 0
-
-
-def since(version: int, *act: str) -> object:
-    """An act that this version of Landlock came to refuse; 0: the filter refuses it."""
-    have = landlock_version()
-    reason = f"this kernel's Landlock has version {have}, {version} is needed"
-    return pytest.param(act, marks=pytest.mark.skipif(have < version, reason=reason), id=" ".join(act))
-
 
 ACTS = [
     since(0, "shell"),
@@ -47,6 +31,7 @@ ACTS = [
     since(0, "limits", "{master}"),
     since(0, "netlink"),
     since(0, "packet"),
+    since(0, "raw"),
     since(0, "listen"),
     since(0, "mount", "{outside}"),
     since(0, "unshare"),

@@ -105,6 +105,16 @@ def _listen() -> None:
         listener.listen()
 
 
+def _unix(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+
+
+def _pair() -> None:
+    for end in socket.socketpair():
+        end.close()
+
+
 def _abstract(name: str) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"\0{name}")
@@ -133,7 +143,10 @@ ACTS: dict[str, Callable[..., object]] = {
     "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
     "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close(),
     "packet": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
+    "raw": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close(),
     "connect": _connect,
+    "unix": _unix,
+    "pair": _pair,
     "bind": _bind,
     "listen": _listen,
     "abstract": _abstract,
@@ -150,6 +163,7 @@ ACTS: dict[str, Callable[..., object]] = {
     "append": lambda path: os.close(os.open(path, os.O_WRONLY | os.O_APPEND)),
     "truncate": lambda path: os.truncate(path, 0),
     "remove": lambda path: os.unlink(path),
+    "link": lambda path: os.symlink("/etc/passwd", path),
     "rename": lambda path: os.rename(path, f"{path}.moved"),
 }
 

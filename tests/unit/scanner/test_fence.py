@@ -25,28 +25,14 @@ from gatescan import fence
 from gatescan.config import Config, ConfigError, parse
 from gatescan.engines.needs import Needs, of_engines
 from gatescan.gatefence import landlock, seccomp
-from gatescan.gatefence.problems import Unavailable
 from rig import Gateway, saw, wait_until
 from test_interface import HARMLESS, Scanner
 
+from tests.landlocked import REFUSED, landlock_version, needs_landlock
+
 pytestmark = pytest.mark.slow  # a process or more for each test
 
-REFUSED = (errno.EPERM, errno.EACCES)
 PROGRAM_OF_32_BITS = 50
-
-
-def landlock_version() -> int:
-    """0 where this kernel has none."""
-    try:
-        return landlock.version()
-    except Unavailable:
-        return 0
-
-
-def needs_landlock(least: int) -> pytest.MarkDecorator:
-    """For a test of what this version brought."""
-    have = landlock_version()
-    return pytest.mark.skipif(have < least, reason=f"this kernel's Landlock has version {have}, {least} is needed")
 
 
 def act(gateway: Gateway, name: str, *words: object) -> int:

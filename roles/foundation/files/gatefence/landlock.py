@@ -29,6 +29,8 @@ _SCOPES = 3
 READ = READ_FILE | READ_DIR
 RUN = READ | EXECUTE
 APPEND = WRITE_FILE | MAKE_REG
+KEEP = READ | WRITE_FILE | TRUNCATE | REMOVE_FILE | MAKE_REG | MAKE_DIR
+"""Files of a program's own, in a folder: no links, and no sockets, which others would follow."""
 _MAKE = MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM
 WRITE = READ | WRITE_FILE | TRUNCATE | REFER | REMOVE_DIR | REMOVE_FILE | _MAKE
 """All that is done with files but to execute them: what a worker wrote is not what it may run."""

@@ -15,6 +15,7 @@ import errno
 import hashlib
 import os
 import platform
+import socket
 from collections.abc import Iterable, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_uint, c_uint32, c_uint64, c_void_p
 from functools import cache
@@ -55,6 +56,8 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NE, _LT, _EQ, _GT, _MASKED_EQ = 1, 2, 4, 6, 7
 _BAD_ARCHITECTURE, _TSYNC, _OPTIMIZE = 2, 4, 8
 _BINARY_TREE = 2
+_SOCK_TYPE = 0xF
+"""Of a socket's type: the rest are flags."""
 _32_BIT = {"x86_64": 0x40000003, "aarch64": 0x40000028}
 """The architecture whose programs the kernel runs, too: AUDIT_ARCH_I386, AUDIT_ARCH_ARM."""
 
@@ -138,6 +141,10 @@ class Filter:
         self.refuse(["socket"], (0, _GT, known[-1], 0), native=True)
         for family in set(range(known[0], known[-1])) - set(known):
             self.refuse(["socket"], (0, _EQ, family, 0), native=True)
+
+    def refuse_raw_sockets(self) -> None:
+        """Who has the privilege for them could write packets as it likes."""
+        self.refuse(["socket"], (1, _MASKED_EQ, _SOCK_TYPE, socket.SOCK_RAW), native=True)
 
     def only_itself(self) -> None:
         """No signal to another process, nor a change of its limits: they all belong to one user."""

@@ -9,11 +9,15 @@ import logging
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
 
 from gatekeeper.addresses import covering, unquoted
 from gatekeeper.config import Config
+from gatekeeper.listfile import Stamp, stamp_of
 from gatekeeper.resolve import Resolver, TryLater
 from gatekeeper.store import Shelf
 
@@ -54,25 +58,49 @@ class Route:
 
 def route(config: Config, domain: str) -> Route:
     """Where qmail sends a domain's mail; raise Down if no route says so."""
-    path = config.home / "control/smtproutes"
+    table = _table(config)
+    found = next((table[name] for name in (*covering(domain), "") if name in table), None)
+    if found is None:
+        raise Down(f"{_routes(config)} has no server for {domain}")
+    return found
+
+
+def ports(config: Config) -> frozenset[int]:
+    """The ports of all routes' servers; none while the routes cannot be read."""
+    try:
+        return frozenset(found.port for found in _table(config).values() if found)
+    except Down:
+        return frozenset()
+
+
+def _routes(config: Config) -> Path:
+    return config.home / "control/smtproutes"
+
+
+def _table(config: Config) -> Mapping[str, Route | None]:
+    """The routes by domain, None for one without a server; raise Down."""
+    path = _routes(config)
+    return _read_table(path, stamp_of(path))
+
+
+@lru_cache(maxsize=1)
+def _read_table(path: Path, _: Stamp | None) -> Mapping[str, Route | None]:
+    """The routes in a file, read again when its stamp is another one; raise Down."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise Down(f"{path}: {error}") from None
     if text and not text.endswith("\n"):
         raise Down(f"{path} is half-written: its last line has no end")
-    table = {}
-    for line in text.splitlines():
-        name, colon, value = line.rstrip(" \t").partition(":")
-        if colon and not line.startswith("#"):
-            table[name.lower()] = value
-    for name in (*covering(domain), ""):
-        if name in table:
-            host, _, port = table[name].partition(":")
-            if host and (not port or (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
-                return Route(host.removeprefix("[").removesuffix("]"), int(port or 25))
-            break
-    raise Down(f"{path} has no server for {domain}")
+    lines = (line.rstrip(" \t").partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name.lower(): _server(value) for name, colon, value in lines if colon}
+
+
+def _server(value: str) -> Route | None:
+    host, _, port = value.partition(":")
+    if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        return None
+    return Route(host.removeprefix("[").removesuffix("]"), int(port or 25))
 
 
 def helo(config: Config) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gatekeeper import doctor
 from gatekeeper.alerts import mail_all
-from gatekeeper.config import ConfigError, load
+from gatekeeper.config import Config, ConfigError, load
 
 CONFIG = Path("/etc/gatekeeper/config.json")
 LOG_FORMAT = "gatekeeper[%(process)d]: %(levelname)s %(message)s"
@@ -70,8 +70,12 @@ def _daemon(options: argparse.Namespace) -> int:
     if os.geteuid() == 0 and not options.allow_root:
         raise ConfigError("gatekeeper does not run as root; start it as its own user")
     from gatekeeper.daemon import Daemon  # and dnspython, which other commands do not need
+    from gatekeeper.master import Listeners, Master
 
-    asyncio.run(Daemon(options.config, tuple(options.client)).run())
+    def work(config: Config, listeners: Listeners) -> bool:
+        return asyncio.run(Daemon(options.config, tuple(options.client), config, listeners).run())
+
+    Master(options.config, work).run()
     return 0
 
 

@@ -112,6 +112,8 @@ class Config:
     """The sum of weights from which on a client is refused."""
     dns_seconds: float = 5.0
     """How long the lists may take; a list that has not answered then has no say."""
+    confined: bool = True
+    """Whether the worker shuts itself in (fence.py); false is for who looks for a fault."""
 
 
 def load(path: Path) -> Config:

@@ -1,13 +1,15 @@
-"""The daemon: answers sessions of qmail-smtpd over a unix socket. One process, one thread for all that decides.
+"""A worker: answers sessions of qmail-smtpd over a unix socket. One process, one thread for all that decides.
 
 SIGTERM   nobody new is let in, questions under way are answered, counters are written, then it ends
 SIGHUP    the configuration and the files of recipients are read again; what cannot be used changes nothing
+
+It shuts itself in (fence.py). If that does not do any more for what the configuration or the routes ask for, it ends as
+by SIGTERM, and another worker takes over.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -25,9 +27,11 @@ from gatekeeper.alerts import Alerts, folder_of
 from gatekeeper.callout import Callouts
 from gatekeeper.config import Config, ConfigError, load
 from gatekeeper.dnslists import DnsLists
+from gatekeeper.fence import enclose_worker, needs_of
 from gatekeeper.limits import Guesses, Limits
+from gatekeeper.master import SIGNALS, Listeners
 from gatekeeper.policy import Policy
-from gatekeeper.protocol import QUESTION, Garbage, Order, Question, read_question, reply
+from gatekeeper.protocol import QUESTION, Garbage, Order, Question, read_question, readable, reply
 from gatekeeper.recipients import Recipients
 from gatekeeper.resolve import Resolver
 from gatekeeper.speakers import OwnDomains, Speakers
@@ -38,7 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gatekeeper")
 
-BACKLOG = 512
+SETTLE = 0.1
+"""Seconds for who has connected just before the end to put its question."""
 GRACE = 10.0
 """Seconds for questions under way at the end."""
 SLOW_READER = 10.0
@@ -52,12 +57,16 @@ Serve = Callable[[socket.socket, bool], Coroutine[Any, Any, None]]
 
 
 class Daemon:
-    """Serves until it is told to end."""
+    """Serves until it is told to end, or another worker is needed."""
 
-    def __init__(self, path: Path, clients: tuple[int, ...] = ()) -> None:
+    def __init__(self, path: Path, clients: tuple[int, ...], config: Config, listeners: Listeners) -> None:
+        """path: where the configuration is read again."""
         self.path = path
         self.clients = clients
-        self.config = load(path)
+        self.config = config
+        self.listeners = listeners
+        self.needs = needs_of(path, config)
+        self.fence = ""
         self.store = Store(self.config.state, time.time)
         self.store.shelf(HEARTBEAT, 1)
         for kind, (room, width) in SHELVES.items():
@@ -67,39 +76,59 @@ class Daemon:
         self.policy: Policy | None = None
         self.desk: Desk | None = None
         self.authenticated: Counter[str] = Counter()
-        self._at_desk: list[asyncio.Task[None]] = []
         self.sessions: set[asyncio.Task[None]] = set()
         self.answering: set[asyncio.Task[None]] = set()
         self.is_ending = False
+        self._is_outgrown = False
+        self._ending = asyncio.Event()
         self._was_full = False
         self._is_unpublished = False
 
-    async def run(self) -> None:
-        """Serve; returns when the last question has been answered."""
-        loop = asyncio.get_running_loop()
-        ending = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.set)
+    async def run(self) -> bool:
+        """Serve; returns when the last question has been answered: whether another worker is needed."""
+        self.desk = self._make_desk(self.config)
+        standing = enclose_worker(self.needs)
+        log.log(logging.WARNING if standing.state == "part" else logging.INFO, "fence: %s", standing)
+        self.fence = str(standing)
+        told = self._heed_signals()
         self.store.load()
-        self.policy, self.desk = await self._make(self.config), self._make_desk(self.config)
-        told = asyncio.Event()
-        loop.add_signal_handler(signal.SIGHUP, told.set)
+        self.policy = await self._make(self.config)
         jobs = [
             asyncio.create_task(self._reload_when_told(told)),
             *(asyncio.create_task(_again_and_again(name, job, seconds)) for name, job, seconds in self._jobs()),
+            *(
+                asyncio.create_task(self._accept(listener, self._who_serves(at)))
+                for at, listener in self.listeners.items()
+            ),
         ]
-        listener = listen(self.config.socket)
-        jobs.append(asyncio.create_task(self._accept(listener, self._serve)))
-        self._open_or_shut_desk()
-        log.info("serving %s", self.config.socket)
-        await ending.wait()
-        listener.close()
-        for job in (*jobs, *self._at_desk):
+        log.info("serving %s", ", ".join(map(str, self.listeners)))
+        await self._ending.wait()
+        for job in jobs:
             job.cancel()
         await self._finish()
         await self.store.flush()
         self.store.close()
-        log.info("ended")
+        return self._is_outgrown
+
+    def _heed_signals(self) -> asyncio.Event:
+        """Obey signals; returns what tells of SIGHUP."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ending.set)
+        loop.add_signal_handler(signal.SIGHUP, told.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return told
+
+    def _who_serves(self, path: Path) -> Serve:
+        return self._authenticate if path == self.config.authentication_socket else self._serve
+
+    def _makes_way_for(self, config: Config) -> bool:
+        """End if a configuration needs another worker; whether it does."""
+        if not self.needs.cover(needs_of(self.path, config)):
+            log.info("another worker takes over, as the fence does not let through what is needed now")
+            self._is_outgrown = True
+            self._ending.set()
+        return self._is_outgrown
 
     def _jobs(self) -> list[tuple[str, Callable[[], Awaitable[None]], float]]:
         return [
@@ -115,7 +144,7 @@ class Daemon:
 
     async def _look(self) -> None:
         await asyncio.sleep(self.config.look_seconds)
-        if self.policy:
+        if self.policy and not self._makes_way_for(self.config):
             await self.policy.recipients.look()
 
     async def _test(self) -> None:
@@ -137,6 +166,7 @@ class Daemon:
 
     async def _finish(self) -> None:
         self.is_ending = True
+        await asyncio.sleep(SETTLE)
         for session in self.sessions - self.answering:
             session.cancel()
         if self.answering:
@@ -169,42 +199,41 @@ class Daemon:
 
         return desk_of(config, self.authenticated)
 
-    def _open_or_shut_desk(self) -> None:
-        """Listen at the desk's socket while there is a desk."""
-        if self.desk and not self._at_desk:
-            listener = listen(self.config.authentication_socket, socket.SOCK_SEQPACKET)
-            self._at_desk.append(asyncio.create_task(self._accept(listener, self._authenticate)))
-        elif not self.desk:
-            self.config.authentication_socket.unlink(missing_ok=True)
-            while self._at_desk:
-                self._at_desk.pop().cancel()
-
     async def _reload_when_told(self, told: asyncio.Event) -> None:
         while True:
             await told.wait()
             told.clear()
             try:
-                config = load(self.path)
-                self.policy, self.desk = await self._make(config), self._make_desk(config)
-                self.config = config
-                self._open_or_shut_desk()
-                await self._publish()
-                log.info("reloaded")
+                await self._reload()
             except ConfigError as error:
                 log.error("reload failed, the old configuration stays in force: %s", error)
             except Exception:
                 log.exception("reload failed, the old configuration stays in force")
 
+    async def _reload(self) -> None:
+        """Decide by the configuration as it is now. Raises ConfigError, and then nothing has changed."""
+        config = load(self.path)
+        desk = self._make_desk(config)
+        if self._makes_way_for(config):
+            return
+        self.policy, self.desk = await self._make(config), desk
+        self.config = config
+        await self._publish()
+        log.info("reloaded")
+
     async def _accept(self, listener: socket.socket, serve: Serve) -> None:
-        with listener:
-            while True:
-                try:
-                    client, _ = await asyncio.get_running_loop().sock_accept(listener)
-                except OSError as error:  # no descriptors: those who wait find some when others end
-                    log.error("accept: %s", error)
-                    await asyncio.sleep(1)
-                    continue
-                self._let_in(client, serve)
+        """Let clients in. There is no pause between that and their session: none is lost when this ends."""
+        while True:
+            await readable(listener)
+            try:
+                client, _ = listener.accept()
+            except BlockingIOError:  # it is gone
+                continue
+            except OSError as error:  # no descriptors: those who wait find some when others end
+                log.error("accept: %s", error)
+                await asyncio.sleep(1)
+                continue
+            self._let_in(client, serve)
 
     def _let_in(self, client: socket.socket, serve: Serve) -> None:
         uid = peer(client)
@@ -230,10 +259,12 @@ class Daemon:
         """One session: its questions one after the other."""
         reader, writer = await asyncio.open_unix_connection(sock=client, limit=QUESTION)
         try:
-            while not self.is_ending and (question := await read_question(reader)):
+            while question := await read_question(reader):
                 if isinstance(question, Order) and not may_order:
                     raise Garbage("an order of who may only ask")
                 await self._tell(writer, question)
+                if self.is_ending:
+                    break
         except Garbage as error:
             log.warning("a session is ended: %s", error)
         except (OSError, TimeoutError):
@@ -244,9 +275,7 @@ class Daemon:
     async def _authenticate(self, client: socket.socket, _: bool) -> None:
         """One question of the queue client."""
         task = asyncio.current_task()
-        if self.desk is None or task is None:
-            client.close()
-            return
+        assert self.desk and task
         self.answering.add(task)
         try:
             await self.desk.serve(client)
@@ -284,6 +313,7 @@ class Daemon:
             "dns_lists": policy.lists.status(),
             "state": {"path": str(self.store.path), "trouble": self.store.trouble},
             "authentication": self.desk is not None,
+            "fence": self.fence,
         }
 
 
@@ -301,17 +331,3 @@ def peer(client: socket.socket) -> int:
     """The user at a connection's other end."""
     _, uid, _ = _PEER.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return int(uid)
-
-
-def listen(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
-    """The socket, under its path at once: made beside it and moved. Who may ask is looked at with each connection."""
-    fresh = f"{path}.{os.getpid()}"
-    listener = socket.socket(socket.AF_UNIX, kind)
-    listener.setblocking(False)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(fresh)
-    listener.bind(fresh)
-    os.chmod(fresh, 0o666)
-    listener.listen(BACKLOG)
-    os.rename(fresh, path)
-    return listener

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gatekeeper.config import ConfigError, load
+from gatekeeper.gatefence import Standing
 
 FETCHED = Path("/var/lib/gatekeeper-ldap")
 """Where gatekeeper-ldap puts what it fetches."""
@@ -81,6 +82,7 @@ def examine(config_path: Path) -> Iterator[Check]:
         yield Check("broken", f"daemon: {error}", advice)
         return
     yield Check("ok", f"daemon: answers on {path}")
+    yield _fence(found["fence"])
     yield _state(found["state"])
     yield from map(_list, found["lists"])
     yield from map(_dns_list, found["dns_lists"])
@@ -102,6 +104,18 @@ def _authentication(path: Path) -> Check:
     if not is_ready:
         return Check("broken", f"authentication: {path} gives no answer", "svc -t /service/gatekeeper")
     return Check("ok", f"authentication: answers on {path}")
+
+
+def _fence(told: str) -> Check:
+    """How much of the worker's fence stands."""
+    standing = Standing.parse(told)
+    if standing is None or standing.state == "part":
+        advice = "mail is served; is the kernel Debian's, and does a container's own filter allow it?"
+        return Check("warning", f"fence: {standing.text if standing else told}", advice)
+    if standing.state == "off":
+        advice = "take confined out of gatekeeper_settings, unless it is off on purpose"
+        return Check("warning", f"fence: {standing.text}", advice)
+    return Check("ok", f"fence: {standing.text}")
 
 
 def _state(found: Mapping[str, Any]) -> Check:

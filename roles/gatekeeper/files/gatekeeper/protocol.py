@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
 
 from gatekeeper.addresses import IPAddress, client_key, parse_client
@@ -48,6 +49,16 @@ class Order:
 
     verb: str
     path: str = ""
+
+
+async def readable(connection: socket.socket) -> None:
+    """Wait until there is something to read, or somebody to let in."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(connection, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(connection)
 
 
 async def read_question(stream: asyncio.StreamReader) -> Question | Order | None:

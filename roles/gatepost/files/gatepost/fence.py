@@ -11,20 +11,16 @@ another worker: see `master`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gatepost.config import Config
 from gatepost.control import Control, ControlError, port_of
-from gatepost.gatefence import Standing, enclose
-from gatepost.gatefence.landlock import APPEND, DEVICE, READ, READ_FILE, WRITE_FILE, Rule
-from gatepost.gatefence.seccomp import AF_INET, AF_INET6, AF_UNIX, NEVER, NOT_PYTHON, Filter
+from gatepost.gatefence import Standing, enclose, python
+from gatepost.gatefence.landlock import APPEND, READ_FILE, WRITE_FILE, Rule
+from gatepost.gatefence.seccomp import AF_INET, AF_INET6, AF_UNIX, Filter
 
-DEVICES = ("/dev/null", "/dev/urandom")
-SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ssl/openssl.cnf", "/sys/devices/system/cpu")
-"""Python, its libraries, and what they look at."""
 OFF = Standing("off", "switched off by confined")
 
 
@@ -83,9 +79,7 @@ def enclose_worker(config: Config, needs: Needs) -> Standing:
 
 def rules(config: Config, needs: Needs) -> Iterator[Rule]:
     """What a worker may do with which files. It may execute nothing."""
-    python = {sys.prefix, sys.base_prefix, str(Path(__file__).parent)} - {"/"}
-    yield from (Rule(Path(name), READ) for name in (*SYSTEM, *sorted(python)))
-    yield from (Rule(Path(name), DEVICE) for name in DEVICES)
+    yield from python.files(Path(__file__).parent)
     yield from (Rule(folder, READ_FILE) for folder in sorted(needs.authorities))
     yield Rule(config.home / "control", READ_FILE)
     if not config.timeouts_descriptor:
@@ -98,9 +92,4 @@ def rules(config: Config, needs: Needs) -> Iterator[Rule]:
 
 
 def _calls() -> Filter:
-    made = Filter(foreign=False)
-    made.refuse((*NEVER, *NOT_PYTHON, "listen"))
-    made.refuse_namespaces()
-    made.only_families((AF_UNIX, AF_INET, AF_INET6))
-    made.only_itself()
-    return made
+    return python.calls((AF_UNIX, AF_INET, AF_INET6), "listen")

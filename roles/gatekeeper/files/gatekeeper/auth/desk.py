@@ -38,7 +38,7 @@ from gatekeeper.auth.mail import Message, of_file
 from gatekeeper.auth.names import AskedNames, Names
 from gatekeeper.config import Config, ConfigError
 from gatekeeper.names import words_of
-from gatekeeper.protocol import Garbage
+from gatekeeper.protocol import Garbage, readable
 from gatekeeper.resolve import Resolver
 
 log = logging.getLogger("gatekeeper")
@@ -165,7 +165,7 @@ def reply(text: str) -> bytes:
 
 async def _receive(connection: socket.socket) -> Request | None:
     """What is asked; None: whether anybody is there. Raises Garbage, OSError."""
-    await _readable(connection)
+    await readable(connection)
     text, control, flags, _ = connection.recvmsg(PACKET, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)
     files = array.array("i")
     for level, kind, data in control:
@@ -180,15 +180,6 @@ async def _receive(connection: socket.socket) -> Request | None:
         raise Garbage("it is no request of this version with two files")
     pairs = (item.decode("utf-8", "surrogateescape").partition("=") for item in text[1:].split(b"\0") if item)
     return Request({name: value for name, _, value in pairs}, files[0], files[1])
-
-
-async def _readable(connection: socket.socket) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(connection, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(connection)
 
 
 def _plain(text: str) -> str:
