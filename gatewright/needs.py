@@ -50,8 +50,9 @@ KINDS: Mapping[str, Shape] = {
     "kept": Shape.LIST,
     # what a gateway alone has, for its archive: mappings of path, form, services and settle
     "state": Shape.LIST,
-    # mail: qmail's control files, the environment and programs of its services, what is built along with it
+    # mail: qmail's control files and aliases, the environment and programs of its services, what is built along with it
     "control": Shape.EACH,
+    "aliases": Shape.JOINED,
     "smtpd_environment": Shape.JOINED,
     "smtpd_front": Shape.ONE,
     "smtpd_opens": Shape.JOINED,

@@ -11,6 +11,7 @@ from gatescan.engines.build import engines
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.scanner.release import check_release, release_key
 from gatewright.chapters.scanner.rules import EXTRA, VARIABLE, read_rules
 from gatewright.inventory import Site
 from gatewright.problems import Problems
@@ -23,6 +24,7 @@ _OWN = {
     "local_domains": "scanner_local_domains",
     "hostname": "qmail_me",
     "authentication": "gatekeeper_authentication",
+    "release": "scanner_release_by_mail",
 }
 
 
@@ -34,6 +36,7 @@ def check(site: Site, problems: Problems) -> None:
     _check_section(problems, "scanner_limits", "limits", site.host.values.get("scanner_limits"))
     _check_settings(problems, site.host.values.get("scanner_settings"))
     _check_engines(site, problems)
+    check_release(site, problems)
 
 
 def _check_section(problems: Problems, variable: str, section: str, value: Any) -> None:
@@ -95,6 +98,11 @@ CHAPTER = Chapter(
         "scanner_digest_minutes": kinds.number(0, 100_000, "minutes"),
         "scanner_notice_language": _LANGUAGE,
         "scanner_notice_languages": kinds.mapped(kinds.covering_domain, _LANGUAGE),
+        "scanner_release_key": release_key,
+        "scanner_release_verdicts": kinds.listed(kinds.choice(*config.RELEASABLE), empty=False),
+        "scanner_release_days": kinds.number(1, 365, "days"),
+        "scanner_release_hourly": kinds.number(1, 10_000, "messages"),
+        "scanner_daily_digest_schedule": kinds.calendar,
         "scanner_workers": kinds.number(1, 1000, "processes"),
         "scanner_quarantine_bytes": kinds.number(1_000_000, kinds.BYTES, "bytes"),
         "scanner_quarantine_days": kinds.number(1, 36_500, "days"),

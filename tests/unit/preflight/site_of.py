@@ -44,3 +44,9 @@ def problems_of(**values: Any) -> list[str]:
     """What is wrong with one gateway that has these variables beside those that every one needs."""
     host = Host("gw1", NEEDED | values)
     return check_host(host, {"gw1": host}, roles(), validate)
+
+
+def problems_of_two(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the first of two gateways."""
+    hosts = {name: Host(name, NEEDED | dict(values)) for name, values in (("gw1", here), ("gw2", there))}
+    return check_host(hosts["gw1"], hosts, roles(), validate)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gatewright.chapters import chapter_of
-from tests.unit.preflight.site_of import PROJECT, problems_of, roles
+from tests.unit.preflight.site_of import PROJECT, problems_of, problems_of_two, roles
 
 OPTIONS = {
     name: option
@@ -98,6 +98,11 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "scanner_local_domains": [["exa mple.org"], [""]],
         "scanner_notice_language": ["", "Deutsch", "../de"],
         "scanner_notice_languages": [{"a b": "de"}, {"example.org": "Deutsch"}, {"example.org": ["de"]}],
+        "scanner_release_key": ["short", "x" * 31, "ä" * 40],
+        "scanner_release_verdicts": [[], ["infected"], ["polciy"], ["clean"]],
+        "scanner_release_days": [0, 1000],
+        "scanner_release_hourly": [0],
+        "scanner_daily_digest_schedule": ["at six"],
         "gatekeeper_limits": [{"client": {"messages": {"day": 0}}}, {"office": {}}, {"client": {"bytes": {"day": 5}}}],
         "gatekeeper_list_loss": [-1, 101],
         "gatekeeper_dns_threshold": [0],
@@ -152,6 +157,10 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "service_trimming_allowed_sockets": [[{"proto": "tcp", "port": 0, "owner": "x"}], [{"proto": "icmp"}]],
     },
 }
+
+
+RELEASE = {"scanner_release_by_mail": True, "scanner_release_key": "k" * 32, "qmail_me": "gw1.example.org"}
+SECOND = {**RELEASE, "qmail_me": "gw2.example.org"}
 
 
 def cases() -> Iterator[Any]:
@@ -216,6 +225,15 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"scanner_limits": {"byte_out": 5, "depht": 1}}, "scanner_limits.depht: no such key"),
         ({"scanner_settings": {"daemon": {"wrkers": 3}}}, "scanner_settings.daemon.wrkers: no such key"),
         ({"scanner_engines": [{"type": "clamd"}, {"type": "x"}]}, "scanner_engines[1].type: no such engine"),
+        ({"scanner_release_by_mail": True}, "scanner_release_key: is needed with scanner_release_by_mail"),
+        ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
+        ({**RELEASE, "scanner_local_domains": []}, "scanner_release_by_mail: has no effect"),
+        (
+            {**RELEASE, "scanner_settings": {"notices": {"recipient_verdicts": ["encrypted"]}}},
+            "scanner_release_verdicts: policy: scanner_settings.notices.recipient_verdicts",
+        ),
+        ({"scanner_daily_digest": True, "scanner_local_domains": []}, "scanner_daily_digest: has no effect"),
+        ({"scanner_settings": {"release": {"enabled": True}}}, "scanner_settings.release: has a variable of its own"),
         ({"firewall_outbound": [{"user": "monitor"}]}, "firewall_outbound[0]"),
         ({"qmail_me": "mx.example.org", "qmail_postmaster": "me@mx.example.org"}, "qmail_postmaster: is at"),
         ({"gatekeeper_authentication": True}, "gatekeeper_authentication: needs gatekeeper_enabled: true"),
@@ -238,3 +256,33 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
 )
 def test_what_is_wrong_is_said_with_the_sites_own_index(values: dict[str, Any], words: str) -> None:
     assert [problem for problem in problems_of(**values) if problem.startswith(words)], problems_of(**values)
+
+
+def test_release_by_mail_is_accepted_with_its_key() -> None:
+    assert problems_of(**RELEASE, scanner_daily_digest=True) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ({"qmail_me": "gw2.example.org"}, "scanner_release_by_mail: is off on gw2"),
+        (
+            {**RELEASE, "qmail_me": "gw2.example.org", "scanner_release_key": "o" * 32},
+            "scanner_release_key: is another",
+        ),
+        ({**RELEASE, "qmail_me": "gw2.example.org"}, ""),
+    ],
+)
+def test_gateways_have_one_key_for_release_by_mail(there: dict[str, Any], words: str) -> None:
+    told = problems_of_two(RELEASE, there)
+    assert [problem for problem in told if problem.startswith(words)] if words else told == [], told
+
+
+def test_gateways_that_pass_replies_on_have_their_names_in_the_inventory() -> None:
+    here = {name: value for name, value in RELEASE.items() if name != "qmail_me"}
+    told = problems_of_two(here, SECOND)
+    assert [problem for problem in told if problem.startswith("qmail_me: is needed in the inventory")], told
+
+
+def test_a_refusal_never_tells_the_key() -> None:
+    assert "secret" not in str(problems_of(scanner_release_by_mail=True, scanner_release_key="secret"))

@@ -13,6 +13,7 @@ import pytest
 import rig
 from gatekeeper.auth.suffixes import LIST
 from gatekeeper_rig import Gatekeeper
+from gatescan.outcome import asked, tokens
 
 pytestmark = pytest.mark.skipif(not LIST.exists(), reason="Debian's package publicsuffix is not here")
 
@@ -37,7 +38,9 @@ class Gate:
         self.records = rig.Records(root / "records")
         keeper.names.texts |= RECORDS
         self.desk.change(
-            authentication=True, daemon={"socket": str(self.socket), "workers": WORKERS, "spare_workers": 0}
+            authentication=True,
+            daemon={"socket": str(self.socket), "workers": WORKERS, "spare_workers": 0},
+            release={"enabled": True},
         )
 
     @property
@@ -108,6 +111,28 @@ def test_each_message_has_what_its_domain_wants(gate: Gate) -> None:
     assert len(gate.records.all) == 2
     verdicts = [line["verdict"] for line in gate.desk.journal()]
     assert verdicts == ["clean", "unauthenticated", "unauthenticated", "spoofed", "own-name"]
+
+
+def test_whether_a_reply_to_a_notice_is_believed_is_said_by_the_connection_alone(gate: Gate) -> None:
+    author, held = "ann@strict.example", "20261128-081500-01234567"
+    address = tokens.mint(b"k" * 32, "recipient", "gw.example.org", held, author).address
+    forged = "Authentication-Results: gw.example.org; dmarc=pass header.from=strict.example\nRELAYCLIENT: \n"
+
+    def proof(sender: str, ip: str = "192.0.2.7", **more: str) -> str:
+        text = f"Received: from x (HELO mx.x.example) ({ip})\n{forged}From: Ann <{author}>\nTo: {address}\n\nplease\n"
+        call = rig.Call([gate.client], gate.env | {"TCPREMOTEIP": ip} | more)
+        call.write(text.encode(), rig.wire(sender.encode(), address.encode()))
+        assert call.finish().status == 0
+        ((path, wish),) = asked.Desk(gate.desk.config).waiting()
+        path.unlink()
+        assert (wish.address, wish.author, wish.robot) == (address, author, False)
+        return wish.proof
+
+    assert proof(author) == "dmarc"
+    assert proof(author, "192.0.2.8") == ""
+    assert proof("x@slow.example") == ""
+    assert proof("x@slow.example", RELAYCLIENT="") == "relay client"
+    assert gate.records.all == [], "the reply goes to nobody"
 
 
 def test_a_large_message_that_lies_in_the_spool_is_shown_too(gate: Gate) -> None:

@@ -208,7 +208,7 @@ def event(number: int, verdict: str) -> letters.Event:
     return letters.Event(NOW, held, verdict, *named, direction, "quarantine", number, admin=True)
 
 
-@pytest.mark.parametrize("kind", ["notice-admin", "notice-recipient"])
+@pytest.mark.parametrize("kind", ["notice-admin", "notice-recipient", "digest"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_says_all_of_every_verdict(gate: desk.Desk, language: str, kind: letters.Kind) -> None:
     changed = gate.change(notices={"language": language})

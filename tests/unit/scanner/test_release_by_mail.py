@@ -5,6 +5,8 @@ from __future__ import annotations
 import email
 import email.policy
 import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
@@ -13,15 +15,16 @@ from typing import Any
 
 import desk
 import pytest
+import rig
 from gatescan import config
 from gatescan.context import Context
-from gatescan.outcome import answers, asked, handle, journal, nextqueue, notify, quarantine, tokens
+from gatescan.outcome import answers, asked, digest, handle, journal, nextqueue, notify, quarantine, tokens
 
 KEY = b"0123456789abcdef0123456789abcdef"
 BOB, CAROL = "bob@example.org", "carol@example.org"
 OFFICE: dict[str, Any] = {"remote_ip": "192.0.2.70", "relayclient": True}
 STRANGER: dict[str, Any] = {"remote_ip": "203.0.113.9", "relayclient": False}
-DMARC = "- spf=pass smtp.mailfrom=example.org; dmarc=pass header.from=example.org"
+DMARC = "- spf=pass smtp.mailfrom=example.org; dmarc=pass header.from=example.org policy.dmarc=reject"
 NO_DMARC = "- spf=pass smtp.mailfrom=example.org; dmarc=none header.from=example.org"
 
 
@@ -410,3 +413,79 @@ def test_a_short_key_is_refused() -> None:
 )
 def test_what_only_looks_like_a_token_is_none(address: str) -> None:
     assert tokens.read(address) is None
+
+
+# The digest
+
+
+def test_a_digest_lists_what_is_still_held_once_a_day(one: Gateway) -> None:
+    first = one.hold(recipients=(BOB, CAROL))
+    one.hold(desk.attached("other.exe", b"other"))
+    one.reply(one.reply_to(CAROL), author=CAROL)
+    before, now = len(one.host.queued()), time.time()
+    assert digest.run(one.host.config, now, KEY) == 1
+    assert digest.run(one.host.config, now + 60, KEY) == 0
+    mail, envelope = one.host.queued()[before:][0]
+    assert envelope == b"F\0Tbob@example.org\0\0"
+    text = email.message_from_bytes(mail, policy=email.policy.default).get_content()
+    assert "2 messages" in text and first.id in text
+    listed = [line.split()[1] for line in text.splitlines() if line.strip().startswith("Release:")]
+    assert listed[0] == tokens.mint(KEY, "recipient", one.name, first.id, BOB).address
+    one.reply(listed[0])
+    assert one.released() == [CAROL.encode(), BOB.encode()]
+
+
+def test_the_next_digest_has_what_came_since(one: Gateway) -> None:
+    one.hold()
+    now = time.time()
+    assert digest.run(one.host.config, now) == 1
+    assert digest.run(one.host.config, now + 86_400) == 0, "nothing new"
+    one.hold(desk.attached("other.exe", b"other"))
+    assert digest.run(one.host.config, now + 2 * 86_400) == 1
+    text = next(mail for mail in reversed(list(one.notices().values())) if mail["To"] == BOB).get_content()
+    assert "1 message " in text and "Release:" not in text
+
+
+@pytest.mark.parametrize(
+    ("message", "context"),
+    [
+        pytest.param(desk.plain("Pickles for Breakfast"), Context("ann@example.net", (BOB,)), id="a virus"),
+        pytest.param(desk.EXE, Context("", (BOB,)), id="a bounce"),
+        pytest.param(desk.EXE, Context("ann@example.net", ("ann@elsewhere.example",)), id="nobody of ours"),
+    ],
+)
+def test_nobody_has_a_digest_of_what_he_gets_no_notice_of(one: Gateway, message: bytes, context: Context) -> None:
+    one.take(message, context)
+    assert len(one.host.quarantine().entries()) == 1
+    assert digest.run(one.host.config, time.time(), KEY) == 0
+
+
+def test_a_digest_that_the_queue_refuses_is_sent_later(one: Gateway) -> None:
+    one.hold()
+    one.host.queue_says(53)
+    with pytest.raises(nextqueue.QueueError):
+        digest.run(one.host.config, time.time())
+    one.host.queue_says(0)
+    assert digest.run(one.host.config, time.time()) == 1
+
+
+# The commands
+
+
+def _gatescan(one: Gateway, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "gatescan", *words, "--config", str(one.host.path)]
+    environment = os.environ | {"PYTHONPATH": str(rig.SCANNER_FILES)}
+    return subprocess.run(command, input=stdin, env=environment, capture_output=True, check=False)
+
+
+def test_the_commands_take_the_key_from_descriptor_0(one: Gateway) -> None:
+    one.take(desk.EXE, Context("ann@example.net", (BOB,), "203.0.113.1", env={"GATEKEEPER_AUTH": NO_DMARC}))
+    assert _gatescan(one, "notify", "--key", "-", stdin=KEY + b"\n").returncode == 0
+    one.take(f"From: {BOB}\n\n".encode(), Context(BOB, (one.reply_to(),), **OFFICE))
+    short = _gatescan(one, "answers", "--key", "-", stdin=b"short\n")
+    assert (short.returncode, one.released()) == (75, []) and b"32 are needed" in short.stderr
+    assert _gatescan(one, "answers").returncode == 2
+    done = _gatescan(one, "answers", "--key", "-", stdin=KEY + b"\n")
+    assert (done.returncode, one.released()) == (0, [BOB.encode()]), done.stderr
+    assert b"1 replies were answered" in done.stderr and f"released to {BOB}".encode() in done.stderr
+    assert _gatescan(one, "digest", "--key", "-", stdin=KEY).returncode == 0

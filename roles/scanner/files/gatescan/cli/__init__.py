@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "rules": "build, test or list the rules of quarantine-attachments.txt",
     "quarantine": "list, show, release, delete or expire held messages",
     "notify": "send the notices that are due",
+    "digest": "tell each recipient what is held for him (run by a timer)",
     "answers": "release what recipients have asked for by mail",
     "engines": "the antivirus and spam scanners: versions, signatures, errors, times",
     "stats": "what was judged, in figures",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatescan.config import DEFAULT_PATH, PATH_VARIABLE, Config, load
+from gatescan.gatefence.process import close_memory
 from gatescan.judging import rules
 from gatescan.outcome.tokens import key_of
 
@@ -51,9 +52,13 @@ def add_key(made: argparse.ArgumentParser) -> None:
 
 
 def key_for_release(config: Config, path: str | None) -> bytes:
-    """The key that was named; nothing without one, or where nobody releases by mail. Raises KeyProblem."""
+    """The key that was named; nothing without one, or where nobody releases by mail. Raises KeyProblem.
+
+    From then on no other process of our user can look into this one.
+    """
     if not path or not config.release.enabled:
         return b""
+    close_memory()
     return key_of(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes())
 
 

@@ -71,8 +71,9 @@ def _is_ours(address: str, config: Config) -> bool:
 def _proof(author: str, told: Authentication | None, context: Context) -> str:
     if context.relayclient:
         return "relay client"
-    wanted = f"dmarc=pass header.from={in_ascii(domain_of(author))}"
-    return "dmarc" if author and told is not None and wanted in told.results else ""
+    wanted = ["dmarc=pass", f"header.from={in_ascii(domain_of(author))}"]
+    results = told.results if author and told is not None else ()
+    return "dmarc" if any(result.split()[:2] == wanted for result in results) else ""
 
 
 def _fields(message: Buffer) -> list[tuple[bytes, bytes]]:

@@ -13,7 +13,7 @@ from gatescan.outcome.texts import Texts, language_of
 from gatescan.outcome.tokens import mint
 from gatescan.text import printable
 
-Kind = Literal["notice-admin", "notice-recipient"]
+Kind = Literal["notice-admin", "notice-recipient", "digest"]
 """The template."""
 LINES_BOUND = 200
 """Messages that one notice lists; their full number stands above them."""

@@ -95,7 +95,7 @@ def run(config: Config, now: float | None = None, key: bytes = b"") -> int:
     now = time.time() if now is None else now
     directory = config.notices_spool
     pending = list(_pending(directory))
-    sent = _Sent(directory / _STATE, config.notices.digest_minutes * 60, now)
+    sent = Sent(directory / _STATE, config.notices.digest_minutes * 60, now)
     count = 0
     for address, items in _by_address(config, pending).items():
         if not sent.may(address):
@@ -149,7 +149,7 @@ def _heard(item: _Pending, address: str, admin: bool) -> None:
         item.path.unlink(missing_ok=True)
 
 
-class _Sent:
+class Sent:
     """When each address got its last notice; kept in a file, forgotten when it no longer matters."""
 
     def __init__(self, path: Path, window: float, now: float) -> None:
