@@ -35,7 +35,8 @@ def start_scanner(place: Place, home: Path, hostname: str, variables: Mapping[st
     state, log = place.folder("scanner"), place.folder("var/log/gatescan")
     _copy_code(place, SCANNER / "gatescan")
     boxes = (f"quarantine/{box}" for box in ("tmp", "new", "cur"))
-    for name in ("spool", "spool/notices", "spool/incoming", "quarantine", *boxes, "lib", "lib/counters"):
+    spools = (f"spool/{name}" for name in ("notices", "asked", "incoming"))
+    for name in ("spool", *spools, "quarantine", *boxes, "lib", "lib/counters"):
         place.folder(f"scanner/{name}")
     paper = (SCANNER / "gatescan/share/quarantine-attachments.txt").read_text()
     (state / "rules.txt").write_text(paper + scanner_rules(variables.get("scanner_extra_rules", [])))
@@ -142,6 +143,7 @@ def _scanner_config(state: Path, log: Path, home: Path, variables: Mapping[str, 
         "authentication": True,
         "actions": variables.get("scanner_actions", {}),
         "limits": variables.get("scanner_limits", {}),
+        "release": {"enabled": bool(variables.get("scanner_release_by_mail"))},
         "spool": str(state / "spool"),
         "next_queue": [str(home / "bin/qmail-queue")],
         "daemon": {"socket": str(state / "socket"), "workers": 2},

@@ -162,6 +162,8 @@ def _write_control(home: Path, variables: Mapping[str, Any], office: Sink) -> No
         (home / "control" / name).write_text(text)
     for alias in ("root", "postmaster", "mailer-daemon"):
         (home / "alias" / f".qmail-{alias}").write_text(f"&{variables['qmail_postmaster']}\n")
+    if variables.get("scanner_release_by_mail"):
+        (home / "alias/.qmail-held-mail-default").write_text("# nowhere\n")
 
 
 def _write_users(place: Place, home: Path) -> None:

@@ -11,6 +11,6 @@ from lab.small.gateway import SmallGateway, small_gateway
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[SmallGateway]:
-    """A gateway made of inventory/example, built once."""
-    with small_gateway() as running:
+    """A gateway made of inventory/example, at which recipients may release by mail, built once."""
+    with small_gateway({"scanner_release_by_mail": True}) as running:
         yield running

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lab.demonstration import attached, letter, on_the_wire
-from lab.small.gateway import EXAMPLE, NEIGHBOUR, SmallGateway, loopback
+from lab.small.gateway import EXAMPLE, NEIGHBOUR, SmallGateway, SmallPeer, loopback
 from lab.talk import eventually, token
 
 USER = "user@example.org"
@@ -34,6 +35,33 @@ def test_a_message_that_the_rules_name_is_held(gateway: SmallGateway, name: str)
     assert mark in gateway.run("gatescan", "quarantine", "list", "--json")
     gateway.wait_for_empty_queue()
     assert not gateway.office.find(mark)
+
+
+def test_a_recipients_reply_to_a_notice_releases_the_message_once(gateway: SmallGateway) -> None:
+    mark, key = token(), gateway.place.path / "release.key"
+    key.write_text("0123456789abcdef0123456789abcdef\n")
+    message = on_the_wire(attached(mark, "tool.exe", b"harmless"))
+    assert gateway.outside.send(gateway.ipv4, USER, message).code == 250
+    gateway.run("gatescan", "notify", "--key", str(key))
+    (notice,) = eventually(lambda: [one for one in gateway.office.find(mark) if f"To: {USER}" in one], 60, "a notice")
+    address = re.search(r"Release: +(\S+)", notice.partition(mark)[2])[1]  # type: ignore[index]
+
+    def reply(peer: SmallPeer, author: str) -> None:
+        text = f"From: {author}\r\nTo: {address}\r\nSubject: Re: held\r\n\r\nplease\r\n"
+        assert peer.send(gateway.ipv4, address, text, sender=author).code == 250
+        gateway.run("gatescan", "answers", "--key", str(key))
+        gateway.wait_for_empty_queue()
+
+    def released() -> list[str]:
+        return [one for one in gateway.office.find(mark) if "by gatescan answers at" in one]
+
+    reply(gateway.outside, USER)
+    reply(gateway.office, "hostmaster@example.org")
+    assert released() == []
+    for _ in range(2):
+        reply(gateway.office, USER)
+    assert len(released()) == 1
+    assert not gateway.office.find("Re: held"), "a reply goes to nobody"
 
 
 def test_nobody_relays_but_those_whom_the_inventory_names(gateway: SmallGateway) -> None:

@@ -182,7 +182,7 @@ def test_a_recipient_of_an_international_domain_hears(gate: desk.Desk, recipient
 def test_every_variable_of_the_documentation_is_filled_in(gate: desk.Desk) -> None:
     templates = gate.root / "templates"
     templates.mkdir(exist_ok=True)
-    variables = "$hostname|$admin|$sender_name|$count|$messages|$list"
+    variables = "$hostname|$admin|$sender_name|$count|$messages|$list|$release"
     (templates / "notice-recipient.txt").write_text(f"Subject: x\n\n{variables}\n")
     stop(gate)
     notify.run(gate.config, NOW)
