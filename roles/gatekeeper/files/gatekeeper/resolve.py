@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import dns.asyncresolver
@@ -11,22 +12,41 @@ import dns.resolver
 
 from gatekeeper.config import Config
 
+LARGEST = 4096
+"""Bytes of an answer that is kept: records of strangers can be large."""
+LONGEST, LONGEST_NO = 3600.0, 300.0
+"""Seconds for which an answer is kept, and one that there is nothing."""
+
 
 class TryLater(Exception):
     """The name server gives no answer, or says that it cannot."""
+
+
+class Memory(dns.resolver.LRUCache):
+    """Answers that are kept for as long as they say, within bounds.
+
+    dnscache gives no term with its answer that there is nothing; dnspython 2.3 (Debian 12) then keeps it for ever.
+    """
+
+    def put(self, key: Any, value: dns.resolver.Answer) -> None:
+        """Keep an answer."""
+        longest = LONGEST if value.rrset else LONGEST_NO
+        value.expiration = min(value.expiration, time.time() + longest)
+        if len(value.response.to_wire()) <= LARGEST:
+            super().put(key, value)
 
 
 class Resolver:
     """Asks the configured name server for addresses."""
 
     def __init__(self, config: Config, room: int = 5000) -> None:
-        """room: answers that are kept. With none the name server's own memory has to do: records can be large."""
+        """room: answers that are kept."""
         self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.nameservers = [config.name_server]
         self._resolver.port = config.name_server_port
         self._resolver.lifetime = config.dns_seconds
         self._resolver.timeout = config.dns_seconds / 2
-        self._resolver.cache = dns.resolver.LRUCache(room) if room else None
+        self._resolver.cache = Memory(room) if room else None
 
     async def addresses(self, name: str, kind: str = "A") -> list[str]:
         """A name's addresses, none if there are none; kind: A or AAAA. Raises TryLater."""

@@ -23,6 +23,7 @@ SIGNED = (*GUARDED, "sender", "in-reply-to", "references", "content-transfer-enc
           "list-unsubscribe-post")  # fmt: skip
 LINE = 76
 """Characters of a line of the signature field."""
+_RUN_OF_BLANKS = re.compile(rb"  +")
 _QUEUED = re.compile(rb"Received: \(qmail \d+ invoked (from network|for bounce|by alias|by uid \d+)\); ")
 _SCANNED = re.compile(rb"Received: from \S+ by \S+ with (ESMTPS \([^)\n]*\), )?gatescan")
 _RELAYED = re.compile(rb"X-Qmail-Scanner: [^\n]*:RC:1\(")
@@ -88,8 +89,13 @@ def split_fields(header: bytes) -> tuple[bytes, ...]:
 def canonical_field(field: bytes) -> bytes:
     """A field in the relaxed form, ended by CRLF."""
     name, _, value = field.partition(b":")
-    value = re.sub(rb"[ \t]+", b" ", value.replace(b"\r\n", b"")).strip(b" \t")
+    value = single_blanks(value.replace(b"\r\n", b"")).strip(b" ")
     return name.strip(b" \t").lower() + b":" + value + b"\r\n"
+
+
+def single_blanks(text: bytes) -> bytes:
+    """Text with one blank for each run of blanks and tabs. Blanks that stand alone, most of all, are not touched."""
+    return _RUN_OF_BLANKS.sub(b" ", text.replace(b"\t", b" "))
 
 
 class Body:
@@ -111,7 +117,7 @@ class Body:
         self._lines(whole)
 
     def _lines(self, text: bytes) -> None:
-        text = re.sub(rb"[ \t]+", b" ", text).replace(b" \n", b"\n")
+        text = single_blanks(text).replace(b" \n", b"\n")
         kept = text.rstrip(b"\n")
         if kept:
             leading = len(kept) - len(kept.lstrip(b"\n"))

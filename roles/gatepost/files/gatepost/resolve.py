@@ -5,6 +5,7 @@ Only a validating name server's AD flag says that an answer is secure; where it 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ SECONDS = 30.0
 """Patience with one question."""
 PAYLOAD = 1232
 """Bytes of an answer over UDP."""
+LONGEST_NO = 300.0
+"""Seconds for which an answer that there is nothing is kept."""
 
 
 class TryLater(Exception):
@@ -41,6 +44,19 @@ class Answer:
     name: str
 
 
+class Memory(dns.resolver.LRUCache):
+    """Answers that are kept for as long as they say.
+
+    dnscache gives no term with its answer that there is nothing; dnspython 2.3 (Debian 12) then keeps it for ever.
+    """
+
+    def put(self, key: Any, value: dns.resolver.Answer) -> None:
+        """Keep an answer."""
+        if not value.rrset:
+            value.expiration = min(value.expiration, time.time() + LONGEST_NO)
+        super().put(key, value)
+
+
 class Resolver:
     """Asks the configured name server."""
 
@@ -51,7 +67,7 @@ class Resolver:
         self._resolver.port = config.name_server_port
         self._resolver.lifetime = SECONDS
         self._resolver.timeout = SECONDS / 3
-        self._resolver.cache = dns.resolver.LRUCache(2000)
+        self._resolver.cache = Memory(2000)
         if config.is_validating:
             self._resolver.use_edns(0, dns.flags.DO, PAYLOAD)
             self._resolver.flags = dns.flags.RD | dns.flags.AD

@@ -46,6 +46,8 @@ log = logging.getLogger("gatekeeper")
 VERSION = 1
 ROOM = 4096
 """Bytes in front of the message."""
+ROOM_OF_NAMES = 1000
+"""Answers of the name server that are kept: to ask costs more than all the rest, and most mail is from few domains."""
 PACKET = 8192
 """Bytes of a request."""
 TEXT = 480
@@ -212,4 +214,4 @@ def hostname(config: Config) -> str:
 
 def desk_of(config: Config, counts: Counter[str]) -> Desk:
     """The desk of a configuration. Raises ConfigError."""
-    return Desk(site_of(config), AskedNames(Resolver(config, room=0)), config.patience, counts)
+    return Desk(site_of(config), AskedNames(Resolver(config, room=ROOM_OF_NAMES)), config.patience, counts)

@@ -33,6 +33,7 @@ DOMAINS = 10
 """Domains of authors that are looked at."""
 
 _NOT_PRINTABLE = re.compile(rb"[^!-~]")
+_RUN_OF_BLANKS = re.compile(rb"  +")
 # A From that some readers see where no field begins. `h=From:To` of a signature, folded, is none.
 _HIDDEN_FROM = re.compile(rb"(?:\r[ \t]*from[ \t]*:|\n[ \t]+from[ \t]*:[^:;\n]*@)", re.IGNORECASE)
 _ATOM = r"[^\x00-\x20\x7f()<>\[\]:;@\\,\"]+"
@@ -160,7 +161,7 @@ class Body:
     def feed(self, text: bytes) -> None:
         """Take a block."""
         if self._is_relaxed:
-            text = re.sub(rb"[ \t]+", b" ", b" " + text if self._is_blank else text).replace(b" \n", b"\n")
+            text = single_blanks(b" " + text if self._is_blank else text).replace(b" \n", b"\n")
             self._is_blank = text.endswith(b" ")
             text = text[:-1] if self._is_blank else text
         kept = text.rstrip(b"\n")
@@ -194,7 +195,12 @@ def relaxed(item: Field) -> bytes:
 
 def plain(value: bytes) -> bytes:
     """A field's value on one line, with single blanks."""
-    return re.sub(rb"[ \t]+", b" ", value.replace(b"\r\n", b"")).strip(b" \t")
+    return single_blanks(value.replace(b"\r\n", b"")).strip(b" ")
+
+
+def single_blanks(text: bytes) -> bytes:
+    """Text with one blank for each run of blanks and tabs. Blanks that stand alone, most of all, are not touched."""
+    return _RUN_OF_BLANKS.sub(b" ", text.replace(b"\t", b" "))
 
 
 # Authors
