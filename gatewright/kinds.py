@@ -312,6 +312,9 @@ def either(what: str, *kinds: Kind) -> Kind:
     return check
 
 
+host_or_none = either("a host name, an address, or nothing", host, matching("", "nothing", empty=True))
+
+
 def choice(*known: str) -> Kind:
     """One of some words, inside of lists and mappings (an option of its own has choices in its specification)."""
     return plain(lambda value: "" if value in known else f"{value!r} is none of {', '.join(known)}")

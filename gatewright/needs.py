@@ -45,6 +45,7 @@ KINDS: Mapping[str, Shape] = {
     "svscan": Shape.JOINED,
     "sandboxes": Shape.JOINED,
     "profiles": Shape.LIST,
+    "logs": Shape.LIST,
     # leaving: what goes whole from a host that is no gateway any more, and what of it stays unless the site says no
     "trees": Shape.LIST,
     "kept": Shape.LIST,

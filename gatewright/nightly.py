@@ -49,7 +49,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
         ),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
-            "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, metrics, rspamd",
+            "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, logs, metrics, rspamd",
             [
                 (*LAB, "up", "dns", "office", "outside", "gw1"),
                 SITE,
@@ -57,7 +57,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
                     *PYTEST,
                     *(
                         f"tests/testinfra/test_{name}.py"
-                        for name in ("cut_runs", "jobs", "greedy_strangers", "fleet", "monitoring", "rspamd")
+                        for name in "cut_runs jobs greedy_strangers fleet log_shipping monitoring rspamd".split()
                     ),
                 ),
             ],

@@ -69,9 +69,7 @@ CHAPTER = Chapter(
         "hardening_password_lock_seconds": kinds.seconds,
         "hardening_su_gid": kinds.account_id,
         "hardening_cron_users": kinds.listed(kinds.account),
-        "hardening_log_server": kinds.either(
-            "a host name, an address, or nothing", kinds.host, kinds.matching("", "nothing", empty=True)
-        ),
+        "hardening_log_server": kinds.host_or_none,
         "hardening_log_server_port": kinds.port,
         "hardening_journal_size": kinds.journal_size,
         "hardening_time_servers": kinds.listed(kinds.host, empty=False),

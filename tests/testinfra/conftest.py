@@ -22,6 +22,7 @@ ONE_GATEWAY = {
     "test_guard": "gw1",
     "test_jobs": "gw1",
     "test_log_server": "gw2",
+    "test_log_shipping": "gw1",
     "test_monitoring": "gw1",
     "test_no_loss": "gw1",
     "test_notices": "gw2",

@@ -50,7 +50,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
     },
     "path on the gateway": {
         name: ["relative/x", "/a b", "/a/../b", "//x"]
-        for name in ("starttls_certificate", "starttls_key", "smtproutes_tls_ca", "sshd_banner")
+        for name in ("starttls_certificate", "starttls_key", "smtproutes_tls_ca", "sshd_banner", "log_shipping_key")
     },
     "id": {name: [0, 2**32] for name in OPTIONS if name.endswith(("_uid", "_gid"))},
     "what must be there": {
@@ -251,6 +251,9 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
             "gatekeeper_recipients.corp.test: has neither",
         ),
         ({"gatekeeper_recipients": {"a.test": {"list": [5]}}}, "gatekeeper_recipients.a.test: list: 5"),
+        ({"log_shipping_enabled": True}, "log_shipping_enabled: needs log_shipping_server"),
+        ({"log_shipping_key": "/etc/ssl/gw.key"}, "log_shipping_certificate: is needed with log_shipping_key"),
+        ({"log_shipping_certificate": "/etc/ssl/gw.pem"}, "log_shipping_key: is needed with log_shipping_certificate"),
         ({"dnscache_cache_size": 50_000_000}, "dnscache_data_limit: must be at least"),
     ],
 )

@@ -1,0 +1,35 @@
+"""Mail logs at another host: which one, and by whose word."""
+
+from __future__ import annotations
+
+from gatewright import kinds
+from gatewright.chapters import Chapter
+from gatewright.inventory import Site
+from gatewright.problems import Problems
+
+
+def check(site: Site, problems: Problems) -> None:
+    """There is a server, and a certificate has its key."""
+    if site.value("log_shipping_enabled") is True and not (
+        site.value("log_shipping_server") or site.value("hardening_log_server")
+    ):
+        problems.add("log_shipping_enabled", "needs log_shipping_server, the host that gets the logs")
+    certificate, key = site.value("log_shipping_certificate"), site.value("log_shipping_key")
+    if certificate and not key:
+        problems.add("log_shipping_key", "is needed with log_shipping_certificate")
+    if key and not certificate:
+        problems.add("log_shipping_certificate", "is needed with log_shipping_key")
+
+
+CHAPTER = Chapter(
+    options={
+        "log_shipping_server": kinds.host_or_none,
+        "log_shipping_port": kinds.port,
+        "log_shipping_name": kinds.host_or_none,
+        "log_shipping_authorities": kinds.path(),
+        "log_shipping_certificate": kinds.path(empty=True),
+        "log_shipping_key": kinds.path(empty=True),
+        "log_shipping_uid": kinds.account_id,
+    },
+    check=check,
+)

@@ -1,0 +1,1 @@
+../../../../../../../monitoring/files/usr/local/lib/gatewright/gatewright_logs.py

@@ -1,0 +1,160 @@
+"""Mail logs at another host: all lines, each once, whatever turns, stops or breaks, and nobody else gets them."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+import gatewright_log_shipping as program
+import pytest
+from log_rig import NAME, Desk, Multilog, Server, eventually
+from starttls_rig import make_certificate
+
+
+def lines_of(server: Server) -> Counter[tuple[str, str]]:
+    """What the server has heard, whatever its sequenceId."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for (name, _, line), count in server.heard().items():
+        counts[name, line] += count
+    return counts
+
+
+def await_all(desk: Desk, server: Server) -> None:
+    """Wait until nothing is missing."""
+    wanted = set(desk.written)
+    eventually(lambda: wanted <= lines_of(server).keys(), "the server has all lines")
+
+
+def test_10000_lines_arrive_once_each_over_turns_restarts_and_an_outage(desk: Desk, server: Server) -> None:
+    desk.write(100)
+    desk.start()
+    await_all(desk, server)
+    for _ in range(6):
+        desk.write(400)
+        desk.turn()
+    desk.turn(journals=True)
+    desk.write(500)
+    await_all(desk, server)
+
+    server.stop()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        desk.write(1000)
+        desk.turn()
+        desk.stop(number)
+        desk.write(250)
+        desk.start()
+    desk.turn(journals=True)
+    desk.write(1000)
+    server.start()
+    await_all(desk, server)
+
+    writing = threading.Thread(target=desk.write, args=(3500,))
+    writing.start()
+    desk.stop()
+    desk.turn()
+    desk.start()
+    writing.join()
+    await_all(desk, server)
+    assert len(desk.written) == 10_000
+    assert lines_of(server) == Counter(desk.written)
+    numbers = [int(number) for name, number, _ in server.heard() if name == "gatescan"]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+
+def test_a_server_that_dies_in_the_middle_loses_nothing_and_can_tell_what_came_twice(
+    desk: Desk, server: Server
+) -> None:
+    desk.start()
+    writing = threading.Thread(target=desk.write, args=(6000,))
+    writing.start()
+    for _ in range(3):
+        before = server.size()
+        eventually(functools.partial(server.is_larger_than, before), "lines flow")
+        server.stop(signal.SIGKILL)
+        server.start()
+    writing.join()
+    await_all(desk, server)
+    numbers: dict[tuple[str, str], str] = {}
+    for name, number, line in server.heard():
+        assert numbers.setdefault((name, line), number) == number
+
+
+def test_a_server_of_another_name_gets_nothing(desk: Desk, server: Server) -> None:
+    desk.write(4)
+    desk.start(name="other.example.test")
+    eventually(lambda: "Hostname mismatch" in desk.said(), "it says what is wrong")
+    assert not server.heard()
+    assert desk.said().count("Hostname mismatch") == 1
+
+
+def test_a_server_that_another_authority_vouches_for_gets_nothing(desk: Desk, server: Server, tmp_path: Path) -> None:
+    other = make_certificate(tmp_path / "other.pem", "-addext", f"subjectAltName=DNS:{NAME}")
+    desk.write(4)
+    desk.start(authorities=str(other))
+    eventually(lambda: "self-signed certificate" in desk.said(), "it says what is wrong")
+    assert not server.heard()
+
+
+def test_a_server_that_wants_a_certificate_gets_it(desk: Desk, server: Server, certificate: Path) -> None:
+    server.stop()
+    server.peer = NAME
+    server.start()
+    desk.write(4)
+    desk.start()
+    eventually(lambda: "lines wait" in desk.said(), "it is turned away without one")
+    assert not server.heard()
+    desk.stop()
+    desk.start(certificate=str(certificate), key=str(certificate))
+    await_all(desk, server)
+
+
+def test_lines_that_a_log_drops_before_the_server_is_back_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = Multilog("qmail-send", tmp_path / "qmail", kept=2)
+    log.write("first")
+    one = program.Log("qmail-send", log.path)
+    mark = program.next_batch(one, None).places[-1]
+    for number in range(4):
+        log.write(f"line {number}")
+        log.turn()
+    assert program.next_batch(one, mark).lines == [b"line 2"]
+    assert "what was left is lost" in caplog.text
+
+
+def test_a_line_that_is_not_finished_waits_and_one_that_is_too_long_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_bytes(b"x" * 300_000 + b"\nhalf")
+    one = program.Log("gatescan", path)
+    batch = program.next_batch(one, None)
+    assert batch.lines == [b"x" * program.LONGEST]
+    with path.open("ab") as file:
+        file.write(b" done\n")
+    assert program.next_batch(one, batch.places[-1]).lines == [b"half done"]
+
+
+def test_a_log_that_is_not_there_yet_is_sent_from_its_beginning(tmp_path: Path) -> None:
+    one = program.Log("gatepost", tmp_path / "deliveries.jsonl")
+    assert program.next_batch(one, None).lines == []
+    one.path.write_bytes(b"{}\n")
+    assert program.next_batch(one, None).lines == [b"{}"]
+
+
+def test_a_file_that_logrotate_has_renamed_is_not_left_while_it_is_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_bytes(b"1\n")
+    one = program.Log("gatescan", path)
+    mark = program.next_batch(one, None).places[-1]
+    old = path.rename(tmp_path / "messages.jsonl.1")
+    path.write_bytes(b"3\n")
+    assert program.next_batch(one, mark).lines == []
+    with old.open("ab") as file:
+        file.write(b"2\n")
+    assert program.next_batch(one, mark).lines == [b"2"]
+
+
+def test_numbers_of_lines_begin_again_at_the_end_of_what_rfc_5424_has() -> None:
+    assert [program.sequence(number) for number in (0, 1, 2**31 - 1, 2**31)] == [0, 1, 2**31 - 1, 1]
