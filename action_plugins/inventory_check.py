@@ -24,7 +24,7 @@ sys.path.append(str(PROJECT))
 
 from gatewright.chapters import Chapter, chapter_of  # needs the line above
 from gatewright.chapters.play import PLAY
-from gatewright.inventory import Host, Role, check_host, owner_of
+from gatewright.inventory import Host, Role, check_host, owner_of, remarks_of
 
 # A default play knows these of every host; nobody writes them.
 MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
@@ -64,7 +64,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
                 "problems": problems,
                 "msg": f"The inventory of {name} is wrong, and nothing was changed:\n{message}",
             }
-        return result | {"changed": False, "msg": f"{len(host.values)} variables are in order"}
+        remarks = [] if needs_facts else [f"{name}: {remark}" for remark in remarks_of(host, gateways, roles)]
+        told = {"warnings": remarks} if remarks else {}
+        return result | told | {"changed": False, "msg": f"{len(host.values)} variables are in order"}
 
     def _roles(self, folder: Path) -> dict[str, Role]:
         roles = {PLAY.name: PLAY}

@@ -77,6 +77,12 @@ class Site:
         """The same for another host."""
         return Site(host, self.gateways, self.roles)
 
+    def check_pair(self, problems: Problems, *names: str) -> None:
+        """Two options of which neither is of use without the other."""
+        for name, other in (names, names[::-1]):
+            if self.value(other) and not self.value(name):
+                problems.add(name, f"is needed with {other}")
+
     @property
     def others(self) -> list[Host]:
         """The other gateways."""
@@ -111,6 +117,14 @@ def check_host(
     for role in roles.values():
         role.chapter.check(Site(host, gateways, roles), problems)
     return list(dict.fromkeys(problems.found))
+
+
+def remarks_of(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Role]) -> list[str]:
+    """What a run goes on in spite of, but an administrator should know of one host; a sentence each."""
+    remarks = Problems()
+    for role in roles.values():
+        role.chapter.remark(Site(host, gateways, roles), remarks)
+    return remarks.found
 
 
 def _check_names(problems: Problems, host: Host, roles: Mapping[str, Role]) -> None:

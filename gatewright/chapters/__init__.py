@@ -33,12 +33,13 @@ class Chapter:
     """What the preflight must know of a role.
 
     options: the kind of every option of its argument specification that the specification does not say all about.
-    check: what must fit together, on one host and among all. parsed: options that `check` reads whole, so that a
-    mistake in them is told once and in the field's words.
+    check: what must fit together, on one host and among all. remark: what is allowed, but worth a warning. parsed:
+    options that `check` reads whole, so that a mistake in them is told once and in the field's words.
     """
 
     options: Mapping[str, Kind] = field(default_factory=dict)
     check: Callable[[Site, Problems], None] = nothing
+    remark: Callable[[Site, Problems], None] = nothing
     parsed: frozenset[str] = frozenset()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gatewright import MANAGED, kinds
 from gatewright.chapters import Chapter
+from gatewright.inventory import Site
 from gatewright.problems import Problems, kind_of
 
 # Mount options that a path may have, and what each would stop there: directories that are looked at from above.
@@ -48,6 +49,18 @@ _sysctl = kinds.matching(
 )
 _program = kinds.path()
 
+
+def check(site: Site, problems: Problems) -> None:
+    """A certificate has its key."""
+    site.check_pair(problems, "hardening_log_certificate", "hardening_log_key")
+
+
+def remark(site: Site, remarks: Problems) -> None:
+    """Logs that everybody on the way can read."""
+    if site.value("hardening_log_server") and not site.value("hardening_log_tls"):
+        remarks.add("hardening_log_server", "gets the logs in plain text; hardening_log_tls: true encrypts them")
+
+
 CHAPTER = Chapter(
     options={
         "hardening_banner": kinds.text,
@@ -71,6 +84,10 @@ CHAPTER = Chapter(
         "hardening_cron_users": kinds.listed(kinds.account),
         "hardening_log_server": kinds.host_or_none,
         "hardening_log_server_port": kinds.port,
+        "hardening_log_name": kinds.host_or_none,
+        "hardening_log_authorities": kinds.path(),
+        "hardening_log_certificate": kinds.path(empty=True),
+        "hardening_log_key": kinds.path(empty=True),
         "hardening_journal_size": kinds.journal_size,
         "hardening_time_servers": kinds.listed(kinds.host, empty=False),
         "hardening_ban_exempt": kinds.networks,
@@ -88,6 +105,8 @@ CHAPTER = Chapter(
         ),
         "hardening_svscan_extra": _sandbox,
     },
+    check=check,
+    remark=remark,
 )
 
 

@@ -14,11 +14,7 @@ def check(site: Site, problems: Problems) -> None:
         site.value("log_shipping_server") or site.value("hardening_log_server")
     ):
         problems.add("log_shipping_enabled", "needs log_shipping_server, the host that gets the logs")
-    certificate, key = site.value("log_shipping_certificate"), site.value("log_shipping_key")
-    if certificate and not key:
-        problems.add("log_shipping_key", "is needed with log_shipping_certificate")
-    if key and not certificate:
-        problems.add("log_shipping_certificate", "is needed with log_shipping_key")
+    site.check_pair(problems, "log_shipping_certificate", "log_shipping_key")
 
 
 CHAPTER = Chapter(

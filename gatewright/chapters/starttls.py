@@ -12,10 +12,7 @@ _NETWORKS = ("tcp_smtp_relay_clients", "tcp_smtp_networks", "tcp_smtp_default_en
 
 def check(site: Site, problems: Problems) -> None:
     """Certificate and key come in pairs; what is switched off cannot be required."""
-    paths = {name: str(site.value(name) or "") for name in ("starttls_certificate", "starttls_key")}
-    for name, other in zip(paths, reversed(paths), strict=True):
-        if paths[other] and not paths[name]:
-            problems.add(name, f"is needed with {other}")
+    site.check_pair(problems, "starttls_certificate", "starttls_key")
     lasts, renewed = site.value("starttls_self_signed_days"), site.value("starttls_renew_days")
     if isinstance(lasts, int) and isinstance(renewed, int) and lasts <= renewed:
         problems.add("starttls_self_signed_days", f"must be more than starttls_renew_days ({renewed})")

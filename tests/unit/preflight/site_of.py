@@ -11,7 +11,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from gatewright.chapters import Chapter, chapter_of
-from gatewright.inventory import Host, Role, check_host
+from gatewright.inventory import Host, Role, check_host, remarks_of
 
 PROJECT = Path(__file__).parents[3]
 NEEDED = {"qmail_postmaster": "postmaster@example.org"}
@@ -50,3 +50,9 @@ def problems_of_two(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[s
     """What is wrong with the first of two gateways."""
     hosts = {name: Host(name, NEEDED | dict(values)) for name, values in (("gw1", here), ("gw2", there))}
     return check_host(hosts["gw1"], hosts, roles(), validate)
+
+
+def remarks_about(**values: Any) -> list[str]:
+    """What is worth a warning of such a gateway."""
+    host = Host("gw1", NEEDED | values)
+    return remarks_of(host, {"gw1": host}, roles())

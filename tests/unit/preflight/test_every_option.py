@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gatewright.chapters import chapter_of
-from tests.unit.preflight.site_of import PROJECT, problems_of, problems_of_two, roles
+from tests.unit.preflight.site_of import PROJECT, problems_of, problems_of_two, remarks_about, roles
 
 OPTIONS = {
     name: option
@@ -254,6 +254,7 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"log_shipping_enabled": True}, "log_shipping_enabled: needs log_shipping_server"),
         ({"log_shipping_key": "/etc/ssl/gw.key"}, "log_shipping_certificate: is needed with log_shipping_key"),
         ({"log_shipping_certificate": "/etc/ssl/gw.pem"}, "log_shipping_key: is needed with log_shipping_certificate"),
+        ({"hardening_log_key": "/etc/ssl/gw.key"}, "hardening_log_certificate: is needed with hardening_log_key"),
         ({"dnscache_cache_size": 50_000_000}, "dnscache_data_limit: must be at least"),
     ],
 )
@@ -289,3 +290,10 @@ def test_gateways_that_pass_replies_on_have_their_names_in_the_inventory() -> No
 
 def test_a_refusal_never_tells_the_key() -> None:
     assert "secret" not in str(problems_of(scanner_release_by_mail=True, scanner_release_key="secret"))
+
+
+def test_logs_in_plain_text_are_remarked_on_and_no_problem() -> None:
+    values: dict[str, Any] = {"hardening_log_server": "logs.example.org"}
+    assert problems_of(**values) == [] == remarks_about(**values, hardening_log_tls=True) == remarks_about()
+    (remark,) = remarks_about(**values)
+    assert remark.startswith("hardening_log_server: gets the logs in plain text")

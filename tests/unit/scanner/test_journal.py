@@ -56,6 +56,16 @@ def test_every_message_is_one_json_line(gate: desk.Desk) -> None:
     assert stopped["findings"][0]["source"] == "rules.txt:2"
 
 
+def test_the_logs_are_for_their_group_to_read_whatever_the_umask(gate: desk.Desk) -> None:
+    before = os.umask(0o077)
+    try:
+        run(gate, desk.attached("report.exe", b"x"))
+    finally:
+        os.umask(before)
+    for path in (gate.config.journal.json_log, gate.config.journal.quarantine_log):
+        assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_hostile_text_stays_on_its_line(gate: desk.Desk) -> None:
     evil = Context("a\nb\t\x1b[31m@example.net", ("c\udcff\u202e@example.org",), "192.0.2.1")
     run(gate, desk.attached("x\x1b.exe", b"x", subject="=?utf-8?q?a=0Ab=1B=E2=80=AE?="), context=evil)

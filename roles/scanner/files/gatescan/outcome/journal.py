@@ -10,6 +10,7 @@ journal is not what keeps mail safe. A file that was moved away by log rotation 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -59,6 +60,8 @@ class LogFile:
             return self._fd
         self.close()
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        with contextlib.suppress(PermissionError):  # a file that another user has made
+            os.fchmod(self._fd, 0o640)  # for the group adm, whatever our umask
         return self._fd
 
     def _rotated(self) -> bool:

@@ -236,6 +236,7 @@ class Shipper:
         self.config, self.state = config, state
         self.stopped = threading.Event()
         self._host = socket.getfqdn()
+        self._unreadable: set[str] = set()
 
     def run(self) -> None:
         """Connect, send, and after a failure connect again."""
@@ -274,10 +275,14 @@ class Shipper:
     def _batch(self, one: Log) -> Batch:
         """The next lines; none of a log that cannot be read, which costs the others nothing."""
         try:
-            return next_batch(one, self.state.marks.get(one.name))
+            batch = next_batch(one, self.state.marks.get(one.name))
         except OSError as error:
-            log.warning("%s: %s", one.path, error.strerror)
+            if one.name not in self._unreadable:
+                log.warning("%s: %s", one.path, error.strerror)
+            self._unreadable.add(one.name)
             return Batch()
+        self._unreadable.discard(one.name)
+        return batch
 
 
 def main() -> None:
