@@ -13,6 +13,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
 SITE = ("ansible-playbook", "-i", "inventory/lab", "playbooks/site.yml", "--limit", "gw1")
 LAB = ("python", "-m", "lab")
+LAB_TESTS = ("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "rspamd")
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
                 SITE,
                 (
                     *PYTEST,
-                    *(
-                        f"tests/testinfra/test_{name}.py"
-                        for name in "cut_runs jobs greedy_strangers fleet log_shipping monitoring rspamd".split()
-                    ),
+                    *(f"tests/testinfra/test_{name}.py" for name in LAB_TESTS),
                 ),
             ],
             down,

@@ -95,7 +95,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Rsyslog]]:
 
 def configuration(folder: Path, **values: object) -> str:
     """The role's file, with all that it reads and writes below a folder."""
-    settings = roles()["hardening"].defaults | {"managed": "", "_hardening_is_container": True} | values
+    settings = {**roles()["hardening"].defaults, "managed": "", "_hardening_is_container": True, **values}
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     text = environment.from_string(TEMPLATE.read_text()).render(settings)
     socket_of_ours = f'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="{folder}/log")'
