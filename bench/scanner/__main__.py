@@ -117,13 +117,13 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     """The table of one corpus."""
     print(f"\n{title}")
     print(
-        f"{'':14} {'pairs':>5} {'CPU ms':>7} {'CPU ratio to bare':>22} {'msg/s':>7} {'ratio':>6}"
+        f"{'':20} {'pairs':>5} {'CPU ms':>7} {'CPU ratio to bare':>22} {'msg/s':>7} {'ratio':>6}"
         f" {'p50 ms':>7} {'p99 ms':>7} {'p99 times bare':>15}"
     )
     for row in rows:
         spread = f"{row.cpu_ratio:.2f} [{row.cpu_least:.2f}-{row.cpu_greatest:.2f}]"
         print(
-            f"{row.name:14} {row.pairs:5} {row.cpu:7.2f} {spread:>22} {row.rate:7.0f} {row.rate_ratio:6.2f}"
+            f"{row.name:20} {row.pairs:5} {row.cpu:7.2f} {spread:>22} {row.rate:7.0f} {row.rate_ratio:6.2f}"
             f" {row.p50:7.0f} {row.p99:7.0f} {row.p99_times:15.2f}",
             flush=True,
         )
@@ -181,8 +181,8 @@ def main() -> None:
         bare, *others = (variant for variant in running if variant is not unfenced)
         print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {SESSIONS} sessions; notqmail 1.09")
         for variant in running:
-            print(f"{variant.name:14} {'stops' if stops(qmail, variant) else 'lets through'} a program in a zip")
-        for title, messages in corpora(chosen.messages):
+            print(f"{variant.name:20} {'stops' if stops(qmail, variant) else 'lets through'} a program in a zip")
+        for title, messages in corpora(qmail, chosen.messages):
             rows = list(compare(qmail, bare, others, messages, chosen.rounds))
             print_rows(title, rows)
             results[title] = [asdict(row) for row in rows]
@@ -191,11 +191,11 @@ def main() -> None:
             if variant.service.processes:
                 count, size = len(variant.service.processes), variant.service.memory
                 results[f"memory of {variant.name}"] = size
-                print(f"{variant.name:14} {size / 1e6:6.0f} MB in {count} processes")
+                print(f"{variant.name:20} {size / 1e6:6.0f} MB in {count} processes")
         ours = next((variant for variant in others if variant.name == "Gatewright"), None)
         if ours and unfenced:
             print("\nThe fence: CPU time with it, times that without it (median, least and greatest of the pairs)")
-            for title, messages in corpora(chosen.messages):
+            for title, messages in corpora(qmail, chosen.messages):
                 ratios = fence(qmail, ours, unfenced, messages, chosen.rounds)
                 results[f"fence, {title}"] = ratios
                 middle = statistics.median(ratios)
@@ -230,13 +230,13 @@ def start_all(qmail: Qmail, only: Sequence[str] | None, cleanup: ExitStack) -> I
         yield variant
 
 
-def corpora(count: int) -> Iterator[tuple[str, list[bytes]]]:
-    """The three sets of messages."""
-    mixed = corpus.mixed(count)
+def corpora(qmail: Qmail, count: int) -> Iterator[tuple[str, list[bytes]]]:
+    """The three sets of messages, all of them signed by their sender."""
+    mixed = qmail.site.signed(corpus.mixed(count))
     mean = sum(map(len, mixed)) / len(mixed)
     yield f"Mixed corpus: {count} messages, mean {mean / 1000:.1f} KB", mixed
-    yield "4 KB messages", corpus.of_size(4_096, count)
-    yield "100 KB messages", corpus.of_size(102_400, count // 2)
+    yield "4 KB messages", qmail.site.signed(corpus.of_size(4_096, count))
+    yield "100 KB messages", qmail.site.signed(corpus.of_size(102_400, count // 2))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.scanner.accounting import Group
+from bench.scanner.site import Site
 from bench.scanner.waiting import listens, wait_until
 
 HOME = Path("/var/qmail-bench")
+PATCHES = Path(__file__).parents[2] / "roles/qmail/files/patches/notqmail-1.09"
 ARCHIVE = "notqmail-1.09.tar.gz"
 CFLAGS = ("-O2", "-Wall", "-fno-pie", "-static")
 SPLIT = 23
@@ -26,11 +28,13 @@ GROUP = "gwbench"
 
 
 class Qmail:
-    """The installed programs, and the switchboard of what is measured with them. Use it in a `with`."""
+    """The installed programs, the switchboard of what is measured with them, and the world around them. Use it in a
+    `with`."""
 
     def __enter__(self) -> Qmail:
         if HOME.exists():
             raise SystemExit(f"bench: {HOME} is there already; another run? else remove it")
+        self.site = Site().__enter__()
         try:
             _add_users()
             self._build()
@@ -40,6 +44,7 @@ class Qmail:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.site.__exit__()
         shutil.rmtree(HOME, ignore_errors=True)
         for user in (ALIAS, DAEMON, QUEUE, SEND, SCANNER):
             subprocess.run(["userdel", user], check=False, capture_output=True)
@@ -57,6 +62,8 @@ class Qmail:
         (tree / "conf-qmail").write_text(f"{HOME}\n")
         (tree / "conf-users").write_text(f"{ALIAS}\n{DAEMON}\n{DAEMON}\nroot\n{DAEMON}\n{QUEUE}\n{DAEMON}\n{SEND}\n")
         (tree / "conf-groups").write_text(f"{GROUP}\n{GROUP}\n")
+        for patch in sorted(PATCHES.glob("*.patch")):
+            subprocess.run(["patch", "-s", "-p1", "--fuzz=0", "-i", str(patch)], cwd=tree, check=True)
         subprocess.run(["make", "qmail-smtpd", "qmail-queue"], cwd=tree, check=True, capture_output=True)
         self._install(tree)
 

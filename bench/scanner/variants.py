@@ -1,9 +1,12 @@
-"""Who is measured: bare qmail, a wrapper that does nothing, Gatewright (once without its fence), and Debian's
-amavisd-new and rspamd.
+"""Who is measured: bare qmail, a wrapper that does nothing, Gatewright (once without its fence, and twice with
+gatekeeper), and Debian's amavisd-new and rspamd.
 
 Each accepts SMTP on a port of its own and ends in the same qmail-queue. amavisd-new is a proxy in front of bare
 qmail, as it would be with qmail; rspamd is asked by a small queue program. Both run with checks like ours: names
 and types of attachments and of what is in archives; no antivirus, no spam rules, no network.
+
+gatekeeper knows a thousand recipients. With "client" the sender is a relay client, whose messages and recipients are
+counted; with "stranger" SPF, DKIM and DMARC are looked at, of names that the bench itself answers for.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.scanner.accounting import Group
-from bench.scanner.qmail import HOME, SCANNER, Qmail
+from bench.scanner.qmail import DAEMON, HOME, SCANNER, Qmail
 from bench.scanner.waiting import listens, wait_until
 
 HERE = Path(__file__).parent
 SCANNER_FILES = HERE.parents[1] / "roles/scanner/files"
 WORKERS = 4
 UNFENCED = "without fence"
+DOOR = HERE.parents[1] / "roles/gatekeeper/files"
+RECIPIENTS = 1000
 FIRST_PORT = 2525
 _DISABLED_IN_RSPAMD = """\
 antivirus arc asn clickhouse dkim dkim_signing dmarc fuzzy_check greylist history_redis hfilter mid neural
@@ -95,15 +100,19 @@ def _spawn(command: list[str], group: Group, user: str | None = None, env: Mappi
     )
 
 
-def _gatewright(qmail: Qmail, variant: Variant, is_confined: bool = True) -> None:
+def _gatewright(
+    qmail: Qmail, variant: Variant, is_confined: bool = True, door: Mapping[str, str] | None = None
+) -> None:
+    """The scanner; door: how gatekeeper is asked."""
     place = _place(f"gatescan-{variant.port}", SCANNER)
     code = place / "code"
     shutil.copytree(SCANNER_FILES / "gatescan", code / "gatescan", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("run", "spool", "spool/incoming", "quarantine", "log", "lib", "lib/counters"):
+    for name in ("run", "spool", "spool/incoming", "spool/notices", "quarantine", "log", "lib", "lib/counters"):
         (place / name).mkdir()
         shutil.chown(place / name, SCANNER)
     config = {
         "hostname": "bench.example",
+        "authentication": "GATESCAN_AUTH" in (door or {}),
         "spool": str(place / "spool"),
         "next_queue": [str(HOME / "bin/qmail-queue")],
         "daemon": {
@@ -136,12 +145,48 @@ def _gatewright(qmail: Qmail, variant: Variant, is_confined: bool = True) -> Non
     incoming = place / "spool/incoming"
     incoming.chmod(0o1733)
     front = {"QMAILQUEUE": str(client), "GATESCAN_SOCKET": str(place / "run/socket"), "GATESCAN_SPOOL": str(incoming)}
-    qmail.serve(variant.port, variant.front, front)
+    qmail.serve(variant.port, variant.front, {**front, **(door or {})})
 
 
 def _unfenced(qmail: Qmail, variant: Variant) -> None:
     """Ours without seccomp and Landlock, to see what these cost."""
     _gatewright(qmail, variant, is_confined=False)
+
+
+def _client(qmail: Qmail, variant: Variant) -> None:
+    """Ours behind gatekeeper: a relay client's recipients are known, and what it sends is counted."""
+    _gatewright(qmail, variant, door={"RELAYCLIENT": "", "SMTPPOLICY": _door(qmail, variant)[0]})
+
+
+def _stranger(qmail: Qmail, variant: Variant) -> None:
+    """Ours behind gatekeeper: a stranger's recipients are known, and it is asked who his mail is from."""
+    policy, authentication = _door(qmail, variant)
+    _gatewright(qmail, variant, door={"SMTPPOLICY": policy, "GATESCAN_AUTH": authentication})
+
+
+def _door(qmail: Qmail, variant: Variant) -> tuple[str, str]:
+    """Start gatekeeper, with all that a variant may ask of it; returns its two sockets."""
+    place = _place(f"gatekeeper-{variant.port}", DAEMON)
+    sockets = str(place / "policy"), str(place / "authentication")
+    shutil.copytree(DOOR / "gatekeeper", place / "gatekeeper", ignore=shutil.ignore_patterns("__pycache__"))
+    much = {"minute": 10**6, "day": 10**9}
+    config = {
+        "home": str(HOME),
+        "socket": sockets[0],
+        "state": str(place / "state.sqlite"),
+        "metrics": str(place / "metrics"),
+        "name_server_port": qmail.site.port,
+        "recipients": {"bench.example": {"list": ["sink", *(f"user{number}" for number in range(1, RECIPIENTS))]}},
+        "limits": {who: {"messages": much, "recipients": much} for who in ("client", "sender")},
+        "authentication": True,
+        "authentication_socket": sockets[1],
+        "own_domains": ["bench.example"],
+    }
+    (place / "config.json").write_text(json.dumps(config))
+    command = ["/usr/bin/python3", "-m", "gatekeeper", "--config", str(place / "config.json"), "daemon"]
+    _spawn(command, variant.service, DAEMON, {"PYTHONPATH": str(place)})
+    wait_until(Path(sockets[1]).is_socket, "gatekeeper's sockets")
+    return sockets
 
 
 def _amavis(qmail: Qmail, variant: Variant) -> None:
@@ -240,6 +285,8 @@ KINDS = (
     Kind("no-op wrapper", _noop),
     Kind("Gatewright", _gatewright),
     Kind(UNFENCED, _unfenced),
+    Kind("gatekeeper: client", _client),
+    Kind("gatekeeper: stranger", _stranger),
     Kind("rspamd", _rspamd, "_rspamd", ("rspamd",)),
     Kind("amavisd-new", _amavis, "amavis", ("amavisd", "amavisd-new")),
 )

@@ -126,7 +126,7 @@ def small_gateway(more: Mapping[str, Any] | None = None) -> Iterator[SmallGatewa
         client = daemons.make_client(place, home)
         daemons.start_scanner(place, home, NAME, variables)
         for name, text in BANK_RECORDS.items():
-            names.publish(name, "TXT", f'"{text}"')
+            names.publish_text(name, text)
         path = f"{_start_delivery(place, home, names, outside)}:{home}/bin:/usr/bin:/bin"
         place.start("qmail", home / "bin/qmail-start", "./Maildir/", env={"PATH": path})
         asked = daemons.start_gatekeeper(place, home, RECIPIENTS, names.port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
-from typing import cast
+from typing import Self, cast
 
 import dns.exception
 import dns.message
@@ -25,7 +25,7 @@ class Names(socketserver.ThreadingUDPServer):
         self._records: dict[tuple[str, str], list[str]] = {}
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> Names:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -36,6 +36,10 @@ class Names(socketserver.ThreadingUDPServer):
     def publish(self, name: str, kind: str, data: str) -> None:
         """Add a record, its data as in a zone file."""
         self._records.setdefault((name, kind), []).append(data)
+
+    def publish_text(self, name: str, text: str) -> None:
+        """Add a TXT record, whose strings have at most 255 bytes."""
+        self.publish(name, "TXT", " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255)))
 
     def answer(self, query: dns.message.Message) -> dns.message.Message:
         """The answer to a question."""
