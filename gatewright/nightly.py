@@ -44,6 +44,11 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             environment={"GATEWRIGHT_NIGHTLY": "1"},
         ),
         Step(
+            "a million questions to gatekeeper, with reloads and workers that die",
+            [(*PYTEST, "-s", "tests/unit/gatekeeper/test_long_life.py")],
+            environment={"GATEWRIGHT_NIGHTLY": "1"},
+        ),
+        Step(
             "the console in a browser",
             [(*PYTEST, "-s", "tests/unit/fleet/test_browser.py")],
             environment={"GATEWRIGHT_NIGHTLY": "1"},
@@ -58,6 +63,17 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
                     *PYTEST,
                     *(f"tests/testinfra/test_{name}.py" for name in LAB_TESTS),
                 ),
+            ],
+            down,
+            small,
+            {"GATEWRIGHT_NIGHTLY": "1"},
+        ),
+        Step(
+            "who mail is from, and gatekeeper's workers that die or make way, on both Debians",
+            [
+                (*LAB, "up", "dns", "office", "outside", "gw1", "gw2"),
+                ("ansible-playbook", "-i", "inventory/lab", "-e", "@lab/demo.yml", "playbooks/site.yml"),
+                (*PYTEST, "tests/testinfra/test_gatekeeper.py"),
             ],
             down,
             small,
