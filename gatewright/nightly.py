@@ -11,7 +11,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
-SITE = ("ansible-playbook", "-i", "inventory/lab", "playbooks/site.yml", "--limit", "gw1")
+EVERYWHERE = ("ansible-playbook", "-i", "inventory/lab", "playbooks/site.yml")
+SITE = (*EVERYWHERE, "--limit", "gw1")
 LAB = ("python", "-m", "lab")
 LAB_TESTS = ("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "rspamd")
 
@@ -88,6 +89,17 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
         Step(
             "a gateway that died, and its archive",
             [(*LAB, "up", "dns", "office", "outside", "gw1"), SITE, (*PYTEST, "tests/testinfra/test_backup.py")],
+            down,
+            small,
+            {"GATEWRIGHT_NIGHTLY": "1"},
+        ),
+        Step(
+            "release by mail, through the gateway that does not hold the message",
+            [
+                (*LAB, "up", "dns", "office", "outside", "gw1", "gw2"),
+                EVERYWHERE,
+                (*PYTEST, "tests/testinfra/test_release_by_reply.py"),
+            ],
             down,
             small,
             {"GATEWRIGHT_NIGHTLY": "1"},

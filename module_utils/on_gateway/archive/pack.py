@@ -64,9 +64,10 @@ def find(root: Path, entry: Entry) -> Iterator[Found]:
 
 
 def held(place: Path) -> list[Path]:
-    """Held messages; of one that is being released while this looks, where it is later."""
+    """Held messages, of one that is being released while this looks where it is later; who was given a copy of one."""
     found = {path.name.partition(":")[0]: path for part in ("new", "cur") for path in sorted((place / part).glob("*"))}
-    return list(found.values())
+    given = place / "given"
+    return [*found.values(), *([given, *sorted(given.glob("*"))] if given.is_dir() else [])]
 
 
 def queued(place: Path) -> Iterator[Path]:

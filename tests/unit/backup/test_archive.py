@@ -193,6 +193,15 @@ def test_what_happened_to_a_held_message_on_the_new_host_is_not_undone(site: Sit
     assert site.new.names(HELD) == ["cur/20261128-1:2,P"]
 
 
+def test_who_was_given_a_copy_of_a_held_message_gets_no_second_one_on_the_new_host(site: Site) -> None:
+    site.old.write(f"{HELD}/new/20261128-1", "held\n", 0o600)
+    site.old.write(f"{HELD}/given/20261128-1.0123456789abcdef", "", 0o600)
+    site.pack()
+    for _ in range(2):
+        site.unpack()
+        assert site.new.names(HELD) == ["given/20261128-1.0123456789abcdef", "new/20261128-1"]
+
+
 def test_the_queue_comes_back_under_new_numbers_as_old_as_it_was_and_once(site: Site) -> None:
     site.old.queue(301, "Dann@far.test Tben@far.test")
     site.old.queue(302, "Teva@far.test", sender="")

@@ -309,15 +309,22 @@ def test_one_recipient_does_not_empty_the_quarantine_in_an_hour(one: Gateway) ->
     assert one.released() == [BOB.encode()] * 2
 
 
-def test_a_queue_that_does_not_take_it_is_tried_again(one: Gateway) -> None:
+@pytest.mark.parametrize("disk_fails", [False, True])
+def test_what_cannot_be_released_now_is_tried_again(one: Gateway, disk_fails: bool) -> None:
     held = one.hold()
     address = one.reply_to()
-    one.host.queue_says(53)
+    given = one.host.root / "quarantine/given"
+    if disk_fails:
+        given.write_text("no directory")
+    else:
+        one.host.queue_says(53)
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         assert one.host.quarantine().find(held.id).state == "held"
+        if disk_fails:
+            given.unlink()
         one.host.queue_says(0)
 
     one.take(f"From: {BOB}\n\n".encode(), Context(BOB, (address,), **OFFICE))

@@ -36,7 +36,7 @@ log = logging.getLogger("gatescan.answers")
 
 HOUR = 3600.0
 RETRY = 15.0
-"""Seconds after a queue that took nothing."""
+"""Seconds after a queue that took nothing, or a disk that failed."""
 
 
 class Refused(GatescanError):
@@ -51,24 +51,29 @@ class Answers:
         self.key = key
         self.desk = Desk(config)
         self.quarantine = Quarantine(config.quarantine)
+        self.count = 0
 
     def run(self, sleep: Callable[[float], None] = time.sleep) -> int:
         """Answer until no request waits; returns how many messages were released or asked for at another gateway."""
-        count = 0
         while waiting := list(self.desk.waiting()):
             for path, asked in waiting:
-                try:
-                    self._answer(asked)
-                    count += 1
-                except (Refused, QuarantineError) as why:
-                    log.warning("%s, from %s: %s", asked.address, printable(asked.author) or "nobody", why)
-                except nextqueue.QueueError as error:
-                    log.error("%s: %s", asked.address, error)
-                    if not error.permanent:
-                        sleep(RETRY)
-                        continue
-                path.unlink()
-        return count
+                if self._is_done(asked):
+                    path.unlink()
+                else:
+                    sleep(RETRY)
+        return self.count
+
+    def _is_done(self, asked: Asked) -> bool:
+        """Answer one; False if it is to be tried again."""
+        try:
+            self._answer(asked)
+            self.count += 1
+        except (Refused, QuarantineError) as why:
+            log.warning("%s, from %s: %s", asked.address, printable(asked.author) or "nobody", why)
+        except (nextqueue.QueueError, OSError) as error:
+            log.error("%s: %s", asked.address, error)
+            return isinstance(error, nextqueue.QueueError) and error.permanent
+        return True
 
     def _answer(self, asked: Asked) -> None:
         token = tokens.read(asked.address)

@@ -91,11 +91,10 @@ def _single(fields: list[tuple[bytes, bytes]], name: bytes) -> str:
 
 
 def _author(fields: list[tuple[bytes, bytes]]) -> str:
-    """The address in From, in small letters; nothing if there is not exactly one that everybody reads alike."""
+    """The address in From; nothing if there is not exactly one that everybody reads alike."""
     text = _single(fields, b"from")
     found = [address for _, address in getaddresses([text])]
-    plain = len(found) == 1 and re.fullmatch(r"[^\s@\"(),:;<>\[\\\]]+@[A-Za-z0-9.-]+", found[0])
-    return found[0].lower() if plain and text.count("@") == 1 else ""
+    return found[0] if len(found) == 1 and text.count("@") == 1 and _PLAIN.fullmatch(found[0]) else ""
 
 
 class Desk:
