@@ -57,8 +57,12 @@ def runs_present_image(host: Host) -> bool:
 
 def start(host: Host, uplink: bool = False, sandboxes: bool = False) -> None:
     """Run a host unless it runs. An uplink is podman's default network, for a host that serves an internal lab."""
-    if runs_present_image(host):
-        return
+    if not runs_present_image(host):
+        start_from(reference(host), host, uplink, sandboxes)
+
+
+def start_from(image: str, host: Host, uplink: bool = False, sandboxes: bool = False) -> None:
+    """Run a host from an image, in the place of one that is there."""
     run("podman", "rm", "--force", "--ignore", host.container)
     # podman names the interfaces of several networks in any order
     network = f"{NETWORK}:ip={host.ipv4},ip6={host.ipv6},mac={host.mac},interface_name=eth0"
@@ -67,7 +71,7 @@ def start(host: Host, uplink: bool = False, sandboxes: bool = False) -> None:
         "--network", network, *(["--network", "podman:interface_name=eth1"] if uplink else []),
         "--systemd=always", "--restart=always", "--dns=none", "--no-hosts",
         *(f"--cap-add={capability}" for capability in host.capabilities), *(SANDBOXES if sandboxes else ()),
-        reference(host), "/sbin/init",
+        image, "/sbin/init",
     )  # fmt: skip
 
 
