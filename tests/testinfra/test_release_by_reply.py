@@ -15,7 +15,7 @@ NIGHTLY = bool(os.environ.get("GATEWRIGHT_NIGHTLY"))
 pytestmark = pytest.mark.skipif(
     not NIGHTLY, reason="GATEWRIGHT_NIGHTLY is not set: the small gateway's test is like it"
 )
-SITE, TAGS = "playbooks/site.yml", "scanner,qmail_aliases"
+SITE, TAGS = "playbooks/site.yml", "scanner"
 ON = {
     "scanner_release_by_mail": True,
     "scanner_release_key": "0123456789abcdef0123456789abcdef",
