@@ -11,6 +11,7 @@ from gatekeeper.directory import directory
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.gatepost import check_reporter
 from gatewright.inventory import Site
 from gatewright.problems import Problems
 
@@ -18,7 +19,12 @@ from gatewright.problems import Problems
 _OWN_KEYS = (
     "recipients", "list_loss", "delimiter", "guesses", "limits", "relay_senders", "dns_lists", "dns_threshold",
     "home", "socket", "state", "clients", "authentication", "authentication_socket", "own_domains", "may_spoof",
-    "forwarders", "protected_names",
+    "forwarders", "protected_names", "dmarc_counts", "organization", "contact",
+)  # fmt: skip
+
+
+_NEED_AUTHENTICATION = (
+    "gatekeeper_may_spoof", "gatekeeper_forwarders", "gatekeeper_protected_names", "gatekeeper_dmarc_reports",
 )  # fmt: skip
 
 
@@ -26,11 +32,13 @@ def check(site: Site, problems: Problems) -> None:
     """Recipients have a way in, and what says who mail is from is asked."""
     _check_recipients(site, problems)
     _check_authentication(site, problems)
+    if site.value("gatekeeper_dmarc_reports") is True:
+        check_reporter(site, problems, "gatekeeper_dmarc_reports", "gatekeeper_reports")
 
 
 def _check_authentication(site: Site, problems: Problems) -> None:
     if site.value("gatekeeper_authentication") is not True:
-        for name in ("gatekeeper_may_spoof", "gatekeeper_forwarders", "gatekeeper_protected_names"):
+        for name in _NEED_AUTHENTICATION:
             if site.value(name):
                 problems.add(name, "nobody looks at it: that needs gatekeeper_authentication: true")
     elif site.value("gatekeeper_enabled") is not True:
@@ -122,6 +130,8 @@ CHAPTER = Chapter(
         "gatekeeper_may_spoof": kinds.listed(_part(config.network_or_domain)),
         "gatekeeper_forwarders": kinds.listed(_part(config.domain)),
         "gatekeeper_protected_names": kinds.listed(_part(config.person)),
+        "gatekeeper_reports_organization": kinds.line(empty=True, longest=200),
+        "gatekeeper_reports_contact": kinds.either("an address, or empty", kinds.choice(""), kinds.mailbox),
         "gatekeeper_settings": _settings,
         "gatekeeper_uid": kinds.account_id,
     },

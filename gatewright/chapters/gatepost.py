@@ -43,7 +43,7 @@ def check(site: Site, problems: Problems) -> None:
     _check_keys(site, problems)
     _check_settings(site, problems)
     if site.value("gatepost_tls_reports") is True:
-        check_reporter(site, problems, "gatepost_tls_reports")
+        check_reporter(site, problems, "gatepost_tls_reports", "gatepost_reports")
     if site.value("gatepost_enabled") is False:
         for variable in _NEEDS_GATEPOST:
             if site.value(variable):
@@ -60,18 +60,19 @@ def _check_keys(site: Site, problems: Problems) -> None:
             )
 
 
-def check_reporter(site: Site, problems: Problems, variable: str) -> None:
-    """Reports have a sender whose mail is signed. variable: what has them sent."""
-    for name in ("gatepost_reports_organization", "gatepost_reports_contact"):
+def check_reporter(site: Site, problems: Problems, variable: str, sender: str) -> None:
+    """Reports have a sender whose mail is signed. variable: what has them sent; sender: what says who they are from."""
+    contact = f"{sender}_contact"
+    for name in (f"{sender}_organization", contact):
         if not site.value(name):
             problems.add(variable, f"needs {name}")
-    domain = in_ascii(str(site.value("gatepost_reports_contact") or "").rpartition("@")[2])
+    domain = in_ascii(str(site.value(contact) or "").rpartition("@")[2])
     signed = site.value("gatepost_dkim_domains")
     names = [in_ascii(item) for item in signed if isinstance(item, str)] if isinstance(signed, list | tuple) else []
     if domain and not any(domain == name or domain.endswith(f".{name}") for name in names):
         problems.add(
-            "gatepost_reports_contact",
-            f"{domain} is none of gatepost_dkim_domains, and reports that are not signed are not read (RFC 8460, 3)",
+            contact,
+            f"{domain} is none of gatepost_dkim_domains, and reports that are not signed are not believed",
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from gatekeeper.auth.desk import PACKET, PING, ROOM, TEXT, UNKNOWN, Desk
 from gatekeeper.auth.judge import Site
+from gatekeeper.auth.tally import Tally
 from gatekeeper.names import words_of
 from test_dkim_verified import BODY, HEADER, signed
 from test_dmarc import EVIL, SITE, SUFFIXES, zone
@@ -27,14 +28,21 @@ def files(place: Path, message: bytes, envelope: bytes) -> list[int]:
     return [os.open(place / name, os.O_RDONLY) for name in ("message", "envelope")]
 
 
-def ask(fds: list[int], names: Zone, site: Site = SITE, packet: bytes = ENVIRONMENT, patience: float = 20) -> bytes:
+def ask(
+    fds: list[int],
+    names: Zone,
+    site: Site = SITE,
+    packet: bytes = ENVIRONMENT,
+    patience: float = 20,
+    tally: Tally | None = None,
+) -> bytes:
     """The packet that answers; empty if none does. All descriptors are closed in the end."""
 
     async def talk() -> bytes:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs.setblocking(False)
         ours.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
-        await Desk(site, names, patience).serve(theirs)
+        await Desk(site, names, patience, tally=tally).serve(theirs)
         with ours:
             return ours.recv(PACKET)
 

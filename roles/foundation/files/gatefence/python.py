@@ -16,7 +16,9 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ssl/openssl.cnf", "/sys/devices/system
 
 def files(code: Path) -> Iterator[Rule]:
     """Python, its libraries and the program's own code, to read; there is nothing to execute."""
-    python = {sys.prefix, sys.base_prefix, str(code)} - {"/"}
+    # packages that programs share are links where they are not installed
+    shared = {str(path.resolve()) for path in code.iterdir() if path.is_symlink()}
+    python = {sys.prefix, sys.base_prefix, str(code), *shared} - {"/"}
     yield from (Rule(Path(name), READ) for name in (*SYSTEM, *sorted(python)))
     yield from (Rule(Path(name), DEVICE) for name in DEVICES)
 

@@ -6,11 +6,15 @@ name. A day is forgotten when all was sent, or after some days.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.mime.multipart import MIMEMultipart
+from pathlib import Path
 from typing import Any, Protocol
 
 from .ledger import Ledger, Sent, today
@@ -39,18 +43,33 @@ class Subject(Protocol):
 
 
 def send_all(subject: Subject, reporter: Reporter, ledger: Ledger, sent: Sent) -> int:
-    """Send the reports of all finished days; returns how many must wait for another run."""
+    """Send the reports of all finished days; returns how many must wait for another run.
+
+    Raises OSError, BlockingIOError among them when another run has not ended.
+    """
     waiting = 0
-    for day in ledger.finished():
-        late = _send_day(subject, reporter, day, subject.add_up(ledger.entries(day)), sent)
-        if late and today() - day <= datetime.timedelta(DAYS):
-            waiting += late
-            continue
-        if late:
-            log.error("%d reports of %s are given up", late, day)
-        ledger.drop(day)
-        sent.drop(day)
+    with _alone(sent.folder):
+        for day in ledger.finished():
+            late = _send_day(subject, reporter, day, subject.add_up(ledger.entries(day)), sent)
+            if late and today() - day <= datetime.timedelta(DAYS):
+                waiting += late
+                continue
+            if late:
+                log.error("%d reports of %s are given up", late, day)
+            ledger.drop(day)
+            sent.drop(day)
     return waiting
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One run at a time."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _send_day(subject: Subject, reporter: Reporter, day: datetime.date, found: Mapping[str, Any], sent: Sent) -> int:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 SECONDS = 60.0
 """Patience with qmail-inject."""
+DAY = 86_400
+"""Seconds of a day."""
 
 
 class NotPosted(Exception):
@@ -75,11 +77,16 @@ class Report:
     mime: str
 
 
+def first_second(day: datetime.date) -> int:
+    """The beginning of a UTC day, in seconds since 1970."""
+    return int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
+
+
 def file_name(report: Report, reporter: Reporter) -> str:
     """`submitter!domain!begin!end!id.SUFFIX.gz`, with the first and the last second of the day."""
-    begin = int(datetime.datetime.combine(report.day, datetime.time(), datetime.UTC).timestamp())
+    begin = first_second(report.day)
     name = reporter.report_id(report.domain, report.day).partition("@")[0]
-    return f"{reporter.domain}!{report.domain}!{begin}!{begin + 86_399}!{name}.{report.suffix}.gz"
+    return f"{reporter.domain}!{report.domain}!{begin}!{begin + DAY - 1}!{name}.{report.suffix}.gz"
 
 
 def fill(made: MIMEMultipart, report: Report, reporter: Reporter, mailbox: str, text: str) -> MIMEMultipart:

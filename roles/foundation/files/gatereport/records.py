@@ -50,7 +50,7 @@ def is_domain(name: str) -> bool:
 
 def record(texts: Iterable[str], version: str) -> dict[str, str] | None:
     """The tags of the one record of a version; None if there is none, or more than one."""
-    found = [text for text in texts if re.match(rf"v\s*=\s*{version}\s*(;|\Z)", text)]
+    found = [text for text in texts if re.match(rf"\s*v\s*=\s*{version}\s*(;|\Z)", text)]
     return _tags(found[0]) if len(found) == 1 else None
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import subprocess
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 from gatekeeper.config import Config
+from gatekeeper.gatereport.post import host_name
 from gatekeeper.store import Shelf
 
 log = logging.getLogger("gatekeeper")
@@ -85,7 +85,7 @@ def mail_all(config: Config, sleep: Callable[[float], None] = time.sleep) -> int
 
 def _mail(config: Config, waiting: Sequence[Path]) -> bool:
     """Mail some alerts in one message; whether qmail has it."""
-    name = _name(config)
+    name = host_name(config.home)
     texts = [_text(path) for path in waiting[:LINES]]
     if len(waiting) > LINES:
         texts.append(f"... and {len(waiting) - LINES} more, which the log has")
@@ -99,14 +99,6 @@ def _mail(config: Config, waiting: Sequence[Path]) -> bool:
     if done.returncode:
         log.error("alerts wait: qmail-inject: %s", done.stderr.decode("utf-8", "replace").strip()[:300])
     return done.returncode == 0
-
-
-def _name(config: Config) -> str:
-    try:
-        name = (config.home / "control/me").read_text(encoding="ascii").split("\n", 1)[0].strip()
-    except (OSError, UnicodeError):
-        name = ""
-    return name or socket.gethostname()
 
 
 def _text(path: Path) -> str:

@@ -16,6 +16,9 @@ from gatekeeper.alerts import mail_all
 from gatekeeper.config import Config, ConfigError, load
 
 CONFIG = Path("/etc/gatekeeper/config.json")
+SENT = Path("/var/lib/gatekeeper/dmarc/sent")
+WAITS = 75
+"""The exit status when something must be tried again later."""
 LOG_FORMAT = "gatekeeper[%(process)d]: %(levelname)s %(message)s"
 """On standard error, for multilog; the time is multilog's."""
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "broken": "BROKEN "}
@@ -47,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("alerts", help="mail the alerts that wait to the postmaster")
     accept = verbs.add_parser("accept", help="take a file of recipients although it has lost many addresses")
     accept.add_argument("path", help="the file, as the inventory names it")
+    reports = verbs.add_parser("dmarc-reports", help="send the DMARC reports (RFC 7489) of the days that are over")
+    reports.add_argument("--sent", type=Path, default=SENT, help=f"the folder of what was sent (default: {SENT})")
     _add_auth(verbs)
     return top
 
@@ -110,4 +115,13 @@ def _auth(options: argparse.Namespace) -> int:
     return command.run(options, load(options.config))
 
 
-_VERBS = {"daemon": _daemon, "alerts": _alerts, "doctor": _doctor, "accept": _accept, "auth": _auth}
+def _dmarc_reports(options: argparse.Namespace) -> int:
+    from gatekeeper.auth.reports import send
+
+    return WAITS if send(load(options.config), options.sent) else 0
+
+
+_VERBS = {
+    "daemon": _daemon, "alerts": _alerts, "doctor": _doctor, "accept": _accept, "auth": _auth,
+    "dmarc-reports": _dmarc_reports,
+}  # fmt: skip

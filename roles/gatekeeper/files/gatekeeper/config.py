@@ -71,6 +71,12 @@ class Config:
     """Domains whose seals (ARC) are believed."""
     protected_names: tuple[str, ...] = ()
     """Names of people: whoever writes under one of them from an address that is not the site's is told apart."""
+    dmarc_counts: str = ""
+    """Folder in which is counted what DMARC said, for the daily reports; empty: nothing is."""
+    organization: str = ""
+    """Who reports."""
+    contact: str = ""
+    """The address that reports are from."""
     metrics: Path = Path("/run/gatekeeper/gatekeeper.prom")
     """Figures in Prometheus' text format."""
     clients: tuple[int, ...] = ()

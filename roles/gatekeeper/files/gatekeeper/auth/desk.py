@@ -36,6 +36,7 @@ from gatekeeper.auth.dmarc import Policy
 from gatekeeper.auth.judge import Origin, Report, Site, Verdict, judge
 from gatekeeper.auth.mail import Message, of_file
 from gatekeeper.auth.names import AskedNames, Names
+from gatekeeper.auth.tally import Tally, tally_of
 from gatekeeper.config import Config, ConfigError
 from gatekeeper.names import words_of
 from gatekeeper.protocol import Garbage, readable
@@ -79,12 +80,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Answers the queue client. patience: seconds for an answer. counts: messages by what DMARC says."""
+    """Answers the queue client. patience: seconds for an answer. counts: messages by what DMARC says.
+
+    tally: what counts for reports to other domains.
+    """
 
     site: Site
     names: Names
     patience: float
     counts: Counter[str] = field(default_factory=Counter)
+    tally: Tally | None = None
 
     async def serve(self, connection: socket.socket) -> None:
         """One question. What is none, or cannot be read, is not answered: the client's message is tried again."""
@@ -121,6 +126,8 @@ class Desk:
             self.counts["temperror"] += 1
             return UNKNOWN
         self.counts[str(report.dmarc.result)] += 1
+        if self.tally:
+            self.tally.message(asked, report)
         if report.verdict:
             log.info("authentication %s client=%s: %s", report.verdict, asked.client, _plain(report.why))
         return text_of(report)
@@ -214,4 +221,5 @@ def hostname(config: Config) -> str:
 
 def desk_of(config: Config, counts: Counter[str]) -> Desk:
     """The desk of a configuration. Raises ConfigError."""
-    return Desk(site_of(config), AskedNames(Resolver(config, room=ROOM_OF_NAMES)), config.patience, counts)
+    names = AskedNames(Resolver(config, room=ROOM_OF_NAMES))
+    return Desk(site_of(config), names, config.patience, counts, tally_of(config.dmarc_counts))

@@ -42,12 +42,14 @@ class Record:
     strict_dkim: bool = False
     strict_spf: bool = False
     percent: int = 100
+    wants_reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dmarc:
     """The result for a domain (that of the strictest policy if there are several). policy: what it publishes for this
-    name; wanted: what is to be done with this message, after its percentage. aligned: domains that vouched."""
+    name; wanted: what is to be done with this message, after its percentage. aligned: domains that vouched.
+    record: the one that counts, and where it stands."""
 
     result: Result
     domain: str = ""
@@ -55,6 +57,8 @@ class Dmarc:
     wanted: Policy = Policy.NONE
     aligned: tuple[str, ...] = ()
     why: str = ""
+    record: Record | None = None
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,27 +116,27 @@ async def check(
 
 
 async def _check(author: str, evidence: Evidence, names: Names, chance: Callable[[], float]) -> Dmarc:
-    record, policy = await _published(author, evidence.suffixes, names)
+    record, policy, at = await _published(author, evidence.suffixes, names)
     if record is None:
         return Dmarc(Result.NONE, author, aligned=evidence.aligned(author, ANY))
     aligned = evidence.aligned(author, record)
     if aligned:
-        return Dmarc(Result.PASS, author, policy, aligned=aligned)
+        return Dmarc(Result.PASS, author, policy, aligned=aligned, record=record, at=at)
     if evidence.may_come(author, record):
         return Dmarc(Result.TEMPERROR, author, policy, why="a domain that may vouch for it cannot be asked now")
     is_meant = chance() * 100 < record.percent
     wanted = policy if is_meant else Policy(max(0, policy - 1))
-    return Dmarc(Result.FAIL, author, policy, wanted)
+    return Dmarc(Result.FAIL, author, policy, wanted, record=record, at=at)
 
 
-async def _published(author: str, suffixes: Suffixes, names: Names) -> tuple[Record | None, Policy]:
-    """An author's record, and the policy for its name. Raises TryLater."""
+async def _published(author: str, suffixes: Suffixes, names: Names) -> tuple[Record | None, Policy, str]:
+    """An author's record, the policy for its name, and where the record stands. Raises TryLater."""
     record = _one(await names.texts(f"_dmarc.{author}"))
     if record:
-        return record, record.policy
+        return record, record.policy, author
     organisation = suffixes.organisation(author)
     record = _one(await names.texts(f"_dmarc.{organisation}")) if organisation != author else None
-    return record, record.below if record else Policy.NONE
+    return record, record.below if record else Policy.NONE, organisation
 
 
 def _one(texts: Sequence[str]) -> Record | None:
@@ -159,6 +163,7 @@ def parse(text: str) -> Record | None:
         given.get("adkim", "r").lower() == "s",
         given.get("aspf", "r").lower() == "s",
         _percent(given.get("pct", "100")),
+        "mailto:" in given.get("rua", "").lower(),
     )
 
 
