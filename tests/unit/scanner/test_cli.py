@@ -22,7 +22,7 @@ import rig
 from gatescan import __version__, cli
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.health import metrics
-from gatescan.outcome import handle, letters, notify
+from gatescan.outcome import asked, handle, letters, notify
 from gatescan.service import protocol
 
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -426,6 +426,13 @@ def test_doctor_sees_a_full_quarantine_and_notices_that_nobody_sends(healthy: de
     notify.Spool(healthy.config).put(event)
     found = examined(say)[1]
     assert found["quarantine"] == "broken" and found["notices"] == "warning"
+
+
+def test_doctor_sees_replies_that_nobody_answers(healthy: desk.Desk, say: Any) -> None:
+    healthy.change(release={"enabled": True})
+    assert examined(say) == (0, {})
+    asked.Desk(healthy.config).put(asked.Asked(1.0, "held-mail-x@gw.example.org"))
+    assert examined(say)[1] == {"replies": "warning"}
 
 
 # --- test-installation ---

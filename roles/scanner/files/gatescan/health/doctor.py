@@ -19,11 +19,14 @@ from gatescan.gatefence import Standing
 from gatescan.health import metrics, sandbox
 from gatescan.judging import rules
 from gatescan.outcome.alarm import NEARLY_FULL
+from gatescan.outcome.asked import Desk
 from gatescan.outcome.quarantine import Quarantine
 from gatescan.service import protocol
 
 NOTICE_AGE = 3_600.0
 """Seconds beyond the digest time after which a waiting notice means that nobody sends them."""
+REPLY_AGE = 600.0
+"""Seconds after which a reply to a notice should have been answered."""
 PATIENCE = 10.0
 """Seconds for the daemon to answer; all of its workers may be busy with large messages."""
 FIGURES_AGE = 60.0
@@ -59,6 +62,7 @@ def examine(config_path: Path | None = None) -> Iterator[Check]:
         _next_queue,
         _sandbox,
         _notices,
+        _replies,
         _certificate,
     )
     for look in looks:
@@ -252,14 +256,23 @@ def _notices(config: Config) -> Iterator[Check]:
     if not config.notices.enabled:
         yield Check("ok", "notices: switched off")
         return
-    names = [entry.name for entry in os.scandir(config.notices_spool) if entry.name[:1].isdigit()]
-    oldest = min((float(name.split("-", 1)[0]) for name in names), default=time.time())
-    age = time.time() - oldest
-    if age > config.notices.digest_minutes * 60 + NOTICE_AGE:
-        advice = "does `gatescan notify --loop` run? look at its log"
-        yield Check("warning", f"notices: {len(names)} wait, one for {age / 60:.0f} minutes", advice)
-    else:
-        yield Check("ok", f"notices: {len(names)} wait")
+    advice = "does `gatescan notify --loop` run? look at its log"
+    yield _waiting("notices", config.notices_spool, config.notices.digest_minutes * 60 + NOTICE_AGE, advice)
+
+
+def _replies(config: Config) -> Iterator[Check]:
+    if config.release.enabled:
+        advice = "systemctl status gatescan-answers.path gatescan-answers.service"
+        yield _waiting("replies to notices", Desk(config).directory, REPLY_AGE, advice)
+
+
+def _waiting(what: str, spool: Path, patience: float, advice: str) -> Check:
+    """How many files of a spool wait, which have the time of their coming in their names, and whether one is late."""
+    names = [entry.name for entry in os.scandir(spool) if entry.name[:1].isdigit()]
+    age = time.time() - min((float(name.split("-", 1)[0]) for name in names), default=time.time())
+    if age > patience:
+        return Check("warning", f"{what}: {len(names)} wait, one for {age / 60:.0f} minutes", advice)
+    return Check("ok", f"{what}: {len(names)} wait")
 
 
 def _certificate(config: Config) -> Iterator[Check]:
