@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from gatewright import kinds
+from gatewright import PROJECT, kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
 from gatewright.problems import Problems
+
+MODULE_UTILS = PROJECT / "module_utils"
+# What console/report.py needs, and nothing of what asks other hosts or serves pages.
+_OF_CONSOLE = (
+    "gatewright/__init__.py",
+    *(f"gatewright/console/{name}.py" for name in ("__init__", "charts", "desk", "overview", "render", "report")),
+    *(f"gatewright/console/templates/{name}.html" for name in ("base", "charts", "figures", "report")),
+    "gatewright/console/static/style.css",
+    *(f"gatewright/fleet/{name}.py" for name in ("__init__", "ask", "show", "status")),
+)
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -20,4 +30,21 @@ def check(site: Site, problems: Problems) -> None:
         problems.add("monitoring_port", "is a port of mail or SSH")
 
 
-CHAPTER = Chapter(options={"monitoring_port": kinds.port}, check=check)
+def report_files(folder: str) -> dict[str, str]:
+    """What the report of a gateway about itself is made by, of the project's own files: path on the gateway to text."""
+    found = {name: PROJECT / name for name in _OF_CONSOLE} | {
+        path.relative_to(MODULE_UTILS).as_posix(): path
+        for pattern in ("on_gateway/*.py", "on_gateway/trace/*.py")
+        for path in sorted(MODULE_UTILS.glob(pattern))
+    }
+    return {f"{folder}/{name}": path.read_text(encoding="utf-8") for name, path in found.items()}
+
+
+CHAPTER = Chapter(
+    options={
+        "monitoring_port": kinds.port,
+        "monitoring_report_schedule": kinds.calendar,
+        "monitoring_report_to": kinds.mailbox,
+    },
+    check=check,
+)

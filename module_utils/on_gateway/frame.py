@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ansible.module_utils.basic import AnsibleModule
-
 Asked = TypeVar("Asked")
 
 
@@ -28,6 +26,8 @@ def serve(
     parse: makes a request; ValueError or TypeError if it is none. carry_out: gets it, and the folder that stands for
     `/`; Refusal if that is impossible. changes: whether a request changes the host; without it none does.
     """
+    from ansible.module_utils.basic import AnsibleModule  # a gateway that looks at itself, for its report, has none
+
     options = {"request": {"type": "str", "required": True}, "root": {"type": "path", "default": "/"}}
     module = AnsibleModule(argument_spec=options, supports_check_mode=changes is None)
     try:

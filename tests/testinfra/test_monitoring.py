@@ -24,7 +24,8 @@ def figures(gateway: Gateway) -> Iterator[str]:
     """The address of a gateway's figures, for the controller alone; switched off at the end."""
     networks = [str(gateway.ipv4).rsplit(".", 1)[0] + ".1", str(gateway.ipv6).rsplit(":", 1)[0] + ":1"]
     settings: dict[str, object] = {"monitoring_enabled": True, "monitoring_exporter": True, "monitoring_port": PORT}
-    playbook("playbooks/site.yml", gateway.name, TAGS, variables=settings | {"firewall_admin_networks": networks})
+    settings |= {"monitoring_report_schedule": "Mon *-*-* 06:00:00", "firewall_admin_networks": networks}
+    playbook("playbooks/site.yml", gateway.name, TAGS, variables=settings)
     yield f"http://{gateway.ipv4}:{PORT}/metrics"
     playbook("playbooks/site.yml", gateway.name, TAGS)
 
@@ -61,3 +62,12 @@ def test_nobody_else_reaches_the_port(gateway: Gateway, outside: Peer, figures: 
     assert asked(figures)
     said = outside.sh(f"nc -z -w 3 {gateway.ipv4} {PORT} && echo open || echo closed")
     assert said.strip() == "closed"
+
+
+def test_the_postmaster_gets_a_report_by_mail(gateway: Gateway, office: Peer, figures: str) -> None:
+    assert "gatewright-report.timer" in gateway.run("systemctl", "list-timers", "--no-pager")
+    gateway.run("systemctl", "start", "gatewright-report.service")
+    mail = office.arrived(f"Mail gateway {gateway.run('cat', '/var/qmail/control/me').strip()}")
+    plain, page = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert plain and page and "messages judged" in plain.get_content()
+    assert "Doctor: ?" not in plain.get_content() and "<svg" in page.get_content()
