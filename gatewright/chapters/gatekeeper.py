@@ -33,7 +33,7 @@ def check(site: Site, problems: Problems) -> None:
     _check_recipients(site, problems)
     _check_authentication(site, problems)
     if site.value("gatekeeper_dmarc_reports") is True:
-        check_reporter(site, problems, "gatekeeper_dmarc_reports", "gatekeeper_reports")
+        check_reporter(site, problems, "gatekeeper_dmarc_reports", "gatekeeper_reports", "gatepost_reports")
 
 
 def _check_authentication(site: Site, problems: Problems) -> None:

@@ -60,13 +60,17 @@ def _check_keys(site: Site, problems: Problems) -> None:
             )
 
 
-def check_reporter(site: Site, problems: Problems, variable: str, sender: str) -> None:
-    """Reports have a sender whose mail is signed. variable: what has them sent; sender: what says who they are from."""
-    contact = f"{sender}_contact"
-    for name in (f"{sender}_organization", contact):
-        if not site.value(name):
-            problems.add(variable, f"needs {name}")
-    domain = in_ascii(str(site.value(contact) or "").rpartition("@")[2])
+def check_reporter(site: Site, problems: Problems, variable: str, *senders: str) -> None:
+    """Reports have a sender whose mail is signed.
+
+    variable: what has them sent. senders: what the variables begin with that say who they are from; the first one
+    that is set counts.
+    """
+    for part in ("organization", "contact"):
+        if not any(site.value(f"{sender}_{part}") for sender in senders):
+            problems.add(variable, f"needs {senders[0]}_{part}")
+    contact = next((f"{sender}_contact" for sender in senders if site.value(f"{sender}_contact")), "")
+    domain = in_ascii(str(site.value(contact) or "").rpartition("@")[2]) if contact else ""
     signed = site.value("gatepost_dkim_domains")
     names = [in_ascii(item) for item in signed if isinstance(item, str)] if isinstance(signed, list | tuple) else []
     if domain and not any(domain == name or domain.endswith(f".{name}") for name in names):

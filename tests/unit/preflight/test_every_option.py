@@ -297,3 +297,14 @@ def test_logs_in_plain_text_are_remarked_on_and_no_problem() -> None:
     assert problems_of(**values) == [] == remarks_about(**values, hardening_log_tls=True) == remarks_about()
     (remark,) = remarks_about(**values)
     assert remark.startswith("hardening_log_server: gets the logs in plain text")
+
+
+def test_the_sender_of_reports_is_named_once_for_both_kinds() -> None:
+    values: dict[str, Any] = {
+        "gatepost_tls_reports": True, "gatekeeper_dmarc_reports": True, "gatekeeper_enabled": True,
+        "gatekeeper_authentication": True, "gatepost_reports_organization": "Example",
+        "gatepost_reports_contact": "reports@mail.example.org", "gatepost_dkim_domains": ["example.org"],
+    }  # fmt: skip
+    assert problems_of(**values) == []
+    other = problems_of(**values, gatekeeper_reports_contact="reports@example.net")
+    assert [problem for problem in other if problem.startswith("gatekeeper_reports_contact: example.net is none of")]
