@@ -122,8 +122,8 @@ class Site:
 
     @property
     def counts(self) -> Path:
-        """The folder of counts."""
-        return self.daemon.place / "counts"
+        """The folder of counts; not below the journal's, for which the fence has another rule."""
+        return self.daemon.place.with_name("counts")
 
     @property
     def sent(self) -> Path:
