@@ -111,7 +111,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         if len(words) != 4:
             return "", "this connection is none of SSH's, so port 25 was not proved from the controller"
         host = str(self._templar.template(self._vars.get("ansible_host") or self._vars["inventory_hostname"]))
-        line, error = greeting(host)
+        seconds = SECONDS + int(self._task.args.get("greeting_wait", 0))
+        line, error = greeting(host, seconds=seconds)
         if line.startswith("220") and me in line:
             return "", ""
         caller = threading.Thread(target=lambda: [greeting(host) for _ in range(3)], daemon=True)
@@ -119,5 +120,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         timer.start()
         seen = self._module("gateway_proof", {"me": me, "watch": words[0].removeprefix("::ffff:")})
         timer.cancel()
-        line, error = greeting(host)
+        line, error = greeting(host, seconds=seconds)
         return judge_greeting(line, error, me, seen)

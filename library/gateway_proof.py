@@ -33,6 +33,10 @@ options:
     description: Seconds for which the action plugin follows the message.
     type: int
     default: 20
+  greeting_wait:
+    description: Seconds that strangers wait for port 25's greeting. For the action plugin only.
+    type: int
+    default: 0
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -218,6 +222,7 @@ def main() -> None:
             "watch": {"type": "str", "default": ""},
             "stamp": {"type": "path", "default": "/var/lib/gatewright/proved"},
             "seconds": {"type": "int", "default": 20},
+            "greeting_wait": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )

@@ -154,6 +154,7 @@ CHAPTER = Chapter(
         "qmail_session_commands": kinds.number(0, 1_000_000, "commands"),
         "qmail_concurrency_remote": kinds.number(1, 255, "deliveries"),
         "qmail_concurrency_local": kinds.number(1, 255, "deliveries"),
+        "qmail_greeting_wait": kinds.number(0, 60, "seconds"),
         "qmail_smtpd_softlimit": kinds.number(LEAST_SOFTLIMIT, 4_000_000_000, "bytes"),
         "qmail_rblsmtpd_lists": _rbl_lists,
         "qmail_log_size": kinds.number(4096, 16_777_215, "bytes"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,9 +43,11 @@ def connect(program: Path, tmp_path: Path) -> Iterator[Connect]:
         limits: str = "6 3 3 2",
         opened: bool = True,
         name: str | None = "peer.test",
+        wait: int = 0,
     ) -> subprocess.Popen[str]:
         known = {"TCPREMOTEIP": address} | ({"RELAYCLIENT": ""} if relay else {})
         known |= {"TCPREMOTEHOST": name} if name else {}
+        known |= {"GREETWAIT": str(wait)} if wait else {}
         command = f"exec {program} {limits} sh -c '{STAYS}' {f'8<> {file}' if opened else '8<&-'}"
         pipe = subprocess.PIPE
         session = subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe, env=known, text=True)
@@ -123,3 +126,53 @@ def test_a_client_whose_address_is_unknown_has_a_place_like_others(connect: Conn
 def test_limits_that_are_none_start_nothing(connect: Connect, limits: str) -> None:
     session = connect("192.0.2.1", limits=limits)
     assert greeting(session) == "" and session.wait(PATIENCE) != 0
+
+
+# Before the greeting
+
+LONG = 55
+"""Seconds that no test waits for: who is answered was not made to wait."""
+
+
+def say(session: subprocess.Popen[str], text: str = "EHLO early.test\r\n") -> None:
+    """Speak first."""
+    assert session.stdin is not None
+    session.stdin.write(text)
+    session.stdin.flush()
+
+
+def test_a_stranger_who_speaks_before_the_greeting_is_refused_and_named(connect: Connect) -> None:
+    session = connect("192.0.2.1", wait=LONG)
+    say(session)
+    assert greeting(session) == "554 you spoke before this server's greeting (#5.5.1)"
+    assert session.wait(PATIENCE) != 0
+    assert session.stdout is not None and session.stdout.read() == ""
+    assert session.stderr is not None and "192.0.2.1: it spoke before the greeting" in session.stderr.readline()
+
+
+def test_who_waits_is_greeted_when_the_wait_is_over(connect: Connect) -> None:
+    began = time.monotonic()
+    assert greeting(connect("192.0.2.1", wait=1)).startswith("220 ")
+    assert time.monotonic() - began >= 1
+
+
+def test_relay_clients_never_wait(connect: Connect) -> None:
+    session = connect("192.0.2.1", relay=True, wait=LONG)
+    say(session)
+    assert greeting(session).startswith("220 ")
+
+
+def test_without_the_wait_an_early_talker_is_greeted(connect: Connect) -> None:
+    session = connect("192.0.2.1")
+    say(session)
+    assert greeting(session).startswith("220 ")
+
+
+def test_who_hangs_up_during_the_wait_leaves_its_place(connect: Connect) -> None:
+    sessions = [connect("192.0.2.1", wait=LONG) for _ in range(3)]
+    for session in sessions:
+        assert session.stdin is not None
+        session.stdin.close()
+        session.stdin = None
+        assert session.wait(PATIENCE) == 0
+    assert codes(connect, *["192.0.2.1"] * 4) == ["220"] * 3 + ["421"]

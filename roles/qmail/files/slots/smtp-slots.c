@@ -11,6 +11,9 @@
  * lock of fcntl(2), which stays with the process through exec(3) and is gone with it, however it ends. So places are right
  * also when tcpserver was started anew while sessions go on. Without the file nobody is counted, and mail flows.
  *
+ * GREETWAIT, in the environment: seconds for which a stranger waits for the greeting. Who speaks before it hears 554, and that
+ * was all: mail servers wait (RFC 5321, 3.1), programs that only throw mail at many servers often do not.
+ *
  * The client's name is looked up here, and not by tcpserver, before a place is taken: a stranger's dead name servers then cost
  * places of strangers only.
  */
@@ -19,11 +22,13 @@
 #include <arpa/nameser.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <resolv.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
@@ -36,6 +41,7 @@ enum {
   SUBNET = 8,        /* a /64 */
   SITE = 6,          /* a /48 */
   NAME_SECONDS = 3,  /* to learn the client's name */
+  GREET_MOST = 60,   /* seconds before the greeting, at most */
   TRY_AGAIN = 111
 };
 
@@ -56,7 +62,7 @@ static void note(const char *what)
 static _Noreturn void refuse(const char *reply, const char *why)
 {
   note(why);
-  dprintf(1, "421 %s\r\n", reply);
+  dprintf(1, "%s\r\n", reply);
   _exit(TRY_AGAIN);
 }
 
@@ -158,10 +164,10 @@ static void find_place(const struct kind *kind, const unsigned char address[RECO
     note("no file of places, so nobody is counted");
     return;
   }
-  if (enter_gate() < 0) refuse("this server is busy, please try again later (#4.3.2)", "the gate is held");
+  if (enter_gate() < 0) refuse("421 this server is busy, please try again later (#4.3.2)", "the gate is held");
   why = take(kind, address);
   lock(F_SETLK, F_UNLCK, GATE);
-  if (why) refuse("too many connections at once, please try again later (#4.7.0)", why);
+  if (why) refuse("421 too many connections at once, please try again later (#4.7.0)", why);
 }
 
 /* The client's name */
@@ -211,6 +217,26 @@ static void learn_name(const unsigned char address[RECORD])
   }
 }
 
+/* Before the greeting */
+
+static void wait_before_greeting(void)
+{
+  const char *text = getenv("GREETWAIT");
+  unsigned long seconds = text ? strtoul(text, NULL, 10) : 0;
+  struct pollfd client = { .fd = 0, .events = POLLIN };
+  char said[512];
+  int waiting = 0;
+
+  if (seconds > GREET_MOST) seconds = GREET_MOST;
+  if (!seconds || poll(&client, 1, (int) seconds * 1000) <= 0) return;
+  if (ioctl(0, FIONREAD, &waiting) < 0 || !waiting) {
+    note("it hung up before the greeting");
+    _exit(0);
+  }
+  if (read(0, said, sizeof said) < 0) _exit(0); /* what is unread when a connection is closed can cost the reply */
+  refuse("554 you spoke before this server's greeting (#5.5.1)", "it spoke before the greeting");
+}
+
 int main(int argc, char **argv)
 {
   const int relays = getenv("RELAYCLIENT") != NULL;
@@ -227,6 +253,7 @@ int main(int argc, char **argv)
   find_place(&kind, address);
   if (relays) setenv("RBLSMTPD", "", 0); /* no list that rblsmtpd asks turns our own people away */
   if (!getenv("TCPREMOTEHOST")) learn_name(address);
+  if (!relays) wait_before_greeting();
   execvp(argv[5], argv + 5);
   note(strerror(errno));
   _exit(TRY_AGAIN);
