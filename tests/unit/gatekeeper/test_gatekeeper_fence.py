@@ -354,6 +354,11 @@ def test_the_profile_lets_a_worker_do_what_its_fence_does() -> None:
         assert any(fnmatchcase(path, glob) and set(rights) <= set(given) for glob, given in allowed), path
 
 
+def test_counts_of_reports_are_written_wherever_they_are(tmp_path: Path) -> None:
+    needs = needs_of(tmp_path / "config.json", Config(home=tmp_path, dmarc_counts=str(tmp_path / "counts")))
+    assert tmp_path / "counts" in {rule.path for rule in rules(needs) if rule.rights & landlock.MAKE_REG}
+
+
 def test_ports_of_routes_are_let_through_only_where_servers_are_asked(tmp_path: Path) -> None:
     (tmp_path / "control").mkdir()
     (tmp_path / "control/smtproutes").write_text("a.test:mx.test:2525\n:[192.0.2.7]\nb.test:\n")

@@ -53,9 +53,10 @@ def needs_of(path: Path, config: Config) -> Needs:
     asks = any(rule.kind == "callout" for rule in config.recipients.values())
     # A file is replaced by renaming, so what is allowed is its folder: the one that it is in, wherever links lead.
     read = {config.home / "control", *(Path(os.path.realpath(name)).parent for name in (str(path), *files))}
+    counts = {Path(config.dmarc_counts)} if config.dmarc_counts else set()
     return Needs(
         _places(read),
-        _places({config.state.parent, config.metrics.parent}),
+        _places({config.state.parent, config.metrics.parent, *counts}),
         frozenset({config.name_server_port, *(ports(config) if asks else ())}),
         frozenset(sockets_of(config)),
         config.confined,
