@@ -94,6 +94,19 @@ def corp(zone: NameServer, *exchangers: tuple[int, str, str]) -> None:
         zone.add(name, "AAAA" if ":" in address else "A", address)
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that no event tells of."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def ended(clients: list[subprocess.Popen[bytes]]) -> int:
+    """How many have their report."""
+    return sum(process.poll() is not None for process in clients)
+
+
 # Which server
 
 
@@ -530,6 +543,55 @@ def test_a_server_that_keeps_people_waiting_has_a_few_of_them_only(
         put_off = process.poll() is not None
         process.kill()
         assert (b"and it is slow" in process.communicate()[0]) == put_off
+
+
+def test_few_listen_to_a_server_that_does_not_greet(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    listen("127.0.0.2").stalls.add("greeting")
+    gatepost = start(per_host=6, patience_per_host=0.3, listening_per_host=2)
+    listening = [gatepost.begin() for _ in range(6)]
+    wait_until(lambda: ended(listening) == 4)
+    assert b"and it is slow" in gatepost.run(), "who comes later is put off at once"
+    assert ended(listening) == 4
+    for process in listening:
+        put_off = process.poll() is not None
+        process.kill()
+        assert (b"it says nothing" in process.communicate()[0]) == put_off
+
+
+def test_after_a_reload_nobody_listens_to_a_server_that_does_not_greet(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    """Else each reload leaves as many behind as may be at once, until they have all of qmail's places."""
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    server.stalls.add("greeting")
+    settings = {"per_host": 3, "patience_per_host": 0.3}
+    gatepost = start(**settings)
+    for number in range(1, 4):
+        listening = [gatepost.begin() for _ in range(3)]
+        wait_until(lambda so_far=3 * number: server.connections == so_far)
+        gatepost.reload(settings)
+        wait_until(lambda these=listening: ended(these) == 3)
+        assert all(b"it says nothing" in process.communicate()[0] for process in listening)
+
+
+def test_a_server_that_greets_late_takes_its_mail(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    server.stalls.add("greeting")
+    gatepost = start(patience_per_host=0.1, listening_per_host=1)
+    listening = [gatepost.begin() for _ in range(2)]
+    wait_until(lambda: ended(listening) == 1)
+    server.stalls.clear()
+    server.closing.set()
+    told = [process.communicate(timeout=PATIENCE)[0] for process in listening]
+    assert [b"it says nothing" in each for each in told].count(True) == 1
+    assert len(server.messages) == 1
 
 
 def test_a_delivery_whose_client_is_gone_is_given_up(

@@ -75,7 +75,7 @@ class Deliverer:
         last: Failed | None = None
         for server in servers:
             try:
-                async with self.places.place(min(address.text for address in server.addresses)):
+                async with self.places.place(name_of(server)):
                     return await self._by(server, order, signatures, account)
             except Failed as failed:
                 if failed.is_final:
@@ -152,6 +152,7 @@ class Deliverer:
                 if wire is None:
                     raise Failed("Z", NO_CONNECTION, is_final=False) from None
                 session = Session(wire, helo, server.security)
+                await self._hear_greeting(server, session)
                 await session.open(plain=True)
         except BaseException:
             session.wire.leave()
@@ -162,9 +163,14 @@ class Deliverer:
     async def _open_by_tls(self, domain: str, server: Server, session: Session) -> None:
         """Open a session, and count how that went."""
         try:
+            await self._hear_greeting(server, session)
             await session.open(plain=False)
         finally:
             self.tally.session(domain, server, session)
+
+    async def _hear_greeting(self, server: Server, session: Session) -> None:
+        async with self.places.greeting(name_of(server)):
+            await session.hear_greeting()
 
     async def _dial(self, server: Server, addresses: list[Address], drop: object) -> Wire | None:
         def failed(address: Address, timed_out: bool) -> None:
@@ -218,6 +224,11 @@ class Deliverer:
         """Leave a server alone for a while that asked for it."""
         if address and wish.search(text):
             self.wishes.note(address, text if text[:1] not in "rhsKZD" or "\0" not in text else _message_part(text))
+
+
+def name_of(server: Server) -> str:
+    """By what a server is known among those that have a bound."""
+    return min(address.text for address in server.addresses)
 
 
 def _message_part(told: str) -> str:

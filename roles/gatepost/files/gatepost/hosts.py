@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ REMEMBERED = 5000
 
 PUT_OFF = "Too many messages to this host are on their way already, and it is slow. (#4.4.5)\n"
 
+SILENT = "Connected to this host, but it says nothing, and others wait for its greeting, too. (#4.4.2)\n"
+
 Key = tuple[object, ...]
 
 
@@ -25,20 +28,25 @@ class Places:
 
     Whoever finds no place waits. A server at which somebody waited longer than `patience` seconds is slow until its
     places are no longer all taken: a few wait for it then, the others are put off and leave qmail's places to others.
+    A server that has not greeted somebody for so long is silent until it greets: only a few may listen to it. Once
+    nobody new is let in, because another process serves now with bounds of its own, nobody does.
     """
 
     def __init__(self, config: Config) -> None:
         self._most = config.per_host
         self._most_at_slow = config.per_host + config.waiting_per_host
+        self._most_at_silent = config.listening_per_host
         self._patience = config.patience_per_host
         self._limits: dict[str, asyncio.Semaphore] = {}
         self._present: defaultdict[str, int] = defaultdict(int)
         self._slow: set[str] = set()
+        self._silent: set[str] = set()
+        self._listening: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
 
     @asynccontextmanager
     async def place(self, server: str) -> AsyncIterator[None]:
         """A place among those who speak with a server; raises Failed when too many wait for a slow one."""
-        if server in self._slow and self._present[server] >= self._most_at_slow:
+        if self._present[server] >= self._bound(server):
             raise Failed("Z", PUT_OFF)
         limit = self._limits.setdefault(server, asyncio.Semaphore(self._most))
         self._present[server] += 1
@@ -53,7 +61,13 @@ class Places:
             if self._present[server] < self._most:
                 self._slow.discard(server)
             if not self._present[server]:
+                self._silent.discard(server)
                 del self._present[server], self._limits[server]
+
+    def _bound(self, server: str) -> float:
+        """How many may be present at a server."""
+        at_slow = self._most_at_slow if server in self._slow else math.inf
+        return min(at_slow, self._most_at_silent) if server in self._silent else at_slow
 
     async def _wait(self, server: str, limit: asyncio.Semaphore) -> None:
         try:
@@ -61,9 +75,41 @@ class Places:
                 await limit.acquire()
         except TimeoutError:
             self._slow.add(server)
-            if self._present[server] > self._most_at_slow:
+            if self._present[server] > self._bound(server):
                 raise Failed("Z", PUT_OFF) from None
             await limit.acquire()
+
+    @asynccontextmanager
+    async def greeting(self, server: str) -> AsyncIterator[None]:
+        """Hear a server's greeting inside; raises Failed when it is silent, and too many listen to it."""
+        listening = self._listening[server]
+        clock = asyncio.timeout(None)
+        timer = asyncio.get_running_loop().call_later(self._patience, self._note_silence, server)
+        try:
+            async with clock:
+                listening.add(clock)
+                yield
+            self._silent.discard(server)
+        except TimeoutError:
+            raise Failed("Z", SILENT, is_final=False) from None
+        finally:
+            timer.cancel()
+            listening.discard(clock)
+            if not listening:
+                self._listening.pop(server, None)
+
+    def _note_silence(self, server: str) -> None:
+        """Somebody has listened for long: of all who do, those who are too many give up."""
+        self._silent.add(server)
+        listening = self._listening.get(server, set())
+        while len(listening) > self._most_at_silent:
+            listening.pop().reschedule(0)
+
+    def leave(self) -> None:
+        """Nobody new is let in: nobody listens for long to who is silent."""
+        self._most_at_silent = 0
+        for server in self._silent:
+            self._note_silence(server)
 
 
 class Wishes:
