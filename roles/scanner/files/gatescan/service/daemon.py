@@ -217,7 +217,7 @@ class Master:
         gc.collect()
         gc.freeze()  # what is here now is shared with the workers, and stays so
         self._fill_places()
-        self._let_go_of_old_lifeline()
+        self._dismiss_old_workers()
         log.info("%d workers serve %s", self.config.daemon.workers, self.config.daemon.socket)
         while not (self.stopping and not self._alive()):
             self._wait()
@@ -322,8 +322,15 @@ class Master:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self.fence_told = True
 
+    def _dismiss_old_workers(self) -> None:
+        """The workers before a reload hear that they are done, as its end alone may also be the master's death."""
+        if self._old_lifeline >= 0:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._old_lifeline, b"\n")
+        self._let_go_of_old_lifeline()
+
     def _let_go_of_old_lifeline(self) -> None:
-        """The workers before a reload end once nobody holds it. Once: its number is soon another file's."""
+        """Once: its number is soon another file's."""
         if self._old_lifeline >= 0:
             os.close(self._old_lifeline)
             self._old_lifeline = -1

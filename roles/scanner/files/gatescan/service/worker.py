@@ -28,8 +28,8 @@ from gatescan.service.sources import Source
 log = logging.getLogger("gatescan.worker")
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-DYING = 1.0
-"""Seconds that a killed master may take from closing its files to being gone."""
+DYING = 10.0
+"""Seconds that a killed master may take from closing its files to being gone, on a busy machine."""
 IDLE = 15.0
 """Seconds without a connection after which an idle worker looks at what is due by the clock."""
 SIZE_LOOK_EVERY = 50
@@ -80,7 +80,8 @@ class Answering(Protocol):
 class Shared:
     """What the master and all workers have in common.
 
-    handover, returned: connections to the master and from it, see `waiting`. lifeline: ends with the master.
+    handover, returned: connections to the master and from it, see `waiting`. lifeline: ends with the master, or says
+    that this worker is done.
     """
 
     listener: socket.socket
@@ -132,8 +133,10 @@ class Worker:
             while not self._done():
                 events = dict(poller.poll(IDLE))
                 if lifeline in events:
-                    # Shut by a master that stops, or left to those who come after a reload; a dead one did neither.
-                    if not events.get(listener.fileno(), 0) & select.EPOLLHUP and _is_orphan(master):
+                    # A master that loads anew says so, and one that stops shuts the socket; a dead one did neither.
+                    is_dismissed = events[lifeline] & select.EPOLLIN
+                    is_shut = events.get(listener.fileno(), 0) & select.EPOLLHUP
+                    if not is_dismissed and not is_shut and _is_orphan(master):
                         refuse_all(listener)
                     return
                 if returned.fileno() in events:
