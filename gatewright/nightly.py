@@ -40,6 +40,10 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
     return [
         Step("the scanner's soak", [("python", "-m", "tests.soak", "--messages", "50000", "--reloads", "10")]),
         Step(
+            "the whole gateway's soak",
+            [("python", "-m", "tests.soak.gateway", "--messages", "50000", "--rounds", "10")],
+        ),
+        Step(
             "2,000 messages out while gatepost, its signer and the server are killed",
             [(*PYTEST, "-s", "tests/unit/gatepost/test_kills.py")],
             environment={"GATEWRIGHT_NIGHTLY": "1"},

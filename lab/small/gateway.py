@@ -116,9 +116,9 @@ class SmallGateway:
 
 
 @contextlib.contextmanager
-def small_gateway(more: Mapping[str, Any] | None = None) -> Iterator[SmallGateway]:
+def small_gateway(more: Mapping[str, Any] | None = None, is_supervised: bool = False) -> Iterator[SmallGateway]:
     """Build, start and at the end remove a gateway; `more` are variables beside the example's. Raises LabError."""
-    with Place() as place, Sink(OFFICE) as office, Sink(OUTSIDE) as outside, Names(HERE) as names:
+    with Place(is_supervised) as place, Sink(OFFICE) as office, Sink(OUTSIDE) as outside, Names(HERE) as names:
         variables = {**yaml.safe_load(EXAMPLE.read_text()), **(more or {})}
         home, qmail = mta.install(place)
         _write_control(home, variables, office)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,10 +69,14 @@ def _log_lines(said: Iterable[bytes], log: IO[bytes]) -> None:
 
 
 class Place:
-    """Use it in a `with`. Root's programs run as nobody, others' as themselves: none of them may change user."""
+    """Use it in a `with`. Root's programs run as nobody, others' as themselves: none of them may change user.
 
-    def __init__(self) -> None:
+    is_supervised: programs that go on are started anew when they end, by djb's supervise (package daemontools).
+    """
+
+    def __init__(self, is_supervised: bool = False) -> None:
         """Know the user; nothing is made yet."""
+        self.is_supervised = is_supervised
         self.account = pwd.getpwnam(NOBODY) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self._running: list[subprocess.Popen[bytes]] = []
 
@@ -134,6 +139,8 @@ class Place:
 
     def start(self, name: str, *command: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start a program that goes on; what it says is in var/log/NAME/current."""
+        if self.is_supervised:
+            command = ("supervise", self._service(name, command, self.environment(env)))
         process: subprocess.Popen[bytes] = subprocess.Popen(
             [str(word) for word in command],
             cwd="/", env=self.environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -143,6 +150,15 @@ class Place:
         log = (self.folder(f"var/log/{name}") / "current").open("wb", buffering=0)
         threading.Thread(target=_log_lines, args=(process.stdout, log), daemon=True).start()
         return process
+
+    def _service(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> Path:
+        """A directory of daemontools' whose run script starts a program."""
+        service = self.folder(f"service/{name}")
+        words = ["exec", "env", "-i", *(f"{key}={value}" for key, value in environment.items()), *map(str, command)]
+        run = service / "run"
+        run.write_text(f"#!/bin/sh\n{shlex.join(words)} 2>&1\n")
+        run.chmod(0o755)
+        return service
 
     def processes(self) -> list[int]:
         """The ids of all programs that run here, with all that they started."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socketserver
 import ssl
 import threading
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 
 class Sink(socketserver.ThreadingTCPServer):
@@ -14,6 +15,7 @@ class Sink(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
 
     def __init__(self, address: str) -> None:
         """Bind to any free port."""
@@ -23,7 +25,7 @@ class Sink(socketserver.ThreadingTCPServer):
         self.port: int = self.server_address[1]
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -41,7 +43,10 @@ class _Session(socketserver.StreamRequestHandler):
     """One SMTP session (RFC 5321), with STARTTLS (RFC 3207) where the sink has a certificate."""
 
     def handle(self) -> None:
-        sink = cast(Sink, self.server)
+        with contextlib.suppress(ConnectionError):  # the client was killed
+            self._converse(cast(Sink, self.server))
+
+    def _converse(self, sink: Sink) -> None:
         self._say("220 sink ESMTP")
         while line := self.rfile.readline(2000):
             verb = line[:4].upper()
@@ -56,7 +61,10 @@ class _Session(socketserver.StreamRequestHandler):
                 self._say("250-sink\r\n250-STARTTLS")
             if verb == b"DATA":
                 self._say("354 go on")
-                sink.messages.append(self._message())
+                message = self._message()
+                if message is None:
+                    return
+                sink.messages.append(message)
             self._say("250 ok")
 
     def _encrypt(self, tls: ssl.SSLContext) -> None:
@@ -64,10 +72,12 @@ class _Session(socketserver.StreamRequestHandler):
         self.request = tls.wrap_socket(self.request, server_side=True)
         self.setup()
 
-    def _message(self) -> bytes:
-        """The message up to its dot, as it would be stored: without the dots put before others."""
+    def _message(self) -> bytes | None:
+        """The message up to its dot, as it would be stored: without the dots put before others; None without a dot."""
         lines: list[bytes] = []
-        while (line := self.rfile.readline()) not in (b".\r\n", b""):
+        while (line := self.rfile.readline()) != b".\r\n":
+            if not line:
+                return None
             lines.append(line[1:] if line.startswith(b"..") else line)
         return b"".join(lines).replace(b"\r\n", b"\n")
 

@@ -193,7 +193,7 @@ class Scanner:
         """What it takes now; noted for the figures."""
         assert self._process
         pids = [self._process.pid, *self.workers()]
-        made = Footprint(sum(map(_pss, pids)), len(os.listdir(f"/proc/{pids[0]}/fd")), len(pids))
+        made = Footprint(sum(map(pss, pids)), len(os.listdir(f"/proc/{pids[0]}/fd")), len(pids))
         self.footprints.append(made)
         return made
 
@@ -226,7 +226,7 @@ class Scanner:
         return found
 
 
-def _pss(pid: int) -> int:
+def pss(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

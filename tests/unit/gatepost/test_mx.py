@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def ended(clients: list[subprocess.Popen[bytes]]) -> int:
     """How many have their report."""
     return sum(process.poll() is not None for process in clients)
+
+
+def has_ended(clients: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether all have their report."""
+    return ended(clients) == len(clients)
 
 
 # Which server
@@ -568,13 +574,16 @@ def test_after_a_reload_nobody_listens_to_a_server_that_does_not_greet(
     corp(zone, (10, "a.test", "127.0.0.2"))
     server = listen("127.0.0.2")
     server.stalls.add("greeting")
-    settings = {"per_host": 3, "patience_per_host": 0.3}
-    gatepost = start(**settings)
+    gatepost = start(per_host=3, patience_per_host=0.3)
+
+    def is_connected(times: int) -> bool:
+        return server.connections == times
+
     for number in range(1, 4):
         listening = [gatepost.begin() for _ in range(3)]
-        wait_until(lambda so_far=3 * number: server.connections == so_far)
-        gatepost.reload(settings)
-        wait_until(lambda these=listening: ended(these) == 3)
+        wait_until(partial(is_connected, 3 * number))
+        gatepost.reload({})
+        wait_until(partial(has_ended, listening))
         assert all(b"it says nothing" in process.communicate()[0] for process in listening)
 
 
