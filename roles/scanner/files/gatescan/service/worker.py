@@ -30,6 +30,8 @@ log = logging.getLogger("gatescan.worker")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 DYING = 10.0
 """Seconds that a killed master may take from closing its files to being gone, on a busy machine."""
+PROMPT = 0.0005
+"""Seconds from a client's connection to its request. Who takes longer waits at the master, which costs no less."""
 IDLE = 15.0
 """Seconds without a connection after which an idle worker looks at what is due by the clock."""
 SIZE_LOOK_EVERY = 50
@@ -165,6 +167,7 @@ class Worker:
         except OSError:  # another worker was quicker; or it was shut, and the lifeline ends next
             return
         with connection:
+            select.select((connection,), (), (), PROMPT)
             self._receive(connection)
 
     def _take_back(self, returned: socket.socket) -> None:
