@@ -56,6 +56,16 @@ def test_the_tags_of_a_role_carry_its_name(role: Path) -> None:
     assert foreign <= {path.name for path in ROLES}
 
 
+def test_tags_that_are_applied_are_one_list_without_another_in_it() -> None:
+    """At `apply: {tags: [one, "{{ some list }}"]}` ansible-core 2.21 ends with a traceback."""
+    for path in sorted((PROJECT / "roles").glob("*/tasks/*.yml")):
+        for task in yaml.safe_load(path.read_text()) or []:
+            include = task.get("ansible.builtin.include_tasks")
+            tags = include.get("apply", {}).get("tags", []) if isinstance(include, dict) else []
+            nested = [tag for tag in tags if "{{" in tag] if isinstance(tags, list) else []
+            assert not nested, f"{path}: {task['name']}"
+
+
 def test_no_tag_but_trimmings_purges_packages() -> None:
     purging = [path for path in (PROJECT / "roles").glob("*/tasks/*.yml") if "purge: true" in path.read_text()]
     assert {path.parent.parent.name for path in purging} <= {"service_trimming", "firewall"}
