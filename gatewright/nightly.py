@@ -14,7 +14,9 @@ PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
 EVERYWHERE = ("ansible-playbook", "-i", "inventory/lab", "playbooks/site.yml")
 SITE = (*EVERYWHERE, "--limit", "gw1")
 LAB = ("python", "-m", "lab")
-LAB_TESTS = ("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "rspamd")
+NIGHT = {"GATEWRIGHT_NIGHTLY": "1"}
+"""Tests that take long, and say so when it is missing."""
+LAB_TESTS = ("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "rspamd", "policy_daemon")
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,19 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             [("python", "-m", "tests.soak.gateway", "--messages", "50000", "--rounds", "10")],
         ),
         Step(
-            "2,000 messages out while gatepost, its signer and the server are killed",
-            [(*PYTEST, "-s", "tests/unit/gatepost/test_kills.py")],
-            environment={"GATEWRIGHT_NIGHTLY": "1"},
+            "2,000 messages out while gatepost, its signer and the server are killed, 315 to 21 kinds of MX",
+            [(*PYTEST, "-s", "tests/unit/gatepost/test_kills.py", "tests/unit/gatepost/test_kinds.py")],
+            environment=NIGHT,
         ),
         Step(
             "a million questions to gatekeeper, with reloads and workers that die",
             [(*PYTEST, "-s", "tests/unit/gatekeeper/test_long_life.py")],
-            environment={"GATEWRIGHT_NIGHTLY": "1"},
+            environment=NIGHT,
         ),
         Step(
             "the console in a browser",
             [(*PYTEST, "-s", "tests/unit/fleet/test_browser.py")],
-            environment={"GATEWRIGHT_NIGHTLY": "1"},
+            environment=NIGHT,
         ),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
@@ -71,7 +73,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             ],
             down,
             small,
-            {"GATEWRIGHT_NIGHTLY": "1"},
+            NIGHT,
         ),
         Step(
             "who mail is from, and gatekeeper's workers that die or make way, on both Debians",
@@ -82,7 +84,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             ],
             down,
             small,
-            {"GATEWRIGHT_NIGHTLY": "1"},
+            NIGHT,
         ),
         Step(
             "first runs on messy hosts",
@@ -95,7 +97,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             [(*LAB, "up", "dns", "office", "outside", "gw1"), SITE, (*PYTEST, "tests/testinfra/test_backup.py")],
             down,
             small,
-            {"GATEWRIGHT_NIGHTLY": "1"},
+            NIGHT,
         ),
         Step(
             "release by mail, through the gateway that does not hold the message",
@@ -106,7 +108,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             ],
             down,
             small,
-            {"GATEWRIGHT_NIGHTLY": "1"},
+            NIGHT,
         ),
         Step("the end of a gateway", [("molecule", "test", "-s", "remove")], missing=small),
         Step("fuzzing", [("python", "-m", "tests.fuzz", "--runs", runs)]),

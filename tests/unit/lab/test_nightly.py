@@ -8,6 +8,9 @@ import pytest
 
 from gatewright.nightly import PROJECT, Step, plan, run
 
+BY_OTHERS = {"tests/molecule/test_scenarios.py"}
+"""Run by `gw test`; by night with a scenario more, which is a step of its own."""
+
 
 def words(steps: list[Step]) -> set[str]:
     """All words of all commands that can be run."""
@@ -18,6 +21,12 @@ def test_a_night_runs_every_slow_proof() -> None:
     wanted = {"tests.soak", "tests.fuzz", "tests/messy", "tests/testinfra/test_cut_runs.py", "remove", "lab.vm"}
     assert wanted <= words(plan({}))
     assert "tests/suites" in words(plan({"GATEWRIGHT_SUITES": "/somewhere"}))
+
+
+def test_every_test_that_waits_for_the_night_is_run_by_it() -> None:
+    files = [path for path in (PROJECT / "tests").rglob("test_*.py") if "GATEWRIGHT_NIGHTLY" in path.read_text()]
+    waiting = {str(path.relative_to(PROJECT)) for path in files if path != Path(__file__).resolve()}
+    assert waiting - words(plan({})) - BY_OTHERS == set()
 
 
 def test_fuzzing_takes_as_many_runs_as_are_asked_for() -> None:
