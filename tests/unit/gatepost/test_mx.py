@@ -537,7 +537,7 @@ def test_a_server_that_keeps_people_waiting_has_a_few_of_them_only(
 ) -> None:
     corp(zone, (10, "a.test", "127.0.0.2"))
     server = listen("127.0.0.2")
-    server.stalls.add("greeting")
+    server.stalls.add("DATA")
     gatepost = start(per_host=2, waiting_per_host=1, patience_per_host=0.3)
     waiting = [gatepost.begin() for _ in range(8)]
     deadline = time.monotonic() + PATIENCE
@@ -551,20 +551,37 @@ def test_a_server_that_keeps_people_waiting_has_a_few_of_them_only(
         assert (b"and it is slow" in process.communicate()[0]) == put_off
 
 
+@pytest.mark.parametrize("stall", ["greeting", "EHLO", "STARTTLS"])
 def test_few_listen_to_a_server_that_does_not_greet(
-    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer, stall: str
 ) -> None:
     corp(zone, (10, "a.test", "127.0.0.2"))
-    listen("127.0.0.2").stalls.add("greeting")
+    listen("127.0.0.2").stalls.add(stall)
     gatepost = start(per_host=6, patience_per_host=0.3, listening_per_host=2)
     listening = [gatepost.begin() for _ in range(6)]
     wait_until(lambda: ended(listening) == 4)
-    assert b"and it is slow" in gatepost.run(), "who comes later is put off at once"
+    assert b"it says nothing" in gatepost.run(), "who comes later is put off at once"
     assert ended(listening) == 4
     for process in listening:
         put_off = process.poll() is not None
         process.kill()
         assert (b"it says nothing" in process.communicate()[0]) == put_off
+
+
+def test_a_silent_server_is_no_reason_to_leave_out_the_next(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"), (20, "b.test", "127.0.0.3"))
+    listen("127.0.0.2").stalls.add("greeting")
+    backup = listen("127.0.0.3")
+    gatepost = start(per_host=6, patience_per_host=0.3, listening_per_host=2)
+    listening = [gatepost.begin() for _ in range(6)]
+    wait_until(lambda: ended(listening) == 4)
+    assert b"K127.0.0.3 accepted" in gatepost.run()
+    assert len(backup.messages) == 5
+    for process in listening:
+        process.kill()
+        process.communicate()
 
 
 def test_after_a_reload_nobody_listens_to_a_server_that_does_not_greet(

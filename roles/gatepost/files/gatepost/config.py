@@ -60,9 +60,9 @@ class Config:
     waiting_per_host: int = 10
     """Deliveries that may wait for a connection to a slow address; who comes beyond is told to try again."""
     patience_per_host: float = 10.0
-    """An address for whose connections somebody waited longer is slow, and one whose greeting takes longer silent."""
+    """An address for whose connections somebody waited longer is slow, one with which no session comes about silent."""
     listening_per_host: int = 5
-    """Deliveries that may wait for the greeting of a silent address; others are told to try again."""
+    """Deliveries that may listen to a silent address; others try the domain's next server, or are told to try again."""
     reuse_seconds: float = 5.0
     """How long a connection is kept for the next message; 0: not at all."""
     reuse_messages: int = 100

@@ -152,8 +152,7 @@ class Deliverer:
                 if wire is None:
                     raise Failed("Z", NO_CONNECTION, is_final=False) from None
                 session = Session(wire, helo, server.security)
-                await self._hear_greeting(server, session)
-                await session.open(plain=True)
+                await self._open_session(server, session, plain=True)
         except BaseException:
             session.wire.leave()
             raise
@@ -163,14 +162,13 @@ class Deliverer:
     async def _open_by_tls(self, domain: str, server: Server, session: Session) -> None:
         """Open a session, and count how that went."""
         try:
-            await self._hear_greeting(server, session)
-            await session.open(plain=False)
+            await self._open_session(server, session, plain=False)
         finally:
             self.tally.session(domain, server, session)
 
-    async def _hear_greeting(self, server: Server, session: Session) -> None:
-        async with self.places.greeting(name_of(server)):
-            await session.hear_greeting()
+    async def _open_session(self, server: Server, session: Session, plain: bool) -> None:
+        async with self.places.opening(name_of(server)):
+            await session.open(plain=plain)
 
     async def _dial(self, server: Server, addresses: list[Address], drop: object) -> Wire | None:
         def failed(address: Address, timed_out: bool) -> None:

@@ -18,7 +18,7 @@ REMEMBERED = 5000
 
 PUT_OFF = "Too many messages to this host are on their way already, and it is slow. (#4.4.5)\n"
 
-SILENT = "Connected to this host, but it says nothing, and others wait for its greeting, too. (#4.4.2)\n"
+SILENT = "This host takes connections, but it says nothing, and others wait for it already. (#4.4.2)\n"
 
 Key = tuple[object, ...]
 
@@ -28,8 +28,8 @@ class Places:
 
     Whoever finds no place waits. A server at which somebody waited longer than `patience` seconds is slow until its
     places are no longer all taken: a few wait for it then, the others are put off and leave qmail's places to others.
-    A server that has not greeted somebody for so long is silent until it greets: only a few may listen to it. Once
-    nobody new is let in, because another process serves now with bounds of its own, nobody does.
+    A server at which a session has not come about for so long is silent until one does: only a few may listen to it.
+    Once nobody new is let in, because another process serves now with bounds of its own, nobody does.
     """
 
     def __init__(self, config: Config) -> None:
@@ -47,7 +47,7 @@ class Places:
     async def place(self, server: str) -> AsyncIterator[None]:
         """A place among those who speak with a server; raises Failed when too many wait for a slow one."""
         if self._present[server] >= self._bound(server):
-            raise Failed("Z", PUT_OFF)
+            raise self._refusal(server)
         limit = self._limits.setdefault(server, asyncio.Semaphore(self._most))
         self._present[server] += 1
         try:
@@ -69,6 +69,10 @@ class Places:
         at_slow = self._most_at_slow if server in self._slow else math.inf
         return min(at_slow, self._most_at_silent) if server in self._silent else at_slow
 
+    def _refusal(self, server: str) -> Failed:
+        """Why nobody more may be there. A server that is silent is no reason not to try the domain's next one."""
+        return Failed("Z", SILENT, is_final=False) if server in self._silent else Failed("Z", PUT_OFF)
+
     async def _wait(self, server: str, limit: asyncio.Semaphore) -> None:
         try:
             async with asyncio.timeout(self._patience):  # unlike wait_for it never swallows that the client is gone
@@ -76,12 +80,12 @@ class Places:
         except TimeoutError:
             self._slow.add(server)
             if self._present[server] > self._bound(server):
-                raise Failed("Z", PUT_OFF) from None
+                raise self._refusal(server) from None
             await limit.acquire()
 
     @asynccontextmanager
-    async def greeting(self, server: str) -> AsyncIterator[None]:
-        """Hear a server's greeting inside; raises Failed when it is silent, and too many listen to it."""
+    async def opening(self, server: str) -> AsyncIterator[None]:
+        """Open a session with a server inside; raises Failed when it is silent, and too many listen to it."""
         listening = self._listening[server]
         clock = asyncio.timeout(None)
         timer = asyncio.get_running_loop().call_later(self._patience, self._note_silence, server)
@@ -91,6 +95,8 @@ class Places:
                 yield
             self._silent.discard(server)
         except TimeoutError:
+            if not clock.expired():
+                raise
             raise Failed("Z", SILENT, is_final=False) from None
         finally:
             timer.cancel()

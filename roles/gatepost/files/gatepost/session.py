@@ -51,20 +51,17 @@ class Session:
         """The server's address."""
         return self.wire.address.text
 
-    async def hear_greeting(self) -> None:
-        """Wait for the server's first words; raises Failed."""
+    async def open(self, *, plain: bool) -> None:
+        """Hear the greeting and go as far as MAIL. plain: optional TLS was tried before, and is not tried again.
+
+        Raises Failed, and PlainTextNeeded when optional TLS fails.
+        """
         try:
             greeting = await self.wire.hear()
         except Gone:
             raise self.dropped(is_final=False) from None
         if greeting.code != 220:
             raise self.quit("Z", "Connected to ", " but greeting failed", greeting, is_final=False)
-
-    async def open(self, *, plain: bool) -> None:
-        """Go as far as MAIL. plain: optional TLS was tried before, and is not tried again.
-
-        Raises Failed, and PlainTextNeeded when optional TLS fails.
-        """
         if self.security.level is Level.NEVER or plain:
             await self._greet_in_plain_text()
             return
