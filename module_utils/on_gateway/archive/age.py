@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def reading(identity: Path, source: Path) -> Iterator[tarfile.TarFile]:
                 yield archive
                 while packed.read(1 << 20):  # to the end, where age says whether it was the whole
                     pass
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            while process.stdout.read(1 << 20):  # age ends once all of it is read, and only then says what it found
+                pass
             _ended_well(process)
             raise Refusal(f"the archive is damaged: {error}") from error
         _ended_well(process)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import sqlite3
+import subprocess
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -323,6 +326,27 @@ def test_a_damaged_archive_changes_nothing(site: Site, damage: Callable[[bytes],
     with pytest.raises(Refusal, match=r"age: |damaged"):
         site.unpack()
     assert site.new.names("/etc/gatescan") == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", gzip.compress(b"x" * 1024), gzip.compress(b"")[:10] + b"\xff" * 64],
+    ids=["no gzip", "no tar", "broken deflate"],
+)
+def test_a_file_of_ours_that_is_no_archive_is_refused_at_once_however_long_it_is(site: Site, head: bytes) -> None:
+    encrypt = ["age", "--encrypt", "--recipient", site.recipient, "--output", str(site.archive)]
+    subprocess.run(encrypt, input=head + os.urandom(1 << 20), check=True)  # far more than a pipe holds
+    said: list[str] = []
+
+    def look() -> None:
+        with pytest.raises(Refusal) as refusal:
+            site.unpack()
+        said.append(str(refusal.value))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(30)
+    assert said and said[0].startswith("the archive is damaged: ")
 
 
 def test_another_key_opens_nothing(site: Site) -> None:
