@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import shutil
+import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,18 +54,47 @@ def make_folder(base: Path, inner: str, info: tarfile.TarInfo) -> None:
 def write_file(base: Path, inner: str, info: tarfile.TarInfo, content: IO[bytes]) -> int:
     """Write a file in the place of one that is there, with its owner, mode and time; returns its inode."""
     parent, _, name = inner.rpartition("/")
-    temporary = f".{name[:200]}.restored"
     with opened(base, parent) as folder:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)  # of a run that was cut
-        with open(os.open(temporary, NEW, 0o600, dir_fd=folder), "wb") as file:
-            shutil.copyfileobj(content, file)
-            file.flush()
-            os.fchown(file.fileno(), *owner_of(info))
-            os.fchmod(file.fileno(), info.mode)
-            os.utime(file.fileno(), (info.mtime, info.mtime))
-            os.fsync(file.fileno())
-            inode = os.fstat(file.fileno()).st_ino
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        return write_into(folder, name, info, content)
+
+
+def write_into(folder: int, name: str, info: tarfile.TarInfo, content: IO[bytes]) -> int:
+    """The same in a folder that is open."""
+    temporary = f".{name[:200]}.restored"
+    remove(folder, temporary)  # of a run that was cut
+    with open(os.open(temporary, NEW, 0o600, dir_fd=folder), "wb") as file:
+        shutil.copyfileobj(content, file)
+        file.flush()
+        os.fchown(file.fileno(), *owner_of(info))
+        os.fchmod(file.fileno(), info.mode)
+        os.utime(file.fileno(), (info.mtime, info.mtime))
+        os.fsync(file.fileno())
+        inode = os.fstat(file.fileno()).st_ino
+    move(folder, temporary, folder, name)
+    os.fsync(folder)
     return inode
+
+
+def move(source: int, name: str, target: int, new: str) -> None:
+    """Give a file or folder another name, from one open folder to another."""
+    os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
+
+
+def remove(folder: int, name: str) -> None:
+    """Remove a file of an open folder, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def is_there(folder: int, name: str) -> bool:
+    """Whether an open folder has something of that name."""
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return True
+    return False
+
+
+def is_ours(folder: int) -> bool:
+    """Whether an open folder is this process's user's, and nobody else can write in it."""
+    state = os.fstat(folder)
+    return state.st_uid == os.geteuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -37,6 +37,8 @@ ENTRIES = parse_entries(
 )
 SPLIT = 3
 BORN = 1_795_000_000
+LEFT = f"restored.{'a' * 32}"
+"""A folder of last files that a run left which was cut."""
 
 
 @dataclass(frozen=True)
@@ -270,16 +272,15 @@ def test_a_run_that_was_cut_anywhere_is_made_good_by_the_next(
     site.old.stop()
     site.pack()
     left = [place]
-    rename = Path.rename
 
-    def cut(path: Path, target: Path) -> Path:
+    def cut(source: int, name: str, target: int, new: str) -> None:
         if left[0] == 0:
             raise Cut
         left[0] -= 1
-        return rename(path, target)
+        folders.move(source, name, target, new)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", cut)
+        patch.setattr(queued, "move", cut)
         try:
             site.unpack(queue="take")
         except Cut:
@@ -289,6 +290,95 @@ def test_a_run_that_was_cut_anywhere_is_made_good_by_the_next(
     bodies = site.new.names(f"{QUEUE}/mess")
     assert len(bodies) == 3, "what the cut run had written is gone"
     assert not list((site.new.root / QUEUE.lstrip("/")).glob("restored*"))
+
+
+def plant(site: Site, name: str, *files: str, mode: int = 0o700) -> Path:
+    """A folder in the new gateway's queue that looks like one of a run that was cut."""
+    folder = site.new.root / QUEUE.lstrip("/") / name
+    folder.mkdir()
+    for file in files:
+        (folder / file).write_text("planted\n")
+    folder.chmod(mode)
+    return folder
+
+
+def test_a_folder_that_others_can_write_is_none_of_a_run_that_was_cut(site: Site) -> None:
+    site.old.queue(301, "Tben@far.test")
+    site.old.stop()
+    site.pack()
+    elsewhere = site.new.root / "etc/cron.daily"
+    elsewhere.mkdir()
+    (site.new.root / QUEUE.lstrip("/") / "x").symlink_to(elsewhere)
+    planted = plant(site, LEFT, "x.7", mode=0o777)
+    site.unpack(queue="take")
+    assert not list(elsewhere.iterdir()) and (planted / "x.7").exists()
+    assert set(site.new.messages()) == {"301"}
+
+
+@pytest.mark.parametrize("kind", ["link", "writable", "other"])
+def test_a_planted_folder_does_not_take_the_place_of_restore_over(
+    site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.old.queue(301, "Tben@far.test")
+    site.old.stop()
+    site.pack()
+    site.new.queue_unsorted(1)
+    if kind == "link":
+        (site.new.root / QUEUE.lstrip("/") / LEFT).symlink_to(site.new.root / "etc")
+    else:
+        plant(site, LEFT, mode=0o777 if kind == "writable" else 0o700)
+    if kind == "other":
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(Refusal, match="restore_over=true"):
+        site.unpack(queue="take")
+
+
+def test_a_planted_folder_without_its_last_files_removes_nothing(site: Site) -> None:
+    site.old.queue(301, "Tben@far.test")
+    site.old.stop()
+    site.pack()
+    body = site.new.write(f"{QUEUE}/mess/1/7", "somebody's\n")
+    plant(site, f"{LEFT}.part", "info.7", mode=0o770)
+    site.unpack(queue="take")
+    assert body.read_text() == "somebody's\n"
+
+
+@pytest.mark.parametrize("name", ["x.7", "info.7x", "info.", "todo.-1", "mess.7"])
+def test_a_strange_file_among_last_files_is_refused_by_name(site: Site, name: str) -> None:
+    site.old.queue(301, "Tben@far.test")
+    site.old.stop()
+    site.pack()
+    planted = plant(site, LEFT, name)
+    with pytest.raises(Refusal, match=rf"{LEFT}/{name} is no file of a message"):
+        site.unpack(queue="take")
+    assert (planted / name).exists()
+
+
+@pytest.mark.parametrize("kind", ["mess", "info", "remote", "intd"])
+def test_a_folder_of_the_queue_that_is_a_link_is_not_followed(site: Site, kind: str) -> None:
+    site.old.queue(301, "Tben@far.test")
+    site.old.queue_unsorted(302)
+    site.old.stop()
+    site.pack()
+    elsewhere = site.new.root / "elsewhere"
+    elsewhere.mkdir()
+    folder = site.new.root / QUEUE.lstrip("/") / kind
+    for place in sorted(folder.iterdir()) or [folder]:
+        place.rmdir()
+        place.symlink_to(elsewhere)
+    with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
+        site.unpack(queue="take")
+    assert not list(elsewhere.iterdir())
+
+
+def test_what_is_in_the_way_of_the_work_is_named_before_a_message_is_written(site: Site) -> None:
+    site.old.queue(301, "Tben@far.test")
+    site.old.stop()
+    archive = pack(site.old.root, ENTRIES, site.archive, [site.recipient], "1.2.0")["id"]
+    plant(site, f"restored.{archive}", mode=0o777)
+    with pytest.raises(Refusal, match=rf"restored\.{archive} is in the way"):
+        site.unpack(queue="take")
+    assert site.new.names(f"{QUEUE}/mess") == []
 
 
 def test_owners_are_those_of_this_host_that_have_the_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
