@@ -108,8 +108,9 @@ class Arrival:
         """Remove what a run that was cut left: none of its messages is one yet."""
         with self._own(self.coming) as folder:
             names = os.listdir(folder)
-            for last in filter(None, map(WAITING.fullmatch, names)):
-                self._forget_message(int(last[2]))
+            for number in {int(last[2]) for last in map(WAITING.fullmatch, names) if last}:
+                if not self._is_message(number):
+                    self._forget_message(number)
             for name in names:
                 remove(folder, name)
         self._remove_folder(self.coming)
@@ -156,6 +157,14 @@ class Arrival:
         if not found:
             raise Refusal(f"{self.queue / folder / name} is no file of a message: remove it")
         return found[1], int(found[2])
+
+    def _is_message(self, number: int) -> bool:
+        """Whether a message has that number: qmail-send cleared the cut run's body away, and the inode is another's."""
+        for kind in LATE:
+            with self._place(kind, number) as place:
+                if is_there(place, str(number)):
+                    return True
+        return False
 
     def _forget_message(self, number: int) -> None:
         for kind in ("mess", "local", "remote", "bounce", "intd"):

@@ -343,6 +343,19 @@ def test_a_planted_folder_without_its_last_files_removes_nothing(site: Site) -> 
     assert body.read_text() == "somebody's\n"
 
 
+@pytest.mark.parametrize("last", ["info/1/7", "todo/7"])
+def test_a_number_of_a_cut_run_that_is_another_messages_by_now_is_left_alone(site: Site, last: str) -> None:
+    site.old.queue(301, "Tben@far.test")
+    site.old.stop()
+    site.pack()
+    plant(site, f"{LEFT}.part", "info.7", "info.10")
+    live = [site.new.write(f"{QUEUE}/{path}", "Tx\0") for path in ("mess/1/7", "remote/1/7", last)]
+    abandoned = site.new.write(f"{QUEUE}/mess/1/10", "of the cut run\n")
+    site.unpack(queue="take", over=True)
+    assert [file.exists() for file in live] == [True, True, True]
+    assert not abandoned.exists() and not site.new.names(QUEUE + f"/{LEFT}.part")
+
+
 @pytest.mark.parametrize("name", ["x.7", "info.7x", "info.", "todo.-1", "mess.7"])
 def test_a_strange_file_among_last_files_is_refused_by_name(site: Site, name: str) -> None:
     site.old.queue(301, "Tben@far.test")
