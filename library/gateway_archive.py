@@ -70,6 +70,7 @@ EXAMPLES = r"""
 RETURN = r"""
 bytes: {description: "Of C(pack): each path and the bytes of it.", type: dict, returned: success}
 queued: {description: "Of C(pack): messages of the queue.", type: int, returned: success}
+bodiless: {description: "Of C(pack): messages without body, which were left out.", type: int, returned: success}
 files: {description: "Of C(unpack): each path and the files of it.", type: dict, returned: success}
 left_out: {description: "Of C(unpack): what is in the archive and was not brought back.", type: list, returned: success}
 made: {description: "Of C(unpack): when the archive was made, in seconds since 1970.", type: int, returned: success}

@@ -7,7 +7,6 @@ import grp
 import io
 import os
 import pwd
-import re
 import sqlite3
 import stat
 import tarfile
@@ -71,21 +70,37 @@ def held(place: Path) -> list[Path]:
 
 
 def queued(place: Path) -> Iterator[Path]:
-    """The files of each message, the one last that makes it one."""
-    todo = [path for path in sorted((place / "todo").rglob("*")) if path.name.isdigit() and path.is_file()]
-    unsorted = {path.name for path in todo}
+    """The files of each message that has a body, the one last that makes it one."""
+    return (path for files in messages(place) for path in files)
+
+
+def messages(place: Path) -> Iterator[list[Path]]:
+    """The files of each message in that order; none of one whose body is lost, which nobody can deliver."""
+    todo = numbered(place / "todo")
     for path in todo:
-        yield from (*beside(place, "mess", path.name), path)
-    for path in sorted((place / "info").rglob("*")):
-        if path.name.isdigit() and path.name not in unsorted and path.is_file():
-            yield from (one for kind in KINDS for one in beside(place, kind, path.name))
+        body = beside(place, "mess", path.name)
+        yield [*body, path] if body else []
+    unsorted = {path.name for path in todo}
+    for path in numbered(place / "info"):
+        if path.name not in unsorted:
+            found = [beside(place, kind, path.name) for kind in KINDS]
+            yield [file for files in found for file in files] if found[0] else []
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The files of messages below a folder of the queue."""
+    return [path for path in sorted(folder.rglob("*")) if path.name.isdigit() and is_plain(path)]
 
 
 def beside(place: Path, kind: str, number: str) -> list[Path]:
     """A message's file of one kind, if there is one: some kinds have folders below them (conf-split)."""
     folder = place / kind
-    below = [path for path in folder.glob(f"*/{number}") if path.is_file()]
-    return below or [path for path in [folder / number] if path.is_file()]
+    return [path for path in (*folder.glob(f"*/{number}"), folder / number) if is_plain(path)][:1]
+
+
+def is_plain(path: Path) -> bool:
+    """Whether this is a file, and no link to one."""
+    return path.is_file() and not path.is_symlink()
 
 
 def describe(found: Found, state: os.stat_result) -> tarfile.TarInfo:
@@ -162,20 +177,16 @@ def pack(
     check_room(target, root, wanted)
     takes_queue = any(entry.form == "queue" for entry in wanted)
     with Service(root).stopped(60) if takes_queue else contextlib.nullcontext():
-        count = sum(1 for path in queued(root / QUEUE.lstrip("/")) if is_whole(path)) if takes_queue else 0
+        found = Counter(map(bool, messages(root / QUEUE.lstrip("/")) if takes_queue else ()))
         names = tuple(entry.path for entry in wanted)
-        manifest = Manifest(FORMAT, uuid.uuid4().hex, host, release, int(time.time()), names, count)
+        manifest = Manifest(FORMAT, uuid.uuid4().hex, host, release, int(time.time()), names, found[True])
         sizes: Counter[str] = Counter()
         with age.writing(recipients, target) as archive:
             add_manifest(archive, manifest)
             for entry in wanted:
-                sizes[entry.path] = sum(add(archive, found) for found in find(root, entry))
-    return {"host": host, "bytes": dict(sizes), "queued": count, "id": manifest.id}
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file of the queue is the one that makes a message one."""
-    return re.search(r"/(todo|info)/(\d+/)?\d+$", str(path)) is not None
+                sizes[entry.path] = sum(add(archive, one) for one in find(root, entry))
+    said = {"host": host, "bytes": dict(sizes), "id": manifest.id}
+    return said | {"queued": found[True], "bodiless": found[False]}
 
 
 def add_manifest(archive: tarfile.TarFile, manifest: Manifest) -> None:

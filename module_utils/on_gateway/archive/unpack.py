@@ -60,6 +60,7 @@ class Return:
         self.wish = wish
         self.counts: Counter[str] = Counter()
         self.wanted: list[Entry] = []
+        self._bodies: set[int] = set()
 
     def look(self) -> Manifest:
         """Read all of the archive; Refusal if anything stands in the way of bringing it back. Changes nothing."""
@@ -127,10 +128,21 @@ class Return:
             raise Refusal(f"{info.name!r} in the archive is no plain file or folder")
         owner_of(info)
         if entry.form == "queue":
-            try:
-                queued.parts(info.name)
-            except ValueError:
-                raise Refusal(f"{info.name!r} in the archive is no file of a queue") from None
+            self._check_queue_file(info)
+
+    def _check_queue_file(self, info: tarfile.TarInfo) -> None:
+        """Refusal unless a member is a file of a message whose body is in the archive, and came first."""
+        try:
+            kind, number = queued.parts(info.name if info.isreg() else "")
+        except ValueError:
+            raise Refusal(f"{info.name!r} in the archive is no file of a queue") from None
+        if kind == "mess":
+            self._bodies.add(number)
+        elif number not in self._bodies:
+            raise Refusal(
+                f"{info.name!r} in the archive is of a message without body, which that gateway's disk may have lost:"
+                " -e restore_queue=leave brings back all but the queue"
+            )
 
     def _base(self, entry: Entry) -> Path:
         """The folder in which an entry is; Refusal if it is not there."""

@@ -138,9 +138,9 @@ class Site:
         return left
 
     @contextmanager
-    def forged(self, *entries: str) -> Iterator[tarfile.TarFile]:
+    def forged(self, *entries: str, queued: int = 0) -> Iterator[tarfile.TarFile]:
         """An archive by somebody who knows the public key alone."""
-        manifest = Manifest(1, "0" * 32, "gw1.example.org", "1.0.0", BORN, entries)
+        manifest = Manifest(1, "0" * 32, "gw1.example.org", "1.0.0", BORN, entries, queued)
         with age.writing([self.recipient], self.archive) as archive:
             add(archive, tarfile.TarInfo("gatewright.json"), manifest.text())
             yield archive
@@ -341,6 +341,47 @@ def test_a_planted_folder_without_its_last_files_removes_nothing(site: Site) -> 
     plant(site, f"{LEFT}.part", "info.7", mode=0o770)
     site.unpack(queue="take")
     assert body.read_text() == "somebody's\n"
+
+
+def test_a_message_whose_body_is_lost_is_left_out_and_counted(site: Site) -> None:
+    for number in (301, 302, 303):
+        site.old.queue(number, "Tben@far.test")
+    for number in (304, 305):
+        site.old.queue_unsorted(number)
+    bodies = site.old.root / QUEUE.lstrip("/") / "mess"
+    for number in (301, 304):
+        (bodies / f"{number % SPLIT}/{number}").unlink()
+    other = bodies / f"{302 % SPLIT}/302"
+    other.unlink()
+    other.symlink_to(site.old.write("/outside", "Subject: SECRET\n"))
+    site.old.stop()
+    packed = pack(site.old.root, ENTRIES, site.archive, [site.recipient], "1.2.0")
+    assert (packed["queued"], packed["bodiless"]) == (2, 3)
+    site.unpack(queue="take")
+    assert set(site.new.messages()) == {"303", "305"}
+
+
+@pytest.mark.parametrize("kind", ["info", "remote", "todo"])
+def test_an_archive_with_a_message_without_its_body_is_refused_before_anything_is_written(
+    site: Site, kind: str
+) -> None:
+    with site.forged(QUEUE, RULES, queued=1) as archive:
+        add(archive, tarfile.TarInfo(RULES[1:]), b"Policy\n")
+        add(archive, tarfile.TarInfo(f"{QUEUE[1:]}/mess/1/4"), b"Subject: 4\n\n")
+        add(archive, tarfile.TarInfo(f"{QUEUE[1:]}/{kind}/1/7"), b"x\0")
+    with pytest.raises(Refusal, match=rf"{kind}/1/7' in the archive is of a message without body.*restore_queue=leave"):
+        site.unpack(queue="take")
+    assert site.new.names("/etc/gatescan") == []
+    site.unpack(queue="leave")
+
+
+def test_a_folder_in_the_queue_of_an_archive_is_refused(site: Site) -> None:
+    info = tarfile.TarInfo(f"{QUEUE[1:]}/mess/7")
+    info.type, info.mode = tarfile.DIRTYPE, 0o700
+    with site.forged(QUEUE) as archive:
+        add(archive, info)
+    with pytest.raises(Refusal, match="no file of a queue"):
+        site.unpack(queue="take")
 
 
 @pytest.mark.parametrize("last", ["info/1/7", "todo/7"])
