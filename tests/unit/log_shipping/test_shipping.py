@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import threading
 from collections import Counter
@@ -123,6 +124,25 @@ def test_lines_that_a_log_drops_before_the_server_is_back_are_told_of(
         log.turn()
     assert program.next_batch(one, mark).lines == [b"line 2"]
     assert "what was left is lost" in caplog.text
+
+
+def test_a_log_that_lags_sends_all_files_that_are_left_when_the_one_it_was_at_is_gone(tmp_path: Path) -> None:
+    log = Multilog("qmail-send", tmp_path / "qmail", kept=3)
+    one = program.Log("qmail-send", log.path)
+    for number in range(3):
+        log.write(f"line {number}")
+        os.utime(log.path, (1_700_000_000 + number,) * 2)  # long ago, when the server did not answer
+        log.turn()
+    log.write("line 3")
+    oldest = min(log.path.parent.glob("@*"))
+    with oldest.open("rb") as file:
+        mark = program.read_batch(file).places[-1]
+    oldest.unlink()
+    sent: list[bytes] = []
+    while lines := (batch := program.next_batch(one, mark)).lines:
+        sent += lines
+        mark = batch.places[-1]
+    assert sent == [b"line 1", b"line 2", b"line 3"]
 
 
 def test_a_line_that_is_not_finished_waits_and_one_that_is_too_long_is_cut(tmp_path: Path) -> None:

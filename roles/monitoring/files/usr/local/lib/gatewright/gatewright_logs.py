@@ -20,7 +20,10 @@ HEAD = 200
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a log has been read: the file, by its inode and first line, and the bytes of it."""
+    """How far a log has been read: the file, by its inode and first line, and the bytes of it.
+
+    time: in seconds since 1970; files that were last written to later are unread, those of before are read.
+    """
 
     inode: int
     head: str

@@ -121,14 +121,19 @@ def is_finished(one: Log, file: IO[bytes]) -> bool:
 
 
 def read_batch(file: IO[bytes]) -> Batch:
-    """Whole lines from where the file stands."""
-    batch, start, inode, head = Batch(), file.tell(), os.fstat(file.fileno()).st_ino, head_of(file)
+    """Whole lines from where the file stands.
+
+    A mark's time is when the file was last written to before it is read, not when it is read: should the file go away,
+    what was written later is unsent, however long ago that was.
+    """
+    state = os.fstat(file.fileno())
+    batch, start, head = Batch(), file.tell(), head_of(file)
     while len(batch.lines) < MOST_LINES and file.tell() - start < MOST_BYTES:
         line = file.readline()
         if not line.endswith(b"\n"):
             break
         batch.lines.append(line[:-1][:LONGEST])
-        batch.places.append(Mark(inode, head, file.tell(), time.time()))
+        batch.places.append(Mark(state.st_ino, head, file.tell(), state.st_mtime))
     return batch
 
 
