@@ -7,7 +7,7 @@ import email
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from email.message import Message
 from pathlib import Path
@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 from gatekeeper.auth.judge import Origin, Site, judge
 from gatekeeper.auth.mail import of_bytes
-from gatekeeper.auth.reports import DmarcReports
+from gatekeeper.auth.reports import MOST_DOMAINS, MOST_OF_ORGANISATION, DmarcReports
 from gatekeeper.auth.tally import Tally
 from gatekeeper.gatereport import daily, post, records
 from gatekeeper.gatereport.ledger import Ledger, Sent, today
@@ -26,6 +26,8 @@ from test_dmarc import ORIGIN, SITE, SUFFIXES, zone
 from zone import Zone
 
 WANTED = "v=DMARC1; p=reject; sp=quarantine; rua=mailto:dmarc@corp.test"
+
+REPORTER = post.Reporter("Example & <Co>", "dmarc@gw.test", Path("/nowhere"), "gw1.gw.test")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Office:
         counted = self.place / f"counts/{today()}.jsonl"
         if counted.exists():
             counted.rename(self.place / f"counts/{today() - timedelta(1)}.jsonl")
-        reporter = post.Reporter("Example & <Co>", "dmarc@gw.test", self.place, "gw1.gw.test")
+        reporter = replace(REPORTER, home=self.place)
         daily.send_all(DmarcReports(reporter, names, SUFFIXES), reporter, self.ledger, Sent(self.place / "sent"))
         return [email.message_from_bytes(path.read_bytes()) for path in sorted(self.place.glob("*.mail"))]
 
@@ -197,6 +199,17 @@ def test_lines_that_are_none_of_ours_spoil_no_report(office: Office) -> None:
         file.write("".join(json.dumps(item) + "\n" for item in (*odd, row)) + "[\n\xff")
     (mail,) = office.report(names_of())
     assert len(content(mail).findall("record")) == 2
+
+
+def test_a_stranger_with_a_record_for_each_name_gets_few_reports_and_crowds_nobody_out(office: Office) -> None:
+    reports = DmarcReports(REPORTER, names_of(), SUFFIXES)
+    row = {"published": {}, "ip": "192.0.2.9", "auth": []}
+    strangers = [{**row, "domain": f"n{number}.evil.test"} for number in range(MOST_DOMAINS + 5)]
+    others = [{**row, "domain": domain} for domain in ("evil.test", "news.corp.test", "corp.test", "n3.evil.test")]
+    found = reports.add_up([*strangers, *others])
+    first = {f"n{number}.evil.test" for number in range(MOST_OF_ORGANISATION)}
+    assert found.keys() == {"evil.test", "corp.test", "news.corp.test"} | first
+    assert found["n3.evil.test"].rows.total() == 2
 
 
 def test_the_desk_counts_what_it_answers(office: Office, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from gatekeeper.gatereport.ledger import Ledger, Sent
 
 MOST_DOMAINS, MOST_ROWS, MOST_MAILBOXES = 10_000, 5_000, 3
 """What a day, a report and a domain may have; more is left out."""
+MOST_OF_ORGANISATION = 20
+"""Domains of one organisation besides its own: who has a record for each name would choose how many mails we send."""
 PUBLISHED = ("adkim", "aspf", "p", "sp", "pct")
 # results that the schema of RFC 7489, appendix C has other names for, or none
 _DKIM = ("none", "pass", "fail", "policy", "neutral", "temperror", "permerror")
@@ -52,17 +54,26 @@ class DmarcReports:
     def add_up(self, entries: Iterable[Mapping[str, Any]]) -> Mapping[str, Found]:
         """What there is to report, by domain; what is no entry of ours is left out."""
         found: dict[str, Found] = {}
+        below: Counter[str] = Counter()
         for entry in entries:
             domain, published = str(entry.get("domain")), entry.get("published")
             if not records.is_domain(domain) or not isinstance(published, dict) or not _is_row(entry):
                 continue
-            if domain not in found and len(found) >= MOST_DOMAINS:
+            if domain not in found and (len(found) >= MOST_DOMAINS or not self._has_place(domain, below)):
                 continue
             of_domain = found.setdefault(domain, Found(published))
             row = json.dumps({name: entry[name] for name in sorted(entry) if name not in ("domain", "published")})
             if row in of_domain.rows or len(of_domain.rows) < MOST_ROWS:
                 of_domain.rows[row] += 1
         return found
+
+    def _has_place(self, domain: str, below: Counter[str]) -> bool:
+        """Whether there is room for one more domain of its organisation; below: how many of each there are."""
+        organisation = self.suffixes.organisation(domain)
+        if domain == organisation:  # always: its names must not crowd it out
+            return True
+        below[organisation] += 1
+        return below[organisation] <= MOST_OF_ORGANISATION
 
     def mailboxes(self, domain: str) -> Sequence[str]:
         """Who wants a domain's report, and agrees to get it. Raises Unanswered."""
