@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import email
+import errno
 import gzip
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from email.message import Message
 from pathlib import Path
 from xml.etree import ElementTree
@@ -217,3 +219,90 @@ def test_the_desk_counts_what_it_answers(office: Office, tmp_path: Path) -> None
     ask(fds, zone(WANTED), tally=Tally(office.ledger))
     (mail,) = office.report(names_of())
     assert rows(content(mail)) == {("reject", "fail", "fail"): 1}
+
+
+@dataclass(frozen=True)
+class Asked(Texts):
+    """A name server that keeps what it was asked."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def texts(self, name: str) -> list[str]:
+        self.asked.append(name)
+        return Texts.texts(self, name)
+
+
+def count_corps(office: Office, number: int, days: int = 1) -> Asked:
+    """Domains of as many organisations that were counted some days ago, all of which want reports."""
+    domains = [f"corp{place}.test" for place in range(number)]
+    rows = [{"domain": domain, "published": {}, "ip": "192.0.2.9", "auth": []} for domain in domains]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (office.place / f"counts/{today() - timedelta(days)}.jsonl").write_text(lines)
+    return Asked(txt={f"_dmarc.{domain}": [f"v=DMARC1; rua=mailto:d@{domain}"] for domain in domains})
+
+
+def days_left(office: Office) -> list[int]:
+    """How many days ago the days were that are still kept."""
+    kept = (date.fromisoformat(path.stem) for path in (office.place / "counts").iterdir())
+    return sorted((today() - day).days for day in kept)
+
+
+def test_a_day_that_is_too_old_is_given_up_without_a_try(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    names = count_corps(office, 1, days=4)
+    assert office.report(names) == [] == names.asked
+    assert days_left(office) == [] and "are given up" in caplog.text
+
+
+def test_a_day_that_the_disk_spoils_keeps_no_other_back(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    count_corps(office, 1, days=2)
+    (office.place / f"sent/{today() - timedelta(2)}.sent").mkdir()
+    assert len(office.report(count_corps(office, 1))) == 1
+    assert days_left(office) == [2] and "wait: " in caplog.text
+
+
+def test_a_report_whose_note_has_no_room_on_the_disk_is_not_sent(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = count_corps(office, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full_disk)
+        assert office.report(names) == [] and days_left(office) == [1]
+    assert len(office.report(names)) == 1 and days_left(office) == []
+
+
+def full_disk(_: int) -> None:
+    """As os.fsync."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_note_whose_place_a_crash_left_blank_spoils_no_other(tmp_path: Path) -> None:
+    sent = Sent(tmp_path)
+    sent.note(today(), "a.test x@a.test")
+    with (tmp_path / f"{today()}.sent").open("a") as file:
+        file.write("   \n  ")
+    sent.note(today(), "b.test")
+    assert sent.of(today()) == {"a.test x@a.test", "b.test"}
+
+
+def test_a_day_whose_time_is_over_waits_for_the_next_run(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = count_corps(office, 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(daily, "DAY_SECONDS", 0.0)
+        assert office.report(names) == [] == names.asked
+    assert days_left(office) == [1]
+    assert len(office.report(names)) == 3
+
+
+def test_a_run_sends_so_many_reports_and_the_next_one_the_rest(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daily, "MOST_REPORTS", 2)
+    names = count_corps(office, 5)
+    assert [len(office.report(names)) for _ in range(3)] == [2, 4, 5]
+    assert days_left(office) == []
+
+
+def test_a_domain_that_is_done_is_not_looked_up_again(office: Office) -> None:
+    names = count_corps(office, 2)
+    assert len(office.report(replace(names, failing=frozenset({"_dmarc.corp1.test"})))) == 1
+    names.asked.clear()
+    assert len(office.report(names)) == 2
+    assert names.asked == ["_dmarc.corp1.test"]

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 log = logging.getLogger("gatereport")
 
@@ -83,24 +83,49 @@ class Ledger:
 
 @dataclass(slots=True)
 class Sent:
-    """Which reports of a day were sent; kept until the day is forgotten."""
+    """Which reports of a day were sent, and which domains are done; kept until the day is forgotten."""
 
     folder: Path
 
     def of(self, day: datetime.date) -> set[str]:
-        """The reports that were sent."""
+        """What was noted."""
         try:
-            return set((self.folder / f"{day}.sent").read_text(encoding="utf-8").splitlines())
+            lines = (self.folder / f"{day}.sent").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return set()
+        return {line.strip() for line in lines} - {""}
 
-    def note(self, day: datetime.date, report: str) -> None:
-        """One was sent. Returns when the disk has it."""
-        with (self.folder / f"{day}.sent").open("a", encoding="utf-8") as file:
-            file.write(report + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def note(self, day: datetime.date, done: str) -> None:
+        """Something was done. Returns when the disk has it; raises OSError."""
+        with self.noting(day, done):
+            pass
+
+    @contextlib.contextmanager
+    def noting(self, day: datetime.date, done: str) -> Iterator[None]:
+        """Do something and note it, unless it raises; the disk has room for the note before it is done.
+
+        Raises OSError. Blanks hold the place, which a crash may leave behind.
+        """
+        note = done.encode() + b"\n"
+        fd = os.open(self.folder / f"{day}.sent", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        with open(fd, "r+b") as file:
+            place = file.seek(0, os.SEEK_END)
+            try:
+                _write_down(file, place, b" " * (len(note) - 1) + b"\n")
+                yield
+            except BaseException:
+                os.ftruncate(fd, place)
+                raise
+            _write_down(file, place, note)
 
     def drop(self, day: datetime.date) -> None:
         """Forget a day."""
         (self.folder / f"{day}.sent").unlink(missing_ok=True)
+
+
+def _write_down(file: IO[bytes], place: int, data: bytes) -> None:
+    """Write at a place; returns when the disk has it."""
+    file.seek(place)
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
