@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import email
 import email.policy
+import io
+import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import desk
 import pytest
@@ -330,6 +334,58 @@ def test_what_cannot_be_released_now_is_tried_again(one: Gateway, disk_fails: bo
     one.take(f"From: {BOB}\n\n".encode(), Context(BOB, (address,), **OFFICE))
     assert answers.Answers(one.host.config, KEY).run(sleep) == 1
     assert slept and one.released() == [BOB.encode()]
+
+
+class FullOnClosing(io.FileIO):
+    """A file on a disk that is full, which is noticed when what is buffered is written."""
+
+    def write(self, data: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def _no_file() -> IO[bytes]:
+    raise OSError(28, "No space left on device")
+
+
+def _full_file() -> IO[bytes]:
+    return io.BufferedRandom(FullOnClosing(os.memfd_create("full"), "r+"))
+
+
+@pytest.mark.parametrize("temporary_file", [_no_file, _full_file])
+def test_a_full_temporary_directory_costs_nobody_his_copy(
+    one: Gateway, temporary_file: Callable[[], IO[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = one.hold()
+    address = one.reply_to()
+    with monkeypatch.context() as full:
+        full.setattr(tempfile, "TemporaryFile", temporary_file)
+        with pytest.raises(nextqueue.QueueError, match="No space left"):
+            one.host.quarantine().give(held, BOB, one.host.config)
+        with pytest.raises(quarantine.QuarantineError, match=r"still held.*No space left"):
+            one.host.quarantine().release(held, one.host.config)
+    assert one.host.quarantine().find(held.id).state == "held"
+    one.reply(address)
+    assert one.released() == [BOB.encode()]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["the record", "its directory", "the quarantine"])
+def test_a_record_that_may_not_be_on_the_disk_is_taken_back(
+    one: Gateway, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = one.hold()
+    address = one.reply_to()
+    calls = itertools.count()
+
+    def fails(_: int) -> None:
+        if next(calls) == at:
+            raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            one.host.quarantine().give(held, BOB, one.host.config)
+    one.reply(address)
+    assert one.released() == [BOB.encode()]
 
 
 def _killed(one: Gateway, where: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

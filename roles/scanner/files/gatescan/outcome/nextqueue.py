@@ -5,12 +5,13 @@ For releases and notices only: the mail that the gateway accepts is handed on by
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from typing import IO
 
@@ -50,16 +51,31 @@ def submit(config: Config, message: IO[bytes], sender: str, recipients: Iterable
     listed = tuple(recipients)
     if not listed:
         raise QueueError("it has no recipient", permanent=True)
-    with tempfile.TemporaryFile() as body, tempfile.TemporaryFile() as addresses:
-        if received:
-            date = formatdate(time.time(), localtime=True)
-            body.write(f"Received: {received} at {config.hostname} ({__version__}); {date}\n".encode())
-        shutil.copyfileobj(message, body, 1 << 20)
-        addresses.write(envelope(sender, listed))
-        for file in (body, addresses):
-            file.flush()
-            file.seek(0)
+    with _files(config, message, envelope(sender, listed), received) as (body, addresses):
         return _run(config.next_queue, body, addresses)
+
+
+@contextlib.contextmanager
+def _files(
+    config: Config, message: IO[bytes], addresses: bytes, received: str
+) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """What the program is to read; QueueError where the disk is full or fails: nothing has been started then."""
+    with contextlib.ExitStack() as files:
+        try:
+            body, listed = (files.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+            if received:
+                date = formatdate(time.time(), localtime=True)
+                body.write(f"Received: {received} at {config.hostname} ({__version__}); {date}\n".encode())
+            shutil.copyfileobj(message, body, 1 << 20)
+            listed.write(addresses)
+            for file in (body, listed):
+                file.flush()
+                file.seek(0)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # it tries to write what is left
+                files.close()
+            raise QueueError(f"it could not be copied for the queue: {error}") from error
+        yield body, listed
 
 
 def _run(program: tuple[str, ...], body: IO[bytes], addresses: IO[bytes]) -> int:

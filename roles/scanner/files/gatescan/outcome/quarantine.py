@@ -276,8 +276,8 @@ class Quarantine:
             raise QuarantineError(f"{entry.id} was released before; --again sends one more copy")
         path = self._path(entry)
         with self._locked(entry) as file:
-            begun = self._move(entry, path, "releasing")
             recipients = self.due(entry, again)
+            begun = self._move(entry, path, "releasing")
             try:
                 queued = nextqueue.submit(config, file, entry.sender, recipients, received="by gatescan release")
             except nextqueue.QueueError as error:
@@ -290,7 +290,7 @@ class Quarantine:
         """Give a held message to one of its recipients, once; returns the process that queued it.
 
         QuarantineError if he, or everybody, was given it before, if it is being released, or if nobody knows whether
-        the queue took it. QueueError, with nothing changed, when the queue did not take it.
+        the queue took it. QueueError or OSError, with nothing changed, when the queue did not take it.
         """
         path = self._path(entry)
         with self._locked(entry) as file:
@@ -328,16 +328,20 @@ class Quarantine:
         return self.directory / "given" / f"{entry.id}.{_mark(recipient)}"
 
     def _record(self, entry: Entry, recipient: str) -> Path:
-        """Write down that he is given it; when this returns, that is on the disk."""
+        """Write down that he is given it; when this returns, that is on the disk. OSError: it is not written down."""
         path = self._given(entry, recipient)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             with open(path, "xb", buffering=0, opener=_private) as file:
                 os.fsync(file.fileno())
+            _sync_directory(path.parent)
+            _sync_directory(self.directory)
         except FileExistsError:
             raise QuarantineError(f"{entry.id} was given to this recipient before") from None
-        _sync_directory(path.parent)
-        _sync_directory(self.directory)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
         return path
 
     @contextlib.contextmanager
