@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import desk
 import pytest
@@ -343,7 +343,7 @@ class FullOnClosing(io.FileIO):
         raise OSError(28, "No space left on device")
 
 
-def _no_file() -> IO[bytes]:
+def _no_room(*_: object) -> NoReturn:
     raise OSError(28, "No space left on device")
 
 
@@ -351,7 +351,7 @@ def _full_file() -> IO[bytes]:
     return io.BufferedRandom(FullOnClosing(os.memfd_create("full"), "r+"))
 
 
-@pytest.mark.parametrize("temporary_file", [_no_file, _full_file])
+@pytest.mark.parametrize("temporary_file", [_no_room, _full_file])
 def test_a_full_temporary_directory_costs_nobody_his_copy(
     one: Gateway, temporary_file: Callable[[], IO[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +456,34 @@ def test_a_full_desk_makes_the_sender_try_again(one: Gateway, monkeypatch: pytes
     one.hold()
     monkeypatch.setattr(asked, "WAITING", 0)
     assert one.reply(one.reply_to()).code == 71
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_request_that_cannot_be_written_leaves_nothing_and_the_next_one_has_room(
+    one: Gateway, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.hold()
+    address = one.reply_to()
+    monkeypatch.setattr(asked, "WAITING", 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, _no_room)
+        assert one.reply(address).code == 71
+    assert list((one.host.root / "spool/asked").iterdir()) == []
+    one.reply(address)
+    assert one.released() == [BOB.encode()]
+
+
+def test_what_a_killed_worker_left_takes_no_room_and_is_removed(one: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.hold()
+    address, place = one.reply_to(), one.host.root / "spool/asked"
+    old, young = place / "1.0-1-aaaa.new", place / f"{time.time():.6f}-1-bbbb.new"
+    for half in (old, young):
+        half.write_text("{")
+    os.utime(old, (time.time() - asked.HALF_WRITTEN - 1,) * 2)
+    monkeypatch.setattr(asked, "WAITING", 1)
+    assert one.reply(address).code == 0
+    assert one.released() == [BOB.encode()]
+    assert list(place.iterdir()) == [young]
 
 
 def test_switched_off_it_is_mail_like_any_other(one: Gateway) -> None:

@@ -268,7 +268,7 @@ def _replies(config: Config) -> Iterator[Check]:
 
 def _waiting(what: str, spool: Path, patience: float, advice: str) -> Check:
     """How many files of a spool wait, which have the time of their coming in their names, and whether one is late."""
-    names = [entry.name for entry in os.scandir(spool) if entry.name[:1].isdigit()]
+    names = [entry.name for entry in os.scandir(spool) if entry.name[:1].isdigit() and entry.name.endswith(".json")]
     age = time.time() - min((float(name.split("-", 1)[0]) for name in names), default=time.time())
     if age > patience:
         return Check("warning", f"{what}: {len(names)} wait, one for {age / 60:.0f} minutes", advice)

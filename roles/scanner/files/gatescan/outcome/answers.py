@@ -55,6 +55,7 @@ class Answers:
 
     def run(self, sleep: Callable[[float], None] = time.sleep) -> int:
         """Answer until no request waits; returns how many messages were released or asked for at another gateway."""
+        self.desk.sweep(time.time())
         while waiting := list(self.desk.waiting()):
             for path, asked in waiting:
                 if self._is_done(asked):

@@ -8,6 +8,7 @@ say.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -28,6 +29,8 @@ from gatescan.outcome import tokens
 
 WAITING = 1000
 """Requests that may wait; a further reply gets 4xx."""
+HALF_WRITTEN = 3600.0
+"""Seconds after which nobody writes a request any more."""
 VOUCHED = b"x-gatescan-release-to"
 """The field by which a gateway names the recipient whose reply it has looked at."""
 _ROBOTS = frozenset((b"x-autoreply", b"x-autorespond", b"x-auto-reply-from", b"x-mail-autoreply", b"x-gatescan-notice"))
@@ -105,15 +108,27 @@ class Desk:
 
     def put(self, asked: Asked) -> None:
         """Keep a request: when this returns it is on the disk. OSError if it cannot be kept."""
-        if len(os.listdir(self.directory)) >= WAITING:
+        if sum(1 for _ in self.directory.glob("*.json")) >= WAITING:
             raise OSError(f"{WAITING} requests for a release wait already")
         path = self.directory / f"{asked.time:.6f}-{os.getpid()}-{os.urandom(2).hex()}.json"
         fresh = path.with_suffix(".new")
-        with open(fresh, "x", encoding="ascii") as file:
-            json.dump(asdict(asked), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(fresh, path)
+        try:
+            with open(fresh, "x", encoding="ascii") as file:
+                json.dump(asdict(asked), file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(fresh, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise
+
+    def sweep(self, now: float) -> None:
+        """Remove what a worker that was killed left half-written."""
+        for path in self.directory.glob("*.new"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < now - HALF_WRITTEN:
+                    path.unlink()
 
     def waiting(self) -> Iterator[tuple[Path, Asked]]:
         """The requests, the oldest first; one that is damaged is removed."""
