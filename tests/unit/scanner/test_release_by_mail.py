@@ -388,6 +388,34 @@ def test_a_record_that_may_not_be_on_the_disk_is_taken_back(
     assert one.released() == [BOB.encode()]
 
 
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        pytest.param(Path, "read_bytes", id="before it reads the request"),
+        pytest.param(answers.Answers, "_is_done", id="before it answers"),
+        pytest.param(quarantine.Quarantine, "find", id="before it gives the message"),
+        pytest.param(journal.Journal, "event", id="after it gave it"),
+    ],
+)
+def test_two_that_answer_at_once_give_one_copy_and_both_end_well(
+    one: Gateway, where: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.hold()
+    one.take(f"From: {BOB}\n\n".encode(), Context(BOB, (one.reply_to(),), **OFFICE))
+    real = getattr(where, name)
+    counts: list[int] = []
+
+    def second_comes_between(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(where, name, real)
+        counts.append(one.answer())
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(where, name, second_comes_between)
+    counts.append(one.answer())
+    assert sum(counts) == 1 and one.released() == [BOB.encode()]
+    assert list((one.host.root / "spool/asked").iterdir()) == []
+
+
 def _killed(one: Gateway, where: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer in a process that ends at once where it calls a function."""
     pid = os.fork()

@@ -59,7 +59,7 @@ class Answers:
         while waiting := list(self.desk.waiting()):
             for path, asked in waiting:
                 if self._is_done(asked):
-                    path.unlink()
+                    path.unlink(missing_ok=True)  # a second process may have answered it
                 else:
                     sleep(RETRY)
         return self.count

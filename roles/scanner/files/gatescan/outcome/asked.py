@@ -135,5 +135,7 @@ class Desk:
         for path in sorted(self.directory.glob("*.json")):
             try:
                 yield path, Asked(**json.loads(path.read_bytes()))
+            except FileNotFoundError:  # somebody else has answered it
+                continue
             except (ValueError, TypeError):
                 path.unlink(missing_ok=True)
