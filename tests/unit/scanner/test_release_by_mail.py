@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import fcntl
 import io
 import itertools
 import os
@@ -414,6 +415,21 @@ def test_two_that_answer_at_once_give_one_copy_and_both_end_well(
     counts.append(one.answer())
     assert sum(counts) == 1 and one.released() == [BOB.encode()]
     assert list((one.host.root / "spool/asked").iterdir()) == []
+
+
+def test_a_reply_that_comes_while_a_release_fails_is_not_lost(one: Gateway) -> None:
+    held = one.hold()
+    one.take(f"From: {BOB}\n\n".encode(), Context(BOB, (one.reply_to(),), **OFFICE))
+    with one.host.quarantine().open(held) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        slept: list[float] = []
+
+        def gives_up(seconds: float) -> None:
+            slept.append(seconds)
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        assert answers.Answers(one.host.config, KEY).run(gives_up) == 1
+    assert slept and one.released() == [BOB.encode()]
 
 
 def _killed(one: Gateway, where: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

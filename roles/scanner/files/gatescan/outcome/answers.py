@@ -28,7 +28,7 @@ from gatescan.errors import GatescanError
 from gatescan.outcome import letters, nextqueue, tokens
 from gatescan.outcome.asked import VOUCHED, Asked, Desk
 from gatescan.outcome.journal import Journal
-from gatescan.outcome.quarantine import Entry, Quarantine, QuarantineError
+from gatescan.outcome.quarantine import Entry, Quarantine, QuarantineBusy, QuarantineError
 from gatescan.outcome.tokens import Token
 from gatescan.text import printable
 
@@ -36,7 +36,7 @@ log = logging.getLogger("gatescan.answers")
 
 HOUR = 3600.0
 RETRY = 15.0
-"""Seconds after a queue that took nothing, or a disk that failed."""
+"""Seconds after a queue that took nothing, a disk that failed, or a message that somebody else was releasing."""
 
 
 class Refused(GatescanError):
@@ -69,11 +69,11 @@ class Answers:
         try:
             self._answer(asked)
             self.count += 1
-        except (Refused, QuarantineError) as why:
-            log.warning("%s, from %s: %s", asked.address, printable(asked.author) or "nobody", why)
-        except (nextqueue.QueueError, OSError) as error:
+        except (nextqueue.QueueError, QuarantineBusy, OSError) as error:
             log.error("%s: %s", asked.address, error)
             return isinstance(error, nextqueue.QueueError) and error.permanent
+        except (Refused, QuarantineError) as why:
+            log.warning("%s, from %s: %s", asked.address, printable(asked.author) or "nobody", why)
         return True
 
     def _answer(self, asked: Asked) -> None:

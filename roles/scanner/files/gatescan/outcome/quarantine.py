@@ -71,6 +71,10 @@ class QuarantineError(GatescanError):
     """A held message cannot be found, read or released."""
 
 
+class QuarantineBusy(QuarantineError):
+    """Somebody else is releasing the message at this moment; whether that goes well is not known yet."""
+
+
 class QuarantineFull(QuarantineError):
     """A bound of the quarantine is reached: nothing more is stored until something expires or is deleted."""
 
@@ -351,7 +355,7 @@ class Quarantine:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise QuarantineError(f"{entry.id} is being released by someone else") from None
+                raise QuarantineBusy(f"{entry.id} is being released by someone else") from None
             _skip_head(file)
             yield file
 
