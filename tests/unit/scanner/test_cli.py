@@ -432,7 +432,7 @@ def test_doctor_sees_replies_that_nobody_answers(healthy: desk.Desk, say: Any) -
     healthy.change(release={"enabled": True})
     (asked.Desk(healthy.config).directory / "1.0-1-aaaa.new").touch()  # a killed worker's
     assert examined(say) == (0, {})
-    asked.Desk(healthy.config).put(asked.Asked(1.0, "held-mail-x@gw.example.org"))
+    asked.Desk(healthy.config).put([asked.Asked(1.0, "held-mail-x@gw.example.org")])
     assert examined(say)[1] == {"replies": "warning"}
 
 

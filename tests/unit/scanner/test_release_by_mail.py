@@ -496,6 +496,51 @@ def test_what_is_deleted_leaves_no_record(one: Gateway) -> None:
     assert list((one.host.root / "quarantine/given").iterdir()) == []
 
 
+def _like(address: str, number: int) -> str:
+    """An address that looks like a token."""
+    return address[: len("held-mail-")] + f"20261122160512{number:08x}" + address[address.rindex("-") :]
+
+
+def test_a_mail_that_asks_for_a_hundred_makes_few_requests_and_goes_to_nobody(
+    one: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.hold()
+    address, synced = one.reply_to(), itertools.count()
+    listed = [address, *(_like(address, number) for number in range(99))]
+    with monkeypatch.context() as counted:
+        counted.setattr(os, "fsync", lambda _: next(synced))
+        outcome = one.take(f"From: {BOB}\n\n".encode(), Context(BOB, tuple(listed), **OFFICE))
+    assert (outcome.code, outcome.headers_to_add) == (0, b"")
+    assert len(list((one.host.root / "spool/asked").glob("*.json"))) == 20 and next(synced) < 25
+    assert one.answer() == 1 and one.released() == [BOB.encode()]
+
+
+def test_an_address_that_stands_there_often_is_asked_for_once(one: Gateway) -> None:
+    one.hold()
+    address = one.reply_to()
+    outcome = one.take(f"From: {BOB}\n\n".encode(), Context(BOB, (address, address.upper(), address), **OFFICE))
+    assert (outcome.code, outcome.headers_to_add) == (0, b""), "the reply itself goes to nobody"
+    assert len(list((one.host.root / "spool/asked").glob("*.json"))) == 1
+    assert one.answer() == 1
+
+
+def test_a_colleague_has_the_reply_that_asks_for_many(one: Gateway) -> None:
+    one.hold()
+    address = one.reply_to()
+    listed = (address, address.upper(), *(_like(address, number) for number in range(30)), CAROL)
+    assert b"gatescan" in one.take(f"From: {BOB}\n\n".encode(), Context(BOB, listed, **OFFICE)).headers_to_add
+    assert one.answer() == 1 and one.released() == [BOB.encode()]
+
+
+def test_a_reply_is_kept_wholly_or_not_at_all(one: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.hold()
+    address = one.reply_to()
+    monkeypatch.setattr(asked, "WAITING", 2)
+    listed = (address, _like(address, 1), _like(address, 2))
+    assert one.take(f"From: {BOB}\n\n".encode(), Context(BOB, listed, **OFFICE)).code == 71
+    assert list((one.host.root / "spool/asked").iterdir()) == []
+
+
 def test_a_full_desk_makes_the_sender_try_again(one: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     one.hold()
     monkeypatch.setattr(asked, "WAITING", 0)

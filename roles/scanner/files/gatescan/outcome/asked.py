@@ -13,7 +13,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from email.utils import getaddresses
 from pathlib import Path
@@ -26,9 +26,12 @@ from gatescan.judging.judge import MessageReport
 from gatescan.mime import header
 from gatescan.model import Buffer
 from gatescan.outcome import tokens
+from gatescan.outcome.quarantine import sync_directory
 
 WAITING = 1000
 """Requests that may wait; a further reply gets 4xx."""
+MOST = 20
+"""Requests of one message that count."""
 HALF_WRITTEN = 3600.0
 """Seconds after which nobody writes a request any more."""
 VOUCHED = b"x-gatescan-release-to"
@@ -55,8 +58,8 @@ class Asked:
 
 
 def of(message: Buffer, report: MessageReport, context: Context, config: Config) -> list[Asked]:
-    """What a message asks for: a request for each release address of the fleet among its recipients."""
-    addresses = [address for address in context.recipients if _is_ours(address, config)]
+    """What a message asks for: a request for each release address of the fleet among its recipients, once."""
+    addresses = dict.fromkeys(address.lower() for address in context.recipients if _is_ours(address, config))
     if not addresses:
         return []
     fields = _fields(message)
@@ -64,6 +67,11 @@ def of(message: Buffer, report: MessageReport, context: Context, config: Config)
     robot = not context.sender or report.automatic or any(name in _ROBOTS for name, _ in fields)
     proof = _proof(author, report.authentication, context)
     return [Asked(time.time(), address, author, proof, robot, vouched) for address in addresses]
+
+
+def goes_to_nobody(context: Context, config: Config) -> bool:
+    """Whether a message is to release addresses alone."""
+    return bool(context.recipients) and all(_is_ours(address, config) for address in context.recipients)
 
 
 def _is_ours(address: str, config: Config) -> bool:
@@ -106,10 +114,16 @@ class Desk:
     def __init__(self, config: Config) -> None:
         self.directory = config.spool / "asked"
 
-    def put(self, asked: Asked) -> None:
-        """Keep a request: when this returns it is on the disk. OSError if it cannot be kept."""
-        if sum(1 for _ in self.directory.glob("*.json")) >= WAITING:
-            raise OSError(f"{WAITING} requests for a release wait already")
+    def put(self, requests: Sequence[Asked]) -> None:
+        """Keep a message's requests: when this returns they are on the disk. OSError if they cannot be kept."""
+        waiting = sum(1 for _ in self.directory.glob("*.json"))
+        if waiting + len(requests) > WAITING:
+            raise OSError(f"{waiting} requests for a release wait already, the limit is {WAITING}")
+        for asked in requests:
+            self._write(asked)
+        sync_directory(self.directory)
+
+    def _write(self, asked: Asked) -> None:
         path = self.directory / f"{asked.time:.6f}-{os.getpid()}-{os.urandom(2).hex()}.json"
         fresh = path.with_suffix(".new")
         try:

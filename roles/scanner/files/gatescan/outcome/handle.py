@@ -239,7 +239,7 @@ def _carry_out(
 ) -> tuple[Outcome, Decision, str]:
     """Do what was decided; also returns the decision that stands in the end and the id in quarantine."""
     wishes = asked.of(message, report, context, services.config)
-    is_all = bool(wishes) and len(wishes) == len(context.recipients)
+    is_all = bool(wishes) and asked.goes_to_nobody(context, services.config)
     if (is_all or decision.delivered) and not _keep(services, wishes):
         return Outcome(TEMPORARY), Decision("tempfail", False, TEMPORARY), ""
     if is_all:  # whatever is in it, it goes to nobody
@@ -264,10 +264,13 @@ def _carry_out(
 
 
 def _keep(services: Services, wishes: Sequence[asked.Asked]) -> bool:
-    """Keep what is asked for; False if that cannot be done now."""
+    """Keep what is asked for, so far as it counts; False if that cannot be done now."""
+    if not wishes:
+        return True
+    if len(wishes) > asked.MOST:
+        services.complaints.say(f"a mail asks for {len(wishes)} messages; {asked.MOST} of them count")
     try:
-        for wish in wishes:
-            services.desk.put(wish)
+        services.desk.put(wishes[: asked.MOST])
     except OSError as error:
         services.complaints.say(f"a reply to a notice could not be kept and gets 4xx: {error}")
         return False

@@ -151,7 +151,7 @@ class Quarantine:
                 _write_all(file, head, message, replaced)
                 os.fsync(file.fileno())
             os.rename(temporary, self.directory / "new" / entry.id)
-            _sync_directory(self.directory / "new")
+            sync_directory(self.directory / "new")
         except BaseException:
             # Not in new/, or not surely there: the sender tries again, so nothing may be left that is held
             # twice.
@@ -338,8 +338,8 @@ class Quarantine:
         try:
             with open(path, "xb", buffering=0, opener=_private) as file:
                 os.fsync(file.fileno())
-            _sync_directory(path.parent)
-            _sync_directory(self.directory)
+            sync_directory(path.parent)
+            sync_directory(self.directory)
         except FileExistsError:
             raise QuarantineError(f"{entry.id} was given to this recipient before") from None
         except OSError:
@@ -400,7 +400,7 @@ class Quarantine:
             os.rename(path, target)
         except FileNotFoundError:
             raise QuarantineError(f"{entry.id} is being released by someone else") from None
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
         with contextlib.suppress(sqlite3.Error):
             database = self._database()
             database.execute("UPDATE held SET state = ? WHERE id = ?", (state, entry.id))
@@ -548,7 +548,8 @@ def _write_all(file: IO[bytes], head: bytes, message: Buffer, start: int) -> Non
                 done += os.write(file.fileno(), view[done : done + (1 << 20)])
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """When this returns, the names in a directory are on the disk."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
