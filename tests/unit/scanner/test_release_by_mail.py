@@ -174,21 +174,24 @@ def test_another_recipient_gets_nothing_by_it(one: Gateway) -> None:
     assert one.released() == [CAROL.encode(), BOB.encode()]
 
 
-@pytest.mark.parametrize(
-    ("more", "sender"),
-    [
-        ("Auto-Submitted: auto-replied\n", None),
-        ("Auto-Submitted: auto-generated\n", None),
-        ("Precedence: bulk\n", None),
-        ("Precedence: list\n", None),
-        ("List-Id: <all.example.org>\n", None),
-        ("List-Unsubscribe: <https://example.org>\n", None),
-        ("X-Autoreply: yes\n", None),
-        ("X-Gatescan-Notice: 1\n", None),
-        ("Return-Path: <>\n", None),
-        ("", ""),
-    ],
+ROBOTS = (
+    "Auto-Submitted: auto-replied\n",
+    "Auto-Submitted: auto-generated\n",
+    "Auto-Submitted:\n auto-notified; owner-email=x@example.org\n",
+    "Auto-Submitted: no\nAuto-Submitted: auto-replied\n",
+    "Precedence: bulk\n",
+    "Precedence: list\n",
+    "Precedence: first-class\nPrecedence: junk\n",
+    "List-Id: <all.example.org>\n",
+    "List-Unsubscribe: <https://example.org>\n",
+    "X-Autoreply: yes\n",
+    "X-Auto-Response-Suppress: All\n",
+    "X-Gatescan-Notice: 1\n",
+    "Return-Path: <>\n",
 )
+
+
+@pytest.mark.parametrize(("more", "sender"), [*((fields, None) for fields in ROBOTS), ("", "")])
 def test_robots_get_nothing(one: Gateway, more: str, sender: str | None) -> None:
     one.hold()
     address = one.reply_to()
@@ -196,6 +199,18 @@ def test_robots_get_nothing(one: Gateway, more: str, sender: str | None) -> None
     assert one.released() == []
     one.reply(address)
     assert one.released() == [BOB.encode()], "the token is still good for a person"
+
+
+@pytest.mark.parametrize(
+    "more", [*ROBOTS, pytest.param("Auto-Submitted: No ; x=y\nPrecedence: normal\n", id="a person")]
+)
+def test_a_robot_is_known_even_if_the_scanner_could_not_look_at_its_mail(one: Gateway, more: str) -> None:
+    one.hold()
+    message = f"From: {BOB}\n{more}\nyes\n".encode()
+    handler = handle.Handler(one.host.config)
+    handler.doomed(message, Context(BOB, (one.reply_to(),), **OFFICE), desk.Ids(), "it killed two workers")
+    one.answer()
+    assert one.released() == ([] if more in ROBOTS else [BOB.encode()])
 
 
 def test_a_token_that_was_tampered_with_is_none(one: Gateway) -> None:

@@ -23,6 +23,7 @@ from gatescan.text.words import decode_words
 __all__ = ["END_TO_END", "Parsed", "members", "parse"]
 
 _BULK = (b"bulk", b"list", b"junk", b"auto_reply")
+_TELLING = frozenset((b"list-id", b"list-unsubscribe", b"precedence", b"auto-submitted", b"return-path"))
 _BOUNDS = ("limit-bytes", "limit-parts", "limit-depth", "limit-time", "limit-readings")
 """Codes of what is cut short in a text that quotes parts; a huge header is none of them."""
 
@@ -113,10 +114,17 @@ def _describe(parsed: Parsed, fields: list[tuple[bytes, bytes]]) -> None:
     parsed.subject, parsed.from_, parsed.message_id = (
         decode_words(first.get(name, b"")[:MAX_FIELD_BYTES]) for name in (b"subject", b"from", b"message-id")
     )
-    parsed.is_list_or_auto = (
-        b"list-id" in first
-        or b"list-unsubscribe" in first
-        or first.get(b"precedence", b"").lower() in _BULK
-        or first.get(b"auto-submitted", b"no").lower().partition(b";")[0].strip() != b"no"
-        or first.get(b"return-path", b"").strip() == b"<>"
-    )
+    parsed.is_list_or_auto = is_list_or_auto(fields)
+
+
+def is_list_or_auto(fields: list[tuple[bytes, bytes]]) -> bool:
+    """Whether any of a header's fields says that a list or a machine sent the message."""
+    return any(name in _TELLING and _tells(name, unfold(value).lower()) for name, value in fields)
+
+
+def _tells(name: bytes, value: bytes) -> bool:
+    if name == b"precedence":
+        return value in _BULK
+    if name == b"auto-submitted":
+        return value.partition(b";")[0].strip() != b"no"
+    return name != b"return-path" or value == b"<>"

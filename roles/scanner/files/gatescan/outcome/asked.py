@@ -23,7 +23,7 @@ from gatescan.context import Context, domain_of, in_ascii
 from gatescan.judging.authentication import Authentication
 from gatescan.judging.budget import LimitReached
 from gatescan.judging.judge import MessageReport
-from gatescan.mime import header
+from gatescan.mime import header, is_list_or_auto
 from gatescan.model import Buffer
 from gatescan.outcome import tokens
 from gatescan.outcome.quarantine import sync_directory
@@ -36,7 +36,16 @@ HALF_WRITTEN = 3600.0
 """Seconds after which nobody writes a request any more."""
 VOUCHED = b"x-gatescan-release-to"
 """The field by which a gateway names the recipient whose reply it has looked at."""
-_ROBOTS = frozenset((b"x-autoreply", b"x-autorespond", b"x-auto-reply-from", b"x-mail-autoreply", b"x-gatescan-notice"))
+_ROBOTS = frozenset(
+    (
+        b"x-autoreply",
+        b"x-autorespond",
+        b"x-auto-reply-from",
+        b"x-mail-autoreply",
+        b"x-auto-response-suppress",
+        b"x-gatescan-notice",
+    )
+)
 _HEADER_MOST = 1 << 20
 _PLAIN = re.compile(r"[^\s@\"(),:;<>\[\\\]]+@[^\s@\"(),:;<>\[\\\]]+")
 
@@ -64,7 +73,8 @@ def of(message: Buffer, report: MessageReport, context: Context, config: Config)
         return []
     fields = _fields(message)
     author, vouched = _author(fields), _single(fields, VOUCHED)
-    robot = not context.sender or report.automatic or any(name in _ROBOTS for name, _ in fields)
+    # What could not be looked at, such as a message that killed a worker, has a report that says nothing of this.
+    robot = not context.sender or report.automatic or is_list_or_auto(fields) or any(n in _ROBOTS for n, _ in fields)
     proof = _proof(author, report.authentication, context)
     return [Asked(time.time(), address, author, proof, robot, vouched) for address in addresses]
 
