@@ -630,11 +630,12 @@ def test_a_digest_lists_what_is_still_held_once_a_day(one: Gateway) -> None:
     assert one.released() == [CAROL.encode(), BOB.encode()]
 
 
-def test_the_next_digest_has_what_came_since(one: Gateway) -> None:
+def test_the_next_digest_has_what_came_since(one: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     one.hold()
-    now = time.time()
+    now = time.time() + digest.STORING
     assert digest.run(one.host.config, now) == 1
     assert digest.run(one.host.config, now + 86_400) == 0, "nothing new"
+    monkeypatch.setattr(time, "time", lambda: now + 90_000)
     one.hold(desk.attached("other.exe", b"other"))
     assert digest.run(one.host.config, now + 2 * 86_400) == 1
     text = next(mail for mail in reversed(list(one.notices().values())) if mail["To"] == BOB).get_content()
@@ -662,6 +663,45 @@ def test_a_digest_that_the_queue_refuses_is_sent_later(one: Gateway) -> None:
         digest.run(one.host.config, time.time())
     one.host.queue_says(0)
     assert digest.run(one.host.config, time.time()) == 1
+
+
+def _digest(one: Gateway, now: float) -> str:
+    """The text of the one digest that leaves now."""
+    before = one.host.queued()
+    assert digest.run(one.host.config, now, KEY) == 1
+    ((mail, _),) = [item for item in one.host.queued() if item not in before]
+    return str(email.message_from_bytes(mail, policy=email.policy.default).get_content())
+
+
+@pytest.mark.parametrize("days", [1.01, 3, 29])
+def test_a_first_digest_has_all_that_is_still_held(one: Gateway, days: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    with monkeypatch.context() as then:
+        then.setattr(time, "time", lambda: now - days * 86_400)
+        held = one.hold()
+    text = _digest(one, now)
+    assert held.id in text
+    assert ("Release:" in text) == (days < 7), "a reply would come too late"
+
+
+def test_a_message_that_was_being_stored_while_a_digest_left_is_in_the_next(
+    one: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    one.hold()
+    assert digest.run(one.host.config, now + 10) == 1
+    late = one.hold(desk.attached("other.exe", b"other"))  # its time is before the digest's
+    assert late.time < now + 10
+    assert late.id in _digest(one, now + 86_400)
+
+
+@pytest.mark.parametrize("expire_days", [30, 90])
+def test_nothing_is_listed_again_when_its_digest_is_long_ago(one: Gateway, expire_days: int) -> None:
+    one.host.change(quarantine={"expire_days": expire_days})
+    one.hold()
+    now = time.time() + digest.STORING
+    assert digest.run(one.host.config, now) == 1
+    assert digest.run(one.host.config, now + (expire_days - 1) * 86_400) == 0
 
 
 # The commands

@@ -12,25 +12,31 @@ from gatescan.outcome.quarantine import Entry, Quarantine
 DAY = 86_400.0
 AT_MOST_EVERY = DAY - 3_600
 """Seconds between two digests to one address; the timer that calls is not exact."""
-REMEMBERED = 30 * DAY
-"""Seconds for which it is known when an address had its last one."""
+STORING = 60.0
+"""Seconds from an entry's time until its message is in quarantine. One that came so shortly before a digest may be
+missing there: the next one lists it, perhaps for the second time."""
 
 
 def run(config: Config, now: float, key: bytes = b"") -> int:
     """Send what is due; returns how many mails that were. Raises QueueError when the queue takes none."""
     quarantine = Quarantine(config.quarantine)
-    sent = notify.Sent(config.quarantine.directory / "digest.json", REMEMBERED, now)
+    sent = notify.Sent(config.quarantine.directory / "digest.json", _remembered(config), now)
     count = 0
     for address, entries in _by_recipient(config, quarantine).items():
-        last = sent.times.get(address, now - DAY)
-        events = [_event(entry) for entry in entries if entry.time > last]
-        if events and (address not in sent.times or now - last >= AT_MOST_EVERY):
+        last = sent.times.get(address, 0.0)
+        events = [_event(entry) for entry in entries if entry.time > last - STORING]
+        if events and now - last >= AT_MOST_EVERY:
             mail = letters.compose(config, address, events, now, "digest", key)
             nextqueue.submit(config, io.BytesIO(mail), "", [address])
             # Noted at once: a run that is killed repeats at most this one.
             sent.note(address)
             count += 1
     return count
+
+
+def _remembered(config: Config) -> float:
+    """Seconds for which it is known when an address had its last one: all that it listed has expired then."""
+    return (config.quarantine.expire_days + 1) * DAY
 
 
 def _by_recipient(config: Config, quarantine: Quarantine) -> dict[str, list[Entry]]:

@@ -46,7 +46,7 @@ def compose(config: Config, address: str, events: list[Event], now: float, kind:
     """
     texts = Texts(config, language_of(config, address))
     shown = events[:LINES_BOUND]
-    tokens = [_token(config, address, event, key if kind != "notice-admin" else b"") for event in shown]
+    tokens = [_token(config, address, event, now, key if kind != "notice-admin" else b"") for event in shown]
     listed = "\n".join(
         _about(texts, event, kind == "notice-admin", token) for event, token in zip(shown, tokens, strict=True)
     )
@@ -67,9 +67,10 @@ def compose(config: Config, address: str, events: list[Event], now: float, kind:
     return (head + text.lstrip("\n")).encode("utf-8", "backslashreplace")
 
 
-def _token(config: Config, address: str, event: Event, key: bytes) -> str:
+def _token(config: Config, address: str, event: Event, now: float, key: bytes) -> str:
     """The address by which this recipient gets the message; nothing if he cannot."""
-    if not key or not event.held or not is_releasable(config, event.verdict):
+    too_late = now - event.time > config.release.days * 86_400
+    if too_late or not key or not event.held or not is_releasable(config, event.verdict):
         return ""
     return mint(key, "recipient", config.hostname, event.held, address).address
 
