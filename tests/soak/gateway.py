@@ -361,8 +361,7 @@ class Soak:
         wait_until(lambda: all(map(self._pid, SERVICES)), "all services are up")
         with contextlib.suppress(AssertionError):  # what has grown is told with the figures
             wait_until(lambda: not self._grown(), "descriptors are as few as at the start")
-        found = {name: footprint(self._pid(name)) for name in DAEMONS}
-        return found if self.before else {name: each.with_spare_descriptors() for name, each in found.items()}
+        return {name: footprint(self._pid(name)) for name in DAEMONS}
 
     def _grown(self) -> list[str]:
         """Daemons that hold more than at the start."""

@@ -13,7 +13,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -63,10 +63,6 @@ class Footprint:
     def as_text(self) -> str:
         """For the figures."""
         return f"{self.memory} kB, {self.descriptors} descriptors, {self.processes} processes"
-
-    def with_spare_descriptors(self) -> Footprint:
-        """With one more for each process, which it may open once it has something new to do."""
-        return replace(self, descriptors=self.descriptors + self.processes)
 
     def faults(self, later: Footprint, growth: float) -> list[str]:
         """What has grown."""
