@@ -3,6 +3,9 @@
 One gateway is built, and its container copied: the copies get names and addresses of their own, and one run of
 site.yml. Then each play and command runs against one of them and against more. Seconds are of the clock, with the
 gateways on the same processors as the controller; CPU is the controller's alone (ansible and its ssh).
+
+It looks for enough memory first. As root it raises the kernel's limit of inotify instances while it runs, if the
+hosts need more, and sets it back at the end.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 import yaml
 
 from bench.plays import SITE, fresh_gateway, play
+from bench.provision.room import check_memory, inotify_for
 from lab import hosts
 from lab.__main__ import prepare
 from lab.machine import LabError, environment, run
@@ -147,6 +151,17 @@ def memory(gateway: Host) -> str:
     return run("podman", "stats", "--no-stream", "--format", "{{.MemUsage}}", gateway.container).strip()
 
 
+def rehearse(gateways: Sequence[Host], is_built: bool, counts: Sequence[int], forks: Sequence[int]) -> None:
+    """Build, copy, name and measure."""
+    build(is_built)
+    start(gateways)
+    write_inventory(gateways)
+    print(f"a gateway at rest: {memory(gateways[0])}", flush=True)
+    told("site.yml, a name of its own", len(gateways), 20, playbook(SITE, 20, len(gateways))[0])
+    wait_for_calm(gateways)
+    measure(counts, forks)
+
+
 def main() -> int:
     """Measure, print, and take the lab down again."""
     parser = argparse.ArgumentParser(prog="bench.provision.fleet", description=__doc__)
@@ -157,20 +172,17 @@ def main() -> int:
     os.environ.pop("ANSIBLE_FORKS", None)
     gateways = copies(max(options.gateways))
     try:
+        check_memory(len(gateways), max(options.forks))
         prepare()
-        build(options.built)
-        start(gateways)
-        write_inventory(gateways)
-        print(f"a gateway at rest: {memory(gateways[0])}", flush=True)
-        told("site.yml, a name of its own", len(gateways), 20, playbook(SITE, 20, len(gateways))[0])
-        wait_for_calm(gateways)
-        measure(options.gateways, options.forks)
+        with inotify_for(len(gateways)):
+            try:
+                rehearse(gateways, options.built, options.gateways, options.forks)
+            finally:
+                hosts.down()
+                run("podman", "rmi", "--force", "--ignore", IMAGE)
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    finally:
-        hosts.down()
-        run("podman", "rmi", "--force", "--ignore", IMAGE)
     return 0
 
 
