@@ -1,7 +1,7 @@
 """python3 -m bench.provision.fleet: what the fleet's plays and commands cost by number of gateways and forks.
 
 One gateway is built, and its container copied: the copies get names and addresses of their own, and one run of
-site.yml. Then each play and command runs against one of them and against more. Seconds are of the clock, with the
+site.yml. Each play and command runs against one of them, then against more. Seconds are of the clock, with the
 gateways on the same processors as the controller; CPU is the controller's alone (ansible and its ssh).
 
 It looks for enough memory first. As root it raises the kernel's limit of inotify instances while it runs, if the
@@ -64,11 +64,11 @@ def build(is_built: bool) -> None:
     hosts.remove(original.container)
 
 
-def start(gateways: Sequence[Host]) -> None:
-    """Boot the copies, and have the lab's name server know them."""
-    for gateway in gateways:
+def start(gateways: Sequence[Host], new: Sequence[Host]) -> None:
+    """Boot those that are new, and have the lab's name server know all."""
+    for gateway in new:
         hosts.start_from(IMAGE, gateway)
-    for gateway in gateways:
+    for gateway in new:
         hosts.wait(gateway)
     (dns,) = select(["dns"])
     lines = [f"={gateway.fqdn}:{gateway.ipv4}" for gateway in gateways]
@@ -112,33 +112,51 @@ def measured(command: Sequence[str], statuses: Sequence[int] = (0,)) -> tuple[Co
     return Cost(seconds, cpu), done.stdout
 
 
-def playbook(path: Path, forks: int, count: int, *options: str) -> tuple[Cost, int]:
-    """Run a playbook against the first copies; what it cost, and how much it changed."""
-    limit = ",".join(gateway.name for gateway in copies(count))
-    command = ["ansible-playbook", "-i", str(INVENTORY / "hosts.yml"), "--forks", str(forks), "--limit", limit]
+def playbook(path: Path, forks: int, gateways: Sequence[Host], *options: str) -> tuple[Cost, int]:
+    """Run a playbook against copies; what it cost, and how much it changed."""
+    command = [
+        "ansible-playbook",
+        "-i",
+        str(INVENTORY / "hosts.yml"),
+        "--forks",
+        str(forks),
+        "--limit",
+        limit(gateways),
+    ]
     cost, said = measured([*command, *options, str(path)])
     return cost, sum(int(number) for number in re.findall(r"changed=(\d+)", said))
 
 
-def command_of(verb: Sequence[str], count: int) -> list[str]:
-    """A command of gw against the first copies."""
-    limit = ",".join(gateway.name for gateway in copies(count))
-    return [sys.executable, "-m", "gatewright.fleet", *verb, "-i", str(INVENTORY / "hosts.yml"), "--limit", limit]
+def limit(gateways: Sequence[Host]) -> str:
+    """Copies as --limit has them."""
+    return ",".join(gateway.name for gateway in gateways)
+
+
+def command_of(verb: Sequence[str], gateways: Sequence[Host]) -> list[str]:
+    """A command of gw against copies."""
+    place = ["-i", str(INVENTORY / "hosts.yml"), "--limit", limit(gateways)]
+    return [sys.executable, "-m", "gatewright.fleet", *verb, *place]
 
 
 COMMANDS = (("status",), ("queue", "list"), ("quarantine", "list"), ("trace", "--since", "1d"))
 
 
-def measure(counts: Sequence[int], forks: Sequence[int]) -> None:
-    """Print a line a run."""
-    for count in counts:
-        for number in forks if count > 1 else forks[-1:]:
-            cost, changed = playbook(SITE, number, count)
-            told(f"site.yml, nothing to change ({changed} changed)", count, number, cost)
-        told("site.yml --tags tcp_smtp", count, forks[-1], playbook(SITE, forks[-1], count, "--tags", "tcp_smtp")[0])
-        told("outbreak.yml", count, forks[-1], playbook(PROJECT / "playbooks/outbreak.yml", forks[-1], count)[0])
-        for verb in COMMANDS:
-            told(f"gw {' '.join(verb)}", count, forks[-1], measured(command_of(verb, count), (0, 1))[0])
+def measure(gateways: Sequence[Host], forks: Sequence[int]) -> None:
+    """Print a line a run; fewer forks than the last are tried with several gateways only."""
+    count, most = len(gateways), forks[-1]
+    unchanged(gateways, most)
+    told("site.yml --tags tcp_smtp", count, most, playbook(SITE, most, gateways, "--tags", "tcp_smtp")[0])
+    told("outbreak.yml", count, most, playbook(PROJECT / "playbooks/outbreak.yml", most, gateways)[0])
+    for verb in COMMANDS:
+        told(f"gw {' '.join(verb)}", count, most, measured(command_of(verb, gateways), (0, 1))[0])
+    for number in forks[:-1] if count > 1 else ():
+        unchanged(gateways, number)
+
+
+def unchanged(gateways: Sequence[Host], forks: int) -> None:
+    """A run that finds all as it is to be."""
+    cost, changed = playbook(SITE, forks, gateways)
+    told(f"site.yml, nothing to change ({changed} changed)", len(gateways), forks, cost)
 
 
 def told(name: str, count: int, forks: int, cost: Cost) -> None:
@@ -152,14 +170,18 @@ def memory(gateway: Host) -> str:
 
 
 def rehearse(gateways: Sequence[Host], is_built: bool, counts: Sequence[int], forks: Sequence[int]) -> None:
-    """Build, copy, name and measure."""
+    """Build one, then for each count copy it as often as that needs, name the copies, and measure."""
     build(is_built)
-    start(gateways)
     write_inventory(gateways)
-    print(f"a gateway at rest: {memory(gateways[0])}", flush=True)
-    told("site.yml, a name of its own", len(gateways), 20, playbook(SITE, 20, len(gateways))[0])
-    wait_for_calm(gateways)
-    measure(counts, forks)
+    named = 0
+    for count in sorted(counts):
+        new = gateways[named:count]
+        start(gateways[:count], new)
+        print(f"a gateway at rest: {memory(gateways[0])}", flush=True)
+        told("site.yml, a name of its own", len(new), 20, playbook(SITE, 20, new)[0])
+        wait_for_calm(new)
+        named = count
+        measure(gateways[:count], forks)
 
 
 def main() -> int:
