@@ -161,3 +161,9 @@ def _is_explained(lines: list[str], number: int) -> bool:
     """Whether a comment stands just above a line, above the task that it is of, or at the head."""
     task = max((at for at in range(number + 1) if lines[at].lstrip().startswith("- name:")), default=number)
     return any(lines[at - 1].lstrip().startswith("#") for at in (2, number, task) if at)
+
+
+def test_the_execution_environment_has_the_ansible_core_that_is_locked() -> None:
+    pin = read("execution-environment.yml")["dependencies"]["ansible_core"]["package_pip"]
+    locked = (PROJECT / "requirements/dev.txt").read_text()
+    assert f"\n{pin} ; python_full_version >= '3.12' " in locked
