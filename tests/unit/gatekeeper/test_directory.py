@@ -7,14 +7,15 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gatekeeper import directory
-from gatekeeper_rig import PATIENCE, Gatekeeper, wait_for
+from gatekeeper_rig import PATIENCE, PROJECT, Gatekeeper, wait_for
+
+from tests.unpacked import root_of
 
 ATTRIBUTES = ("mail", "proxyAddresses")
 
@@ -48,9 +49,9 @@ def test_a_list_has_its_end_and_is_put_in_the_place_of_the_old_one(tmp_path: Pat
     assert path.stat().st_mode & 0o777 == 0o640 and [each.name for each in tmp_path.iterdir()] == ["corp.test"]
 
 
-# Against Debian's slapd: where it is installed, or unpacked below the folder that GATEWRIGHT_SLAPD names
+# Against Debian's slapd
 
-ROOT = Path(os.environ.get("GATEWRIGHT_SLAPD", "/"))
+ROOT = root_of("usr/sbin/slapd")
 SLAPD = ROOT / "usr/sbin/slapd"
 CONFIG = """\
 include {root}/etc/ldap/schema/core.schema
@@ -75,6 +76,8 @@ limits * size.soft=500 size.hard=500 size.pr=unlimited size.prtotal=unlimited
 limits dn.exact="cn=gateway,dc=corp,dc=test" size.soft=500 size.hard=500 size.pr=unlimited size.prtotal=unlimited
 """
 PEOPLE = 1203
+DEBIANS_PYTHON = "/usr/bin/python3"
+"""What runs gatekeeper-ldap on gateways: ldap3 is Debian's."""
 
 
 class Slapd:
@@ -158,9 +161,10 @@ def listens(port: int) -> bool:
 @pytest.fixture(scope="module")
 def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """A directory that runs."""
-    pytest.importorskip("ldap3", reason="python3-ldap3 is needed to ask a directory")
+    if subprocess.run([DEBIANS_PYTHON, "-c", "import ldap3"], check=False, capture_output=True).returncode:
+        pytest.skip("Debian's python3-ldap3 is needed to ask a directory")
     if not SLAPD.exists() or not shutil.which("openssl"):
-        pytest.skip("slapd is not installed here, nor unpacked where GATEWRIGHT_SLAPD says; or openssl is missing")
+        pytest.skip("slapd is neither unpacked (./gw setup) nor installed, or openssl is missing")
     found = Slapd(tmp_path_factory.mktemp("slapd"))
     found.start()
     yield found
@@ -180,8 +184,9 @@ def fetch(slapd: Slapd, place: Path, **changes: Any) -> subprocess.CompletedProc
     config = place / "ldap.json"
     config.write_text(json.dumps({"corp.test": {"ldap": settings, "file": str(place / "corp.test")}}))
     program = "import sys; from gatekeeper.directory import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    command = [DEBIANS_PYTHON, "-c", program, "--config", str(config)]
+    env = {**os.environ, "PYTHONPATH": str(PROJECT / "roles/gatekeeper/files")}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
 
 
 @pytest.mark.parametrize("way", ["ldaps", "ldap"])

@@ -75,6 +75,25 @@ def test_missing_packages_are_named_to_who_may_not_install_them(tmp_path: Path, 
     assert is_there or "apt-get install --no-install-recommends libfoo bar" in said.stderr
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_daemons_for_tests_are_unpacked_once_and_missed_by_nobody_else(tmp_path: Path, is_there: bool) -> None:
+    fetch = 'echo deb >> "$0.log"; for at in "$@"; do case $at in *archives=*) echo > "${at#*=}/a.deb" ;; esac; done'
+    scripts = {"apt-get": fetch if is_there else "exit 1", "dpkg-deb": 'mkdir -p "$3/usr"'}
+    for name, script in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    for _ in range(2):
+        said = subprocess.run(
+            ["/bin/sh", PROJECT / "requirements/unpack.sh", tmp_path / "cache", "slapd"],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert said.returncode == 0
+        assert said.stderr == ("" if is_there else "setup: not to be had: slapd; their tests are left out\n")
+    assert (tmp_path / "cache/usr").exists() is is_there
+    assert not is_there or (tmp_path / "apt-get.log").read_text() == "deb\n"
+    assert not (tmp_path / "cache.archives").exists()
+
+
 def test_an_environment_that_fits_the_locked_list_is_not_made_again(tmp_path: Path) -> None:
     ready = tmp_path / "venv/.ready"
     ready.parent.mkdir()

@@ -1,6 +1,6 @@
 """A policy daemon of Debian, postgrey, over the socket by which gatekeeper is asked: greylisting by qmail-smtpd itself.
 
-It runs where postgrey is installed, or unpacked with its libraries below the folder that GATEWRIGHT_POSTGREY names.
+It runs where postgrey is installed, or unpacked by `./gw setup`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from smtpd_rig import PATIENCE, Smtpd, build
 
-ROOT = Path(os.environ.get("GATEWRIGHT_POSTGREY", "/"))
+from tests.unpacked import root_of
+
+ROOT = root_of("usr/sbin/postgrey")
 POSTGREY = ROOT / "usr/sbin/postgrey"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not POSTGREY.exists(), reason="postgrey is neither installed nor where GATEWRIGHT_POSTGREY says"
-    ),
+    pytest.mark.skipif(not POSTGREY.exists(), reason="postgrey is neither unpacked (./gw setup) nor installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="postgrey changes its user, which root alone may"),
 ]
 DELAY = 2

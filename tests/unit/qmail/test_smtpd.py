@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -299,35 +292,3 @@ def test_no_client_can_put_attributes_into_a_question(smtpd: Smtpd, policy: Poli
     )
     assert "\r" not in "".join(policy.questions[0].values())
     assert "action" not in policy.questions[0]
-
-
-POSTGREY = shutil.which("postgrey", path=f"{os.environ['PATH']}:/usr/sbin")
-
-
-@pytest.fixture
-def postgrey() -> Iterator[Path]:
-    """The socket of Debian's postgrey, which puts a stranger's first try off for a second."""
-    if POSTGREY is None or os.geteuid() != 0:
-        pytest.skip("Debian's postgrey is not installed here, or this is not root, whose rights it gives up")
-    with tempfile.TemporaryDirectory(dir="/tmp") as place:
-        os.chmod(place, 0o777)  # it runs as nobody
-        path = Path(place, "socket")
-        words = [POSTGREY, f"--unix={path}", f"--dbdir={place}", "--delay=1", "--user=nobody", "--group=nogroup"]
-        daemon = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + PATIENCE
-        while not path.exists():
-            assert time.monotonic() < deadline and daemon.poll() is None, "postgrey does not start"
-            time.sleep(0.05)
-        yield path
-        daemon.terminate()
-        daemon.wait(PATIENCE)
-
-
-def test_a_policy_daemon_for_postfix_works_here_too(smtpd: Smtpd, postgrey: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while (first := smtpd.rcpt("u@corp.test", SMTPPOLICY=str(postgrey))).startswith("451"):
-        assert time.monotonic() < deadline, "postgrey listens, but does not answer"
-    assert first.startswith("450 4.2.0 Greylisted")
-    while not (reply := smtpd.mail("u@corp.test", SMTPPOLICY=str(postgrey))).startswith("250 ok "):
-        assert time.monotonic() < deadline, reply
-        time.sleep(0.2)
