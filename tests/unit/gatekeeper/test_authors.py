@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from gatekeeper.auth.mail import FIELDS_LIMIT, HEADER_LIMIT, Authors, authors, of_bytes
+from gatekeeper.auth.mail import DOMAINS, FIELDS_LIMIT, HEADER_LIMIT, Authors, authors, of_bytes, shown_name
 
 EVIL = "From: <first@evil.test>\n"
 
@@ -68,22 +68,39 @@ FORGED = {
     "two at signs": "From: any@corp.test@evil.test\n",
     "an unended quotation": 'From: "x <ann@corp.test> y@evil.test\n',
     "many fields": EVIL + "X: y\n" * FIELDS_LIMIT + "From: <ann@corp.test>\n",
+    "comments around the at sign": "From: ann(x)@(y)corp.test\n",
+    "a comment in the domain": "From: ann@corp(x).test\n",
+    "comments in comments": "From: Ann <ann(x(y))@ (z) corp . test>\n",
+    "many addresses": EVIL.strip() + "".join(f", x@e{number}.test" for number in range(DOMAINS)) + ", ann@corp.test\n",
+    "many From fields": EVIL * DOMAINS + "From: ann@corp.test\n",
+    "a long name": "From: " + "x " * 6000 + "<ann@corp.test>\n",
     "a long header": EVIL + f"X: {'y' * HEADER_LIMIT}\n" + "From: <ann@corp.test>\n",
 }
+
+
+CUT = ("many fields", "many addresses", "many From fields", "a long header")
+"""Those in which the forged author stands behind what is looked at."""
 
 
 @pytest.mark.parametrize("header", FORGED.values(), ids=FORGED)
 def test_an_author_whom_readers_could_see_differently_is_none_that_counts(header: str) -> None:
     seen = found(header)
     assert not seen.is_one
-    assert seen.domains
+    assert seen.domains or seen.is_cut
 
 
-@pytest.mark.parametrize(
-    "kind", sorted(FORGED.keys() - {"many fields", "a long header", "an address in another charset"})
-)
+@pytest.mark.parametrize("kind", CUT)
+def test_of_too_many_authors_it_is_told_that_not_all_were_looked_at(kind: str) -> None:
+    assert found(FORGED[kind]).is_cut
+
+
+@pytest.mark.parametrize("kind", sorted(FORGED.keys() - {*CUT}))
 def test_and_the_forged_one_is_among_those_that_are_looked_at(kind: str) -> None:
     assert {"corp.test"} <= {name.partition("\0")[0] for name in found(FORGED[kind]).domains}
+
+
+def test_what_is_no_text_ends_a_domain_for_some_readers() -> None:
+    assert "corp.test" in found(b"From: ann@corp.test\xff.evil.test\n").domains
 
 
 @pytest.mark.parametrize(
@@ -108,10 +125,14 @@ def test_the_fields_that_a_signature_lists_are_no_author() -> None:
     assert found(folded + "From: ann@corp.test\n") == Authors(("corp.test",), True)
 
 
-@pytest.mark.parametrize("text", ["a ", '"a" ', "(", "() ", "@a", "a@", "=?q?", "a<a@a", '"\\"', "\t(a)", "\r", ":"])
+@pytest.mark.parametrize(
+    "text", ["a ", '"a" ', "(", "() ", "@a", "a@", "=?q?", "a<a@a", '"\\"', "\t(a)", "\r", ":", "()", "<", "<@", ". "]
+)
 def test_a_strangers_header_does_not_take_long(text: str) -> None:
     header = b"From: " + text.encode() * 50_000 + b"x\n" + (text.encode() + b"\n") * 20_000
     start = time.process_time()
     found(header)
-    found(b"From: " + text.encode() * 2000 + b"x\n")
+    short = b"From: " + text.encode() * 3000 + b"x\n"
+    found(short)
+    shown_name(of_bytes(short))
     assert time.process_time() - start < 5

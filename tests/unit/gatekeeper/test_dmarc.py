@@ -15,12 +15,13 @@ from gatekeeper.auth.dmarc import Policy, parse
 from gatekeeper.auth.judge import Origin, Report, Site, judge
 from gatekeeper.auth.mail import Body, Field, of_bytes, relaxed
 from gatekeeper.auth.suffixes import Suffixes
-from test_authors import FORGED
+from test_authors import CUT, FORGED
 from test_dkim_verified import BODY, HEADER, key, record, signed
 from zone import Zone
 
 SUFFIXES = Suffixes("// a comment\ntest\nco.test\n*.wide.test\n!www.wide.test\nxn--p1ai\nрф\n")
 SITE = Site(SUFFIXES, "gw.test")
+OWN = Site(SUFFIXES, "gw.test", own=frozenset({"corp.test"}))
 ORIGIN = Origin(parse_client("192.0.2.7"), "mx.evil.test", "first@evil.test")
 EVIL = {"evil.test": "v=spf1 ip4:192.0.2.7 -all", "mx.evil.test": "v=spf1 +all"}
 
@@ -182,6 +183,14 @@ def test_a_forged_colleague_is_found_whatever_the_trick(header: str, has_policy:
     assert judged(header.encode() + b"Subject: x\n\nhello\n", names, site).verdict == "spoofed"
 
 
+@pytest.mark.parametrize("kind", sorted(FORGED))
+def test_a_colleague_is_found_behind_a_stranger_who_has_a_proof(kind: str) -> None:
+    names = zone(**{"_dmarc.evil.test": "v=DMARC1; p=none"})
+    found = judged(FORGED[kind].encode() + b"Subject: x\n\nhello\n", names, OWN)
+    assert found.verdict == ("unauthenticated" if kind in CUT else "spoofed")
+    assert found.wanted is Policy.QUARANTINE or kind not in CUT
+
+
 @pytest.mark.parametrize(
     "sender",
     [
@@ -213,8 +222,6 @@ def test_the_results_are_those_of_rfc_8601() -> None:
 
 
 # Our own names
-
-OWN = Site(SUFFIXES, "gw.test", own=frozenset({"corp.test"}))
 
 
 def test_our_own_name_from_outside_is_spoofed_whatever_its_policy() -> None:

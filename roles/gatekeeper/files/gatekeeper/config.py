@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gatekeeper.addresses import AddressError, in_ascii, is_domain, parse_entry
-from gatekeeper.names import words_of
+from gatekeeper.names import name_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 WHO = ("client", "sender")
@@ -205,7 +205,7 @@ def _protected_names(key: str, value: object) -> tuple[str, ...]:
 
 def person(where: str, value: object) -> str:
     """A name of at least two words: one alone is half the world's; raise ConfigError."""
-    if not isinstance(value, str) or len(words_of(value)) < 2 or "@" in value:
+    if not isinstance(value, str) or len(name_of(value).words) < 2 or "@" in value:
         raise ConfigError(f"{where}: {value!r} is not a person's first name and surname")
     return value
 

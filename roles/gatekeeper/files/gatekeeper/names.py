@@ -1,22 +1,64 @@
-"""Names of people, in the form in which they are compared: by their words, however those are written or ordered."""
+"""Names of people, in the form in which they are compared: by what a reader sees of their words, in any order."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
 
-# Letters of other alphabets that look like these of ours.
-_LOOK_ALIKE = str.maketrans(
-    "\u0430\u0441\u0501\u0435\u04bb\u0456\u0458\u04cf\u043e\u0440\u051b\u0455\u051d\u0445\u0443\u043a\u043c\u0442\u0432\u043d"
-    "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u0131\u0261\u0251\u00f8\u0142\u00f0",
-    "acdehijlopqswxykmtbhaeikvoptuxigaold",
+# Letters of other alphabets that look like ours, as capitals or small: Greek, Cyrillic, Cherokee, Lisu, others.
+_CAPITALS = str.maketrans(
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408\u051a\u051c"
+    "\u13aa\u13f4\u13df\u13a0\u13ac\u13c0\u13bb\u13ab\u13e6\u13de\u13b7\u13e2\u13a1\u13da\u13a2\u13d9\u13d4\u13bd\u13c3"
+    "\ua4ee\ua4d0\ua4da\ua4d3\ua4f0\ua4dd\ua4d6\ua4e7\ua4f2\ua4d9\ua4d7\ua4e1\ua4df"
+    "\ua4e0\ua4f3\ua4d1\ua4e3\ua4e2\ua4d4\ua4f4\ua4e6\ua4ea\ua4eb\ua4ec\ua4dc",
+    "ABEZHIKMNOPTYXABEKMHOPCTYXSIJQWABCDEGHJKLMPRSTVWYZABCDEFGHIJKLMNOPRSTUVWXYZ",
 )
+_SMALL = str.maketrans(
+    "\u0430\u0441\u0501\u0435\u04bb\u0456\u0458\u04cf\u043e\u0440\u051b\u0455\u051d\u0445\u0443\u043a\u043c\u0442\u0432\u043d"
+    "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u00f0\u0251\u0269\u01c0",
+    "acdehijlopqswxykmtbhaeikvoptuxdaii",
+)
+_ALIKE = str.maketrans("i1|0", "lllo")
+"""Those of ours that look like one another."""
+_NAMED = re.compile(r"(?:[A-Z ]+ )?(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z]{2,} )*([A-Z])(?: WITH .*)?")
+_INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters, says Unicode, of which nothing is shown."""
 _WORD = re.compile(r"[^\W_]+")
 
 
-def words_of(text: str) -> frozenset[str]:
-    """The words of a name: without accents, case, punctuation and what cannot be seen."""
-    seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", seen).casefold())
-    bare = "".join(letter for letter in folded if not unicodedata.combining(letter))
-    return frozenset(_WORD.findall(bare.translate(_LOOK_ALIKE)))
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name's words, and all its letters in order of the alphabet."""
+
+    words: frozenset[str]
+    letters: str
+
+    def is_borne(self, shown: Name) -> bool:
+        """Whether what is shown has this name in it, or is this name in pieces (`A n n`, `AnnMiller`)."""
+        return self.words <= shown.words or self.letters == shown.letters
+
+
+def name_of(text: str) -> Name:
+    """A name without accents, case, punctuation and what cannot be seen."""
+    seen = "".join(map(_letter, unicodedata.normalize("NFKC", text))).translate(_CAPITALS).casefold()
+    bare = "".join(letter for letter in unicodedata.normalize("NFKD", seen) if not _is_mark(letter))
+    words = _WORD.findall(bare.translate(_SMALL).translate(_ALIKE))
+    return Name(frozenset(words), "".join(sorted("".join(words))))
+
+
+@lru_cache(1000)
+def _letter(letter: str) -> str:
+    """A letter as it is compared: those that are one of ours in another shape (small capitals, in a circle) as that."""
+    if letter.isascii():
+        return letter
+    if unicodedata.category(letter) == "Cf" or letter in _INVISIBLE:
+        return ""
+    found = _NAMED.fullmatch(unicodedata.name(letter, ""))
+    return found[1] if found else letter
+
+
+def _is_mark(letter: str) -> bool:
+    return unicodedata.category(letter).startswith("M")

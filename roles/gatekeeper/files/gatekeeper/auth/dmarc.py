@@ -103,6 +103,9 @@ async def check(
     authors: Authors, evidence: Evidence, names: Names, chance: Callable[[], float] = random.random
 ) -> Dmarc:
     """DMARC of a message's authors. chance: from 0 to 1, for domains that want it for a part of their mail."""
+    if authors.is_cut:
+        why = "it names more authors than are looked at"
+        return Dmarc(Result.PERMERROR, "".join(authors.domains[:1]), Policy.QUARANTINE, Policy.QUARANTINE, why=why)
     if not authors.domains:
         return Dmarc(Result.NONE, why="no author's domain")
     try:

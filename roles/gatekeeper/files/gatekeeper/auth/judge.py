@@ -17,7 +17,7 @@ from gatekeeper.auth.mail import Authors, Message, authors, shown_name
 from gatekeeper.auth.names import Names
 from gatekeeper.auth.spf import Spf
 from gatekeeper.auth.suffixes import Suffixes
-from gatekeeper.names import words_of
+from gatekeeper.names import Name, name_of
 
 SHOWN = 4
 """Signatures that are named in Authentication-Results."""
@@ -39,14 +39,14 @@ class Verdict(StrEnum):
 class Site:
     """What the site says. own: its domains, and all below them. forwarders: domains of seals (ARC) that are believed.
     may_spoof: networks from which the site's own names may come without a proof, and domains for which SPF or DKIM
-    speak. protected: names of its people, as words. suffixes: the public suffix list."""
+    speak. protected: names of its people. suffixes: the public suffix list."""
 
     suffixes: Suffixes
     hostname: str = "localhost"
     own: frozenset[str] = frozenset()
     forwarders: frozenset[str] = frozenset()
     may_spoof: tuple[Network | str, ...] = ()
-    protected: tuple[frozenset[str], ...] = ()
+    protected: tuple[Name, ...] = ()
 
     def is_own(self, domain: str) -> bool:
         """Whether a domain is one of the site's."""
@@ -62,8 +62,10 @@ class Site:
 
     def names_person(self, shown: str) -> bool:
         """Whether what stands beside an address is a name of one of its people."""
-        words = words_of(shown) if self.protected else frozenset()
-        return any(name <= words for name in self.protected)
+        if not self.protected:
+            return False
+        name = name_of(shown)
+        return any(person.is_borne(name) for person in self.protected)
 
 
 @dataclass(frozen=True, slots=True)

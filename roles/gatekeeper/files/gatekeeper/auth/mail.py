@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header
-from itertools import islice
+from itertools import chain, islice
 
 from gatekeeper.addresses import in_ascii, is_domain
 
@@ -30,7 +30,7 @@ _NAME_LIMIT = 200
 BLOCK = 1 << 18
 """Bytes that are read at once."""
 DOMAINS = 10
-"""Domains of authors that are looked at."""
+"""Domains of authors that are looked at, and fields in which they may stand."""
 
 _NOT_PRINTABLE = re.compile(rb"[^!-~]")
 _RUN_OF_BLANKS = re.compile(rb"  +")
@@ -45,10 +45,13 @@ _IN_BRACKETS = re.compile(rf"<[ \t]*{_ADDRESS}[ \t]*>", re.IGNORECASE)
 _BARE = re.compile(_ADDRESS, re.IGNORECASE)
 _MENTIONED = re.compile(r"@[ \t]*([a-z0-9_\u0080-\U0010ffff](?:[a-z0-9._\u0080-\U0010ffff-]*))", re.IGNORECASE)
 _BOUNDED = re.compile(r"@[a-z0-9._-]+(?=[ \t>),;\"']|\Z)", re.IGNORECASE)
-_ENCODED_WORD = re.compile(r"=\?[^?\s]{1,40}\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
+_ENCODED_WORD = re.compile(r"=\?([^?\s]{1,40})\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
+_COMMENT = re.compile(r"\([^()]*\)")
+_BLANKS_AT_DOTS = re.compile(r"(?<![ \t])[ \t]+(?=[@.])|(?<=[@.])[ \t]+")
 _DIFFER = frozenset("ßς\u200c\u200d")
 """Characters that have one form in a name by IDNA 2003 and another one, or none, by IDNA 2008."""
-_AN_ADDRESS = re.compile(r"<[^<>]*>|[^\s<>]*@[^\s<>]*")
+_IN_ANGLES = re.compile(r"<([^<>]*)>")
+_PIECE = re.compile(r"[^\s<>]+")
 _FROM_LONGEST = 10_000
 
 
@@ -67,10 +70,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Authors:
-    """Whose name a message bears. domains: in lower case and ASCII. is_one: there is one, whoever reads it."""
+    """Whose name a message bears. domains: in lower case and ASCII. is_one: there is one, whoever reads it.
+    is_cut: there may be more than were looked for."""
 
     domains: tuple[str, ...]
     is_one: bool
+    is_cut: bool = False
 
 
 @dataclass(slots=True)
@@ -199,8 +204,9 @@ def plain(value: bytes) -> bytes:
 
 
 def single_blanks(text: bytes) -> bytes:
-    """Text with one blank for each run of blanks and tabs. Blanks that stand alone, most of all, are not touched."""
-    return _RUN_OF_BLANKS.sub(b" ", text.replace(b"\t", b" "))
+    """Text with one blank for each run of blanks and tabs; most has none."""
+    text = text.replace(b"\t", b" ")
+    return _RUN_OF_BLANKS.sub(b" ", text) if b"  " in text else text
 
 
 # Authors
@@ -211,14 +217,21 @@ def authors(message: Message) -> Authors:
     found = [item.value for item in message.named("from")]
     header = b"\n" + message.header
     hidden = [match[0] + _line(header, match.end()) for match in islice(_HIDDEN_FROM.finditer(header), DOMAINS)]
-    if len(found) == 1 and len(found[0]) <= _FROM_LONGEST and not hidden and message.is_whole:
+    is_cut = len(found) + len(hidden) > DOMAINS or any(len(value) > _FROM_LONGEST for value in found)
+    is_cut |= not message.is_whole
+    if len(found) == 1 and not hidden and not is_cut:
         return _of_value(_text(found[0]))
-    texts = (_text(value[:_FROM_LONGEST]) for value in (*found[:DOMAINS], *hidden))
-    return Authors(_mentioned(texts), False)
+    domains = _mentioned(_text(_ends(value)) for value in (*found, *hidden)[:DOMAINS])
+    return Authors(domains[:DOMAINS], False, is_cut or len(domains) > DOMAINS)
 
 
 def _line(header: bytes, start: int) -> bytes:
     return header[start : start + 1000].partition(b"\n")[0]
+
+
+def _ends(value: bytes) -> bytes:
+    """A value of a length that can be read: a name may be of any, and the address stands behind it."""
+    return value if len(value) <= _FROM_LONGEST else value[:_FROM_LONGEST] + b" " + value[-_FROM_LONGEST:]
 
 
 def _text(value: bytes) -> str:
@@ -227,12 +240,12 @@ def _text(value: bytes) -> str:
 
 def _of_value(text: str) -> Authors:
     one = _of_one(text)
-    domain = in_ascii(one)
-    if domain:
-        return Authors((domain,), is_domain(domain) and _DIFFER.isdisjoint(one))
+    if is_domain(in_ascii(one)) and _DIFFER.isdisjoint(one):
+        return Authors((in_ascii(one),), True)
     domains = _mentioned([text])
     is_one = len(domains) == 1 and text.isprintable() and text.count("@") == len(_BOUNDED.findall(text))
-    return Authors(domains, is_one and not _ENCODED_WORD.search(text) and is_domain(domains[0]))
+    is_plain = not one and not _ENCODED_WORD.search(text)
+    return Authors(domains[:DOMAINS], is_one and is_plain and is_domain(domains[0]), len(domains) > DOMAINS)
 
 
 def _of_one(text: str) -> str:
@@ -250,21 +263,31 @@ def _behind(text: str, at: int, what: re.Pattern[str]) -> int:
 
 
 def _mentioned(texts: Iterable[str]) -> tuple[str, ...]:
-    """Every domain that stands in these texts, encoded words read."""
+    """Every domain that stands in these texts, up to one more than are looked at."""
     found: dict[str, None] = {}
-    for text in texts:
-        for reading in (text, _ENCODED_WORD.sub(_decoded, text)):
-            found |= dict.fromkeys(in_ascii(match[1].strip(".-")) for match in _MENTIONED.finditer(reading))
-    return tuple(found)[:DOMAINS]
+    readings = dict.fromkeys(chain.from_iterable(map(_readings, texts)))
+    for match in chain.from_iterable(map(_MENTIONED.finditer, readings)):
+        found[in_ascii(match[1].strip(".-"))] = None
+        if len(found) > DOMAINS:
+            break
+    return tuple(found)
+
+
+def _readings(text: str) -> Iterator[str]:
+    """What readers may take a text for: encoded words read, without comments in addresses, cut at what is no text."""
+    yield text
+    yield _ENCODED_WORD.sub(_decoded, text)
+    yield _BLANKS_AT_DOTS.sub("", _COMMENT.sub("", _COMMENT.sub("", text)))
+    yield text.replace("\ufffd", " ")
 
 
 def _decoded(found: re.Match[str]) -> str:
-    data = found[2].encode("ascii", "replace")
+    data = found[3].encode("ascii", "replace")
     try:
-        text = base64.b64decode(data + b"==") if found[1] in "bB" else quopri.decodestring(data, header=True)
+        text = base64.b64decode(data + b"==") if found[2] in "bB" else quopri.decodestring(data, header=True)
     except binascii.Error:
         return ""
-    return text.decode("utf-8", "replace")
+    return _in_charset(text, found[1].partition("*")[0])
 
 
 # What people see of them
@@ -273,7 +296,15 @@ def _decoded(found: re.Match[str]) -> str:
 def shown_name(message: Message) -> str:
     """What stands beside addresses in From, encoded words read."""
     texts = (_text(item.value[:_FROM_LONGEST]) for item in message.named("from")[:DOMAINS])
-    return " ".join(_AN_ADDRESS.sub(" ", _unencoded(text)) for text in texts)
+    return " ".join(_beside_addresses(_unencoded(text)) for text in texts)
+
+
+def _beside_addresses(text: str) -> str:
+    """What a reader shows as a name: an address, too, where another one is meant, as in `"ann@a.test" <eve@b.test>`."""
+    meant = {address for address in _IN_ANGLES.findall(text) if "@" in address}
+    rest = _IN_ANGLES.sub(lambda found: " " if found[1] in meant else found[0], text.replace("\\", ""))
+    pieces = (found[0] for found in _PIECE.finditer(rest))
+    return " ".join(piece for piece in pieces if "@" not in piece or meant - {piece.strip("\"'")})
 
 
 def _unencoded(text: str) -> str:
