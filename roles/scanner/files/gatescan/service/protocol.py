@@ -93,7 +93,7 @@ class Request:
 
     def read_message(self, spool: Path | None = None) -> Buffer:
         """The message, without the room in front; a large one is mapped. spool: where files without a name may lie."""
-        if spool is not None and _is_spooled(self.message, spool):
+        if spool is not None and not _is_sealed(self.message) and _is_spooled(self.message, spool):
             return self._copy()
         size = _sealed_size(self.message, hole=HEADER_ROOM) - HEADER_ROOM
         _check_size(size)
@@ -230,14 +230,18 @@ def _check_size(size: int) -> None:
         raise ProtocolError(f"a message of {size} bytes")
 
 
+def _is_sealed(fd: int) -> bool:
+    """Whether it is a memory file that can neither shrink nor grow."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS == _SEALS
+    except OSError:
+        return False
+
+
 def _sealed_size(fd: int, hole: int = 0) -> int:
     """A memory file's size in bytes, once it is sure that it stays so. hole: bytes that may be missing in it."""
-    try:
-        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-    except OSError:
-        raise ProtocolError("not a memory file") from None
-    if seals & _SEALS != _SEALS:
-        raise ProtocolError("a memory file that is not sealed")
+    if not _is_sealed(fd):
+        raise ProtocolError("not a memory file that is sealed")
     state = os.fstat(fd)
     if state.st_blocks * 512 + hole < state.st_size:
         # It would cost us what it did not cost its maker.

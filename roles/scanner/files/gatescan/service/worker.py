@@ -182,16 +182,17 @@ class Worker:
         if text == b"":  # it is gone
             return
         source = sources.of(protocol.environment(text[1:])) if text else None
+        number = source.number if source else 0
         now = time.monotonic()
-        if text and source and (text == protocol.PING or its_turn or self._has_room(source, now)):
-            self._serve(connection, source.number, now)
+        if source and (text == protocol.PING or its_turn or self._has_room(source, number, now)):
+            self._serve(connection, number, now)
         elif not waiting.give(connection, self.shared.handover):
             self.complaints.say("the master takes no more connections that wait")
 
-    def _has_room(self, source: Source, now: float) -> bool:
-        if not self.slots.is_slow(source.number, now):
+    def _has_room(self, source: Source, number: int, now: float) -> bool:
+        if not self.slots.is_slow(number, now):
             return True
-        return self.slots.busy(source.number) < source.share(self.settings.workers)
+        return self.slots.busy(number) < source.share(self.settings.workers)
 
     def _serve(self, connection: socket.socket, source: int, now: float) -> None:
         self.slots.begin(self.index, now, source)
