@@ -16,7 +16,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -163,6 +163,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs for each variant and corpus")
     parser.add_argument("--messages", type=int, default=400, help="messages a run")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="variants, by the beginning of their names")
+    parser.add_argument("--unsigned", action="store_true", help="no DKIM signatures, as older trees' bench")
     parser.add_argument("--no-curve", action="store_true", help="leave out the cost by size")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     return parser.parse_args()
@@ -177,12 +178,13 @@ def main() -> None:
     with ExitStack() as cleanup:
         qmail = cleanup.enter_context(Qmail())
         running = list(start_all(qmail, chosen.only, cleanup))
+        made: Callable[[Iterable[bytes]], list[bytes]] = list if chosen.unsigned else qmail.site.signed
         unfenced = next((variant for variant in running if variant.name == variants.UNFENCED), None)
         bare, *others = (variant for variant in running if variant is not unfenced)
         print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {SESSIONS} sessions; notqmail 1.09")
         for variant in running:
             print(f"{variant.name:20} {'stops' if stops(qmail, variant) else 'lets through'} a program in a zip")
-        for title, messages in corpora(qmail, chosen.messages):
+        for title, messages in corpora(made, chosen.messages):
             rows = list(compare(qmail, bare, others, messages, chosen.rounds))
             print_rows(title, rows)
             results[title] = [asdict(row) for row in rows]
@@ -195,7 +197,7 @@ def main() -> None:
         ours = next((variant for variant in others if variant.name == "Gatewright"), None)
         if ours and unfenced:
             print("\nThe fence: CPU time with it, times that without it (median, least and greatest of the pairs)")
-            for title, messages in corpora(qmail, chosen.messages):
+            for title, messages in corpora(made, chosen.messages):
                 ratios = fence(qmail, ours, unfenced, messages, chosen.rounds)
                 results[f"fence, {title}"] = ratios
                 middle = statistics.median(ratios)
@@ -230,13 +232,13 @@ def start_all(qmail: Qmail, only: Sequence[str] | None, cleanup: ExitStack) -> I
         yield variant
 
 
-def corpora(qmail: Qmail, count: int) -> Iterator[tuple[str, list[bytes]]]:
-    """The three sets of messages, all of them signed by their sender."""
-    mixed = qmail.site.signed(corpus.mixed(count))
+def corpora(made: Callable[[Iterable[bytes]], list[bytes]], count: int) -> Iterator[tuple[str, list[bytes]]]:
+    """The three sets of messages. made: as their sender's server sends them."""
+    mixed = made(corpus.mixed(count))
     mean = sum(map(len, mixed)) / len(mixed)
     yield f"Mixed corpus: {count} messages, mean {mean / 1000:.1f} KB", mixed
-    yield "4 KB messages", qmail.site.signed(corpus.of_size(4_096, count))
-    yield "100 KB messages", qmail.site.signed(corpus.of_size(102_400, count // 2))
+    yield "4 KB messages", made(corpus.of_size(4_096, count))
+    yield "100 KB messages", made(corpus.of_size(102_400, count // 2))
 
 
 if __name__ == "__main__":
