@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import json
 import os
 import random
 import signal
@@ -397,4 +398,30 @@ def test_an_index_of_an_earlier_version_is_made_anew(gate: desk.Desk) -> None:
     )
     index.close()
     assert gate.quarantine().totals()[0] == 1
+    assert gate.quarantine().entries() == [one]
+
+
+FIRST_RELEASE = {"id", "time", "sender", "recipients", "from_", "subject", "message_id", "verdict", "code", "reason"}
+FIRST_RELEASE |= {"rule", "size", "direction", "remote_ip"}
+"""What release 1.0.0 reads of a held message; at any other field it knows neither sender nor recipients."""
+
+
+def test_release_1_0_0_can_read_what_is_held(gate: desk.Desk) -> None:
+    held = gate.quarantine()
+    held.store(entry(), MESSAGE)
+    (path,) = (gate.root / "quarantine/new").iterdir()
+    first = path.read_bytes().splitlines()[0].partition(b": ")[2]
+    (row,) = sqlite3.connect(gate.root / "quarantine/index.sqlite").execute("SELECT entry FROM held").fetchone()
+    assert set(json.loads(first)) == set(json.loads(row)) == FIRST_RELEASE
+
+
+def test_what_a_later_release_wrote_of_a_held_message_does_not_hide_whose_it_is(gate: desk.Desk) -> None:
+    held = gate.quarantine()
+    one = entry()
+    held.store(one, MESSAGE)
+    held.close()
+    (path,) = (gate.root / "quarantine/new").iterdir()
+    path.write_bytes(path.read_bytes().replace(b'{"id"', b'{"of_later":[1],"id"', 1))
+    (gate.root / "quarantine/index.sqlite").unlink()
+    assert gate.quarantine().find(one.id) == one
     assert gate.quarantine().entries() == [one]

@@ -32,7 +32,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -84,7 +84,7 @@ class Entry:
     """What is known of a held message.
 
     time: seconds since 1970 (UTC). size: of the message, in bytes. reason: the finding's detail.
-    digest: of message, sender and recipients. copies: how often it came; the index counts.
+    digest: of message, sender and recipients; copies: how often it came. Both are the index's alone.
     rule: the rule's place or the engine's name. sender, recipients: the envelope, surrogates for bytes that
     are no UTF-8.
     """
@@ -116,6 +116,9 @@ class Entry:
     def held_by(self) -> str:
         """The rule, or the kind of finding, whose share it takes."""
         return self.rule or self.code
+
+
+_FIELDS = frozenset(one.name for one in fields(Entry))
 
 
 def new_id(now: float) -> str:
@@ -512,14 +515,16 @@ def _state_of(path: Path) -> State:
 
 
 def _encode(entry: Entry) -> bytes:
-    fields = asdict(entry)
-    del fields["state"], fields["copies"]
-    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+    """For a held message's first line: what release 1.0.0 knows, which reads no other field."""
+    told = asdict(entry)
+    del told["state"], told["copies"], told["digest"]
+    return json.dumps(told, separators=(",", ":")).encode("ascii")
 
 
 def _decode(text: str) -> Entry:
-    fields = json.loads(text)
-    return Entry(**{**fields, "recipients": tuple(fields["recipients"])})
+    """An entry, without what a later release has written beside it."""
+    told = {name: value for name, value in json.loads(text).items() if name in _FIELDS}
+    return Entry(**{**told, "recipients": tuple(told["recipients"])})
 
 
 def digest_of(entry: Entry, message: Buffer) -> str:
