@@ -317,6 +317,8 @@ def test_a_held_message_waits_over_a_flush_until_it_is_resumed(queues: Site) -> 
     assert queues.call("queue", "resume", "101")[0] == 0
     assert file.stat().st_mtime == pytest.approx(time.time(), abs=60)
     assert queues.call("queue", "resume", "101")[0] == 1, "there is nothing to resume any more"
+    lines = fitting("messages", (queues.root("gw1") / "var/log/gatescan/messages.jsonl").read_text())
+    assert [(line["event"], line["by"]) for line in lines] == [(f"queue-{e}", ask.who()) for e in ("hold", "resume")]
 
 
 def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site) -> None:
