@@ -26,6 +26,10 @@ options:
     description: With C(lifted), remove all rules of outbreaks.
     type: bool
     default: false
+  by:
+    description: Who has it done, for the host's journal (C(journalctl -t gatewright)).
+    type: str
+    default: root
   path:
     description: The file.
     type: path
@@ -55,6 +59,7 @@ rules:
   returned: always
 """
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -129,6 +134,14 @@ def put_in_force(path: str, old: str, new: str, gatescan: str) -> None:
         raise BuildError(f"the rules do not build, and nothing was changed: {words}")
 
 
+def note(by: str, verb: str, rules: list[str]) -> None:
+    """Write into the host's journal who has done what; the rules are in force also where there is none."""
+    for rule in rules:
+        line = f"outbreak: {by} {verb} " + rule.replace("\t", "   ")
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(["logger", "--tag", "gatewright", "--", line], timeout=BUILD_SECONDS, check=False)
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -136,6 +149,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["block", "lifted", "show"], "default": "show"},
             "rules": {"type": "list", "elements": "str", "default": []},
             "everything": {"type": "bool", "default": False},
+            "by": {"type": "str", "default": "root"},
             "path": {"type": "path", "default": "/etc/gatescan/outbreak.txt"},
             "gatescan": {"type": "path", "default": "/usr/bin/gatescan"},
         },
@@ -155,6 +169,8 @@ def main() -> None:
             put_in_force(path, old, new, gatescan)
         except (BuildError, OSError) as error:
             module.fail_json(msg=str(error), rules=present)
+        note(module.params["by"], "blocked", [rule for rule in rules if rule not in present])
+        note(module.params["by"], "lifted", [rule for rule in present if rule not in rules])
     diff = {"before_header": path, "after_header": path, "before": old, "after": new}
     module.exit_json(changed=True, rules=rules, diff=diff)
 

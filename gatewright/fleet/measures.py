@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewright.chapters.scanner.rules import scanner_rules
-from gatewright.fleet.ask import Answers, Fleet, as_data, run_module
+from gatewright.fleet.ask import Answers, Fleet, as_data, run_module, who
 
 BELOW = "{{ fleet_root | default('') }}"
 WAYS = ("inbound", "outbound", "both")
@@ -39,7 +39,8 @@ def lift(fleet: Fleet, rules: list[str]) -> Answers:
 
 def _rules(fleet: Fleet, state: str, rules: list[str]) -> Answers:
     places = {"path": f"{BELOW}/etc/gatescan/outbreak.txt", "gatescan": f"{BELOW}/usr/bin/gatescan"}
-    return run_module(fleet, "outbreak_rules", {"state": state, "rules": as_data(rules), **places})
+    asked = {"state": state, "rules": as_data(rules), "by": as_data(who())}
+    return run_module(fleet, "outbreak_rules", asked | places)
 
 
 def cutoff(fleet: Fleet, verb: str, way: str) -> Answers:
@@ -47,4 +48,4 @@ def cutoff(fleet: Fleet, verb: str, way: str) -> Answers:
     if verb not in ("cut", "open") or way not in WAYS:
         raise ValueError(f"{verb} {way}")
     program = f"{BELOW}/usr/local/sbin/gatewright-cutoff"
-    return run_module(fleet, "ansible.builtin.command", {"argv": [program, verb, way]})
+    return run_module(fleet, "ansible.builtin.command", {"argv": [program, verb, way, as_data(who())]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,9 @@ def gatescan(tmp_path: Path) -> Path:
         f'echo "$@" >> {tmp_path}/builds\n'
     )
     program.chmod(0o755)
+    logger = tmp_path / "logger"
+    logger.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/journal\n')
+    logger.chmod(0o755)
     return program
 
 
@@ -31,7 +35,7 @@ def run(gatescan: Path, **options: Any) -> dict[str, Any]:
     """Run the module as Ansible does."""
     arguments = {"path": str(gatescan.parent / "outbreak.txt"), "gatescan": str(gatescan), **options}
     done = subprocess.run(
-        [sys.executable, str(MODULE)],
+        [sys.executable, str(MODULE)], env={**os.environ, "PATH": f"{gatescan.parent}:{os.environ['PATH']}"},
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     result: dict[str, Any] = json.loads(done.stdout)
@@ -67,6 +71,18 @@ def test_the_last_rule_that_is_lifted_takes_the_file_with_it(gatescan: Path) -> 
     assert not (gatescan.parent / "outbreak.txt").exists()
     assert builds(gatescan) == 3
     assert not run(gatescan, state="lifted", everything=True)["changed"]
+
+
+def test_the_hosts_journal_has_who_blocked_and_who_lifted_what(gatescan: Path) -> None:
+    run(gatescan, state="block", rules=[ISO], by="ann@office")
+    run(gatescan, state="block", rules=[ISO], by="ben@office")
+    run(gatescan, state="block", rules=["bad\tSIZE=-1\tx"], by="ben@office")
+    run(gatescan, state="lifted", everything=True, by="carl@office")
+    lines = (gatescan.parent / "journal").read_text().splitlines()
+    assert lines == [
+        f"--tag gatewright -- outbreak: {told} .iso   SIZE=-1   Outbreak"
+        for told in ("ann@office blocked", "carl@office lifted")
+    ]
 
 
 def test_rules_that_do_not_build_leave_the_old_ones(gatescan: Path) -> None:
