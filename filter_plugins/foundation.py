@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.chapters.foundation import sysusers
+from gatewright.chapters.foundation import release_note, sysusers
 
 
 class FilterModule:
@@ -18,4 +18,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"sysusers": sysusers}
+        return {"release_note": release_note, "sysusers": sysusers}

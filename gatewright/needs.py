@@ -51,6 +51,8 @@ KINDS: Mapping[str, Shape] = {
     "kept": Shape.LIST,
     # what a gateway alone has, for its archive: mappings of path, form, services and settle
     "state": Shape.LIST,
+    # what it keeps otherwise than release 1.0.0: a name, and what an older release loses of it (empty: nothing)
+    "migrations": Shape.JOINED,
     # mail: qmail's control files and aliases, the environment and programs of its services, what is built along with it
     "control": Shape.EACH,
     "aliases": Shape.JOINED,

@@ -1,11 +1,11 @@
-"""Users and packages of all roles."""
+"""Users and packages of all roles, and the note of which release was here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gatewright import MANAGED, kinds
+from gatewright import MANAGED, PROJECT, kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
 from gatewright.problems import InventoryError, Problems
@@ -39,3 +39,8 @@ def sysusers(users: Iterable[Mapping[str, Any]], groups: Iterable[Mapping[str, A
     lines += [f"g {group['name']} {group['gid']}" for group in groups]
     lines += [f'u {user["name"]} {user["uid"]}:{user["gid"]} "Gatewright" {user["home"]}' for user in users]
     return "\n".join(lines) + "\n"
+
+
+def release_note(migrations: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a host is to know of this release: its number, and what an older one loses by each migration."""
+    return {"release": (PROJECT / "VERSION").read_text(encoding="utf-8").strip(), "migrations": dict(migrations)}

@@ -8,7 +8,8 @@ module: host_survey
 short_description: Look at a host before the first change, and name everything that stands in the way
 description:
   - Reads what a host has (firewalls, listening sockets, accounts, packages, apt's sources and proxies, space, memory,
-    time, name, sshd's port and keys, what name servers it reaches) and compares it with what the run will make of it.
+    time, name, sshd's port and keys, what name servers it reaches, which release built it) and compares it with what
+    the run will make of it.
   - Fails with one list of sentences, each with what is wrong, where, and what to do. Changes nothing.
   - What is no obstacle is a warning.
 options:
@@ -83,6 +84,7 @@ CLOCK_WARNING, CLOCK_WRONG = 60, 6 * 3600
 """Seconds between this host's clock and the controller's."""
 COMMAND_SECONDS = 60
 BUILD_PLACE = Path("/var/lib/gatewright")
+RELEASE = BUILD_PLACE / "gatewright_release"
 FIREWALL_PACKAGES = ("ufw", "firewalld", "ferm", "shorewall", "iptables-persistent", "netfilter-persistent")
 OUR_TABLES = ("inet gatewright", "inet f2b-table")
 """Ours, and fail2ban's, which the role hardening sets up."""
@@ -136,6 +138,14 @@ class Socket:
 
 
 @dataclass(frozen=True)
+class Release:
+    """Which release of Gatewright built the host; migrations: by name, what an older one loses of its state."""
+
+    number: str = ""
+    migrations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Host:
     """What was found. Sizes in bytes, times in seconds; lists_age: of apt's lists, None if there are none."""
 
@@ -167,6 +177,7 @@ class Host:
     servers: tuple[str, ...] | None = None
     resolvers: tuple[str, ...] = ()
     resolving: tuple[str, ...] = ()
+    release: Release = Release()
 
     @property
     def package_ports(self) -> list[int]:
@@ -203,6 +214,7 @@ class Wanted:
     name_servers: Sequence[str] = ()
     forward_only: bool = False
     time: float = 0
+    release: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -481,6 +493,24 @@ def name_servers(host: Host, wanted: Wanted) -> Iterator[Finding]:
     )
 
 
+def lost_state(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """What a later release keeps here that this one does not know."""
+    ours = read_release(wanted.release)
+    for migration, loss in host.release.migrations.items():
+        if migration in ours.migrations:
+            continue
+        later = f"release {host.release.number} was here"
+        text = f"{later}, and this one, {ours.number}, lacks its migration {migration}"
+        if not loss:
+            yield Finding("release", f"{text}: nothing is lost by that", is_remark=True)
+            continue
+        yield Finding(
+            "release",
+            f"{text}. Lost by going back: {loss}. Stay with {host.release.number} or a later one, or accept that by"
+            " survey_accept: [release]",
+        )
+
+
 def apt_ports(host: Host, _wanted: Wanted) -> Iterator[Finding]:
     """What the firewall opens for apt beside what the inventory says."""
     unusual = [port for port in host.package_ports if port not in (80, 443)]
@@ -492,7 +522,7 @@ def apt_ports(host: Host, _wanted: Wanted) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Host, Wanted], Iterator[Finding]], ...] = (
     *(way_back_in, other_firewalls, undeclared_sockets, clashing_accounts, packages, mirrors, apt_ports),
-    *(name_servers, room, name, clock),
+    *(name_servers, room, name, clock, lost_state),
 )
 
 
@@ -796,6 +826,22 @@ def lists_age() -> float | None:
     return time.time() - max((*stamps, *directory)) if times else None
 
 
+def read_release(note: Any) -> Release:
+    """A note of a release; none if it is damaged."""
+    try:
+        return Release(str(note["release"]), {str(name): str(loss) for name, loss in note["migrations"].items()})
+    except (TypeError, KeyError, AttributeError):
+        return Release()
+
+
+def release_now() -> Release:
+    """What a run of site.yml has noted here of its release."""
+    try:
+        return read_release(json.loads(text_of(RELEASE)))
+    except ValueError:
+        return Release()
+
+
 def existing(path: Path) -> Path:
     """A directory, or the nearest one above it that is there."""
     return path if path.is_dir() else existing(path.parent)
@@ -856,6 +902,7 @@ def look(wanted: Wanted) -> Host:
         servers=servers,
         resolvers=resolvers,
         resolving=at_once(lambda item: asked(item, True), resolvers) if servers == () else (),
+        release=release_now(),
     )
 
 

@@ -13,6 +13,9 @@ import host_survey
 import pytest
 from host_survey import Chain, Finding, Host, Socket, Wanted, findings, told
 
+from gatewright import PROJECT
+from gatewright.chapters.foundation import release_note
+
 MODULE = Path(host_survey.__file__)
 QMAILD = {"name": "qmaild", "uid": 64011, "gid": 64011, "home": "/var/qmail"}
 NGINX = Socket("tcp", "0.0.0.0", 80, "nginx", "nginx.service", "nginx")
@@ -43,6 +46,51 @@ def test_everything_is_told_at_once() -> None:
     host = Host(sockets=(NGINX,), users={"qmaild": (7791, 65534)}, free=0)
     wanted = Wanted(name="mail1", users=[QMAILD], builds=["gatewright-qmail"])
     assert [item.kind for item in findings(host, wanted)] == ["socket", "account", "space", "name"]
+
+
+# Releases
+
+
+def release(number: str, **migrations: str) -> dict[str, Any]:
+    """A release with some migrations."""
+    return {"release": number, "migrations": migrations}
+
+
+def built_by(number: str, **migrations: str) -> Host:
+    """A host that such a release built."""
+    return Host(release=host_survey.read_release(release(number, **migrations)))
+
+
+def test_an_older_release_that_would_lose_state_is_refused_and_the_migration_named() -> None:
+    host = built_by("1.2.0", shares="", given="who has had it")
+    found = problems(host, Wanted(release=release("1.1.0", shares="")))
+    only(found, "release: release 1.2.0", "1.1.0", "migration given", "who has had it", "survey_accept: [release]")
+
+
+def test_an_older_release_that_loses_nothing_is_told_so() -> None:
+    host, older = built_by("1.2.0", shares=""), Wanted(release=release("1.1.0"))
+    only(remarks(host, older), "lacks its migration shares", "nothing is lost")
+    assert problems(host, older) == []
+
+
+def test_the_same_release_and_a_later_one_hear_nothing() -> None:
+    later = Wanted(release=release("1.3.0", shares="", given="who has had it"))
+    assert findings(built_by("1.2.0", given="who has had it"), later) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"release": "1.2.0"}', '{"release": 1, "migrations": ["x"]}'])
+def test_a_note_of_a_release_that_is_none_stops_no_run(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_survey, "RELEASE", tmp_path / "note")
+    assert host_survey.release_now() == host_survey.Release()
+    (tmp_path / "note").write_text(text)
+    assert host_survey.release_now() == host_survey.Release()
+
+
+def test_a_run_notes_its_own_release() -> None:
+    noted = host_survey.read_release(release_note({"shares": ""}))
+    assert noted == host_survey.Release((PROJECT / "VERSION").read_text().strip(), {"shares": ""})
 
 
 # Firewalls
