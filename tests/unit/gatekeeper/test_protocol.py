@@ -127,4 +127,4 @@ def test_a_question_under_way_is_answered_at_the_end(keeper: Gatekeeper) -> None
 def test_a_wrong_configuration_is_named_and_nothing_starts(keeper: Gatekeeper) -> None:
     keeper.start(guess=3)
     assert keeper.process and keeper.process.wait(PATIENCE) == 1
-    assert "guess: unknown" in keeper.log
+    assert "config.json: guess: no such key; one of home, " in keeper.log

@@ -129,7 +129,7 @@ def test_a_bad_configuration_is_named_and_75(gate: desk.Desk, say: Any) -> None:
     assert status == 75 and "quarantine.max_byte" in err
     gate.path.write_text("{")
     status, _, err = say("stats")
-    assert status == 75 and "config.json:1:2" in err
+    assert status == 75 and "config.json: is no JSON: line 1, column 2" in err
 
 
 # --- check ---

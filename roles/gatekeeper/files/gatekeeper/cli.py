@@ -73,7 +73,7 @@ def _daemon(options: argparse.Namespace) -> int:
         load(options.config)
         return 0
     if os.geteuid() == 0 and not options.allow_root:
-        raise ConfigError("gatekeeper does not run as root; start it as its own user")
+        raise ConfigError("", "gatekeeper does not run as root; start it as its own user")
     from gatekeeper.daemon import Daemon  # and dnspython, which other commands do not need
     from gatekeeper.master import Listeners, Master
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from gatekeeper.addresses import AddressError, in_ascii, is_domain, parse_entry
+from gatekeeper.gatesettings import ConfigError as ConfigError
+from gatekeeper.gatesettings import Parser, build, listing, mapping, read
 from gatekeeper.names import name_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -21,10 +21,6 @@ MOST = 10**9
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 ERROR_CODES = ipaddress.IPv4Network("127.255.255.0/24")
 """What DNS lists answer when they do not want to be asked: never a verdict on a client."""
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the text names the key and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,69 +119,41 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """Read the configuration; raise ConfigError naming what is wrong."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return parse(data)
+    """Read the configuration; raise ConfigError naming the file, the key and what is wrong."""
+    return read(path, parse)
 
 
 def parse(data: object) -> Config:
     """A configuration of a JSON object; raise ConfigError naming the key."""
-    if not isinstance(data, dict):
-        raise ConfigError("must be an object")
-    known = {item.name for item in fields(Config)}
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in known:
-            raise ConfigError(f"{key}: unknown (known: {', '.join(sorted(known))})")
-        values[key] = _OWN[key](key, value) if key in _OWN else _plain(key, value, getattr(Config(), key))
-    return Config(**values)
+    config = build(Config, data, own=_OWN)
+    for item in fields(config):
+        _check(item.name, getattr(config, item.name))
+    return config
 
 
-def _plain(key: str, value: object, default: object) -> object:
-    """The value in the default's type."""
-    if isinstance(default, bool) and isinstance(value, bool):
-        return value
-    number = not isinstance(default, bool) and type(value) in (int, float) and 0 <= value <= MOST  # type: ignore[operator]
-    if isinstance(default, Path) and isinstance(value, str) and value.startswith("/"):
-        return Path(value)
-    if isinstance(default, float) and number and value:
-        return float(value)  # type: ignore[arg-type]  # `number` says that it is one
-    if isinstance(default, int) and number and isinstance(value, int) and (value or key == "guesses"):
-        return value
-    if isinstance(default, str) and isinstance(value, str):
-        return value
-    raise ConfigError(f"{key}: {value!r} is not what it takes, such as {default!r}")
-
-
-def _mapping(where: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(f"{where}: must be a mapping")
-    return value
-
-
-def _clients(key: str, value: object) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
-        raise ConfigError(f"{key}: must be a list of users' numbers")
-    return tuple(value)
+def _check(key: str, value: object) -> None:
+    if isinstance(value, Path) and not value.is_absolute():
+        raise ConfigError(key, "must be a whole path, from / on")
+    if type(value) in (int, float) and not (key in _MAY_BE_ZERO or value):
+        raise ConfigError(key, "must be above 0")
+    if isinstance(value, int | float) and value > MOST:
+        raise ConfigError(key, f"must not be above {MOST}")
 
 
 def _domains(key: str, value: object) -> tuple[str, ...]:
-    return tuple(domain(key, item) for item in _list(key, value))
+    return tuple(domain(key, item) for item in listing(key, value))
 
 
 def domain(where: str, value: object) -> str:
     """A domain, or `.domain`, as it is compared; raise ConfigError."""
     name = in_ascii(value) if isinstance(value, str) else ""
     if not is_domain(name.removeprefix(".")):
-        raise ConfigError(f"{where}: {value!r} is no domain, nor .domain for all below it")
+        raise ConfigError(where, f"{value!r} is no domain, nor .domain for all below it")
     return name
 
 
 def _may_spoof(key: str, value: object) -> tuple[Network | str, ...]:
-    return tuple(network_or_domain(key, item) for item in _list(key, value))
+    return tuple(network_or_domain(key, item) for item in listing(key, value))
 
 
 def network_or_domain(where: str, value: object) -> Network | str:
@@ -196,40 +164,34 @@ def network_or_domain(where: str, value: object) -> Network | str:
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(where, str(error)) from None
 
 
 def _protected_names(key: str, value: object) -> tuple[str, ...]:
-    return tuple(person(key, item) for item in _list(key, value))
+    return tuple(person(key, item) for item in listing(key, value))
 
 
 def person(where: str, value: object) -> str:
     """A name of at least two words: one alone is half the world's; raise ConfigError."""
     if not isinstance(value, str) or len(name_of(value).words) < 2 or "@" in value:
-        raise ConfigError(f"{where}: {value!r} is not a person's first name and surname")
-    return value
-
-
-def _list(key: str, value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise ConfigError(f"{key}: must be a list")
+        raise ConfigError(where, f"{value!r} is not a person's first name and surname")
     return value
 
 
 def _delimiter(key: str, value: object) -> str:
     if value == "" or (isinstance(value, str) and len(value) == 1 and value in "+-=_#"):
         return value
-    raise ConfigError(f"{key}: must be one of + - = _ #, or nothing")
+    raise ConfigError(key, "must be one of + - = _ #, or nothing")
 
 
 def _percent(key: str, value: object) -> int:
     if type(value) is not int or not 0 <= value <= 100:
-        raise ConfigError(f"{key}: must be a number from 0 to 100, of percent, not {value!r}")
+        raise ConfigError(key, f"must be a number from 0 to 100, of percent, not {value!r}")
     return value
 
 
 def _recipients(key: str, value: object) -> dict[str, Rule]:
-    return {in_ascii(name): rule(f"{key}.{name}", item) for name, item in _mapping(key, value).items()}
+    return {in_ascii(name): rule(f"{key}.{name}", item) for name, item in mapping(key, value).items()}
 
 
 def rule(where: str, value: object) -> Rule:
@@ -246,29 +208,27 @@ def rule(where: str, value: object) -> Rule:
             return Rule("list", entries=_entries(f"{where}.list", item))
     # by its keys alone: one of them may be a directory's password
     given = f"a mapping of {', '.join(map(str, value))}" if isinstance(value, dict) else repr(value)
-    raise ConfigError(
-        f"{where}: must be any, or one of list: [...], file: /path, callout: true, ldap: ...; not {given}"
-    )
+    raise ConfigError(where, f"must be any, or one of list: [...], file: /path, callout: true, ldap: ...; not {given}")
 
 
 def _entries(where: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
-        raise ConfigError(f"{where}: must be a list of addresses that is not empty; nobody would have mail")
+        raise ConfigError(where, "must be a list of addresses that is not empty; nobody would have mail")
     for item in value:
         try:
             parse_entry(item if isinstance(item, str) else "")
         except AddressError as error:
-            raise ConfigError(f"{where}: {item!r} {error}") from None
+            raise ConfigError(where, f"{item!r} {error}") from None
     return tuple(value)
 
 
 def _relay_senders(key: str, value: object) -> dict[Network, frozenset[str]]:
     found: dict[Network, frozenset[str]] = {}
-    for name, items in _mapping(key, value).items():
+    for name, items in mapping(key, value).items():
         try:
             network = ipaddress.ip_network(name)
         except ValueError as error:
-            raise ConfigError(f"{key}: {error}") from None
+            raise ConfigError(key, str(error)) from None
         found[network] = senders(f"{key}.{name}", items) if items != [] else frozenset()
     return found
 
@@ -276,7 +236,7 @@ def _relay_senders(key: str, value: object) -> dict[Network, frozenset[str]]:
 def senders(where: str, value: object) -> frozenset[str]:
     """For whom a relay client may send, in the form in which senders are compared; raise ConfigError."""
     if not isinstance(value, list) or not value:
-        raise ConfigError(f"{where}: must be a list of domains and addresses that is not empty")
+        raise ConfigError(where, "must be a list of domains and addresses that is not empty")
     return frozenset(_sender(where, item) for item in value)
 
 
@@ -286,49 +246,49 @@ def _sender(where: str, value: object) -> str:
     try:
         found, name = parse_entry(text if local else f"x@{domain.removeprefix('.')}")
     except AddressError as error:
-        raise ConfigError(f"{where}: {value!r} {error}") from None
+        raise ConfigError(where, f"{value!r} {error}") from None
     if (at and not local) or not name:
-        raise ConfigError(f"{where}: {value!r} is neither a domain, nor .domain for all below it, nor an address")
+        raise ConfigError(where, f"{value!r} is neither a domain, nor .domain for all below it, nor an address")
     return f"{found}@{name}" if local else ("." if domain.startswith(".") else "") + name
 
 
 def _limits(key: str, value: object) -> dict[str, Rate]:
     found = {}
-    for who, measures in _mapping(key, value).items():
+    for who, measures in mapping(key, value).items():
         if who not in WHO:
-            raise ConfigError(f"{key}.{who}: unknown; there are {' and '.join(WHO)}")
-        for what, rates in _mapping(f"{key}.{who}", measures).items():
+            raise ConfigError(f"{key}.{who}", f"unknown; there are {' and '.join(WHO)}")
+        for what, rates in mapping(f"{key}.{who}", measures).items():
             where = f"{key}.{who}.{what}"
             if what not in WHAT:
-                raise ConfigError(f"{where}: unknown; there are {' and '.join(WHAT)}")
+                raise ConfigError(where, f"unknown; there are {' and '.join(WHAT)}")
             found[f"{who}.{what}"] = Rate(**_periods(where, rates))
     return found
 
 
 def _periods(where: str, value: object) -> dict[str, int]:
-    rates = _mapping(where, value)
+    rates = mapping(where, value)
     for period, number in rates.items():
         if period not in PERIODS:
-            raise ConfigError(f"{where}.{period}: unknown; there are {' and '.join(PERIODS)}")
+            raise ConfigError(f"{where}.{period}", f"unknown; there are {' and '.join(PERIODS)}")
         if type(number) is not int or not 0 < number <= MOST:
             raise ConfigError(
-                f"{where}.{period}: must be a number from 1 on, not {number!r}; for no limit leave it out"
+                f"{where}.{period}", f"must be a number from 1 on, not {number!r}; for no limit leave it out"
             )
     return rates
 
 
 def _dns_lists(key: str, value: object) -> dict[str, DnsList]:
-    return {zone.lower().strip("."): dns_list(f"{key}.{zone}", item) for zone, item in _mapping(key, value).items()}
+    return {zone.lower().strip("."): dns_list(f"{key}.{zone}", item) for zone, item in mapping(key, value).items()}
 
 
 def dns_list(where: str, value: object) -> DnsList:
     """A list's codes and weight; raise ConfigError."""
-    items = _mapping(where, value)
+    items = mapping(where, value)
     codes, weight = items.get("codes"), items.get("weight", 1)
     if items.keys() - {"codes", "weight"} or not isinstance(codes, list) or not codes:
-        raise ConfigError(f"{where}: must be a mapping of codes, a list that is not empty, and weight")
+        raise ConfigError(where, "must be a mapping of codes, a list that is not empty, and weight")
     if type(weight) is not int or not 0 < weight <= MOST:
-        raise ConfigError(f"{where}.weight: must be a number from 1 on, not {weight!r}")
+        raise ConfigError(f"{where}.weight", f"must be a number from 1 on, not {weight!r}")
     return DnsList(tuple(_code(f"{where}.codes", item) for item in codes), weight)
 
 
@@ -336,14 +296,14 @@ def _code(where: str, value: object) -> ipaddress.IPv4Network:
     try:
         code = ipaddress.IPv4Network(value if isinstance(value, str) else "")
     except ValueError:
-        raise ConfigError(f"{where}: {value!r} is not an address such as 127.0.0.2, nor a network of them") from None
+        raise ConfigError(where, f"{value!r} is not an address such as 127.0.0.2, nor a network of them") from None
     if not code.subnet_of(_LOOPBACK) or code.overlaps(ERROR_CODES):
-        raise ConfigError(f"{where}: {value!r} is no verdict: those are in 127.0.0.0/8, but not in {ERROR_CODES}")
+        raise ConfigError(where, f"{value!r} is no verdict: those are in 127.0.0.0/8, but not in {ERROR_CODES}")
     return code
 
 
-_OWN = {
-    "clients": _clients,
+_MAY_BE_ZERO = ("guesses", "list_loss")
+_OWN: dict[str, Parser] = {
     "own_domains": _domains,
     "may_spoof": _may_spoof,
     "forwarders": _domains,

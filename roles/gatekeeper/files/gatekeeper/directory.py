@@ -7,20 +7,19 @@ fetched whole changes no file.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import re
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from gatekeeper.addresses import AddressError, parse_entry
-from gatekeeper.config import ConfigError
+from gatekeeper.gatesettings import ConfigError, Parser, build, listing, mapping, read
 
 log = logging.getLogger("gatekeeper-ldap")
 
@@ -67,24 +66,15 @@ class Directory:
 
 def directory(where: str, value: object) -> Directory:
     """A directory of the inventory's mapping; raise ConfigError."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: must be a mapping with servers and base")
-    known = [item.name for item in fields(Directory)]
-    for key in value:
-        if key not in known:
-            raise ConfigError(f"{where}.{key}: unknown (known: {', '.join(known)})")
-    for key in ("servers", "base"):
-        if not value.get(key):
-            raise ConfigError(f"{where}: needs {key}")
-    found = {key: _CHECKS.get(key, _text)(f"{where}.{key}", item) for key, item in value.items()}
-    if bool(found.get("user")) != bool(found.get("password")):
-        raise ConfigError(f"{where}: user and password are needed together")
-    return Directory(**found)
+    found = build(Directory, value, where, own=_CHECKS)
+    if bool(found.user) != bool(found.password):
+        raise ConfigError(where, "user and password are needed together")
+    return found
 
 
 def _text(where: str, value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise ConfigError(f"{where}: must be one line of text")
+        raise ConfigError(where, "must be one line of text")
     return value
 
 
@@ -92,7 +82,7 @@ def _matching(pattern: str, what: str) -> Callable[[str, object], str]:
     def check(where: str, value: object) -> str:
         text = _text(where, value)
         if not re.fullmatch(pattern, text):
-            raise ConfigError(f"{where}: must be {what}, not {text!r}")
+            raise ConfigError(where, f"must be {what}, not {text!r}")
         return text
 
     return check
@@ -100,9 +90,10 @@ def _matching(pattern: str, what: str) -> Callable[[str, object], str]:
 
 def _texts(check: Callable[[str, object], str]) -> Callable[[str, object], tuple[str, ...]]:
     def check_all(where: str, value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not value:
-            raise ConfigError(f"{where}: must be a list that is not empty")
-        return tuple(check(f"{where}[{index}]", item) for index, item in enumerate(value))
+        items = listing(where, value)
+        if not items:
+            raise ConfigError(where, "must be a list that is not empty")
+        return tuple(check(f"{where}[{index}]", item) for index, item in enumerate(items))
 
     return check_all
 
@@ -110,17 +101,19 @@ def _texts(check: Callable[[str, object], str]) -> Callable[[str, object], tuple
 def _filter(where: str, value: object) -> str:
     text = _text(where, value)
     if text and not (text[0] == "(" and text[-1] == ")" and text.count("(") == text.count(")")):
-        raise ConfigError(f"{where}: must be a filter in parentheses, such as (mail=*), not {text!r}")
+        raise ConfigError(where, f"must be a filter in parentheses, such as (mail=*), not {text!r}")
     return text
 
 
-_CHECKS: dict[str, Callable[[str, object], Any]] = {
+_CHECKS: dict[str, Parser] = {
     "servers": _texts(
         _matching(r"ldaps?://[A-Za-z0-9.-]+(:\d{1,5})?", "ldaps://HOST or ldap://HOST, with :PORT if need be")
     ),
     "base": _matching(r" *[A-Za-z0-9.-]+ *=.+", "a distinguished name, such as dc=example,dc=org"),
     "filter": _filter,
     "attributes": _texts(_matching(r"[A-Za-z][A-Za-z0-9;.-]*", "an attribute's name")),
+    "user": _text,
+    "password": _text,
     "ca": _matching(r"/.+", "the path of a file on the gateway"),
 }
 
@@ -131,6 +124,14 @@ class Job:
 
     domain: str
     directory: Directory
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the file says of a domain."""
+
+    ldap: Directory
     file: Path
 
 
@@ -151,13 +152,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def load(path: Path) -> list[Job]:
     """The configuration: by domain a directory, and the file; raise ConfigError."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return [
-            Job(domain, directory(domain, item["ldap"]), Path(item["file"])) for domain, item in sorted(data.items())
-        ]
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return read(path, _jobs)
+
+
+def _jobs(data: object) -> list[Job]:
+    return [_job(domain, value) for domain, value in sorted(mapping("", data).items())]
+
+
+def _job(domain: str, value: object) -> Job:
+    told = build(_Told, value, domain, own={"ldap": directory})
+    return Job(domain, told.ldap, told.file)
 
 
 def run(job: Job) -> bool:

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.check:
             return 0
         if os.geteuid() == 0 and not options.allow_root:
-            raise ConfigError("gatepost does not run as root; start it as its own user")
+            raise ConfigError("", "gatepost does not run as root; start it as its own user")
         Master(options.config, work).run()
     except (ConfigError, KeyProblem, OSError) as error:
         print(f"gatepost: {error}", file=sys.stderr)

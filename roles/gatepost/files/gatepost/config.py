@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from gatepost.gatesettings import ConfigError as ConfigError
+from gatepost.gatesettings import build, join, mapping, read
 
 TLS_LEVELS = ("never", "optional", "required", "verified")
 FAMILIES = ("ipv4", "ipv6")
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the text names the key and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,58 +81,38 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """Read the configuration; raise ConfigError naming what is wrong."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return parse(data)
+    """Read the configuration; raise ConfigError naming the file, the key and what is wrong."""
+    return read(path, parse)
 
 
 def parse(data: object) -> Config:
     """A configuration of a JSON object; raise ConfigError naming the key."""
-    if not isinstance(data, dict):
-        raise ConfigError("must be an object")
-    known = {item.name: item for item in fields(Config)}
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in known:
-            raise ConfigError(f"{key}: unknown (known: {', '.join(known)})")
-        values[key] = _value(key, value, getattr(Config(), key))
-    config = Config(**values)
+    config = build(Config, data, own={"helo": _texts, "domains": _texts})
     _check(config)
     return config
 
 
-def _value(key: str, value: object, default: object) -> object:
-    """The value in the default's type."""
-    if isinstance(default, Path) and isinstance(value, str) and value.startswith("/"):
-        return Path(value)
-    if isinstance(default, bool) or isinstance(value, bool):
-        if isinstance(default, bool) and isinstance(value, bool):
-            return value
-    elif isinstance(default, float) and isinstance(value, int | float) and value >= 0:
-        return float(value)
-    elif type(default) is type(value) and (isinstance(value, str) or (isinstance(value, int) and value >= 0)):
-        return value
-    elif isinstance(default, tuple) and isinstance(value, list):
-        kind = str if key == "own_addresses" else int
-        if all(type(item) is kind for item in value):
-            return tuple(value)
-    elif isinstance(default, dict) and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
-        return {str(name).lower(): text for name, text in value.items()}
-    raise ConfigError(f"{key}: {value!r} is not what it takes, such as {default!r}")
+def _texts(key: str, value: object) -> dict[str, str]:
+    """Texts by names, which are compared without case."""
+    items = mapping(key, value).items()
+    for name, text in items:
+        if not isinstance(text, str):
+            raise ConfigError(join(key, name), "a string is needed here")
+    return {name.lower(): text for name, text in items}
 
 
 def _check(config: Config) -> None:
     for domain, level in config.domains.items():
         if level not in TLS_LEVELS:
-            raise ConfigError(f"domains.{domain}: must be one of {', '.join(TLS_LEVELS)}, not {level!r}")
+            raise ConfigError(f"domains.{domain}", f"must be one of {', '.join(TLS_LEVELS)}, not {level!r}")
+    for name in ("home", "socket"):
+        if not getattr(config, name).is_absolute():
+            raise ConfigError(name, "must be a whole path, from / on")
     for name in ("port", "name_server_port", "deliveries", "per_host", "reuse_messages"):
         if getattr(config, name) < 1:
-            raise ConfigError(f"{name}: must be above 0")
+            raise ConfigError(name, "must be above 0")
     if config.prefer not in FAMILIES:
-        raise ConfigError(f"prefer: must be ipv4 or ipv6, not {config.prefer!r}")
+        raise ConfigError("prefer", f"must be ipv4 or ipv6, not {config.prefer!r}")
     for family in config.helo:
         if family not in FAMILIES:
-            raise ConfigError(f"helo.{family}: must be ipv4 or ipv6")
+            raise ConfigError(f"helo.{family}", "must be ipv4 or ipv6")

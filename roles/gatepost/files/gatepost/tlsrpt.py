@@ -143,6 +143,6 @@ def send(config: Config, sent: Path, names: records.Names) -> int:
     Raises ConfigError, and OSError.
     """
     if not (config.tls_counts and config.contact and config.organization):
-        raise ConfigError("tls_counts, contact and organization: reports need all of them")
+        raise ConfigError("tls_counts, contact and organization", "reports need all of them")
     reporter = post.Reporter(config.organization, config.contact, config.home, post.host_name(config.home))
     return daily.send_all(TlsReports(reporter, names), reporter, Ledger(Path(config.tls_counts)), Sent(sent))

@@ -6,9 +6,6 @@ an error and not a warning: a misspelt `quarantine` must not silently mean the d
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
 import os
 import re
 import socket
@@ -18,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatescan.errors import GatescanError
+from gatescan.gatesettings import ConfigError as ConfigError
+from gatescan.gatesettings import build, number, read
 from gatescan.judging.budget import Limits
 
 DEFAULT_PATH = Path("/etc/gatescan/config.json")
@@ -64,15 +62,6 @@ RELEASABLE = ("policy", "encrypted", "ambiguous", "limit", "unauthenticated", "s
 """Verdicts of messages that recipients may be let release for themselves; `infected` is none of them."""
 NEVER_ACCEPTED = {"engine-error": ("accept", "tag"), "auth-temperror": ("accept",)}
 """Actions that some verdicts cannot have: nothing passes in silence that could not be looked at."""
-
-
-class ConfigError(GatescanError):
-    """The configuration cannot be used; `key` names the entry, such as `quarantine.max_bytes`."""
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key}: {problem}" if key else problem)
-        self.key = key
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,19 +263,12 @@ def load(path: Path | None = None) -> Config:
     A file that is not there is an error: a scanner must not run on defaults that nobody chose.
     """
     path = path or Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("", f"cannot read {path}: {error}") from error
-    try:
-        return parse(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise ConfigError("", f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
+    return read(path, parse)
 
 
 def parse(data: object) -> Config:
     """Make a Config of decoded JSON; raise ConfigError for what is unknown or of the wrong type."""
-    config = build(Config, data, "")
+    config = build(Config, data, own={"socket_mode": _mode})
     config.actions.check()
     config.notices.check()
     config.release.check()
@@ -300,71 +282,9 @@ def parse(data: object) -> Config:
     return config
 
 
-_T = typing.TypeVar("_T")
-
-
-@functools.cache
-def _hints(cls: typing.Hashable) -> dict[str, typing.Any]:
-    return typing.get_type_hints(cls)
-
-
-def build(cls: type[_T], data: object, where: str) -> _T:
-    """Make a `cls`, a data class, of decoded JSON; `where` is its key, for ConfigError."""
-    if not isinstance(data, dict):
-        raise ConfigError(where, f"an object is needed here, not {_kind(data)}")
-    hints = _hints(typing.cast(typing.Hashable, cls))
-    for key in data:
-        if key not in hints:
-            raise ConfigError(_join(where, key), f"no such key; one of {', '.join(hints)}")
-    return cls(**{key: _convert(hints[key], value, _join(where, key)) for key, value in data.items()})
-
-
-def _convert(hint: typing.Any, value: object, where: str) -> object:
-    """`value` as the type that the data class declares; the few shapes that the configuration uses."""
-    if dataclasses.is_dataclass(hint):
-        return build(typing.cast(type, hint), value, where)
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(where, f"a list is needed here, not {_kind(value)}")
-        item = typing.get_args(hint)[0]
-        return tuple(_convert(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(where, f"an object is needed here, not {_kind(value)}")
-        item = typing.get_args(hint)[1]
-        return {key: _convert(item, entry, _join(where, key)) for key, entry in value.items()}
-    if hint is typing.Any:
-        return value
-    return _convert_scalar(hint, value, where)
-
-
-def _convert_scalar(hint: type, value: object, where: str) -> object:
-    if where == "daemon.socket_mode" and isinstance(value, str):
-        try:
-            return int(value, 8)
-        except ValueError:
-            raise ConfigError(where, f"not an octal mode: {value}") from None
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not hint:
-        raise ConfigError(where, f"a {_NAMES[hint]} is needed here, not {_kind(value)}")
-    if isinstance(value, int | float) and value < 0:
-        raise ConfigError(where, "must not be negative")
-    return value
-
-
-_NAMES: Mapping[type, str] = {
-    str: "string", Path: "string", int: "whole number", float: "number", bool: "truth value (true or false)",
-    dict: "object", list: "list", type(None): "null",
-}  # fmt: skip
-
-
-def _kind(value: object) -> str:
-    return _NAMES.get(type(value), type(value).__name__)
-
-
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
+def _mode(key: str, value: object) -> int:
+    """A file's mode: a number, or its octal digits as a string."""
+    try:
+        return int(value, 8) if isinstance(value, str) else number(key, value)
+    except ValueError:
+        raise ConfigError(key, f"not an octal mode: {value}") from None

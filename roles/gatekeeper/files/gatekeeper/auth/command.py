@@ -21,7 +21,7 @@ def run(options: argparse.Namespace, config: Config) -> int:
     """Check a message; returns the exit status: 1 if something speaks against it. Raises ConfigError."""
     client = parse_client(options.ip)
     if client is None:
-        raise ConfigError(f"--ip {options.ip}: is no address")
+        raise ConfigError(f"--ip {options.ip}", "is no address")
     told = site_of(config)
     site = replace(told, own=told.own | _domains(options.own), forwarders=told.forwarders | _domains(options.forwarder))
     message = of_bytes(sys.stdin.buffer.read().replace(b"\r\n", b"\n"))

@@ -200,7 +200,9 @@ def site_of(config: Config) -> Site:
     try:
         listed = suffixes.load()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the public suffix list cannot be read; is Debian's publicsuffix there? {error}") from error
+        raise ConfigError(
+            "", f"the public suffix list cannot be read; is Debian's publicsuffix there? {error}"
+        ) from error
     return Site(
         listed,
         hostname(config),

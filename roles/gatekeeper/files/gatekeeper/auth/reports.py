@@ -170,7 +170,7 @@ def send(config: Config, sent: Path) -> int:
     Raises ConfigError, and OSError.
     """
     if not (config.dmarc_counts and config.contact and config.organization):
-        raise ConfigError("dmarc_counts, contact and organization: reports need all of them")
+        raise ConfigError("dmarc_counts, contact and organization", "reports need all of them")
     reporter = post.Reporter(config.organization, config.contact, config.home, post.host_name(config.home))
     names = records.Names(config.name_server, config.name_server_port)
     reports = DmarcReports(reporter, names, suffixes.load())

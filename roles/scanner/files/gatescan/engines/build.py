@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from gatescan.config import Config, ConfigError, build
+from gatescan.config import Config, ConfigError
 from gatescan.engines.base import Engine
 from gatescan.engines.clamd import Clamd, ClamdSettings
 from gatescan.engines.commandline import CommandLine, ProgramSettings
@@ -25,6 +25,7 @@ from gatescan.engines.rspamd import Rspamd, RspamdSettings
 from gatescan.engines.sockets import DIALOGUES, SocketEngine, SocketSettings
 from gatescan.engines.spamd import Spamd, SpamdSettings
 from gatescan.engines.table import PROGRAMS
+from gatescan.gatesettings import build
 
 
 @dataclass(frozen=True, slots=True)

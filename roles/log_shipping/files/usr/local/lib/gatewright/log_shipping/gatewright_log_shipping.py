@@ -16,14 +16,16 @@ import os
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from gatesettings import ConfigError, build, read
 from gatewright_logs import Mark, files_of, head_of, is_known, unread
 
 log = logging.getLogger("log-shipping")
@@ -70,7 +72,7 @@ class Config:
     port: int
     name: str
     authorities: str
-    logs: Sequence[Log]
+    logs: tuple[Log, ...]
     certificate: str = ""
     key: str = ""
 
@@ -83,10 +85,9 @@ class Config:
         return made
 
 
-def parse(told: Mapping[str, Any]) -> Config:
-    """The configuration file; raise TypeError or KeyError."""
-    logs = [Log(one["name"], Path(one["path"])) for one in told["logs"]]
-    return Config(**{**told, "logs": logs})
+def load(path: Path) -> Config:
+    """What the configuration file says; raise ConfigError."""
+    return read(path, lambda told: build(Config, told))
 
 
 # --- what is to be sent ---
@@ -297,7 +298,11 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path("/var/lib/gatewright-logs/state.json"))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    shipper = Shipper(parse(json.loads(options.config.read_text())), State(options.state))
+    try:
+        config = load(options.config)
+    except ConfigError as error:
+        sys.exit(str(error))
+    shipper = Shipper(config, State(options.state))
     signal.signal(signal.SIGTERM, lambda *_: shipper.stopped.set())
     shipper.run()
 
