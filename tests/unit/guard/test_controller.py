@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
-SOURCE = Path(__file__).parents[3] / "action_plugins" / "guarded_files.py"
-SPEC = importlib.util.spec_from_file_location("gatewright_action_guarded_files", SOURCE)
-assert SPEC and SPEC.loader
-action = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(action)
+from tests import actions
+
+action = actions.load("guarded_files")
 
 
 class Host:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import threading
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 import gateway_proof
 import pytest
 
-SOURCE = Path(__file__).parents[3] / "action_plugins" / "gateway_proof.py"
-SPEC = importlib.util.spec_from_file_location("gatewright_action_gateway_proof", SOURCE)
-assert SPEC and SPEC.loader
-action = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(action)
+from tests import actions
+
+action = actions.load("gateway_proof")
 
 ME = "gw1.example.org"
 

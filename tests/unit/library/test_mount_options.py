@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mount_options
 import pytest
 
 MODULE = Path(__file__).parents[3] / "roles/hardening/library/mount_options.py"
@@ -74,12 +74,6 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(MODULE.parent))
-    return importlib.import_module("mount_options")
-
-
 def test_a_line_gets_what_it_lacks_and_keeps_the_rest(host: Host) -> None:
     host.fstab.chmod(0o640)
     told = host.run({"/home": ALL, "/var/log": ALL})
@@ -109,13 +103,13 @@ def test_a_line_gets_what_it_lacks_and_keeps_the_rest(host: Host) -> None:
         pytest.param("\n", None, id="empty"),
     ],
 )
-def test_how_a_line_is_amended(module: Any, line: str, after: str | None) -> None:
-    assert module.amended(line, {"/p": ALL}) == (line if after is None else after)
+def test_how_a_line_is_amended(line: str, after: str | None) -> None:
+    assert mount_options.amended(line, {"/p": ALL}) == (line if after is None else after)
 
 
-def test_blanks_in_a_path_are_read_as_they_are_written(module: Any) -> None:
-    assert module.listed("a /my\\040disk ext4 ro 0 0\n") == {"/my disk": ["ro"]}
-    assert list(module.mounted("1 2 0:3 / /my\\040disk rw - ext4 a rw\n")) == ["/my disk"]
+def test_blanks_in_a_path_are_read_as_they_are_written() -> None:
+    assert mount_options.listed("a /my\\040disk ext4 ro 0 0\n") == {"/my disk": ["ro"]}
+    assert list(mount_options.mounted("1 2 0:3 / /my\\040disk rw - ext4 a rw\n")) == ["/my disk"]
 
 
 def test_what_is_mounted_without_them_is_mounted_anew(host: Host) -> None:
@@ -178,12 +172,12 @@ def test_without_enforcement_all_is_named_and_nothing_changed(host: Host) -> Non
     ]
 
 
-def test_a_check_changes_nothing_and_shows_what_it_would(host: Host, module: Any) -> None:
+def test_a_check_changes_nothing_and_shows_what_it_would(host: Host) -> None:
     host.mount("/home", "rw,nodev,noexec")
     told = host.run({"/home": ALL}, check=True)
     assert (told["changed"], host.calls, host.fstab.read_text()) == (True, [], FSTAB)
     assert "defaults,discard,nodev,noexec,nosuid" in told["diff"][0]["after"]
-    assert (told["diff"][1]["after"] == "/home rw,nodev,noexec,nosuid\n") is module.may_mount()
+    assert (told["diff"][1]["after"] == "/home rw,nodev,noexec,nosuid\n") is mount_options.may_mount()
 
 
 @pytest.mark.parametrize(

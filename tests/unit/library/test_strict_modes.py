@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import strict_modes
 
 MODULE = Path(__file__).parents[3] / "roles/hardening/library/strict_modes.py"
 
@@ -116,10 +116,7 @@ def test_an_override_that_says_otherwise_gives_way(host: Host) -> None:
     assert host.overrides.read_text() == f"{path} 0755\n"
 
 
-def test_dpkg_is_told_the_path_that_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(MODULE.parent))
-    strict_modes = importlib.import_module("strict_modes")
-
+def test_dpkg_is_told_the_path_that_it_knows() -> None:
     class Dpkg:
         """One that knows /bin/mount and /usr/bin/chfn."""
 
