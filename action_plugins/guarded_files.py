@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Mapping
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+# Ansible loads an action by the path of its file: the project's package must be made known.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from gatewright.role_files import RoleFiles
 
 display = Display()
 
@@ -37,6 +45,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         self._name = str(self._task.args.get("name", ""))
         self._port = int(self._task.args.get("port") or 0)
         self._former = self._inventory_port()
+        self._arguments = dict(self._task.args)
+        self._arguments.pop("port", None)  # the controller's matter
+        if isinstance(files := self._arguments.get("files"), Mapping):
+            self._arguments["files"] = RoleFiles(self, task_vars).filled(files)
         result = self._step("compare")
         if result.get("failed") or not result.get("changed") or self._task.check_mode:
             return result
@@ -50,8 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
 
     def _step(self, step: str, token: str = "") -> dict[str, Any]:
         """Run one step of the module on the host."""
-        arguments = {**self._task.args, "step": step, "token": token}
-        arguments.pop("port", None)  # the controller's matter
+        arguments = {**self._arguments, "step": step, "token": token}
         answer: dict[str, Any] = self._execute_module("guarded_files", arguments, task_vars=self._vars)
         answer.pop("invocation", None)
         return answer

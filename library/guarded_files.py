@@ -23,6 +23,7 @@ options:
     description:
       - Absolute path to content, or to a mapping with C(content), C(mode) and C(validate) (a command in which
         C(%s) stands for the candidate). The files belong to root.
+      - In place of C(content) a mapping may have C(src), C(template) and C(vars), as an entry of M(file_set).
     type: dict
     required: true
   apply:
@@ -73,7 +74,7 @@ EXAMPLES = r"""
     name: firewall
     files:
       /etc/nftables.conf:
-        content: "{{ lookup('ansible.builtin.template', 'etc/nftables.conf.j2') }}"
+        template: true
         mode: "0644"
         validate: nft -c -f %s
     apply: nft -f /etc/nftables.conf
