@@ -245,7 +245,7 @@ def _depth() -> Iterator[Case]:
 def _volumes() -> Iterator[Case]:
     """58: one volume of a set."""
     noise = bytes(zlib.crc32(struct.pack("<L", i)) >> 7 & 0xFF for i in range(900))
-    for name in ("a.7z.002", "a.zip.002", "a.z01", "a.r00", "a.r17", "a.part2.rar", "a.rar.003", "a.tar.002", "a.t01"):
+    for name in ("a.7z.002", "a.zip.002", "a.z01", "a.r00", "a.r17", "a.part2.rar", "a.rar.003", "a.tar.002"):
         yield _case(58, f"later/{name}", name, noise, POLICY)
     for name, data in {
         "a.rar": pack.rar4_bytes([PAPER], main=1),

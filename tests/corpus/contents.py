@@ -17,6 +17,7 @@ from tests.corpus import documents as doc
 from tests.corpus import packers as pack
 from tests.corpus.case import EXE, HARMLESS, Case, attached
 from tests.corpus.packers import File, ZipMember
+from tests.corpus.structure import apple_double, mac_binary, signed
 
 POLICY, ENCRYPTED = Verdict.POLICY, Verdict.ENCRYPTED
 TEXT: File = ("minutes.txt", b"Minutes of the meeting, page 1.\n" * 20)
@@ -29,7 +30,12 @@ _Made = tuple[str, bytes]
 def cases() -> Iterator[Case]:
     """All of them, each as an attachment and in a zip, in a fixed order."""
     for area, cls, verdict, sources in (
-        ("harmless", 0, HARMLESS, (_stored, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened)),
+        (
+            "harmless",
+            0,
+            HARMLESS,
+            (_stored, _wrapped, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened),
+        ),
         ("runs", 64, POLICY, (_projects, _flat, _fields, _clicks, _sheets, _rich, _packages)),
         ("named", 61, POLICY, (_streams, _unpacked)),
         ("spelled", 65, POLICY, (_spelled,)),
@@ -57,6 +63,21 @@ def _stored(with_extra: bytes = struct.pack("<HH", 0xCAFE, 32) + bytes(32)) -> I
     layered = pack.zip_bytes([ZipMember(b"lib/a-library-with-a-long-name-1.0.zip", pack.zip_bytes([TEXT]), method=0)])
     yield "layers/app.zip", pack.zip_bytes([ZipMember(b"modules/the-module-of-the-application.zip", layered, method=0)])
     yield "attached/report.pdf", doc.pdf_bytes([("report.docx", doc.ooxml_bytes())], plain_streams=True)
+
+
+def _wrapped() -> Iterator[_Made]:
+    """Packed files as they are in wrappings that hold a file, in a database, and behind a program's own mark."""
+    letter = doc.ooxml_bytes()
+    yield "apple-single/letter.docx", apple_double(b"letter.docx", letter, resource=b"\x00\x00\x01\x00" + bytes(280))
+    yield "mac-binary/letter.docx", mac_binary(b"letter.docx", letter)
+    yield "signed/letter.docx.p7m", signed(letter)
+    yield "signed-twice/letter.docx.p7m.p7m", signed(signed(letter))
+    yield "signed-zip/papers.zip.p7m", signed(pack.zip_bytes([TEXT]))
+    yield "database/office.db", b"SQLite format 3\x00" + bytes(range(250)) + letter
+    mark = "\ufeff\u0e53ketchUp Model".encode("utf-16-le") + bytes(range(1, 32))
+    yield "behind-a-mark/house.skp", mark + pack.zip_bytes([("model.dat", bytes(range(200)))])
+    wide = "\u4f01" * 150 + ".pdf"
+    yield "long-name/papers.zip", pack.zip_bytes([(wide, b"%PDF-1.4\n"), (f"{wide}/{wide}", b"%PDF-1.4\n")])
 
 
 def _labels() -> Iterator[_Made]:
@@ -104,7 +125,7 @@ def _companions() -> Iterator[_Made]:
 def _numbered() -> Iterator[_Made]:
     """Numbers that are extensions of instruments, not of volumes."""
     noise = bytes(i * 71 % 256 for i in range(900))
-    for name in ("sample.001", "figures.123", "probe.002", "log.999"):
+    for name in ("sample.001", "figures.123", "probe.002", "log.999", "base.t02", "site.u01", "run.s21", "cal.v10"):
         yield f"one/{name}", noise
     yield "a-series/spectra.zip", pack.zip_bytes([(f"sample.{i:03}", noise[i:]) for i in range(1, 6)])
 
@@ -135,11 +156,23 @@ def _elsewhere() -> Iterator[_Made]:
             "https://example.sharepoint.com/sites/office/Shared%20Documents/2025.xlsx",
             "https://example-my.sharepoint.com/personal/ann/Documents/figures.xlsm?web=1",
             "https://d.docs.live.net/1a2b/list.xlsb",
+            "https://example.sharepoint.com/:x:/r/sites/office/_layouts/15/Doc.aspx?sourcedoc=%7Bx%7D&amp;file=a.xlsx",
+            "https://onedrive.live.com/edit.aspx?resid=1a2b",
         )
     ):
         yield f"workbook-{number}/list.xlsx", doc.ooxml_bytes(relations=[("externalLinkPath", target)], folder="xl")
-    for number, target in enumerate((r"\\FILESERVER\templates\Letter.dotx", "file:///\\\\fs01\\office\\Letter.dotm")):
+    for number, target in enumerate(
+        (
+            r"\\FILESERVER\templates\Letter.dotx",
+            "file:///\\\\fs01\\office\\Letter.dotm",
+            r"\\fs01.office.example.local\templates\Letter.dotm",
+            "file:///\\\\files.corp\\office\\Letter.dotx",
+        )
+    ):
         yield f"template-{number}/letter.docx", doc.ooxml_bytes(relations=[("attachedTemplate", target)])
+    yield "site/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", "www.example.com")])
+    words = b"<w:t>A click with the action ppaction://program starts a program.</w:t>"
+    yield "prose/letter.docx", doc.ooxml_bytes([("word/document2.xml", words)])
 
 
 def _objects() -> Iterator[_Made]:

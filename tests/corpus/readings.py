@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from gatescan.model import Verdict
 
 from tests.corpus.case import EXE, HARMLESS, HEADER, TEXT, Case, base64_lines, file_entity, multipart, single
+from tests.corpus.documents import ooxml_bytes
 from tests.corpus.encodings import uuencode
 from tests.corpus.structure import PAYLOADS, apple_double, der, signed
 
@@ -394,6 +395,8 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
     }.items():
         yield f"script-in-body/{title}", single(b"", text)
         yield f"script-in-body/{title}/part", multipart(b"Content-Type: text/plain\n\n" + text)
+        yield f"script-in-text-file/{title}", multipart(TEXT, file_entity(b"Read me.TXT", text, b"text/plain"))
+        yield f"script-in-text-file/{title}/log", multipart(TEXT, file_entity(b"build.log", text))
     jpeg = base64_lines(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(range(200)) * 3)
     cut = jpeg[:300] + b"... [cut]\n" + jpeg[300:]
     yield (
@@ -454,6 +457,13 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
             ),
         ),
     )
+    letter = ooxml_bytes([("customXml/item1.js", b"x"), ("word/style.css", b"p {}")])
+    for title, kind in {
+        "docx": "vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "xlsm": "vnd.ms-excel.sheet.macroEnabled.12",
+    }.items():
+        entity = f"Content-Type: application/{kind}\nContent-Transfer-Encoding: base64\n\n".encode()
+        yield f"nameless-document/{title}", multipart(TEXT, entity + base64_lines(letter))
     yield "bounce", _bounced(file_entity(b"papers.pdf", pdf, b"application/pdf"))
     yield (
         "web-archive",

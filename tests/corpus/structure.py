@@ -286,11 +286,21 @@ def _by_type() -> Iterator[Case]:
         yield Case(f"structure/applefile/{name}", 26, multipart(TEXT, entity), POLICY)
 
 
-def apple_double(name: bytes, content: bytes) -> bytes:
-    """An AppleSingle file with a real name and a data fork."""
-    start = 26 + 2 * 12
-    entries = b"".join(value.to_bytes(4, "big") for value in (3, start, len(name), 1, start + len(name), len(content)))
-    return b"\0\x05\x16\0\0\x02\0\0" + bytes(16) + b"\0\x02" + entries + name + content
+def apple_double(name: bytes, content: bytes, resource: bytes = b"") -> bytes:
+    """An AppleSingle file with a real name, a data fork and, if there is one, a resource fork."""
+    forks = [(3, name), (1, content), (2, resource)][: 3 if resource else 2]
+    entries, place = b"", 26 + len(forks) * 12
+    for kind, fork in forks:
+        entries += b"".join(value.to_bytes(4, "big") for value in (kind, place, len(fork)))
+        place += len(fork)
+    data = b"".join(fork for _, fork in forks)
+    return b"\0\x05\x16\0\0\x02\0\0" + bytes(16) + len(forks).to_bytes(2, "big") + entries + data
+
+
+def mac_binary(name: bytes, content: bytes) -> bytes:
+    """A MacBinary file with a data fork."""
+    head = bytes((0, len(name))) + name.ljust(63, b"\0") + b"W8BNMSWD" + bytes(10) + len(content).to_bytes(4, "big")
+    return head.ljust(128, b"\0") + content.ljust(-(-len(content) // 128) * 128, b"\0")
 
 
 def der(tag: int, content: bytes) -> bytes:

@@ -30,6 +30,8 @@ _CLSID = re.compile(r"\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}", re.IGNOR
 _DOUBLE = re.compile(r"\.[a-z][a-z0-9]{1,3}\s*\.[a-z][a-z0-9]{1,3}\s*$", re.IGNORECASE)
 _SENSITIVE = frozenset({"personal", "private", "company-confidential"})
 _SCRIPTS = frozenset(("batch", "registry", "webquery"))
+_READ = frozenset(("txt", "text", "log", "md"))
+"""Extensions of files that open in an editor."""
 FEW_NAMES = 8
 """Names of one part. Formats that tie names loosely to files give each file all of them, which grows by the square."""
 NAME_COST = 200
@@ -247,8 +249,13 @@ class _Walk:
 
 
 def _is_only_read(part: Part) -> bool:
-    """Whether a script is the text of a mail, as in `@echo off ...` for a colleague: without a name nothing runs it."""
-    return part.kind in _SCRIPTS and not part.names and part.content_type.startswith("text/")
+    """Whether a script is the text of a mail or a file that an editor shows, as in `@echo off ...` for a colleague: it
+    runs by its name alone."""
+    if part.kind not in _SCRIPTS:
+        return False
+    if not part.names:
+        return part.content_type.startswith("text/")
+    return all(extensions and extensions <= _READ for extensions in map(names.extensions, part.names))
 
 
 def header_texts(value: bytes) -> list[str]:

@@ -90,9 +90,14 @@ def anomalies(name: str, part: str = "") -> tuple[Finding, ...]:
     found = {
         code: (verdict, why) for decoded in _decodings(_bounded(name)) for verdict, code, why in _anomalies(decoded)
     }
-    if len(name) > MAX_LENGTH and (longest := max(map(len, _SEPARATOR.split(name)))) > MAX_LENGTH:
+    if len(name) > MAX_LENGTH and (longest := longest_piece(name)) > MAX_LENGTH:
         found["name-too-long"] = (Verdict.POLICY, f"a name of {longest} characters")
     return tuple(Finding(verdict, code, f"{why}: {printable(name)}", part) for code, (verdict, why) in found.items())
+
+
+def longest_piece(path: str) -> int:
+    """Characters of the longest name in a path."""
+    return max(map(len, _SEPARATOR.split(path)))
 
 
 def _anomalies(name: str) -> Iterable[tuple[Verdict, str, str]]:
@@ -161,7 +166,8 @@ def _cuts(name: str) -> Iterable[str]:
     yield tidy
     if len(tidy) > MAX_LENGTH:
         yield tidy[:MAX_LENGTH].rstrip(_TRAILING)
-    base = tidy[max(tidy.rfind("/"), tidy.rfind("\\")) + 1 :]
+    whole = tidy.rstrip("/\\")
+    base = whole[max(whole.rfind("/"), whole.rfind("\\")) + 1 :]
     pieces = [base, _DRIVE.sub("", base, count=1) if _DRIVE.match(base) else base]
     for piece in list(pieces):
         stream = piece.find(":")

@@ -15,8 +15,8 @@ def is_apple_file(data: bytes) -> bool:
     return data[:4] in (_SINGLE, _DOUBLE)
 
 
-def forks(data: bytes) -> tuple[str, list[bytes]]:
-    """(the real name, the forks) of an AppleSingle or AppleDouble file; what is cut off is shorter."""
+def forks(data: bytes) -> list[tuple[str, bytes]]:
+    """The forks of an AppleSingle or AppleDouble file; what is cut off is shorter. The name is that of the data."""
     name, found = "", []
     for i in range(min(int.from_bytes(data[24:26], "big"), _MAX_ENTRIES)):
         entry = data[26 + 12 * i : 38 + 12 * i]
@@ -25,8 +25,8 @@ def forks(data: bytes) -> tuple[str, list[bytes]]:
         if kind == _REAL_NAME:
             name = text(content[:255])
         elif kind in (_DATA_FORK, _RESOURCE_FORK) and content:
-            found.append(content)
-    return name, found
+            found.append((kind, content))
+    return [(name if kind == _DATA_FORK else "", content) for kind, content in found]
 
 
 def macbinary(data: bytes) -> tuple[str, bytes] | None:

@@ -28,8 +28,7 @@ def members(part: Part, text: bool, budget: Budget) -> Iterator[Part]:
     if sealed.looks_like_cms(head) or part.content_type in _SMIME_TYPES:
         yield from _cms(part, sealed.cms_in_text(part.data) or bytes(part.data), budget)
     elif apple.is_apple_file(head):
-        name, forks = apple.forks(bytes(part.data))
-        yield from _children(part, ((name, fork) for fork in forks), budget)
+        yield from _children(part, apple.forks(bytes(part.data)), budget)
     elif part.content_type in ("application/macbinary", "application/x-macbinary"):
         unpacked = apple.macbinary(bytes(part.data))
         if unpacked:

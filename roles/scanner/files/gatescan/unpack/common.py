@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gatescan.errors import GatescanError
 from gatescan.judging.budget import Budget
+from gatescan.judging.names import MAX_LENGTH, longest_piece
 from gatescan.model import Buffer, Finding, Part, Verdict
 from gatescan.text import printable
 
@@ -147,6 +148,8 @@ def spellings(raw: bytes, utf8_first: bool = True) -> tuple[str, ...]:
         utf8 = raw.decode("utf-8")
     except UnicodeDecodeError:
         return (dos, raw.decode("latin-1"))
+    if len(dos) > MAX_LENGTH and longest_piece(dos) > MAX_LENGTH >= longest_piece(utf8):
+        return (utf8,)  # in the old code page three times as long, which no system takes
     names = (utf8, dos) if utf8_first else (dos, utf8)
     return unique(*names, *(name.partition("\x00")[0] for name in names if "\x00" in name))
 

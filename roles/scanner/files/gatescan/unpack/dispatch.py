@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from gatescan.errors import Unavailable
 from gatescan.judging import filetype
 from gatescan.judging.budget import Budget, LimitReached
+from gatescan.mime import apple, sealed
 from gatescan.model import Buffer, Part, Verdict
 from gatescan.unpack import officexml, packages, sheets, zipread
 from gatescan.unpack.common import inflate, make, note, unopenable
@@ -15,15 +16,14 @@ from gatescan.unpack.common import inflate, make, note, unopenable
 Reader = Callable[[Part, bytes, Budget], Iterator[Part]]
 
 _VOLUME = re.compile(
-    r"\.(?:(?:7z|zip|rar|tar|cab|iso|arj|ace|gz|bz2|xz)\.\d{2,3}|[rzstuv]\d\d|part\d{1,4}\.(?:rar|exe|7z))\s*$",
+    r"\.(?:(?:7z|zip|rar|tar|cab|iso|arj|ace|gz|bz2|xz)\.\d{2,3}|[rz]\d\d|part\d{1,4}\.(?:rar|exe|7z))\s*$",
     re.IGNORECASE,
 )
 """Names that only tools give to the second and later volumes of a set. A bare number is what instruments write, too:
-see volumes.py."""
+see volumes.py; and so do receivers of satellites `.t02`: a volume of rar that has such a name begins as rar does."""
 _COMPANION = re.compile(r"(?:.*[/\\])?(?:\._|~\$|\.~lock\.)[^/\\]*\Z", re.DOTALL)
 _COMPANION_MAX = 512
 """Bytes of an owner file, which Word and Excel lay beside an open document: 162 or 165, and a name in it."""
-_APPLE = (b"\x00\x05\x16\x07", b"\x00\x05\x16\x00")
 _ARCHIVE_NAME = re.compile(
     r"\.(?:zip|zipx|rar|7z|gz|tgz|bz2|tbz2?|xz|txz|zst|tar|cab|iso|lzh|lha|arj|ace|arc|zoo|alz|egg|jar|udf|vhdx?|docx|docm"
     r"|xlsx|xlsm|xlsb|pptx|pptm)\s*$",
@@ -32,7 +32,7 @@ _ARCHIVE_NAME = re.compile(
 _ARCHIVE_TYPE = re.compile(
     r"application/(?:x-)?(?:zip|rar|7z|gzip|tar|bzip2?|xz|iso9660|vnd\.rar|zip-compressed|arj|ace)"
 )
-_CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail"}) - {"pdf"}
+_CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail", "sqlite"}) - {"pdf"}
 """Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, silently."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
 _OLE_MARK = b"\xd0\xcf\x11\xe0"
@@ -96,15 +96,22 @@ def _companion(part: Part) -> bool:
     """Whether it is what a system lays beside a document, under the document's name with a mark in front: the
     attributes that macOS keeps (AppleDouble), or who has the document open."""
     small = len(part.data) <= _COMPANION_MAX
-    apple = bytes(part.data[:4]) in _APPLE
-    return apple or (small and bool(part.names) and all(_COMPANION.match(name) for name in part.names))
+    return _wraps(part.data) or (small and bool(part.names) and all(_COMPANION.match(name) for name in part.names))
+
+
+def _wraps(data: Buffer) -> bool:
+    """Whether it is a wrapping that holds a file as it is, under that file's name: a Macintosh one, or a signature."""
+    head = bytes(data[:128])
+    return apple.is_apple_file(head) or sealed.looks_like_cms(head) or apple.macbinary(bytes(data)) is not None
 
 
 def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
     """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector."""
     data = part.data
     if len(data) > 22 and (end := zipread.find_end(data)) >= 0:
-        carried = kind in _CARRIERS or (kind == "pdf" and _in_pdf_stream(data, end))
+        carried = (
+            kind in _CARRIERS or (kind == "pdf" and _in_pdf_stream(data, end)) or (kind == "data" and _wraps(data))
+        )
         yield from _face(part, budget, kind, "zip", carried)
     elif kind in _PROGRAMS:
         yield from _self_extracting(part, bytes(data), budget)
@@ -127,7 +134,8 @@ def _face(part: Part, budget: Budget, kind: str, other: str, carried: bool) -> I
 
     carried: the kind may hold the other as it is, so that looking at both is enough.
     """
-    if not carried:
+    if not carried and kind != "data":
+        # What nobody knows shows nobody anything: some programs write a mark of their own in front of a zip.
         _say_face(part, kind, other)
     trial = Part(part.path, part.names, "", b"", part.depth)
     try:

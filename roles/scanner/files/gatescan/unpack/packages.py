@@ -16,10 +16,15 @@ _TYPES = "[content_types].xml"
 _MANIFEST = "meta-inf/manifest.xml"
 _DOCUMENT_NAME = re.compile(
     r"\.(?:do[ct][xm]|xl[st][xm]|xlsb|xlam|p[po][ts][xm]|ppam|sld[xm]|thmx|vs[dst][xm]|o?xps|dwfx|o[dt][tspgfmhcbi]"
-    r"|epub|idml|pages|numbers|key)\s*\Z",
+    r"|s[tx][wcidmg]|epub|idml|pages|numbers|key)\s*\Z",
     re.IGNORECASE,
 )
 """Names of documents that are zip files inside: nobody unpacks them."""
+_DOCUMENT_TYPE = re.compile(
+    r"application/(?:vnd\.openxmlformats-officedocument|vnd\.oasis\.opendocument|vnd\.ms-[a-z]+\.[a-z.]*macroenabled"
+    r"|epub\+zip)",
+    re.IGNORECASE,
+)
 _DOCUMENT_MARKS = frozenset((b"[content_types].xml", b"mimetype", b"meta-inf/container.xml", b"index/document.iwa"))
 _SHEET_TYPE = re.compile(r"ms-excel\.(?:intl)?macrosheet", re.IGNORECASE)
 _TYPED = re.compile(r"<(?:\w{1,40}:)?(?:Default|Override)\b([^<>]*)", re.IGNORECASE)
@@ -33,23 +38,33 @@ _REMOTE = re.compile(
     r"\s*(?:(?!file:)[a-z][a-z0-9+.-]+:|file:/*(?:\\\\|//)?(?![/\\]*[a-z]:|[/\\]*[^/\\]*$)|\\\\|//)",
     re.IGNORECASE,
 )
-_OWN_SERVER = re.compile(r"\s*(?:file:)?[/\\]{2,5}(?!0x)(?=[a-z0-9_-]*[a-z])[a-z0-9_-]{1,15}[/\\]", re.IGNORECASE)
-"""A server by a name of one label that has a letter in it: no name of the internet, and no number for an address."""
+_OWN_SERVER = re.compile(
+    r"\s*(?:file:)?[/\\]{2,5}(?!0x)(?=[a-z0-9_-]*[a-z])[a-z0-9_-]{1,15}"
+    r"(?:(?:\.[a-z0-9_-]{1,63}){0,8}\.(?:local|localdomain|lan|internal|intern|intranet|corp|home|home\.arpa))?[/\\]",
+    re.IGNORECASE,
+)
+"""A server by a name of one label that has a letter in it, or below a domain that the internet does not have: no number
+for an address."""
 _LOADED = frozenset(("attachedtemplate", "oleobject", "frame", "subdocument", "afchunk", "externallinkpath"))
 """Relations whose target is fetched when the document is opened. Images and hyperlinks are everyday things."""
 _WEB = re.compile(r"\s*(?:https?|ftp):", re.IGNORECASE)
-_WORKBOOK = re.compile(r"\s*https?://[^?#]*\.(?:xl[a-z]{1,2}|csv|od[st])\s*(?:[?#]|\Z)", re.IGNORECASE)
-"""Another workbook on a web server such as SharePoint: its values stand in this one, and Excel asks before it looks."""
+_WORKBOOK = re.compile(
+    r"\s*https?://(?:[^?#]*\.(?:xl[a-z]{1,2}|csv|od[st])\s*(?:[?#]|\Z)"
+    r"|[a-z0-9-]{1,63}\.sharepoint(?:-mil)?\.(?:com|de|cn|us)/(?::x:/|[^?#]*/doc\.aspx\?)|onedrive\.live\.com/|1drv\.ms/x/)",
+    re.IGNORECASE,
+)
+"""Another workbook on a web server such as SharePoint, by its name or by a link of SharePoint's: its values stand in
+this one, and Excel asks before it looks."""
 _COMMAND = re.compile(
     r"\.(?:exe|com|bat|cmd|ps1|vb[se]?|jse?|ws[fhc]|hta|scr|pif|lnk|msi|cpl|jar|sct|dll)(?:[\s\"'?#]|%20|\Z)",
     re.IGNORECASE,
 )
-_NOT_A_FILE = re.compile(r"\s*(?:https?|ftp|mailto|tel|news|sip|#)", re.IGNORECASE)
+_NOT_A_FILE = re.compile(r"\s*(?:https?|ftp|mailto|tel|news|sip|#|www\.[a-z0-9.-]{1,200}\.com\s*\Z)", re.IGNORECASE)
 # Words that begin at their rarest letter, and look back: large documents are searched in half the time.
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
 _SIMPLE_FIELD = re.compile(rb"S(?<=fldS)imple")
-_ACTION = re.compile(r"ppaction:(?://|&#(?:47|x2f);)*\s*program", re.IGNORECASE)
+_ACTION = re.compile(r"\baction\s{0,9}=\s{0,9}[\"']\s{0,9}ppaction:/*\s{0,9}program", re.IGNORECASE)
 _FIELD_MARK = re.compile(r"fldChar\b([^<>]*)")
 _FIELD_CODE = re.compile(r"nstrText\b[^<>]*>([^<]*)")
 _FIELD_SIMPLE = re.compile(r"fldSimple\b([^<>]*)")
@@ -71,8 +86,11 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
 
 
 def is_document(part: Part) -> bool:
-    """Whether a part is opened as a document by whoever gets it, by its names; a piece of a document always is."""
-    return part.inner or (bool(part.names) and all(_DOCUMENT_NAME.search(name) for name in part.names))
+    """Whether a part is opened as a document by whoever gets it, by its names, or by its type if it has none; a piece
+    of a document always is."""
+    if not part.names:
+        return part.inner or _DOCUMENT_TYPE.match(part.content_type) is not None
+    return part.inner or all(_DOCUMENT_NAME.search(name) for name in part.names)
 
 
 class Document:
