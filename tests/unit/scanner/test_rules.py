@@ -23,7 +23,8 @@ APPENDIX_E = (
 )
 OF_TODAY = (
     "ps1 rdp jnlp settingcontent-ms appref-ms application msix library-ms search-ms scf wsb website "
-    "searchConnector-ms psm1 ps1xml xll iqy theme desktop mobileconfig pyw"
+    "searchConnector-ms psm1 ps1xml xll iqy theme desktop mobileconfig pyw "
+    "mad ex webloc inetloc fileloc tool action vsto ppkg"
 )
 ANY = Context()
 

@@ -79,6 +79,7 @@ class Part:
     charset: as the part's header declares it; empty if it does not.
     inner: a piece of a document format, such as a style sheet in an EPUB: nobody opens it by its name, so it is judged
         by its bytes alone.
+    cut: it is the end of a message that came back, which mail systems cut somewhere.
     """
 
     path: str
@@ -91,6 +92,7 @@ class Part:
     findings: list[Finding] = field(default_factory=list)
     charset: str = ""
     inner: bool = False
+    cut: bool = False
 
 
 @dataclass(slots=True)

@@ -88,6 +88,7 @@ def _quoted(part: Part, budget: Budget) -> Iterator[Part]:
             if leaf.names or leaf.data:
                 leaf.path = f"{part.path}/quoted-{number}"
                 leaf.depth = part.depth + 1
+                leaf.cut = True
                 yield leaf
         if limits := [finding for finding in parsed.findings if finding.code in _BOUNDS]:
             part.findings += limits

@@ -10,13 +10,15 @@ from gatescan.judging.budget import Budget
 from gatescan.model import Buffer
 from gatescan.text.words import loose_base64, text
 
-_HEAD = 256
-_FOLD = re.compile(rb"\r*\n[ \t]")
+_HEAD = 4096
+"""Bytes in which it begins: programs pass over lines in front that they do not know."""
+_LINE_END = re.compile(rb"\r\n?")
+_FOLD = re.compile(rb"\n[ \t]")
 _PARAMETER = rb"(?:;[^:;=\"\r\n]{1,60}(?:=(?:[^\";:\r\n]|\"[^\"\r\n]*\")*)?)"
 _PROPERTY = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"+):([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 _DATA_URL = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"*):data:([^,\r\n]{0,200}),([^\r\n]+)", re.M | re.I)
-_IN_BASE64 = re.compile(rb";(?:encoding\s*=\s*\"?(?:base64|b)\b|value\s*=\s*\"?binary|base64\b)", re.IGNORECASE)
-_NAME = re.compile(rb";[a-z-]{0,20}file-?name\s*=\s*(?:\"([^\"]+)\"|([^;:\"]+))", re.IGNORECASE)
+_IN_BASE64 = re.compile(rb";\s*(?:encoding\s*=\s*\"?(?:base64|b)\b|value\s*=\s*\"?binary|base64\b)", re.IGNORECASE)
+_NAME = re.compile(rb";\s*[a-z-]{0,20}file-?name\s*=\s*(?:\"([^\"]+)\"|([^;:\"]+))", re.IGNORECASE)
 
 File = tuple[str, bytes]
 
@@ -29,7 +31,7 @@ def is_calendar(data: Buffer) -> bool:
 def files(data: Buffer, budget: Budget) -> Iterator[File]:
     """(name, content) of each property that holds a file in base64 or a `data:` address. Raises LimitReached."""
     budget.spend(len(data))
-    flat = _FOLD.sub(b"", bytes(data))
+    flat = _FOLD.sub(b"", _LINE_END.sub(b"\n", bytes(data)))
     for found in _PROPERTY.finditer(flat):
         budget.tick()
         if _IN_BASE64.search(found[1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gatescan.judging import filetype
@@ -19,6 +20,7 @@ _BINARY = (
 _TEXT_NAMES = (".txt", ".text", ".log", ".asc", ".csv", ".json", ".md", ".uu", ".uue", ".hqx", ".yenc", ".ntx")
 _NEVER_TEXT = ("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/")
 """Types in which no client would ever look for text, but for pages by their name."""
+_SIGNED_NAME = re.compile(r"(.+)\.(?:p7[a-z]|m7m|tsd|sig)(?![a-z])", re.IGNORECASE | re.DOTALL)
 _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
@@ -89,10 +91,9 @@ def _cms(part: Part, der: bytes, budget: Budget) -> Iterator[Part]:
 
 
 def _unsigned(name: str) -> str:
-    """The name of what is in a signed file; empty if that has no extension of its own."""
-    stem, suffix, _ = name.strip(" .").lower().rpartition(".p7")
-    inner = name.strip(" .")[: len(stem)] if suffix else ""
-    return inner if "." in inner else ""
+    """The name of what is in a signed or time-stamped file; empty if that has no extension of its own."""
+    signed = _SIGNED_NAME.match(name)
+    return signed[1] if signed and "." in signed[1] else ""
 
 
 def _sealed(code: str, detail: str, part: Part) -> Finding:

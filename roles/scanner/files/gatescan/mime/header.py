@@ -20,7 +20,9 @@ _BLANK_LINE = re.compile(rb"\n\r*\n")
 _AT_ONCE = re.compile(rb"\r*\n")
 # No possessive group, `(...)*+`, in this package: Python 3.11.2 misreads them. `[...]*+` is sound.
 # A field, or a line that a mailbox put there; the latter has no groups.
-_FIELD = re.compile(rb"^(?:([!-9;-~]++)([ \t]*+):[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*)\n?|>?From [^\n]*\n)", re.MULTILINE)
+_REST = rb"([ \t]*+):[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*)\n?|>?From [^\n]*\n)"
+_FIELD = re.compile(rb"^(?:([!-9;-~]++)" + _REST, re.MULTILINE)
+_FIELD_OR_NAMELESS = re.compile(rb"^(?:([!-9;-~]*+)" + _REST, re.MULTILINE)
 # The look-behind keeps runs of CR linear: only their first one starts a try.
 _FOLD = re.compile(rb"(?<!\r)\r*+\n")
 _BLANK_FOLD = re.compile(rb"\n[ \t]++\r*+(?=\n)")
@@ -90,12 +92,14 @@ def read(data: Octets, start: int, end: int) -> Header:
 def other_readings(data: Octets, header: Header, start: int, end: int) -> list[Header]:
     """The readings of an odd header that differ from `read()` in a way that may matter; often none.
 
-    A reader may end the header at the first line that is no field, take a broken name for the right one, take the
-    fold of a field for a field, or pass over a field with a blank before its colon.
+    A reader may end the header at the first line that is no field (be it one that begins with a colon or not), take a
+    broken name for the right one, take the fold of a field for a field, or pass over a field with a blank before its
+    colon.
     """
     raw, others = header.raw, []
-    cut = _first_break(raw)
-    if cut is not None and not raw[cut[0] :].isspace():
+    for cut in dict.fromkeys((_first_break(raw, _FIELD), _first_break(raw, _FIELD_OR_NAMELESS))):
+        if cut is None or raw[cut[0] :].isspace():
+            continue
         before = raw[: cut[0]]
         by_relay = cut[0] - 1 - before.rfind(b"\n", 0, cut[0] - 1) >= _CUT_LINE
         early = Header(_fields(before), before, start + cut[1], by_relay=by_relay)
@@ -123,12 +127,12 @@ def _fields(raw: bytes) -> list[tuple[bytes, bytes]]:
     return [(m[1].lower(), m[3]) for m in _FIELD.finditer(raw) if m[1]]
 
 
-def _first_break(raw: bytes) -> tuple[int, int] | None:
-    """(end of the header, start of the body) for a client that stops at the first line that is no field."""
+def _first_break(raw: bytes, field: re.Pattern[bytes]) -> tuple[int, int] | None:
+    """(end of the header, start of the body) for a client that stops at the first line that is no such `field`."""
     blank = _BLANK_FOLD.search(raw)
     stop = (blank.start() + 1, blank.end() + 1) if blank else None
     position = 0
-    for match in _FIELD.finditer(raw):
+    for match in field.finditer(raw):
         if match.start() != position or match[2]:
             break
         position = match.end()

@@ -23,12 +23,14 @@ class Split:
     outside: the text before, between and behind the parts, in order; the first is the preamble.
     late: parts after the closing boundary line, which only some clients show.
     longer: what follows the boundary on lines that only begin with it: another boundary, or a trick.
+    closed: there is a closing boundary line.
     """
 
     outside: list[Span] = field(default_factory=list)
     parts: list[Span] = field(default_factory=list)
     late: list[Span] = field(default_factory=list)
     longer: list[bytes] = field(default_factory=list)
+    closed: bool = False
 
     @property
     def found(self) -> bool:
@@ -46,7 +48,6 @@ def split(data: Octets, start: int, end: int, boundary: bytes, max_parts: int, p
     size = len(delimiter)
     result = Split()
     opened, gap = -1, start
-    closed = False
     # The line end before the first boundary line may be the one that ended the header.
     position = data.find(delimiter, max(start - 1, 0), end)
     if start == 0 and data[: size - 1] == delimiter[1:]:
@@ -61,18 +62,18 @@ def split(data: Octets, start: int, end: int, boundary: bytes, max_parts: int, p
         else:
             stop = _line_end(data, start, position)
             if opened >= 0:
-                (result.late if closed else result.parts).append((opened, max(opened, stop)))
+                (result.late if result.closed else result.parts).append((opened, max(opened, stop)))
                 if len(result.parts) + len(result.late) > max_parts:
                     raise LimitReached("parts", f"more than {max_parts} parts")
             else:
                 result.outside.append((gap, max(gap, stop)))
             opened, closing = _after_line(data, after, end, tail)
             if closing:
-                closed, gap, opened = True, opened, -1
+                result.closed, gap, opened = True, opened, -1
         position = data.find(delimiter, max(after - 1, position + 1) if tail is None else tail.end() - 1, end)
         after = position + size
     if opened >= 0:
-        (result.late if closed else result.parts).append((min(opened, end), end))
+        (result.late if result.closed else result.parts).append((min(opened, end), end))
     else:
         result.outside.append((min(gap, end), end))
     return result

@@ -106,7 +106,7 @@ _RUN = re.compile(rb"[A-Za-z0-9+/_-]{60,}+(?:[\\\s]{1,8}[A-Za-z0-9+/]{16,}+)*={0
 _HEX = re.compile(rb"[0-9a-fA-F]{16,}")
 _BYTE = rb"(?:0x[0-9a-fA-F]{1,2}|\d{1,3})"
 _NUMBERS = re.compile(_BYTE + rb"(?:[\s,;|:-]{1,9}" + _BYTE + rb"){11,}")
-_HEX_PAIRS = re.compile(rb"[0-9a-fA-F]{2}(?:[ ,;:|-][0-9a-fA-F]{2}){11,}")
+_HEX_PAIRS = re.compile(rb"[0-9a-fA-F]{2}(?:[ ,;:|!@#$&*~^-][0-9a-fA-F]{2}){11,}")
 _LEAST_LIST = 23
 """Characters of a list of twelve numbers."""
 _NUMBER = re.compile(rb"0x[0-9a-fA-F]{1,2}|\d{1,3}")
@@ -120,7 +120,7 @@ def _table(letters: bytes) -> bytes:
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _IN_BASE64 = _table(_LETTERS + b"0123456789+/_-")
-_IN_LISTS = _table(b"0123456789abcdefABCDEFxX ,;|:-\t\r\n")
+_IN_LISTS = _table(b"0123456789abcdefABCDEFxX ,;|:!@#$&*~^-\t\r\n")
 _LEAST_RUN = 60
 _SRCDOC = re.compile(rb"srcdoc\s{0,9}=\s{0,9}(?:\"([^\"]*+)|'([^']*+))", re.IGNORECASE)
 
@@ -132,6 +132,11 @@ _LINK = re.compile(rb"([A-Za-z_$][\w$]*)|[\"'`]([^\"'`]*)[\"'`]")
 _LONGEST_OPERAND = 250
 _MAX_VARIABLES = 5_000
 
+_WORDS = re.compile(
+    rb"function|return|document|window|var |let |new |const |=>|</[a-z]{1,10}>|<script|https?:"
+    rb"|[a-z]{2,9}(?: [a-z]{2,9}){3}"
+)
+"""What stands in any script, page or prose of some length."""
 _PRINTABLE = re.compile(rb"[\t\n\r -~]+")
 _TEXTUAL = frozenset(("text", "html", "svg", "xml", "mail", "script"))
 _FILES = filetype.EXECUTABLES | filetype.ARCHIVES | filetype.DOCUMENTS | filetype.UNOPENABLE
@@ -260,10 +265,10 @@ class Peeler:
             backwards = flat[::-1]
             self._is_new(b"reversed" + backwards)
             self._push(backwards, depth + 1)
-        for content in _contents(layer, flat):
+        for content, from_numbers in _contents(layer, flat):
             self.budget.spend(len(content))
             self.budget.tick()
-            yield from self._sorted(content, depth)
+            yield from self._sorted(content, depth, from_numbers)
 
     def _runs_of(self, page: Buffer) -> Iterator[File]:
         """Files that stand in base64 in a page which is too large to be looked at whole otherwise."""
@@ -274,7 +279,7 @@ class Peeler:
                     if filetype.kind(content) in _FILES and self._is_new(content + b"\0"):
                         yield (), "", content
 
-    def _sorted(self, content: bytes, depth: int) -> Iterator[File]:
+    def _sorted(self, content: bytes, depth: int, from_numbers: bool) -> Iterator[File]:
         """A decoded run of codes: a file, a further layer, or neither."""
         if content[:1] == b"\x78":
             content = _inflated(content, self.budget)
@@ -286,7 +291,9 @@ class Peeler:
                 yield (), "", content
         elif kind in _TEXTUAL:
             self._push(content, depth + 1)
-        elif kind == "data" and len(content) >= _OPAQUE_BYTES:
+        # Numbers of letters that spell nothing wait for an addition or an exclusive or.
+        spells = kind in _TEXTUAL and not (from_numbers and _WORDS.search(content) is None)
+        if not spells and kind in ("data", "text") and len(content) >= _OPAQUE_BYTES:
             self.evidence.opaque = True
 
     def _addresses(self, layer: Buffer, depth: int) -> Iterator[File]:
@@ -426,21 +433,21 @@ def _short_texts(layer: bytes) -> Iterator[bytes]:
                 yield content
 
 
-def _contents(layer: bytes, flat: bytes) -> Iterator[bytes]:
-    """Every run of codes in a layer, decoded."""
+def _contents(layer: bytes, flat: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Every run of codes in a layer, decoded, and whether these were numbers."""
     for mark, pattern in _CODES:
         for codes in pattern.finditer(layer) if mark in layer else ():
-            yield bytes.fromhex(codes[0].replace(mark, b"").decode("ascii"))
+            yield bytes.fromhex(codes[0].replace(mark, b"").decode("ascii")), False
     for start, _ in _stretches(flat, _IN_BASE64, _LEAST_RUN):
         if not flat[max(0, start - 12) : start].lower().rstrip().endswith(b"base64,") and (
             run := _RUN.match(flat, start)
         ):
-            yield from _decoded(run[0])
+            yield from ((content, False) for content in _decoded(run[0]))
     for start, end in _stretches(flat, _IN_LISTS, _LEAST_LIST):
         for numbers in _NUMBERS.finditer(flat, start, end):
-            yield from _from_numbers(numbers[0])
+            yield from ((content, True) for content in _from_numbers(numbers[0]))
         for pairs in _HEX_PAIRS.finditer(flat, start, end):
-            yield binascii.unhexlify(pairs[0].translate(None, _NOT_HEX))
+            yield binascii.unhexlify(pairs[0].translate(None, _NOT_HEX)), True
 
 
 def _stretches(text: bytes, table: bytes, least: int) -> Iterator[tuple[int, int]]:

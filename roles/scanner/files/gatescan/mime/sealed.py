@@ -17,14 +17,16 @@ END_TO_END = frozenset({SMIME, PGP})
 
 _PKCS7 = bytes.fromhex("2a864886f70d0107")
 _SMIME_TYPES = bytes.fromhex("2a864886f70d01091001")
-_SIGNED = _PKCS7 + b"\x02"
 _DATA = _PKCS7 + b"\x01"
+_STAMPED = _SMIME_TYPES + b"\x1f"
+_IN_CLEAR = (_PKCS7 + b"\x02", _PKCS7 + b"\x05", _DATA, _SMIME_TYPES + b"\x02", _STAMPED)
+"""What shows its content: signed, digested, bare, authenticated and time-stamped data."""
 _SEALED = (_PKCS7 + b"\x03", _PKCS7 + b"\x04", _PKCS7 + b"\x06", _SMIME_TYPES + b"\x17")
 _COMPRESSED = _SMIME_TYPES + b"\x09"
 _MAX_NESTING = 40
 _TEXT_HEAD = 4096
 _BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"
-_PEM = re.compile(rb"-----BEGIN (?:PKCS ?#?7|CMS|SIGNED MESSAGE|P7M)[^\n-]{0,40}-----\s*")
+_PEM = re.compile(rb"-----BEGIN [A-Z0-9 #]{1,40}-----\s*(?=M)")
 
 _ARMOUR = re.compile(
     rb"^-----BEGIN PGP MESSAGE[^\n]{0,60}-----[ \t]*\r*\n(?:[A-Za-z][\w-]*:[^\n]*\n)*\s*([A-Za-z0-9+/=\s]{16})",
@@ -67,7 +69,7 @@ def open_cms(data: bytes, budget: Budget) -> Cms:
     head = data[:32]
     if any(oid in head for oid in _SEALED):
         return Cms("sealed")
-    if _SIGNED in head:
+    if any(oid in head for oid in _IN_CLEAR):
         return Cms("signed", _content(data, budget))
     if _COMPRESSED in head:
         packed = _content(data, budget)
@@ -83,11 +85,26 @@ def open_cms(data: bytes, budget: Budget) -> Cms:
 
 def _content(data: bytes, budget: Budget) -> bytes:
     """The octets that a signature or a compression wraps, whatever their declared type is; empty if there are none."""
+    if _STAMPED in data[:32]:
+        return _stamped(data, budget)
     at = _after_type(data, budget)
-    if at < 0:
-        at = data.find(_DATA)
-        at = at + len(_DATA) if at >= 0 else len(data)
-    return _octets(data, at, budget)
+    content = _octets(data, at, budget) if at >= 0 else b""
+    if not content and (at := data.find(_DATA)) >= 0:
+        content = _octets(data, at + len(_DATA), budget)
+    return content
+
+
+def _stamped(data: bytes, budget: Budget) -> bytes:
+    """The file in time-stamped data (RFC 5544): an OCTET STRING behind a version, an address and a description."""
+    position = data.find(_STAMPED) + len(_STAMPED)
+    while 0 <= position < len(data):
+        tag, _, start = _tag(data, position)
+        if tag in (0x04, 0x24):
+            return _octets(data, position, budget)
+        # [0] and the SEQUENCE in it are entered, a description is passed over.
+        outer = tag == 0xA0 or (tag == 0x30 and _tag(data, start)[0] == 0x02) if start < len(data) else False
+        position = start if outer else _end(data, position, budget)
+    return b""
 
 
 def _after_type(data: bytes, budget: Budget) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,6 +27,8 @@ MAX_ALTERNATIVES = 200
 """Readings of one message beyond the first of each entity."""
 
 _SHORT_PREAMBLE = 256
+_LONGEST_HALF = 10_000
+"""Bytes of a header that a boundary line cuts in two."""
 _MAX_LONGER = 8
 _MESSAGE_TYPES = ("message/rfc822", "message/global", "message/news", "message/rfc822-headers")
 _POLICY_TYPES = {
@@ -42,6 +46,7 @@ class Entity:
     """A piece of a buffer with a header and a body. level counts MIME nesting.
 
     source: the number of the buffer; 0 is the message, each decoded body has one of its own.
+    cut: it is the end of a message that is given back in a report, without the lines that would close it.
     """
 
     data: Octets
@@ -51,6 +56,7 @@ class Entity:
     level: int = 0
     source: int = 0
     default_type: str = "text/plain"
+    cut: bool = False
 
 
 class Body(NamedTuple):
@@ -256,6 +262,10 @@ class Walk:
         view.entities = [
             Entity(data, s, e, f"{stem}{n}", entity.level + 1, source, default) for n, (s, e) in enumerate(spans, 1)
         ]
+        if chosen.type == "multipart/report" or (entity.cut and not cut.closed):
+            view.entities[-1].cut = True
+        for number, (start, end) in enumerate(_joined(data, spans + cut.outside[1:]), len(spans) + 1):
+            view.entities.append(Entity(data, start, end, f"{stem}{number}", entity.level + 1, source, default))
         for number, span in enumerate(cut.outside):
             self._outside(view, data, span, f"{stem}epilogue" if number else f"{stem}preamble")
         if chosen.names:
@@ -289,7 +299,7 @@ class Walk:
         for data, start, end, source in bodies:
             window = data[start : min(end, start + 4096)]
             view = View(("message", len(data), start, end), void=not enclosed.starts_as_message(window))
-            view.entities = [Entity(data, start, end, entity.path, entity.level + 1, source)]
+            view.entities = [Entity(data, start, end, entity.path, entity.level + 1, source, cut=entity.cut)]
             views.append(view)
         if all(view.void for view in views):
             # No message by its looks: whatever it is, it goes by its names and bytes.
@@ -304,9 +314,12 @@ class Walk:
         outputs, differ = transfer.decode(raw, chosen.encoding, is_text, self.budget)
         path = entity.path or "1"
         if chosen.encoding != "identity":
-            outputs += [bare for data in outputs if (bare := _without_blank_lines(data))]
+            # In front, as what is equal but for blank lines is kept once.
+            outputs = [bare for data in outputs if (bare := _without_blank_lines(data))] + outputs
         view = View(("leaf", chosen.names, markup.shown_as_markup(content_type, ())), content=outputs[0])
-        view.leaves = [Part(path, chosen.names, content_type, data, charset=chosen.charset) for data in outputs]
+        view.leaves = [
+            Part(path, chosen.names, content_type, data, charset=chosen.charset, cut=entity.cut) for data in outputs
+        ]
         view.void = not chosen.names and not any(len(data) for data in outputs)
         if differ and not all(filetype.kind(data) in filetype.IMAGES for data in outputs):
             view.findings.append(
@@ -318,13 +331,25 @@ class Walk:
         return view
 
 
+def _joined(data: Octets, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Parts that a boundary line within their header cuts in two, as readers see them who look for no such line there:
+    the first half is a header without an end, the second begins with the empty line."""
+    for (start, end), (behind, last) in itertools.pairwise(spans):
+        if end - start > _LONGEST_HALF or data[behind : behind + 2].lstrip(b"\r")[:1] != b"\n":
+            continue
+        half = data[start:end]
+        if b"ontent-" in half.lower() and b"\n\n" not in half.replace(b"\r", b""):
+            yield start, last
+
+
 def _without_blank_lines(data: Buffer) -> bytes:
-    """A program or an archive behind blank lines, which some readers drop; empty if there is none."""
-    if len(data) < 2 or bytes(data[:1]) not in (b"\r", b"\n"):
+    """A program or an archive behind lines that are blank (to some, as a NUL is their end), which some readers drop;
+    empty if there is none."""
+    if len(data) < 2 or bytes(data[:1]) not in (b"\r", b"\n", b"\0"):
         return b""
     head = bytes(data[: filetype.HEAD])
     known = filetype.EXECUTABLES | filetype.ARCHIVES | filetype.DOCUMENTS
-    return bytes(data).lstrip(b"\r\n") if filetype.kind(head.lstrip(b"\r\n")) in known else b""
+    return bytes(data).lstrip(_UNSEEN) if filetype.kind(head.lstrip(_UNSEEN)) in known else b""
 
 
 def content_key(data: Buffer) -> tuple[int, int]:

@@ -38,6 +38,7 @@ _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x
 _OLE_MARK = b"\xd0\xcf\x11\xe0"
 _TRIALS = 8
 """Places with an archive's mark that are tried in a program, which is against policy by itself."""
+_OF_A_CUT_ZIP = ("zip-no-directory", "zip-damaged")
 _PLAIN = frozenset(("data", "text", "xml", "html", "svg", "mail"))
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
 
@@ -62,6 +63,9 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
             yield from _by_program(part, budget)
         if kind != "zip":
             yield from _second_face(part, budget, kind)
+        elif part.cut:
+            # Without its end nobody sees more of it than what was seen here.
+            part.findings = [finding for finding in part.findings if finding.code not in _OF_A_CUT_ZIP]
     except (LimitReached, Unavailable, GeneratorExit):
         raise
     except Exception as error:

@@ -30,7 +30,7 @@ _BINARY = re.compile(
 )
 _TEMPLATE = re.compile(r"<(?:\w{1,40}:)?attachedTemplate\b([^<>]*)", re.IGNORECASE)
 _BOOK_PATH = re.compile(r"<(?:\w{1,40}:)?Path\b[^<>]*>([^<]*)", re.IGNORECASE)
-_FORMULA = re.compile(r"\bFormula\s*=\s*(?:\"([^\"<]*)|'([^'<]*))", re.IGNORECASE)
+_FORMULA = re.compile(r"\b(?:Formula|RefersTo)\s*=\s*(?:\"([^\"<]*)|'([^'<]*))", re.IGNORECASE)
 _SCRIPTS = re.compile(r"<(?:\w{1,40}:)?(?:module|source-code)\b[^<>]*>([^<]*)", re.IGNORECASE)
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]+")
 _ATTRIBUTE = re.compile(r"(?:\w{1,40}:)?(\w{1,40})\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")

@@ -48,6 +48,8 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     except Broken as error:
         unopenable(part, str(error))
         return
+    if compound.nodes[0].class_id == LINK_CLASS:
+        note(part, Verdict.POLICY, "remote-template", "a document with a linked object")
     if compound.cut:
         note(part, Verdict.LIMIT, "ole-entries", "a compound file with more streams than are looked at")
     attachments: dict[str, Part] = {}

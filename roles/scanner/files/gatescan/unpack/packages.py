@@ -120,7 +120,7 @@ class Document:
             _external_link(part, bytes(member.data))
         elif _is_odf_code(name):
             _odf_code(part, as_text(member.data))
-        elif name.endswith(".xml"):
+        elif name.endswith(".xml") or _is_xml(member.data):
             look_at_markup(part, bytes(member.data))
 
     def close(self) -> None:
@@ -140,18 +140,36 @@ class Document:
                 self._sheets.append((name, f".{extension}" if extension else ""))
 
 
+def _is_xml(data: Buffer) -> bool:
+    """Whether a piece of a document is XML: what it is named does not matter to Office."""
+    return bytes(data[:16]).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1] == b"<"
+
+
 def look_at_markup(part: Part, data: bytes) -> None:
     """What runs without a macro in a piece of a document that is XML: DDE fields, and clicks that start a program."""
     wide = b"\x00" in data[:4]
     clicks = wide or _CLICK.search(data) is not None or b"paction" in data
     coded = wide or _INSTRUCTION.search(data) is not None or _SIMPLE_FIELD.search(data) is not None
-    if not clicks and not coded:
+    linked = b"ddeLink" in data
+    if not clicks and not coded and not linked:
         return
     text = as_text(data)
+    if linked:
+        note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
     if clicks and _ACTION.search(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
-    if coded and fields.asks_program(_field_codes(text)):
+    if coded and fields.asks_program(_field_codes(_plain(text))):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+
+
+def _plain(text: str) -> str:
+    """XML with its CDATA sections written as other text is, and without comments; linear."""
+    if "<![CDATA[" in text:
+        first, *rest = text.split("<![CDATA[")
+        sections = (section.partition("]]>") for section in rest)
+        text = first + "".join(html.escape(inside) + behind for inside, _, behind in sections)
+    first, *rest = text.split("<!--")
+    return first + "".join(comment.partition("-->")[2] for comment in rest)
 
 
 def _field_codes(text: str) -> str:

@@ -15,7 +15,7 @@ from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import fields, packages
 from gatescan.unpack.common import make, note, unique
-from gatescan.unpack.ole import LINK_CLASS, read_package
+from gatescan.unpack.ole import read_package
 
 _TEMPLATE = re.compile(rb"\\\*\s{0,20}\\template(?![a-zA-Z])", re.IGNORECASE)
 _FIELD = re.compile(rb"\\fldinst(?![a-zA-Z])", re.IGNORECASE)
@@ -177,7 +177,7 @@ def _object(part: Part, budget: Budget, blob: bytes) -> Iterator[Part]:
             note(part, Verdict.POLICY, "embedded-package", "a document with a damaged packed file in it")
         return
     form, class_name, content = parsed
-    if form == 1 or class_name.lower() == b"ole2link" or _is_link(content):
+    if form == 1 or class_name.lower() == b"ole2link":
         note(part, Verdict.POLICY, "remote-template", "a document with a linked object")
     if class_name.lower() == b"package" or class_name.lower() == b"ole10native":
         package = read_package(content)
@@ -185,15 +185,6 @@ def _object(part: Part, budget: Budget, blob: bytes) -> Iterator[Part]:
         yield make(part, budget, package.names if package else (), package.data if package else content)
     elif content:
         yield make(part, budget, unique(class_name.decode("latin-1") if b"." not in class_name else ""), content)
-
-
-def _is_link(content: bytes) -> bool:
-    """Whether a compound file is a linked object by the class of its root, whatever the object is called."""
-    if not content.startswith(_OLE):
-        return False
-    shift = int.from_bytes(content[30:32], "little")
-    root = (int.from_bytes(content[48:52], "little") + 1) << min(shift, 12)
-    return bytes(content[root + 80 : root + 96]) == LINK_CLASS
 
 
 def _ole1(blob: bytes) -> tuple[int, bytes, bytes] | None:

@@ -14,7 +14,8 @@ from gatescan.model import Buffer, Part, Verdict
 from gatescan.unpack.common import note
 
 _COMMAND = re.compile(
-    rb"\b(?:EXEC|CALL|REGISTER(?:\.ID)?|RUN|HALT|ALERT|FORMULA|INITIATE|EXECUTE|FOPEN)[ \t]{0,20}\(", re.IGNORECASE
+    rb"\b(?:EXEC|CALL|REGISTER(?:\.ID)?|RUN|HALT|ALERT|FORMULA(?:\.[A-Z]{3,7})?|INITIATE|EXECUTE|FOPEN)[ \t]{0,20}\(",
+    re.IGNORECASE,
 )
 """Functions that only a macro sheet has."""
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
