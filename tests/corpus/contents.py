@@ -75,6 +75,7 @@ def _wrapped() -> Iterator[_Made]:
     yield "signed-zip/papers.zip.p7m", signed(pack.zip_bytes([TEXT]))
     yield "database/office.db", b"SQLite format 3\x00" + bytes(range(250)) + letter
     mark = "\ufeff\u0e53ketchUp Model".encode("utf-16-le") + bytes(range(1, 32))
+    yield "padded/papers.zip", bytes(600) + pack.zip_bytes([TEXT])
     yield "behind-a-mark/house.skp", mark + pack.zip_bytes([("model.dat", bytes(range(200)))])
     wide = "\u4f01" * 150 + ".pdf"
     yield "long-name/papers.zip", pack.zip_bytes([(wide, b"%PDF-1.4\n"), (f"{wide}/{wide}", b"%PDF-1.4\n")])

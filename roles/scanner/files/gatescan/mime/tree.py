@@ -38,6 +38,7 @@ _POLICY_TYPES = {
 _NO_MATTER_IN_TEXTS = ("readings-differ", "boundary-missing", "parts-after-end", "bare-cr")
 _BARE_CR = re.compile(rb"\r(?![\r\n])")
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
+_BLANK_LINES = re.compile(rb"(?:\0?\r*+\n|\r)+")
 _UNSEEN = b"\r\n\0"
 
 
@@ -345,11 +346,12 @@ def _joined(data: Octets, spans: list[tuple[int, int]]) -> Iterator[tuple[int, i
 def _without_blank_lines(data: Buffer) -> bytes:
     """A program or an archive behind lines that are blank (to some, as a NUL is their end), which some readers drop;
     empty if there is none."""
-    if len(data) < 2 or bytes(data[:1]) not in (b"\r", b"\n", b"\0"):
-        return b""
     head = bytes(data[: filetype.HEAD])
+    blank = _BLANK_LINES.match(head)
+    if blank is None or blank.end() == len(data):
+        return b""
     known = filetype.EXECUTABLES | filetype.ARCHIVES | filetype.DOCUMENTS
-    return bytes(data).lstrip(_UNSEEN) if filetype.kind(head.lstrip(_UNSEEN)) in known else b""
+    return bytes(data[blank.end() :]) if filetype.kind(head[blank.end() :]) in known else b""
 
 
 def content_key(data: Buffer) -> tuple[int, int]:

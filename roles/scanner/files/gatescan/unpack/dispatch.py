@@ -85,7 +85,7 @@ def _by_program(part: Part, budget: Budget) -> Iterator[Part]:
 
 def _unknown(part: Part) -> None:
     """Bytes of no known kind, under a name or a type that says archive."""
-    if _companion(part):
+    if _companion(part) or zipread.find_end(part.data) >= 0:
         return
     for name in part.names:
         if _VOLUME.search(name):

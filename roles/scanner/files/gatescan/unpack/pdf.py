@@ -26,7 +26,7 @@ _TELLING = frozenset(
 _OBJECT_STREAM = re.compile(rb"/Type\s*/ObjStm(?![A-Za-z])")
 _EMBEDDED = re.compile(rb"/Type\s*/EmbeddedFile(?![A-Za-z])")
 _LAUNCH = re.compile(rb"/S\s*/Launch(?![A-Za-z])")
-_FILES = re.compile(rb"/EF\s*(?:<<([^>]{0,400})>>|(\d{1,8})\s+\d{1,5}\s+R)")
+_FILES = re.compile(rb"/EF\s*(?:<<([^<>]{0,400})>>|(\d{1,8})\s+\d{1,5}\s+R)")
 _REFERENCE = re.compile(rb"/(?:F|UF|DOS|Mac|Unix)\s*(\d{1,8})\s+\d{1,5}\s+R")
 _OBJECT = re.compile(rb"(?<!\d)(\d{1,8})\s+(\d{1,5})\s+obj(?![A-Za-z])")
 _FILTER = re.compile(rb"/(?:Filter|F)\s*(\[[^\]]{0,200}\]|/[A-Za-z0-9]{1,30})")
@@ -63,13 +63,20 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
 
 def _spelled_out(text: bytes) -> tuple[bytes, bool]:
     """The text with its names in clear, each as long as before, and whether a telling one was spelled otherwise."""
+    known: dict[bytes, bytes] = {}
     telling = False
 
     def clear(found: re.Match[bytes]) -> bytes:
         nonlocal telling
-        name = _ESCAPE.sub(lambda m: binascii.unhexlify(m.group(1)), found.group())
+        written = found.group()
+        if clear := known.get(written):
+            return clear
+        name = _ESCAPE.sub(lambda m: binascii.unhexlify(m.group(1)), written)
         telling = telling or name in _TELLING
-        return name.ljust(len(found.group())) if name[1:].isalnum() else found.group()
+        clear = name.ljust(len(written)) if name[1:].isalnum() else written
+        if len(known) < _NAMES_MAX:
+            known[written] = clear
+        return clear
 
     return _ESCAPED.sub(clear, text), telling
 
