@@ -16,7 +16,10 @@ SITE = (*EVERYWHERE, "--limit", "gw1")
 LAB = ("python", "-m", "lab")
 NIGHT = {"GATEWRIGHT_NIGHTLY": "1"}
 """Tests that take long, and say so when it is missing."""
-LAB_TESTS = ("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "rspamd", "policy_daemon")
+LAB_TESTS = (
+    *("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "rspamd", "policy_daemon"),
+    *("page",),
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
         ),
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
-            "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, logs, metrics, rspamd",
+            "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, logs, metrics, rspamd,"
+            " the console over a gateway",
             [
                 (*LAB, "up", "dns", "office", "outside", "gw1"),
                 SITE,

@@ -27,6 +27,7 @@ ONE_GATEWAY = {
     "test_no_loss": "gw1",
     "test_notices": "gw2",
     "test_outbreak": "gw1",
+    "test_page": "gw1",
     "test_qmailctl": "gw2",
     "test_quarantine": "gw1",
     "test_policy_daemon": "gw1",
