@@ -113,7 +113,9 @@ class Server:
                     if not line:
                         return
                     message += line
-                    if "message" in self.drops:
+                    if "message" in self.stalls:
+                        self.closing.wait(PATIENCE)
+                    if "message" in self.drops | self.stalls:
                         return
                 self.messages.append(message.removesuffix(b".\r\n"))
                 if not self.react(wire, ".", b"250 taken\r\n"):

@@ -538,7 +538,7 @@ def test_a_server_that_keeps_people_waiting_has_a_few_of_them_only(
     corp(zone, (10, "a.test", "127.0.0.2"))
     server = listen("127.0.0.2")
     server.stalls.add("DATA")
-    gatepost = start(per_host=2, waiting_per_host=1, patience_per_host=0.3)
+    gatepost = start(per_host=2, waiting_per_host=1, patience_per_host=0.3, listening_per_host=8)
     waiting = [gatepost.begin() for _ in range(8)]
     deadline = time.monotonic() + PATIENCE
     while sum(process.poll() is not None for process in waiting) < 5:
@@ -551,8 +551,8 @@ def test_a_server_that_keeps_people_waiting_has_a_few_of_them_only(
         assert (b"and it is slow" in process.communicate()[0]) == put_off
 
 
-@pytest.mark.parametrize("stall", ["greeting", "EHLO", "STARTTLS"])
-def test_few_listen_to_a_server_that_does_not_greet(
+@pytest.mark.parametrize("stall", ["greeting", "EHLO", "STARTTLS", "handshake", "MAIL", "RCPT", "DATA"])
+def test_few_listen_to_a_server_that_says_nothing(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer, stall: str
 ) -> None:
     corp(zone, (10, "a.test", "127.0.0.2"))
@@ -566,6 +566,23 @@ def test_few_listen_to_a_server_that_does_not_greet(
         put_off = process.poll() is not None
         process.kill()
         assert (b"it says nothing" in process.communicate()[0]) == put_off
+
+
+def test_whose_message_may_have_been_taken_goes_on_waiting_and_others_are_put_off(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    server.stalls.add(".")
+    gatepost = start(per_host=4, patience_per_host=0.3, listening_per_host=2)
+    waiting = [gatepost.begin() for _ in range(4)]
+    wait_until(lambda: len(server.messages) == 4)
+    late = [gatepost.begin() for _ in range(3)]
+    assert all(b"it says nothing" in process.communicate(timeout=PATIENCE)[0] for process in late)
+    assert ended(waiting) == 0
+    for process in waiting:
+        process.kill()
+        process.communicate()
 
 
 def test_a_silent_server_is_no_reason_to_leave_out_the_next(

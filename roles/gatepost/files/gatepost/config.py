@@ -57,7 +57,7 @@ class Config:
     waiting_per_host: int = 10
     """Deliveries that may wait for a connection to a slow address; who comes beyond is told to try again."""
     patience_per_host: float = 10.0
-    """An address for whose connections somebody waited longer is slow, one with which no session comes about silent."""
+    """An address for whose connections somebody waited longer is slow, one that owes an answer for longer silent."""
     listening_per_host: int = 5
     """Deliveries that may listen to a silent address; others try the domain's next server, or are told to try again."""
     reuse_seconds: float = 5.0
@@ -111,6 +111,8 @@ def _check(config: Config) -> None:
     for name in ("port", "name_server_port", "deliveries", "per_host", "reuse_messages"):
         if getattr(config, name) < 1:
             raise ConfigError(name, "must be above 0")
+    if not config.patience_per_host:
+        raise ConfigError("patience_per_host", "must be above 0")
     if config.prefer not in FAMILIES:
         raise ConfigError("prefer", f"must be ipv4 or ipv6, not {config.prefer!r}")
     for family in config.helo:

@@ -167,7 +167,7 @@ class Deliverer:
             self.tally.session(domain, server, session)
 
     async def _open_session(self, server: Server, session: Session, plain: bool) -> None:
-        async with self.places.opening(name_of(server)):
+        async with self.places.listening(name_of(server), session):
             await session.open(plain=plain)
 
     async def _dial(self, server: Server, addresses: list[Address], drop: object) -> Wire | None:
@@ -197,9 +197,12 @@ class Deliverer:
         try:
             size = os.fstat(order.message).st_size
             has_8bit = session.hello.offers("8BITMIME") and not all(b.isascii() for b in message.blocks(order.message))
-            told = await session.send(order, signatures, size, has_8bit, account)
+            async with self.places.listening(name_of(server), session):
+                told = await session.send(order, signatures, size, has_8bit, account)
             wire.messages += 1
             is_taken = told.rpartition(b"\0")[0].rpartition(b"\0")[2].startswith(b"K")
+            if is_taken or not wire.is_over:
+                self.places.finished(name_of(server))
         except asyncio.CancelledError:
             wire.hang_up()
             raise

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from gatepost.config import Config
 from gatepost.model import Address, Failed, Server
@@ -23,12 +23,56 @@ SILENT = "This host takes connections, but it says nothing, and others wait for 
 Key = tuple[object, ...]
 
 
+@dataclass(eq=False, slots=True)
+class Listener:
+    """A delivery that speaks with a server. clock: ends it."""
+
+    session: Session
+    clock: asyncio.Timeout
+
+    def give_up(self) -> None:
+        """Nothing of the message leaves from here on."""
+        self.clock.reschedule(0)
+        self.session.wire.hang_up()
+
+
+@dataclass(slots=True)
+class Host:
+    """A server at which somebody is present. finished_at: when it has last said what becomes of a message."""
+
+    limit: asyncio.Semaphore
+    present: int = 0
+    is_slow: bool = False
+    is_silent: bool = False
+    finished_at: float = 0.0
+    listening: set[Listener] = field(default_factory=set)
+    watch: asyncio.TimerHandle | None = None
+
+    def silent_since(self) -> float:
+        """Since when it owes somebody an answer and has finished with nobody."""
+        asked = min((listener.session.wire.asked_at for listener in self.listening), default=time.monotonic())
+        return max(asked, self.finished_at)
+
+    def dismiss(self, most: int) -> None:
+        """Have those give up who are too many; not whose message may have been taken, for it would come twice."""
+        leaving = [listener for listener in self.listening if not listener.session.is_critical]
+        for listener in leaving[: max(0, len(self.listening) - most)]:
+            self.listening.discard(listener)
+            listener.give_up()
+
+    def leave(self) -> None:
+        """Nobody is present any more."""
+        if self.watch:
+            self.watch.cancel()
+
+
 class Places:
     """Bounds the deliveries to one server, known by its address, so that a slow one does not take all there are.
 
     Whoever finds no place waits. A server at which somebody waited longer than `patience` seconds is slow until its
     places are no longer all taken: a few wait for it then, the others are put off and leave qmail's places to others.
-    A server at which a session has not come about for so long is silent until one does: only a few may listen to it.
+    A server that owes somebody an answer for so long, and has finished with nobody meanwhile, is silent until it has
+    finished with somebody: only a few may listen to it.
     Once nobody new is let in, because another process serves now with bounds of its own, nobody does.
     """
 
@@ -37,85 +81,84 @@ class Places:
         self._most_at_slow = config.per_host + config.waiting_per_host
         self._most_at_silent = config.listening_per_host
         self._patience = config.patience_per_host
-        self._limits: dict[str, asyncio.Semaphore] = {}
-        self._present: defaultdict[str, int] = defaultdict(int)
-        self._slow: set[str] = set()
-        self._silent: set[str] = set()
-        self._listening: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
+        self._hosts: dict[str, Host] = {}
 
     @asynccontextmanager
     async def place(self, server: str) -> AsyncIterator[None]:
-        """A place among those who speak with a server; raises Failed when too many wait for a slow one."""
-        if self._present[server] >= self._bound(server):
-            raise self._refusal(server)
-        limit = self._limits.setdefault(server, asyncio.Semaphore(self._most))
-        self._present[server] += 1
+        """A place among those who speak with a server; raises Failed when too many wait for it."""
+        host = self._hosts.setdefault(server, Host(asyncio.Semaphore(self._most)))
+        self._refuse_beyond(host, host.present + 1)
+        host.present += 1
         try:
-            await self._wait(server, limit)
+            await self._wait(host)
             try:
                 yield
             finally:
-                limit.release()
+                host.limit.release()
         finally:
-            self._present[server] -= 1
-            if self._present[server] < self._most:
-                self._slow.discard(server)
-            if not self._present[server]:
-                self._silent.discard(server)
-                del self._present[server], self._limits[server]
+            host.present -= 1
+            host.is_slow = host.is_slow and host.present >= self._most
+            if not host.present:
+                host.leave()
+                del self._hosts[server]
 
-    def _bound(self, server: str) -> float:
-        """How many may be present at a server."""
-        at_slow = self._most_at_slow if server in self._slow else math.inf
-        return min(at_slow, self._most_at_silent) if server in self._silent else at_slow
+    def _refuse_beyond(self, host: Host, present: int) -> None:
+        """Raise Failed if so many may not be present. A silent server is no reason not to try the domain's next one."""
+        if host.is_silent and present > self._most_at_silent:
+            raise Failed("Z", SILENT, is_final=False)
+        if host.is_slow and present > self._most_at_slow:
+            raise Failed("Z", PUT_OFF)
 
-    def _refusal(self, server: str) -> Failed:
-        """Why nobody more may be there. A server that is silent is no reason not to try the domain's next one."""
-        return Failed("Z", SILENT, is_final=False) if server in self._silent else Failed("Z", PUT_OFF)
-
-    async def _wait(self, server: str, limit: asyncio.Semaphore) -> None:
+    async def _wait(self, host: Host) -> None:
         try:
             async with asyncio.timeout(self._patience):  # unlike wait_for it never swallows that the client is gone
-                await limit.acquire()
+                await host.limit.acquire()
+                return
         except TimeoutError:
-            self._slow.add(server)
-            if self._present[server] > self._bound(server):
-                raise self._refusal(server) from None
-            await limit.acquire()
+            host.is_slow = True
+        self._refuse_beyond(host, host.present)
+        await host.limit.acquire()
 
     @asynccontextmanager
-    async def opening(self, server: str) -> AsyncIterator[None]:
-        """Open a session with a server inside; raises Failed when it is silent, and too many listen to it."""
-        listening = self._listening[server]
-        clock = asyncio.timeout(None)
-        timer = asyncio.get_running_loop().call_later(self._patience, self._note_silence, server)
+    async def listening(self, server: str, session: Session) -> AsyncIterator[None]:
+        """Speak with a server inside; raises Failed when it is silent, and too many listen to it."""
+        host = self._hosts[server]
+        listener = Listener(session, asyncio.timeout(None))
+        host.listening.add(listener)
+        if host.watch is None:
+            self._watch(host)
         try:
-            async with clock:
-                listening.add(clock)
+            async with listener.clock:
                 yield
-            self._silent.discard(server)
         except TimeoutError:
-            if not clock.expired():
+            if not listener.clock.expired():
                 raise
             raise Failed("Z", SILENT, is_final=False) from None
         finally:
-            timer.cancel()
-            listening.discard(clock)
-            if not listening:
-                self._listening.pop(server, None)
+            host.listening.discard(listener)
 
-    def _note_silence(self, server: str) -> None:
-        """Somebody has listened for long: of all who do, those who are too many give up."""
-        self._silent.add(server)
-        listening = self._listening.get(server, set())
-        while len(listening) > self._most_at_silent:
-            listening.pop().reschedule(0)
+    def _watch(self, host: Host) -> None:
+        """Look whether a server is silent, as often as it can have become so."""
+        now = time.monotonic()
+        since = host.silent_since()
+        if now - since >= self._patience:
+            host.is_silent = True
+            host.dismiss(self._most_at_silent)
+            since = now
+        host.watch = asyncio.get_running_loop().call_at(since + self._patience, self._watch, host)
+
+    def finished(self, server: str) -> None:
+        """A server has said what becomes of a message."""
+        host = self._hosts[server]
+        host.finished_at = time.monotonic()
+        host.is_silent = False
 
     def leave(self) -> None:
         """Nobody new is let in: nobody listens for long to who is silent."""
         self._most_at_silent = 0
-        for server in self._silent:
-            self._note_silence(server)
+        for host in self._hosts.values():
+            if host.is_silent:
+                host.dismiss(0)
 
 
 class Wishes:

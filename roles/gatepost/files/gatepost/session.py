@@ -35,7 +35,7 @@ class NoTls:
 
 
 class Session:
-    """A connection on which the server has greeted."""
+    """A connection to a server. is_critical: it has a whole message, and has not said what becomes of it."""
 
     def __init__(self, wire: Wire, helo: bytes, security: Security) -> None:
         self.wire = wire
@@ -218,7 +218,7 @@ class Session:
             self.wire.put(last)
             self.is_critical = True
             account.times["dot"] = time.monotonic()
-            reply = await self.wire.hear()
+            reply = await self.wire.hear(b".")
         except Gone:
             raise self.dropped() from None
         self.is_critical = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from typing import cast
 
 from gatepost import results
@@ -13,6 +14,13 @@ from gatepost.reply import BadReply, Replies, Reply
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secrecy and authenticated encryption only."""
+
+USUAL = 300.0
+"""Seconds that a server has for a reply. Here and below it is what RFC 5321 (4.5.3.2) gives it at least."""
+BLOCK = 180.0
+"""Seconds in which a server takes a block."""
+UNUSUAL = {b"DATA": 120.0, b".": 600.0}
+"""Seconds for the replies that have a time of their own."""
 
 
 class Gone(Exception):
@@ -28,7 +36,10 @@ class TlsFailed(Exception):
 
 
 class Wire(asyncio.Protocol):
-    """One connection. `seconds` is the patience with each reply and each block that is sent."""
+    """One connection. `seconds` bounds the patience with each reply and each block that is sent.
+
+    asked_at: since when the server owes an answer, by time.monotonic.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -37,6 +48,7 @@ class Wire(asyncio.Protocol):
         self.address = Address("", "")
         self.port = 0
         self.messages = 0
+        self.asked_at = time.monotonic()
         self._transport: asyncio.Transport | None = None
         self._news: asyncio.Future[None] | None = None
         self._may_write = asyncio.Event()
@@ -47,6 +59,7 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         self._transport = cast(asyncio.Transport, transport)
+        self.asked_at = time.monotonic()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server's."""
@@ -101,12 +114,13 @@ class Wire(asyncio.Protocol):
         """Send bytes some time; `flush` waits until the server has taken most of what was put."""
         if self.is_over or self.transport.is_closing():
             raise Gone
+        self.asked_at = time.monotonic()
         self.transport.write(data)
 
     async def flush(self) -> None:
         """Let others work, and wait until there is room for more; raise Gone when there is none in time."""
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(min(self.seconds, BLOCK)):
                 await asyncio.sleep(0)  # who writes without a pause would never hear that the connection died
                 await self._may_write.wait()
         except TimeoutError:
@@ -122,10 +136,10 @@ class Wire(asyncio.Protocol):
             await self.flush()
             self.transport.set_write_buffer_limits(high=high, low=low)
 
-    async def hear(self) -> Reply:
-        """The next reply; raise Gone when it does not come whole and in time."""
+    async def hear(self, to: bytes = b"") -> Reply:
+        """The next reply, to this command; raise Gone when it does not come whole and in time."""
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(min(self.seconds, UNUSUAL.get(to, USUAL))):
                 while (reply := self.replies.take()) is None:
                     if self.is_over:
                         raise Gone
@@ -139,14 +153,15 @@ class Wire(asyncio.Protocol):
     async def ask(self, command: bytes) -> Reply:
         """Send a command and hear its reply."""
         self.put(command + b"\r\n")
-        return await self.hear()
+        return await self.hear(command)
 
     async def encrypt(self, context: ssl.SSLContext, name: str) -> None:
         """Shake hands; raise TlsFailed saying why it fails. From here on plain text is over."""
         loop = asyncio.get_running_loop()
+        self.asked_at = time.monotonic()
         try:
             upgraded = await loop.start_tls(
-                self.transport, self, context, server_hostname=name, ssl_handshake_timeout=self.seconds
+                self.transport, self, context, server_hostname=name, ssl_handshake_timeout=min(self.seconds, USUAL)
             )
         except (ssl.SSLError, OSError, ValueError) as error:
             self.is_over = True

@@ -1,0 +1,100 @@
+"""How long a server may take: for each answer as RFC 5321 (4.5.3.2) says, if control/timeoutremote allows that."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+
+import pytest
+from gatepost import wire
+from gatepost.config import Config
+from gatepost.dial import dial
+from gatepost.hosts import Places
+from gatepost.model import Account, Address, Failed, Level, Order, Security
+from gatepost.session import Session
+from gatepost_rig import MESSAGE, PATIENCE
+from server_rig import Server
+
+REMOTE_SECONDS = 1200.0
+SHORT = 0.3
+LARGE = b"a line of a message that fills all buffers between two programs\n" * 250_000
+HERE = Address("127.0.0.1", "ipv4")
+
+
+def in_time(work: Awaitable[object]) -> object:
+    """Do the work, well before anything but the shortened time can be over."""
+
+    async def bounded() -> object:
+        async with asyncio.timeout(PATIENCE):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+async def connect(port: int) -> Session:
+    """A session that is not open yet."""
+    link = await dial(
+        [HERE], port, connect_seconds=PATIENCE, head_start=1, seconds=REMOTE_SECONDS, on_failure=lambda *_: None
+    )
+    assert link is not None
+    return Session(link, b"gw.test", Security(Level.NEVER))
+
+
+async def deliver(port: int, message: Path) -> bytes:
+    """Deliver a message; returns the report."""
+    session = await connect(port)
+    try:
+        await session.open(plain=False)
+        with message.open("rb") as file:
+            order = Order("corp.test", "ann@gw.test", ("bob@corp.test",), file.fileno())
+            return await session.send(order, b"", len(MESSAGE), False, Account())
+    except Failed as failed:
+        return failed.text.encode()
+    finally:
+        session.wire.hang_up()
+
+
+@pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "message", "."])
+def test_a_server_that_stalls_is_left_when_the_time_of_that_step_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    if step == "message":
+        monkeypatch.setattr(wire, "BLOCK", SHORT)
+    elif step.encode() in wire.UNUSUAL:
+        monkeypatch.setitem(wire.UNUSUAL, step.encode(), SHORT)
+    else:
+        monkeypatch.setattr(wire, "USUAL", SHORT)
+    server = Server(None)
+    server.stalls.add(step)
+    (tmp_path / "message").write_bytes(LARGE if step == "message" else MESSAGE)
+    report = in_time(deliver(server.port, tmp_path / "message"))
+    assert isinstance(report, bytes) and b"connection died" in report
+    server.close()
+
+
+def test_a_server_that_has_finished_with_somebody_is_silent_no_more() -> None:
+    server = Server(None)
+    server.stalls.add("greeting")
+
+    async def come() -> bool:
+        try:
+            async with places.place("a"):
+                return True
+        except Failed:
+            return False
+
+    async def visit() -> None:
+        session = await connect(server.port)
+        async with places.place("a"), places.listening("a", session):
+            while await come():
+                await asyncio.sleep(0.01)
+            session.wire.asked_at = time.monotonic() + PATIENCE
+            places.finished("a")
+            assert await come()
+        session.wire.hang_up()
+
+    places = Places(Config(listening_per_host=1, patience_per_host=SHORT))
+    in_time(visit())
+    server.close()
