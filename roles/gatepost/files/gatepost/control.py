@@ -27,16 +27,16 @@ class Control:
 
     def text(self, name: str) -> str | None:
         """A file's text, None if there is none; raise ControlError."""
-        path = self.folder / name
+        path = f"{self.folder}/{name}"
         try:
-            status = path.stat()
+            status = os.stat(path)
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             kept = self._kept.get(name)
             if kept and kept[0] == stamp:
                 return kept[1]
             if status.st_size > TEXT_LIMIT:
                 raise ControlError(f"{path} is larger than {TEXT_LIMIT} bytes")
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError:
             return None
         except OSError as error:

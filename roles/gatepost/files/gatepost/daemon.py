@@ -22,6 +22,7 @@ import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gatepost import journal, report
 from gatepost.config import Config
@@ -134,21 +135,14 @@ class Daemon:
 
     async def _carry_out(self, client: socket.socket, order: Order) -> bytes:
         account = Account()
-        delivery = asyncio.create_task(self.deliverer.deliver(order, account))
-        gone = asyncio.create_task(_readable(client))
+        loop = asyncio.get_running_loop()
+        loop.add_reader(client, _leave_off, client, account, asyncio.current_task())
         try:
-            await asyncio.wait((delivery, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not delivery.done() and "dot" not in account.times:
-                delivery.cancel()
-            told = await delivery
+            told = await self.deliverer.deliver(order, account)
         except asyncio.CancelledError:
-            if not delivery.cancelled():
-                delivery.cancel()
-                raise
-            told = report.part("Z", "The delivery was given up. (#4.3.0)\n")
+            told = report.part("Z", f"The delivery was given up. {account.duplicate}(#4.3.0)\n")
         finally:
-            gone.cancel()
-            await asyncio.wait((gone,))  # its reader is gone before the descriptor's number is another's
+            loop.remove_reader(client)
         self._write_down(order, account, told)
         return told
 
@@ -156,10 +150,16 @@ class Daemon:
         if not self.config.journal:
             return
         try:
-            with open(self.config.journal, "a", encoding="ascii") as file:
-                file.write(journal.line(order, account, told) + "\n")
+            journal.add(self.config.journal, journal.line(order, account, told))
         except OSError as error:
             log.error("%s: %s", self.config.journal, error)
+
+
+def _leave_off(client: socket.socket, account: Account, delivery: asyncio.Task[Any] | None) -> None:
+    """A client that says more is gone. A message that may have been taken is carried to its end."""
+    asyncio.get_running_loop().remove_reader(client)
+    if delivery and not account.duplicate:
+        delivery.cancel()
 
 
 async def _readable(client: socket.socket) -> None:

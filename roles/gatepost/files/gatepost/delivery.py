@@ -54,10 +54,8 @@ class Deliverer:
         except ControlError:
             return report.part("Z", "A control file cannot be read. (#4.3.0)\n")
         except TimeoutError:
-            duplicate = "Possible duplicate! " if "dot" in account.times else ""
-            return report.part(
-                "Z", f"The delivery took longer than {self.config.deadline:g} seconds. {duplicate}(#4.4.2)\n"
-            )
+            seconds = f"{self.config.deadline:g}"
+            return report.part("Z", f"The delivery took longer than {seconds} seconds. {account.duplicate}(#4.4.2)\n")
         finally:
             account.times = {name: round(at - started, 3) for name, at in account.times.items()}
             account.times["end"] = round(time.monotonic() - started, 3)

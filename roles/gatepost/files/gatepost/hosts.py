@@ -110,6 +110,9 @@ class Places:
             raise Failed("Z", PUT_OFF)
 
     async def _wait(self, host: Host) -> None:
+        if not host.limit.locked():
+            await host.limit.acquire()  # at once
+            return
         try:
             async with asyncio.timeout(self._patience):  # unlike wait_for it never swallows that the client is gone
                 await host.limit.acquire()

@@ -45,6 +45,15 @@ def line(order: Order, account: Account, told: bytes) -> str:
     return json.dumps(record, ensure_ascii=True)
 
 
+def add(path: str, text: str) -> None:
+    """Add a line to a file, which may have been replaced since the last one. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(fd, text.encode("ascii") + b"\n")
+    finally:
+        os.close(fd)
+
+
 def _queued_by(fd: int) -> int | None:
     found = _RECEIVED.match(os.pread(fd, 200, 0))
     return int(found[1]) if found else None

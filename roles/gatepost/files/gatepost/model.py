@@ -110,6 +110,11 @@ class Account:
     signed: tuple[str, ...] = ()
     times: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def duplicate(self) -> str:
+        """What a failure's report says if the message may have been taken nevertheless."""
+        return "Possible duplicate! " if "dot" in self.times else ""
+
 
 class Failed(Exception):
     """A delivery, or a try at one server, ends here without success.

@@ -75,7 +75,8 @@ class Timeouts:
             return place is not None and place.is_away(now)
         wanted = socket.inet_aton(address)
         with _Table(self.path, self.descriptor) as table:
-            return any(place.host == wanted and place.is_away(now) for place in table.places)
+            at = table.find(wanted)
+            return at is not None and table.place(at).is_away(now)
 
     def note(self, address: str, timed_out: bool) -> None:
         """Note whether a try to connect timed out. A table that cannot be written costs nothing but time."""
@@ -85,12 +86,12 @@ class Timeouts:
             return
         wanted = socket.inet_aton(address)
         with _Table(self.path, self.descriptor) as table:
-            at = next((at for at, place in enumerate(table.places) if place.host == wanted), -1)
-            if at < 0 and timed_out and table.places:
+            at = table.find(wanted)
+            place = Place(wanted, 0, 0) if at is None else table.place(at)
+            if at is None and timed_out:
                 at = table.room()
-                table.places[at] = Place(wanted, 0, 0)
-            if at >= 0 and table.places[at].change(timed_out, now):
-                table.write(at)
+            if at is not None and place.change(timed_out, now):
+                table.write(at, place)
 
     def _note_six(self, address: str, timed_out: bool, now: int) -> None:
         if not timed_out:
@@ -108,7 +109,7 @@ class _Table:
         self.path = path
         self.descriptor = descriptor
         self.fd = -1
-        self.places: list[Place] = []
+        self.data = b""
 
     def __enter__(self) -> _Table:
         try:
@@ -117,8 +118,7 @@ class _Table:
             data = os.pread(self.fd, PLACES * _PLACE.size, 0)
         except OSError:
             return self
-        data = data[: len(data) // _PLACE.size * _PLACE.size]
-        self.places = [Place(*fields) for fields in _PLACE.iter_unpack(data)]
+        self.data = data[: len(data) // _PLACE.size * _PLACE.size]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,17 +127,26 @@ class _Table:
                 fcntl.flock(self.fd, fcntl.LOCK_UN)
             os.close(self.fd)
 
-    def room(self) -> int:
-        """A free place, else that of the host that has been quiet for longest, by its timeouts."""
-        free = next((at for at, place in enumerate(self.places) if not place.count), -1)
-        if free >= 0:
-            return free
-        return min(range(len(self.places)), key=lambda at: self.places[at].when + WEIGHT * self.places[at].count)
+    def find(self, host: bytes) -> int | None:
+        """The number of a host's place. Every delivery asks, so the other places are not unpacked for it."""
+        at = self.data.find(host)
+        while at % _PLACE.size and at >= 0:
+            at = self.data.find(host, at + 1)
+        return at // _PLACE.size if at >= 0 else None
 
-    def write(self, at: int) -> None:
+    def place(self, number: int) -> Place:
+        """What a place says."""
+        return Place(*_PLACE.unpack_from(self.data, number * _PLACE.size))
+
+    def room(self) -> int | None:
+        """A free place, else that of the host that has been quiet for longest; None in an empty table."""
+        places = [Place(*fields) for fields in _PLACE.iter_unpack(self.data)]
+        free = next((at for at, place in enumerate(places) if not place.count), None)
+        if free is not None:
+            return free
+        return min(range(len(places)), key=lambda at: places[at].when + WEIGHT * places[at].count, default=None)
+
+    def write(self, number: int, place: Place) -> None:
         """Write one place."""
-        place = self.places[at]
-        try:
-            os.pwrite(self.fd, _PLACE.pack(place.host, place.count, place.when), at * _PLACE.size)
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            os.pwrite(self.fd, _PLACE.pack(place.host, place.count, place.when), number * _PLACE.size)

@@ -119,14 +119,18 @@ class Wire(asyncio.Protocol):
 
     async def flush(self) -> None:
         """Let others work, and wait until there is room for more; raise Gone when there is none in time."""
+        await asyncio.sleep(0)  # who writes without a pause would never hear that the connection died
+        if not self._may_write.is_set():
+            await self._until_writable()
+        if self.is_over or self.transport.is_closing():
+            raise Gone
+
+    async def _until_writable(self) -> None:
         try:
             async with asyncio.timeout(min(self.seconds, BLOCK)):
-                await asyncio.sleep(0)  # who writes without a pause would never hear that the connection died
                 await self._may_write.wait()
         except TimeoutError:
             raise Gone from None
-        if self.is_over or self.transport.is_closing():
-            raise Gone
 
     async def drain(self) -> None:
         """Wait until everything that was put has left this process; raise Gone when it does not in time."""
@@ -138,16 +142,19 @@ class Wire(asyncio.Protocol):
 
     async def hear(self, to: bytes = b"") -> Reply:
         """The next reply, to this command; raise Gone when it does not come whole and in time."""
+        loop = asyncio.get_running_loop()
+        end = loop.call_later(min(self.seconds, UNUSUAL.get(to, USUAL)), self.hang_up)
         try:
-            async with asyncio.timeout(min(self.seconds, UNUSUAL.get(to, USUAL))):
-                while (reply := self.replies.take()) is None:
-                    if self.is_over:
-                        raise Gone
-                    self._news = asyncio.get_running_loop().create_future()
-                    await self._news
-        except (TimeoutError, BadReply):
+            while (reply := self.replies.take()) is None:
+                if self.is_over:
+                    raise Gone
+                self._news = loop.create_future()
+                await self._news
+        except BadReply:
             self.is_over = True
             raise Gone from None
+        finally:
+            end.cancel()
         return reply
 
     async def ask(self, command: bytes) -> Reply:
@@ -187,6 +194,7 @@ class Wire(asyncio.Protocol):
         self.is_over = True
         if self._transport is not None:
             self._transport.abort()
+            self._transport = None  # one of TLS can be asked nothing any more
 
 
 def _why(error: Exception) -> str:
