@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.machine import LabError
@@ -12,8 +12,9 @@ from lab.machine import LabError
 INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 PER_HOST = 8
 """Inotify instances of a booted host: systemd and its services hold five, and one more each while they start."""
-SPARE = 64
-"""Those of the machine's own programs."""
+SPARE = 32
+"""More than are in use now, for what else starts meanwhile."""
+PROCESSES = Path("/proc")
 MEMORY = Path("/proc/meminfo")
 HOST_BYTES = 350 * 2**20
 """A gateway while a run is at it. At rest it takes half of that."""
@@ -39,7 +40,7 @@ def inotify_for(hosts: int) -> Iterator[None]:
     and cannot be raised.
     """
     before = int(INSTANCES.read_text())
-    needed = SPARE + PER_HOST * hosts
+    needed = instances_in_use() + SPARE + PER_HOST * hosts
     if before >= needed:
         yield
         return
@@ -50,6 +51,15 @@ def inotify_for(hosts: int) -> Iterator[None]:
     finally:
         if int(INSTANCES.read_text()) == needed:  # else somebody else's word
             _set(before)
+
+
+def instances_in_use() -> int:
+    """Inotify instances of all processes that can be looked at."""
+    found = 0
+    for descriptor in PROCESSES.glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # processes end, and others are not ours to look at
+            found += str(descriptor.readlink()) == "anon_inode:inotify"
+    return found
 
 
 def _set(value: int) -> None:

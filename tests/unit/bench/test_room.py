@@ -16,6 +16,7 @@ def limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "max_user_instances"
     path.write_text("128\n")
     monkeypatch.setattr(room, "INSTANCES", path)
+    monkeypatch.setattr(room, "PROCESSES", tmp_path / "proc")
     return path
 
 
@@ -23,6 +24,17 @@ def test_the_limit_is_raised_for_twenty_hosts_and_set_back(limit: Path) -> None:
     with room.inotify_for(20):
         assert int(limit.read_text()) >= 20 * 5
     assert limit.read_text() == "128\n"
+
+
+def test_what_other_programs_hold_already_is_counted(limit: Path) -> None:
+    with room.inotify_for(20):
+        alone = int(limit.read_text())
+    for process, number in (("17", 0), ("17", 1), ("4711", 3)):
+        descriptor = limit.parent / "proc" / process / "fd" / str(number)
+        descriptor.parent.mkdir(parents=True, exist_ok=True)
+        descriptor.symlink_to("anon_inode:inotify" if number else "/dev/null")
+    with room.inotify_for(20):
+        assert int(limit.read_text()) == alone + 2
 
 
 def test_it_is_set_back_after_a_failure_too(limit: Path) -> None:
