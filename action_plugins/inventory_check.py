@@ -1,7 +1,7 @@
 """Action: refuse a wrong inventory before anything changes.
 
-It reads the inventory's variables of each host and the roles' specifications, on the controller alone: no connection
-is made. Every problem is told, each with the variable, the entry and what is wrong.
+It reads the inventory's variables of all hosts and the roles' specifications, once and on the controller alone: no
+connection is made. Every problem is told, each with the host, the variable, the entry and what is wrong.
 
 Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`), needs_facts
 (false; true looks at the host again when its facts are known, if a variable of its inventory is made of them).
@@ -10,7 +10,7 @@ Options: roles_path (where the roles stand; beside this plugin's folder), group 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,13 @@ def validate(options: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
-    """Checks one host's inventory."""
+    """Checks the inventory of all hosts of the play, or of one whose facts are known."""
 
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail with all problems, or say how many variables were looked at."""
+        """Fail with all problems of all hosts, or say how many were looked at."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         facts = task_vars or {}
         roles = self._roles(Path(self._task.args.get("roles_path", PROJECT / "roles")))
@@ -54,19 +54,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         if needs_facts and not made_of_facts(facts["hostvars"].raw_get(name), roles):
             return result | {"changed": False, "msg": "no variable is made of facts"}
         group = facts["groups"].get(self._task.args.get("group", "gateways"), [])
-        host = self._host(facts["hostvars"], name, roles, needs_facts)
         gateways = {other: self._host(facts["hostvars"], other, roles) for other in group}
-        problems = check_host(host, gateways, roles, validate, set(load_extra_vars(self._loader)))
-        if problems:
-            message = "\n".join(f"  - {problem}" for problem in problems)
-            return result | {
-                "failed": True,
-                "problems": problems,
-                "msg": f"The inventory of {name} is wrong, and nothing was changed:\n{message}",
-            }
-        remarks = [] if needs_facts else [f"{name}: {remark}" for remark in remarks_of(host, gateways, roles)]
+        if needs_facts:
+            hosts = [self._host(facts["hostvars"], name, roles, facts_known=True)]
+        else:
+            hosts = [gateways[other] for other in facts["ansible_play_hosts_all"] if other in gateways]
+        overridden = set(load_extra_vars(self._loader))
+        problems = {host.name: check_host(host, gateways, roles, validate, overridden) for host in hosts}
+        if any(problems.values()):
+            return result | refusal({name: found for name, found in problems.items() if found})
+        remarks = [] if needs_facts else remarks_on(hosts, gateways, roles)
         told = {"warnings": remarks} if remarks else {}
-        return result | told | {"changed": False, "msg": f"{len(host.values)} variables are in order"}
+        return result | told | {"changed": False, "msg": f"hosts whose inventory is in order: {len(hosts)}"}
 
     def _roles(self, folder: Path) -> dict[str, Role]:
         roles = {PLAY.name: PLAY}
@@ -108,6 +107,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             except Exception as error:  # whatever templating raises, it is the entry's fault and must be named
                 unreadable[variable] = str(error).split("\n")[0]
         return Host(name, values, unreadable)
+
+
+def refusal(problems: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The result for hosts with problems, and what an administrator is told."""
+    told = [
+        "\n  - ".join([f"The inventory of {name} is wrong, and nothing was changed:", *found])
+        for name, found in problems.items()
+    ]
+    return {"failed": True, "problems": problems, "msg": "\n".join(told)}
+
+
+def remarks_on(hosts: Sequence[Host], gateways: Mapping[str, Host], roles: Mapping[str, Role]) -> list[str]:
+    """What is worth a warning of each host."""
+    return [f"{host.name}: {remark}" for host in hosts for remark in remarks_of(host, gateways, roles)]
 
 
 def is_option(variable: str, roles: Mapping[str, Role]) -> bool:
