@@ -482,6 +482,7 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
     for title, data in {"letter.docx": ooxml_bytes(), "papers.zip": zip_bytes([PAPER, NOISE])}.items():
         yield f"returned/cut/{title}", _returned(title, data)
         yield f"returned/cut-in-text/{title}", single(b"", b"A copy of it follows; it is cut.\n\n" + _cut(title, data))
+    yield "returned/empty-parts", multipart(b"", b"", subtype=b"report").replace(b"\n\n--=_b1", b"\n--=_b1")
     twice = multipart(TEXT, report, subtype=b"report")
     yield "returned/twice", twice + b"From bounce@example.net  Sun Nov 22 10:00:00 2026\n" + twice
     yield (

@@ -25,7 +25,8 @@ File = tuple[str, bytes]
 
 def is_calendar(data: Buffer) -> bool:
     """Whether `data` begins as a calendar or a card does."""
-    return b"begin:v" in bytes(data[:_HEAD]).lower()
+    head = bytes(data[:_HEAD])
+    return (b":V" in head or b":v" in head) and b"begin:v" in head.lower()
 
 
 def files(data: Buffer, budget: Budget) -> Iterator[File]:

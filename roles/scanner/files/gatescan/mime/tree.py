@@ -263,7 +263,7 @@ class Walk:
         view.entities = [
             Entity(data, s, e, f"{stem}{n}", entity.level + 1, source, default) for n, (s, e) in enumerate(spans, 1)
         ]
-        if chosen.type == "multipart/report" or (entity.cut and not cut.closed):
+        if view.entities and (chosen.type == "multipart/report" or (entity.cut and not cut.closed)):
             view.entities[-1].cut = True
         for number, (start, end) in enumerate(_joined(data, spans + cut.outside[1:]), len(spans) + 1):
             view.entities.append(Entity(data, start, end, f"{stem}{number}", entity.level + 1, source, default))
