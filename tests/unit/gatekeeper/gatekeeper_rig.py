@@ -93,7 +93,8 @@ class NameServer:
         elif asked.rdtype == 1 and self.records.get(name):
             response.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "A", *self.records[name]))
         elif asked.rdtype == 16 and name in self.texts:
-            response.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "TXT", f'"{self.texts[name]}"'))
+            strings = (f'"{self.texts[name][at : at + 255]}"' for at in range(0, len(self.texts[name]), 255))
+            response.answer.append(dns.rrset.from_text(asked.name, 0, "IN", "TXT", " ".join(strings)))
         elif name not in self.texts:
             response.set_rcode(dns.rcode.NXDOMAIN)
         self.socket.sendto(response.to_wire(), client)

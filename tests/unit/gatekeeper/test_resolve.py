@@ -7,12 +7,17 @@ import time
 
 import dns.resolver
 import pytest
+from gatekeeper.auth.judge import judge
+from gatekeeper.auth.mail import of_bytes
+from gatekeeper.auth.names import AskedNames
 from gatekeeper.config import parse
-from gatekeeper.resolve import LONGEST, LONGEST_NO, Resolver
-from gatekeeper_rig import NameServer
+from gatekeeper.resolve import LONGEST, LONGEST_NO, Resolver, TryLater
+from gatekeeper_rig import NameServer, wait_for
 from gatepost.config import parse as parse_gatepost
 from gatepost.resolve import NoSuchName
 from gatepost.resolve import Resolver as GatepostsResolver
+from test_dkim_verified import BODY, HEADER, record, signed
+from test_dmarc import ORIGIN, SITE
 
 FOR_EVER = 1e9
 
@@ -40,7 +45,7 @@ def test_gatekeeper_asks_again_after_some_minutes_of_a_no(server: NameServer, mo
     resolver = Resolver(parse({"name_server_port": server.port}))
 
     def asked() -> list[str]:
-        return asyncio.run(resolver.addresses("2.0.0.127.list.test"))
+        return list(asyncio.run(resolver.records("2.0.0.127.list.test", "A")))
 
     assert asked() == []
     server.records["2.0.0.127.list.test"] = ["127.0.0.2"]
@@ -67,5 +72,78 @@ def test_a_large_answer_is_not_kept(server: NameServer) -> None:
     resolver = Resolver(parse({"name_server_port": server.port}))
     server.records["many.test"] = [f"192.0.{number // 256}.{number % 256}" for number in range(400)]
     for _ in range(2):
-        assert len(asyncio.run(resolver.addresses("many.test"))) == 400
+        assert len(asyncio.run(resolver.records("many.test", "A"))) == 400
     assert len(server.asked) == 2
+
+
+# Who asks for a name that is being asked for
+
+
+def test_many_who_ask_for_a_name_at_once_cost_one_question() -> None:
+    names = NameServer()
+    names.records["many.test"] = ["192.0.2.1"]
+    resolver = Resolver(parse({"name_server_port": names.port}))
+
+    async def ask() -> list[tuple[str, ...]]:
+        return await asyncio.gather(*(resolver.records("Many.test.", "A") for _ in range(20)))
+
+    assert asyncio.run(ask()) == [("192.0.2.1",)] * 20
+    assert names.asked == ["many.test"]
+
+
+def test_who_gives_up_takes_the_answer_from_nobody_else() -> None:
+    names = NameServer()
+    names.records["slow.test"] = ["192.0.2.1"]
+    names.held = {"slow.test"}
+    resolver = Resolver(parse({"name_server_port": names.port}))
+
+    async def ask() -> tuple[str, ...]:
+        impatient = asyncio.create_task(resolver.records("slow.test", "A"))
+        patient = asyncio.create_task(resolver.records("slow.test", "A"))
+        await asyncio.to_thread(wait_for, lambda: names.asked, "the question")
+        impatient.cancel()
+        await asyncio.gather(impatient, return_exceptions=True)
+        names.release()
+        return await patient
+
+    assert asyncio.run(ask()) == ("192.0.2.1",)
+    assert names.asked == ["slow.test"]
+
+
+def test_all_of_them_hear_that_there_is_no_answer_and_none_is_kept() -> None:
+    names = NameServer()
+    names.is_soft = True
+    resolver = Resolver(parse({"name_server_port": names.port}))
+
+    async def ask() -> list[object]:
+        return await asyncio.gather(*(resolver.records("bad.test", "A") for _ in range(3)), return_exceptions=True)
+
+    assert [type(said) for said in asyncio.run(ask())] == [TryLater] * 3
+    names.is_soft = False
+    names.records["bad.test"] = ["192.0.2.1"]
+    assert asyncio.run(resolver.records("bad.test", "A")) == ("192.0.2.1",)
+
+
+def test_what_is_kept_is_bounded(server: NameServer) -> None:
+    resolver = Resolver(parse({"name_server_port": server.port}), room=3)
+    for number in (1, 2, 3, 4, 4, 2, 1):
+        asyncio.run(resolver.records(f"n{number}.test", "A"))
+    assert server.asked == ["n1.test", "n2.test", "n3.test", "n4.test", "n1.test"]
+
+
+def test_a_message_waits_for_all_names_at_once() -> None:
+    """Each name by itself would cost a slow name server's delay anew."""
+    names = NameServer()
+    names.texts = {"evil.test": "v=spf1 ip4:192.0.2.7 -all", "_dmarc.corp.test": "v=DMARC1; p=reject"}
+    names.texts["one._domainkey.corp.test"] = record()
+    names.held = set(names.texts)
+    asked = AskedNames(Resolver(parse({"name_server_port": names.port})))
+
+    async def judged() -> str:
+        judging = asyncio.create_task(judge(of_bytes(signed(HEADER + BODY)), ORIGIN, asked, SITE))
+        await asyncio.to_thread(wait_for, lambda: set(names.asked) == names.held, "all questions")
+        names.release()
+        return (await judging).dmarc.result
+
+    assert asyncio.run(judged()) == "pass"
+    assert len(names.asked) == 3, "and none is asked for twice, though these answers have no term"

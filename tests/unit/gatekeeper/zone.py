@@ -28,6 +28,9 @@ class Zone:
             raise TryLater(f"{name}: no answer")
         return list(records.get(name, []))
 
+    def expect(self, name: str) -> None:
+        """Nobody waits here."""
+
     async def texts(self, name: str) -> list[str]:
         return self._found({key: [text] if isinstance(text, str) else text for key, text in self.txt.items()}, name)
 

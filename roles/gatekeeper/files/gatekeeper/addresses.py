@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
@@ -47,6 +48,7 @@ def parse_entry(text: str) -> tuple[str, str]:
     return local, domain
 
 
+@lru_cache(1000)
 def parse_client(text: str) -> IPAddress | None:
     """A client's address; None if it is not known. IPv4 that came by an IPv6 socket is IPv4."""
     try:

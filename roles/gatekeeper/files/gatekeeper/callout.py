@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -206,10 +206,10 @@ class Callouts:
                 last = error
         raise last
 
-    async def _addresses(self, host: str) -> list[str]:
+    async def _addresses(self, host: str) -> Sequence[str]:
         with contextlib.suppress(ValueError):
             return [str(ipaddress.ip_address(host))]
-        return await self.resolver.addresses(host) or await self.resolver.addresses(host, "AAAA")
+        return await self.resolver.records(host, "A") or await self.resolver.records(host, "AAAA")
 
 
 class Undecided(Down):

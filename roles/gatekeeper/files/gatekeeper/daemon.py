@@ -31,7 +31,7 @@ from gatekeeper.fence import enclose_worker, needs_of
 from gatekeeper.limits import Guesses, Limits
 from gatekeeper.master import SIGNALS, Listeners
 from gatekeeper.policy import Policy
-from gatekeeper.protocol import QUESTION, Garbage, Order, Question, read_question, readable, reply
+from gatekeeper.protocol import Garbage, Order, Question, Wire, readable, reply
 from gatekeeper.recipients import Recipients
 from gatekeeper.resolve import Resolver
 from gatekeeper.speakers import OwnDomains, Speakers
@@ -257,12 +257,12 @@ class Daemon:
 
     async def _serve(self, client: socket.socket, may_order: bool) -> None:
         """One session: its questions one after the other."""
-        reader, writer = await asyncio.open_unix_connection(sock=client, limit=QUESTION)
+        wire = Wire(client)
         try:
-            while question := await read_question(reader):
+            while question := await wire.question():
                 if isinstance(question, Order) and not may_order:
                     raise Garbage("an order of who may only ask")
-                await self._tell(writer, question)
+                await self._tell(client, question)
                 if self.is_ending:
                     break
         except Garbage as error:
@@ -270,7 +270,7 @@ class Daemon:
         except (OSError, TimeoutError):
             pass  # the client is gone, or was silent for too long
         finally:
-            writer.close()
+            client.close()
 
     async def _authenticate(self, client: socket.socket, _: bool) -> None:
         """One question of the queue client."""
@@ -282,19 +282,19 @@ class Daemon:
         finally:
             self.answering.discard(task)
 
-    async def _tell(self, writer: asyncio.StreamWriter, question: Question | Order) -> None:
+    async def _tell(self, client: socket.socket, question: Question | Order) -> None:
         task = asyncio.current_task()
         assert self.policy and task
         self.answering.add(task)
         try:
             if isinstance(question, Order):
-                writer.write(json.dumps(await self._obey(question)).encode("ascii") + b"\n\n")
+                answer = json.dumps(await self._obey(question)).encode("ascii") + b"\n\n"
             else:
                 action = await self.policy.answer(question)
                 self.answers[action.split(" ", 1)[0][:20]] += 1
-                writer.write(reply(action))
+                answer = reply(action)
             async with asyncio.timeout(SLOW_READER):
-                await writer.drain()
+                await asyncio.get_running_loop().sock_sendall(client, answer)
         finally:
             self.answering.discard(task)
 

@@ -105,7 +105,7 @@ class DnsLists:
 
     async def _codes(self, zone: str, address: IPAddress) -> list[ipaddress.IPv4Address]:
         """A list's answers; raise Disordered, TryLater."""
-        codes = [ipaddress.IPv4Address(text) for text in await self.resolver.addresses(question(address, zone))]
+        codes = [ipaddress.IPv4Address(text) for text in await self.resolver.records(question(address, zone), "A")]
         for code in codes:
             if code in ERROR_CODES:
                 raise Disordered(f"it answers with the error code {code}: it does not want to be asked from here")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatekeeper.addresses import IPAddress, client_key, parse_client
 
@@ -16,6 +16,7 @@ IDLE = 600.0
 """Seconds between two questions of a session; qmail-smtpd connects anew after that."""
 HURRY = 10.0
 """Seconds from a question's first byte to its last."""
+_END = b"\n\n"
 GO_ON = "DUNNO"
 ORDERS = {"gatekeeper_status": "status", "gatekeeper_accept": "accept"}
 """Requests of our own; only root and the daemon's own user may make them."""
@@ -54,40 +55,57 @@ class Order:
 async def readable(connection: socket.socket) -> None:
     """Wait until there is something to read, or somebody to let in."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(connection, ready.set)
+    fd = connection.fileno()  # of a socket itself asyncio would have the kernel tell both addresses
+    loop.add_reader(fd, ready.set)
     try:
         await ready.wait()
     finally:
-        loop.remove_reader(connection)
+        loop.remove_reader(fd)
 
 
-async def read_question(stream: asyncio.StreamReader) -> Question | Order | None:
-    """The next question, None at the end; raise Garbage, TimeoutError, OSError."""
-    async with asyncio.timeout(IDLE):
-        first = await stream.read(1)
-    if not first:
-        return None
-    try:
-        async with asyncio.timeout(HURRY):
-            rest = await stream.readuntil(b"\n\n")
-    except asyncio.IncompleteReadError:
-        raise Garbage("a question without an end") from None
-    except asyncio.LimitOverrunError:
-        raise Garbage(f"a question of more than {QUESTION} bytes") from None
-    return parse((first + rest)[:-2])
+@dataclass(slots=True)
+class Wire:
+    """A session's connection, which does not block. rest: what came behind the last question."""
+
+    connection: socket.socket
+    rest: bytearray = field(default_factory=bytearray)
+
+    async def question(self) -> Question | Order | None:
+        """The next question, None at the end; raise Garbage, TimeoutError, OSError."""
+        async with asyncio.timeout(HURRY if self.rest else IDLE) as limit:
+            while (end := self.rest.find(_END, 0, QUESTION)) < 0:
+                if len(self.rest) >= QUESTION:
+                    raise Garbage(f"a question of more than {QUESTION} bytes")
+                if not await self._hear(limit):
+                    return None
+        text = bytes(self.rest[:end])
+        del self.rest[: end + len(_END)]
+        return parse(text)
+
+    async def _hear(self, limit: asyncio.Timeout) -> bool:
+        """Hear more of a question; whether there is any."""
+        loop = asyncio.get_running_loop()
+        piece = await loop.sock_recv(self.connection, QUESTION)
+        if not piece and self.rest:
+            raise Garbage("a question without an end")
+        if not self.rest:
+            limit.reschedule(loop.time() + HURRY)
+        self.rest += piece
+        return bool(piece)
 
 
 def parse(text: bytes) -> Question | Order:
     """A question of its lines; raise Garbage."""
-    lines = text.split(b"\n")
+    said = text.decode("utf-8", "surrogateescape")
+    lines = said.split("\n")
     if len(lines) > ATTRIBUTES:
         raise Garbage(f"more than {ATTRIBUTES} attributes")
-    found: dict[str, str] = {}
-    for line in lines:
-        name, equals, value = line.partition(b"=")
-        if not equals or len(line) > LINE or b"\0" in line:
-            raise Garbage("a line that is no attribute")
-        found.setdefault(name.decode("utf-8", "replace"), value.decode("utf-8", "surrogateescape"))
+    if "\0" in said or max(map(len, lines)) > LINE:
+        raise Garbage("a line that is too long, or has a NUL in it")
+    try:
+        found = dict(line.split("=", 1) for line in reversed(lines))  # the first of a name counts
+    except ValueError:
+        raise Garbage("a line that is no attribute") from None
     if found.get("request") in ORDERS:
         return Order(ORDERS[found["request"]], found.get("path", ""))
     if found.get("request") != "smtpd_access_policy":

@@ -1,67 +1,154 @@
-"""Questions to the name server."""
+"""Questions to the name server. Answers are kept as text: dnspython is asked only for what is not known."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
 import dns.resolver
 
 from gatekeeper.config import Config
 
-LARGEST = 4096
-"""Bytes of an answer that is kept: records of strangers can be large."""
+LARGEST = 8192
+"""Bytes of memory of an answer that is kept: records of strangers can be large."""
 LONGEST, LONGEST_NO = 3600.0, 300.0
-"""Seconds for which an answer is kept, and one that there is nothing."""
+"""Seconds for which an answer is kept, and one that there is nothing. dnscache gives no term with the latter; dnspython
+2.3 (Debian 12) would then keep it for ever."""
+SHORTEST = 1.0
+"""Seconds for which any answer is kept: what was expected is not asked for again by who needs it."""
+_LABEL = 63
+_NAME = 253
+
+Texts = tuple[str, ...]
+Key = tuple[str, str]
+"""A name in lower case, and the kind of its records."""
 
 
 class TryLater(Exception):
     """The name server gives no answer, or says that it cannot."""
 
 
-class Memory(dns.resolver.LRUCache):
-    """Answers that are kept for as long as they say, within bounds.
-
-    dnscache gives no term with its answer that there is nothing; dnspython 2.3 (Debian 12) then keeps it for ever.
-    """
-
-    def put(self, key: Any, value: dns.resolver.Answer) -> None:
-        """Keep an answer."""
-        longest = LONGEST if value.rrset else LONGEST_NO
-        value.expiration = min(value.expiration, time.time() + longest)
-        if len(value.response.to_wire()) <= LARGEST:
-            super().put(key, value)
-
-
 class Resolver:
-    """Asks the configured name server for addresses."""
+    """Asks the configured name server. Who asks for a name that was asked for just before waits for the same answer."""
 
     def __init__(self, config: Config, room: int = 5000) -> None:
-        """room: answers that are kept."""
+        """room: answers that are kept; the one unused for longest makes room."""
         self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.nameservers = [config.name_server]
         self._resolver.port = config.name_server_port
         self._resolver.lifetime = config.dns_seconds
         self._resolver.timeout = config.dns_seconds / 2
-        self._resolver.cache = Memory(room) if room else None
+        self._room = room
+        self._kept: OrderedDict[Key, tuple[Texts, float]] = OrderedDict()
+        self._asking: dict[Key, tuple[asyncio.Task[Texts | TryLater], float]] = {}
 
-    async def addresses(self, name: str, kind: str = "A") -> list[str]:
-        """A name's addresses, none if there are none; kind: A or AAAA. Raises TryLater."""
-        try:
-            found = dns.name.from_text(name.rstrip(".") + ".")
-        except (dns.exception.DNSException, UnicodeError) as error:
-            raise TryLater(f"{kind} of {name}: {error}") from error
-        return [record.address for record in await self.records(found, kind)]
+    async def records(self, name: str, kind: str) -> Texts:
+        """A name's records (A, AAAA, TXT, MX by preference, PTR), none if there are none. Raises TryLater.
 
-    async def records(self, name: dns.name.Name, kind: str) -> list[Any]:
-        """A name's records of a kind, none if there are none. Raises TryLater."""
+        Strings of a TXT record are put together; bytes above 127 are as in Latin-1.
+        """
+        key = _key(name, kind)
+        known = self._known(key)
+        said = await asyncio.shield(self._begun(key)) if known is None else known
+        if isinstance(said, TryLater):
+            raise TryLater(str(said))
+        return said
+
+    def expect(self, name: str, kind: str) -> None:
+        """Begin to ask for records that will be needed, if they are not known."""
+        key = _key(name, kind)
+        if self._known(key) is None:
+            self._begun(key)
+
+    def _known(self, key: Key) -> Texts | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        if found[1] <= time.time():
+            del self._kept[key]
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def _begun(self, key: Key) -> asyncio.Task[Texts | TryLater]:
+        """A question that was put just now, or else is put: one that has waited for long may never be answered."""
+        now = time.monotonic()
+        begun = self._asking.get(key)
+        if begun is None or now - begun[1] > self._resolver.timeout:
+            begun = self._asking[key] = asyncio.create_task(self._ask(key)), now
+            begun[0].add_done_callback(lambda done: self._end(key, done))
+        return begun[0]
+
+    def _end(self, key: Key, done: asyncio.Task[Texts | TryLater]) -> None:
+        if key in self._asking and self._asking[key][0] is done:
+            del self._asking[key]
+
+    async def _ask(self, key: Key) -> Texts | TryLater:
+        """What the name server says, or why it says nothing: nobody may be there any more to hear of an error."""
+        name, kind = key
+        found = absolute(name)
+        if found is None:
+            return ()
         try:
-            answer = await self._resolver.resolve(name, kind, raise_on_no_answer=False)
-        except dns.resolver.NXDOMAIN:
-            return []
+            answer = await self._resolver.resolve(found, kind, raise_on_no_answer=False)
+        except dns.resolver.NXDOMAIN as error:
+            self._keep(key, (), _term(error.kwargs["responses"][found]))
+            return ()
         except (dns.exception.DNSException, OSError, UnicodeError) as error:
-            raise TryLater(f"{kind} of {name}: {error}") from error
-        return list(answer.rrset or ())
+            return TryLater(f"{kind} of {name}: {error}")
+        texts = tuple(map(_READ[kind], sorted(answer.rrset or (), key=_preference)))
+        self._keep(key, texts, answer.expiration)
+        return texts
+
+    def _keep(self, key: Key, texts: Texts, ends: float) -> None:
+        now = time.time()
+        ends = max(now + SHORTEST, min(ends, now + (LONGEST if texts else LONGEST_NO)))
+        if sum(map(sys.getsizeof, texts)) <= LARGEST:
+            self._kept[key] = (texts, ends)
+        while len(self._kept) > self._room:
+            self._kept.popitem(last=False)
+
+
+def _key(name: str, kind: str) -> Key:
+    return name.lower().removesuffix("."), kind
+
+
+def absolute(name: str) -> dns.name.Name | None:
+    """A name to ask for; None if there can be none: it has an empty label, or one that is too long.
+
+    No character means anything but the dot: names come from strangers.
+    """
+    labels = [label.encode("latin-1", "replace") for label in name.removesuffix(".").split(".")]
+    if not name or len(name) > _NAME or not all(0 < len(label) <= _LABEL for label in labels):
+        return None
+    return dns.name.Name([*labels, b""])
+
+
+def _term(response: dns.message.QueryMessage) -> float:
+    """Until when it counts that there is nothing."""
+    return time.time() + response.resolve_chaining().minimum_ttl
+
+
+def _preference(record: Any) -> int:
+    return int(getattr(record, "preference", 0))
+
+
+def _dotted(name: dns.name.Name) -> str:
+    return b".".join(label for label in name.labels if label).decode("latin-1")
+
+
+_READ: dict[str, Callable[[Any], str]] = {
+    "A": lambda record: str(record.address),
+    "AAAA": lambda record: str(record.address),
+    "TXT": lambda record: b"".join(record.strings).decode("latin-1"),
+    "MX": lambda record: _dotted(record.exchange),
+    "PTR": lambda record: _dotted(record.target),
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Collection, Mapping
@@ -64,15 +63,12 @@ async def verify(message: Message, names: Names) -> Chain:
 
 async def _check(message: Message, hops: list[Hop], seals: list[dkim.Tags], names: Names) -> None:
     """Raise Unusable if a seal or the last signature is not one of this message; all keys are asked for at once."""
-    keys = [asyncio.ensure_future(dkim.key_of(seal, names)) for seal in seals]
-    try:
-        await _check_signature(message, hops, names)
-        for at in range(len(hops), 0, -1):
-            dkim.check(await keys[at - 1], _digest(hops[:at]), seals[at - 1])
-    finally:
-        for key in keys:
-            key.cancel()
-        await asyncio.gather(*keys, return_exceptions=True)
+    for seal in seals:
+        names.expect(dkim.key_name(seal))
+    await _check_signature(message, hops, names)
+    for at in range(len(hops), 0, -1):
+        seal = seals[at - 1]
+        dkim.check(await dkim.key_of(seal, names), _digest(hops[:at]), seal)
 
 
 def _hops(message: Message) -> list[Hop]:

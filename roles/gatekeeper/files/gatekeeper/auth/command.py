@@ -25,7 +25,7 @@ def run(options: argparse.Namespace, config: Config) -> int:
     told = site_of(config)
     site = replace(told, own=told.own | _domains(options.own), forwarders=told.forwarders | _domains(options.forwarder))
     message = of_bytes(sys.stdin.buffer.read().replace(b"\r\n", b"\n"))
-    names = AskedNames(Resolver(config, room=0))
+    names = AskedNames(Resolver(config))
     report = asyncio.run(judge(message, Origin(client, options.helo, options.mail), names, site, lambda: 0.0))
     sys.stdout.write(report.header())
     for line in _reasons(report):

@@ -94,8 +94,7 @@ class Desk:
     async def serve(self, connection: socket.socket) -> None:
         """One question. What is none, or cannot be read, is not answered: the client's message is tried again."""
         try:
-            async with asyncio.timeout(HURRY):
-                request = await _receive(connection)
+            request = await _receive(connection)
             if request is None:
                 connection.send(reply("ready"))
                 return
@@ -172,10 +171,18 @@ def reply(text: str) -> bytes:
     return _ANSWER.pack(VERSION, 0, 0, len(data)) + data
 
 
+async def _packet(connection: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
+    """The packet of who is to send one within HURRY seconds; as a rule it is there."""
+    async with asyncio.timeout(HURRY):
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                return connection.recvmsg(PACKET, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)[:3]
+            await readable(connection)
+
+
 async def _receive(connection: socket.socket) -> Request | None:
-    """What is asked; None: whether anybody is there. Raises Garbage, OSError."""
-    await readable(connection)
-    text, control, flags, _ = connection.recvmsg(PACKET, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)
+    """What is asked; None: whether anybody is there. Raises Garbage, OSError, TimeoutError."""
+    text, control, flags = await _packet(connection)
     files = array.array("i")
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

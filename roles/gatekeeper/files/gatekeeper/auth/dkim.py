@@ -114,8 +114,14 @@ class Tags:
 
 async def verify(message: Message, names: Names, first: Sequence[str] = ()) -> list[Signature]:
     """What is said of a message's signatures, those of the domains in `first` before others. Raises nothing."""
-    found = sorted(message.named("dkim-signature"), key=lambda item: _claimed(item) not in first)
-    return list(await asyncio.gather(*(_verify(message, item, names) for item in found[:MOST])))
+    found = message.named("dkim-signature")
+    if len(found) > 1:
+        found.sort(key=lambda item: _claimed(item) not in first)
+    claims = [_claim(item) for item in found[:MOST]]
+    for claim in claims:
+        if isinstance(claim.read, Tags):
+            names.expect(key_name(claim.read))
+    return [await _verify(message, claim, names) for claim in claims]
 
 
 def _claimed(item: Field) -> str:
@@ -125,19 +131,37 @@ def _claimed(item: Field) -> str:
         return ""
 
 
-async def _verify(message: Message, item: Field, names: Names) -> Signature:
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A signature's field, what it says, and that checked: what is wrong with it if it cannot be used."""
+
+    item: Field
+    said: Mapping[str, str]
+    read: Tags | Unusable
+
+
+def _claim(item: Field) -> _Claim:
     said: Mapping[str, str] = {}
     try:
         said = tags(item.value)
-        read = parse(said)
+        return _Claim(item, said, parse(said))
+    except Unusable as error:
+        return _Claim(item, said, error)
+
+
+async def _verify(message: Message, claim: _Claim, names: Names) -> Signature:
+    read = claim.read
+    if isinstance(read, Unusable):
+        return _told(read.result, claim.said, str(read))
+    try:
         key = await key_of(read, names)
         await compare_body(message, read)
-        check(key, header_digest(message.fields, item, read), read)
+        check(key, header_digest(message.fields, claim.item, read), read)
     except Unusable as error:
-        return _told(error.result, said, str(error))
+        return _told(error.result, claim.said, str(error))
     except TryLater as error:
-        return _told(Result.TEMPERROR, said, str(error))
-    return _told(Result.PASS, said, "")
+        return _told(Result.TEMPERROR, claim.said, str(error))
+    return _told(Result.PASS, claim.said, "")
 
 
 def _told(result: Result, said: Mapping[str, str], why: str) -> Signature:
@@ -232,9 +256,14 @@ def _is_within(name: str, domain: str) -> bool:
 # Keys
 
 
+def key_name(read: Tags) -> str:
+    """Where a signature's key stands."""
+    return f"{read.selector}._domainkey.{read.domain}"
+
+
 async def key_of(read: Tags, names: Names) -> Key:
     """A signature's key; raise Unusable, TryLater."""
-    texts = await names.texts(f"{read.selector}._domainkey.{read.domain}")
+    texts = await names.texts(key_name(read))
     if not texts:
         raise Unusable("its key is not there")
     if len(texts) > 1:

@@ -90,7 +90,7 @@ class Evidence:
         )
 
     def _is_aligned(self, name: str, author: str, is_strict: bool) -> bool:
-        if not name or is_strict:
+        if not name or is_strict or name == author:
             return bool(name) and name == author
         return self.suffixes.organisation(name) == self.suffixes.organisation(author)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import random
 from collections.abc import Callable, Iterator
@@ -131,9 +130,10 @@ async def judge(
 ) -> Report:
     """Ask all about a message. What is asked of the DNS raises nothing; OSError if the message cannot be read."""
     writers = authors(message)
-    sent, signatures, chain = await asyncio.gather(
-        _spf(origin, names, site), dkim.verify(message, names, writers.domains), arc.verify(message, names)
-    )
+    _expect(origin, writers, names)
+    signatures = await dkim.verify(message, names, writers.domains)
+    chain = await arc.verify(message, names)
+    sent = await _spf(origin, names, site)
     evidence = Evidence(sent, signatures, site.suffixes)
     found = await dmarc.check(writers, evidence, names, chance)
     forwarder = arc.vouched(chain, site.forwarders, writers.domains[0]) if writers.is_one else ""
@@ -142,6 +142,14 @@ async def judge(
     return Report(
         site.hostname, writers, sent, tuple(signatures), chain, found, forwarder, verdict, wanted, why, borrows
     )
+
+
+def _expect(origin: Origin, writers: Authors, names: Names) -> None:
+    """Begin to ask for what is needed in any case."""
+    sent = [spf.domain_of(origin.helo, origin.sender)] if origin.client else []
+    for name in (*sent, *(f"_dmarc.{domain}" for domain in writers.domains)):
+        if is_domain(name.lower()):
+            names.expect(name)
 
 
 def _is_ours(writers: Authors, site: Site) -> bool:

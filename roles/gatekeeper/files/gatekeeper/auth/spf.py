@@ -9,12 +9,14 @@ those of the servers that an `mx` names: for a client with IPv6 most of these ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import quote
 
 from gatekeeper.addresses import IPAddress, in_ascii
@@ -33,6 +35,8 @@ LONGEST = 253
 """Characters of a name."""
 RECORD = 10_000
 """Characters of a record. Real ones have a few hundred; the RFC wants no more than 512."""
+USUAL = 512
+"""Characters of a record up to which its terms are kept: those of the longest would take much memory."""
 EXPLANATION = 500
 
 _MACRO = r"%(?:\{[slodiphcrtv]\d*r?[-.+,/_=]*\}|[%_-])"
@@ -105,8 +109,7 @@ class Record:
 
 async def check(client: IPAddress, helo: str, sender: str, names: Names, receiver: str = "") -> Spf:
     """SPF of the envelope sender (empty: of HELO) for a client; names of the DNS are asked. Raises nothing."""
-    local, _, domain = (sender or helo).rpartition("@")
-    local, domain = local or "postmaster", domain if domain.isascii() else in_ascii(domain)
+    local, domain = (sender or helo).rpartition("@")[0] or "postmaster", domain_of(helo, sender)
     if not _DOMAIN.fullmatch(domain):
         return Spf(Result.NONE, domain, not sender, "no domain that could have a record")
     asked = _Check(client, helo, local, domain, names, receiver)
@@ -124,6 +127,12 @@ async def check(client: IPAddress, helo: str, sender: str, names: Names, receive
     return Spf(result, domain, not sender, why, explanation)
 
 
+def domain_of(helo: str, sender: str) -> str:
+    """The domain that is asked: the envelope sender's, or that of HELO if there is none."""
+    domain = (sender or helo).rpartition("@")[2]
+    return domain if domain.isascii() else in_ascii(domain)
+
+
 # Records
 
 
@@ -131,6 +140,15 @@ def parse(text: str) -> Record:
     """A record of its text; raise Wrong."""
     if len(text) > RECORD:
         raise Wrong(f"the record has more than {RECORD} characters")
+    return _kept(text) if len(text) <= USUAL else _parse(text)
+
+
+@lru_cache(500)
+def _kept(text: str) -> Record:
+    return _parse(text)
+
+
+def _parse(text: str) -> Record:
     if not all(" " <= letter <= "~" for letter in text):
         raise Wrong("the record has a character that is not allowed")
     terms: list[Term] = []
@@ -231,7 +249,7 @@ class _Check:
     receiver: str
     terms: int = 0
     in_vain: int = 0
-    validated: list[str] | None = field(default=None)
+    validated: Sequence[str] | None = field(default=None)
 
     async def judge(self, domain: str) -> tuple[Result, Record | None, str]:
         """The result of a domain's record, the record that said it, and whose it is. Raises Wrong, TryLater."""
@@ -286,27 +304,26 @@ class _Check:
         if len(servers) > NAMES:
             raise Wrong(f"{target} has more than {NAMES} mail servers")
         found = await asyncio.gather(*(self._addresses(name) for name in servers), return_exceptions=True)
-        if any(self._is_among(addresses, term) for addresses in found if isinstance(addresses, list)):
+        if any(self._is_among(addresses, term) for addresses in found if not isinstance(addresses, BaseException)):
             return True
         for error in found:
             if isinstance(error, BaseException):
                 raise error
         return False
 
-    async def _addresses(self, name: str) -> list[str]:
+    async def _addresses(self, name: str) -> Sequence[str]:
         return await self.names.addresses(name, "A" if self.client.version == 4 else "AAAA")
 
     def _is_among(self, addresses: Iterable[str], term: Term) -> bool:
         bits = term.four if self.client.version == 4 else term.six
         return any(self.client in ipaddress.ip_network((text, bits), strict=False) for text in addresses)
 
-    async def _validated(self) -> list[str]:
+    async def _validated(self) -> Sequence[str]:
         """The client's own names that have its address. What cannot be known now is no such name."""
         if self.validated is None:
-            try:
+            claimed: Sequence[str] = ()
+            with contextlib.suppress(TryLater):
                 claimed = (await self.names.pointers(str(self.client)))[:NAMES]
-            except TryLater:
-                claimed = []
             has = await asyncio.gather(*(self._has_client(name) for name in claimed))
             self.validated = [name for name, yes in zip(claimed, has, strict=True) if yes]
         return self.validated
@@ -322,7 +339,7 @@ class _Check:
         if self.terms > TERMS:
             raise Wrong(f"more than {TERMS} terms that cause look-ups")
 
-    def _found(self, records: list[str]) -> list[str]:
+    def _found(self, records: Sequence[str]) -> Sequence[str]:
         self.in_vain += not records
         if self.in_vain > IN_VAIN:
             raise Wrong(f"more than {IN_VAIN} look-ups that find nothing")
