@@ -13,6 +13,7 @@ collect_ignore = ["test_remove.py"]
 ONE_GATEWAY = {
     "test_cut_runs": "gw1",
     "test_cutoff": "gw2",
+    "test_day": "gw1",
     "test_drain": "gw1",
     "test_engines_fail": "gw2",
     "test_engines_find": "gw1",

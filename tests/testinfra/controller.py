@@ -1,12 +1,13 @@
-"""What an administrator types on the controller: playbooks, run against the lab's gateways."""
+"""What an administrator types on the controller: playbooks and commands, run against the lab's gateways."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab.machine import environment
 from lab.talk import COMMAND_SECONDS
@@ -15,7 +16,7 @@ from lab.topology import PROJECT
 
 @dataclass(frozen=True)
 class Run:
-    """A playbook's run: its exit status and all it said."""
+    """What came of a command: its exit status and all it said."""
 
     status: int
     output: str
@@ -34,13 +35,26 @@ def playbook(
     variables: Mapping[str, object] | None = None,
     succeeds: bool = True,
     seconds: float = COMMAND_SECONDS,
+    project: Path = PROJECT,
 ) -> Run:
-    """Run a playbook of this project against one host; fail unless it ends as it should, and within `seconds`."""
-    extra = ["--extra-vars", json.dumps(variables)] if variables else []
+    """Run a playbook of this project against one host; fail unless it ends as it should, and within `seconds`.
+
+    project: the folder of another release.
+    """
+    command = ["ansible-playbook", path, "--limit", host, *options, *extra_variables(variables)]
+    return call(command, succeeds, seconds, project)
+
+
+def extra_variables(variables: Mapping[str, object] | None) -> list[str]:
+    """Variables as a playbook's command line has them."""
+    return ["--extra-vars", json.dumps(variables)] if variables else []
+
+
+def call(command: Sequence[str], succeeds: bool, seconds: float = COMMAND_SECONDS, project: Path = PROJECT) -> Run:
+    """Run a command in the project's folder; fail unless it ends as it should, and within `seconds`."""
     done = subprocess.run(
-        ["ansible-playbook", path, "--limit", host, *options, *extra],
-        cwd=PROJECT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, timeout=seconds,
+        command, cwd=project, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds,
     )  # fmt: skip
-    assert (done.returncode == 0) == succeeds, f"{path}: exit {done.returncode}\n{done.stdout}"
+    assert (done.returncode == 0) == succeeds, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}"
     return Run(done.returncode, done.stdout)

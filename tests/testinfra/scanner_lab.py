@@ -15,6 +15,7 @@ from lab.talk import MAILDIR
 
 BURST = (Path(__file__).parent / "burst.py").read_text()
 RULES = "/etc/gatescan/quarantine-attachments.txt"
+OUTBREAK = "/etc/gatescan/outbreak.txt"
 JOURNAL = "/var/log/gatescan/messages.jsonl"
 QUEUE = "/var/qmail/bin/qmail-scanner-queue"
 USER = "user@corp.test"
@@ -95,6 +96,10 @@ class Scanner:
     def forget(self, mark: str) -> None:
         """Delete what was held with this subject."""
         self.gateway.run("gatescan", "quarantine", "delete", "--all", "--subject", f"*{mark}*")
+
+    def lift_all(self) -> None:
+        """Take back whatever an outbreak's blocks are."""
+        self.gateway.sh(f"[ ! -e {OUTBREAK} ] || {{ rm {OUTBREAK}; gatescan rules build; }}")
 
     @contextmanager
     def rules_with(self, *lines: str) -> Iterator[None]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from controller import playbook
 from lab_hosts import Gateway, Peer, token
+from scanner_lab import Scanner
 
 OUTBREAK = "playbooks/outbreak.yml"
 
@@ -15,7 +16,7 @@ OUTBREAK = "playbooks/outbreak.yml"
 def nothing_blocked(gateway: Gateway) -> Iterator[None]:
     """Whatever a test blocks is lifted."""
     yield
-    gateway.sh("[ ! -e /etc/gatescan/outbreak.txt ] || { rm /etc/gatescan/outbreak.txt; gatescan rules build; }")
+    Scanner(gateway).lift_all()
 
 
 def held(gateway: Gateway, mark: str) -> bool:
