@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 from docs import generate
 
@@ -54,6 +55,18 @@ def test_the_tags_of_a_role_carry_its_name(role: Path) -> None:
     # Besides, a task has the tags of the roles that it does something for.
     foreign = {tag for tag in tags if not tag.startswith(role.name) and "query('publishers'" not in tag}
     assert foreign <= {path.name for path in ROLES}
+
+
+@pytest.mark.parametrize(
+    "role", [role for role in ROLES if "__migrations:" in (role / "defaults/main.yml").read_text()]
+)
+def test_a_release_has_the_same_migrations_whatever_is_switched_on(role: Path) -> None:
+    """Else to switch something off would look like going back."""
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    template = NativeEnvironment().from_string(defaults[f"{role.name}__migrations"])
+    switches = [name for name, value in defaults.items() if isinstance(value, bool)]
+    off, on = (template.render(dict.fromkeys(switches, is_on)) for is_on in (False, True))
+    assert off.keys() == on.keys()
 
 
 def test_tags_that_are_applied_are_one_list_without_another_in_it() -> None:
