@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import dns.resolver
 import pytest
@@ -79,10 +80,15 @@ def test_a_large_answer_is_not_kept(server: NameServer) -> None:
 # Who asks for a name that is being asked for
 
 
+def patient(names: NameServer) -> Resolver:
+    """A resolver that waits for held answers on a busy machine, too."""
+    return Resolver(parse({"name_server_port": names.port, "dns_seconds": 30}))
+
+
 def test_many_who_ask_for_a_name_at_once_cost_one_question() -> None:
     names = NameServer()
     names.records["many.test"] = ["192.0.2.1"]
-    resolver = Resolver(parse({"name_server_port": names.port}))
+    resolver = patient(names)
 
     async def ask() -> list[tuple[str, ...]]:
         return await asyncio.gather(*(resolver.records("Many.test.", "A") for _ in range(20)))
@@ -95,16 +101,16 @@ def test_who_gives_up_takes_the_answer_from_nobody_else() -> None:
     names = NameServer()
     names.records["slow.test"] = ["192.0.2.1"]
     names.held = {"slow.test"}
-    resolver = Resolver(parse({"name_server_port": names.port}))
+    resolver = patient(names)
 
     async def ask() -> tuple[str, ...]:
         impatient = asyncio.create_task(resolver.records("slow.test", "A"))
-        patient = asyncio.create_task(resolver.records("slow.test", "A"))
+        other = asyncio.create_task(resolver.records("slow.test", "A"))
         await asyncio.to_thread(wait_for, lambda: names.asked, "the question")
         impatient.cancel()
         await asyncio.gather(impatient, return_exceptions=True)
         names.release()
-        return await patient
+        return await other
 
     assert asyncio.run(ask()) == ("192.0.2.1",)
     assert names.asked == ["slow.test"]
@@ -113,7 +119,7 @@ def test_who_gives_up_takes_the_answer_from_nobody_else() -> None:
 def test_all_of_them_hear_that_there_is_no_answer_and_none_is_kept() -> None:
     names = NameServer()
     names.is_soft = True
-    resolver = Resolver(parse({"name_server_port": names.port}))
+    resolver = patient(names)
 
     async def ask() -> list[object]:
         return await asyncio.gather(*(resolver.records("bad.test", "A") for _ in range(3)), return_exceptions=True)
@@ -137,7 +143,7 @@ def test_a_message_waits_for_all_names_at_once() -> None:
     names.texts = {"evil.test": "v=spf1 ip4:192.0.2.7 -all", "_dmarc.corp.test": "v=DMARC1; p=reject"}
     names.texts["one._domainkey.corp.test"] = record()
     names.held = set(names.texts)
-    asked = AskedNames(Resolver(parse({"name_server_port": names.port})))
+    asked = AskedNames(patient(names))
 
     async def judged() -> str:
         judging = asyncio.create_task(judge(of_bytes(signed(HEADER + BODY)), ORIGIN, asked, SITE))
@@ -147,3 +153,25 @@ def test_a_message_waits_for_all_names_at_once() -> None:
 
     assert asyncio.run(judged()) == "pass"
     assert len(names.asked) == 3, "and none is asked for twice, though these answers have no term"
+
+
+def test_two_hundred_messages_wait_for_a_slow_name_server_at_once() -> None:
+    """None waits for another one: a name server's delay lowers no messages a second."""
+    names, count = NameServer(), 200
+    authors = [f"a{number}.test" for number in range(count)]
+    names.held = {name for domain in authors for name in (domain, f"_dmarc.{domain}")}
+    names.texts = {f"_dmarc.{domain}": "v=DMARC1; p=reject" for domain in authors}
+    names.texts |= dict.fromkeys(authors, "v=spf1 ip4:192.0.2.7 -all")
+    asked = AskedNames(patient(names))
+
+    async def judged(domain: str) -> str:
+        sent = replace(ORIGIN, sender=f"ann@{domain}")
+        return (await judge(of_bytes(f"From: ann@{domain}\n\nhello\n".encode()), sent, asked, SITE)).dmarc.result
+
+    async def all_judged() -> list[str]:
+        judging = [asyncio.create_task(judged(domain)) for domain in authors]
+        await asyncio.to_thread(wait_for, lambda: set(names.asked) == names.held, "all questions of all messages")
+        names.release()
+        return await asyncio.gather(*judging)
+
+    assert asyncio.run(all_judged()) == ["pass"] * count
