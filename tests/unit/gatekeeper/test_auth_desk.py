@@ -164,3 +164,9 @@ def test_a_name_of_ours_with_a_foreign_address_is_told(tmp_path: Path, author: s
     header = f"From: {author}\nTo: bob@gw.test\n\n".encode()
     answer = ask(files(tmp_path, TRACE + header, b"Fx@evil.test\0Tbob@gw.test\0\0"), zone(), PEOPLE)[8:]
     assert (b"own-name" in answer.partition(b" ")[0]) is is_borrowed
+
+
+def test_a_name_of_ours_is_read_without_a_charset_too(tmp_path: Path) -> None:
+    header = "From: Zo\u00eb Luk <zoe@gmail.test>\nTo: bob@gw.test\n\n".encode("latin-1")
+    answer = ask(files(tmp_path, TRACE + header, b"Fx@evil.test\0Tbob@gw.test\0\0"), zone(), PEOPLE)[8:]
+    assert answer.startswith(b"own-name ")

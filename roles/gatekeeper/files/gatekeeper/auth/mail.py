@@ -295,8 +295,17 @@ def _decoded(found: re.Match[str]) -> str:
 
 def shown_name(message: Message) -> str:
     """What stands beside addresses in From, encoded words read."""
-    texts = (_text(item.value[:_FROM_LONGEST]) for item in message.named("from")[:DOMAINS])
+    texts = (_guessed(item.value[:_FROM_LONGEST]) for item in message.named("from")[:DOMAINS])
     return " ".join(_beside_addresses(_unencoded(text)) for text in texts)
+
+
+def _guessed(value: bytes) -> str:
+    """A value as readers show it: where it is no UTF-8, which it should be, most take it for Windows' charset."""
+    value = value.replace(b"\r\n", b"")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("cp1252", "replace")
 
 
 def _beside_addresses(text: str) -> str:
