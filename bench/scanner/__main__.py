@@ -28,7 +28,7 @@ from bench.scanner.variants import Variant
 from bench.scanner.waiting import wait_until
 
 SESSIONS = 20
-SLOW = {"amavisd-new": 8, "rspamd": 2}
+SLOW = {"amavisd-new": 8, "rspamd": 2, "rspamd: stranger": 2}
 """These get a part of the messages, or a run would take minutes."""
 CURVE = (1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000, 16_000_000, 50_000_000)
 

@@ -1,5 +1,5 @@
 """Who is measured: bare qmail, a wrapper that does nothing, Gatewright (once without its fence, and twice with
-gatekeeper), and Debian's amavisd-new and rspamd.
+gatekeeper), and Debian's amavisd-new and rspamd (once with SPF, DKIM and DMARC, as gatekeeper has them).
 
 Each accepts SMTP on a port of its own and ends in the same qmail-queue. amavisd-new is a proxy in front of bare
 qmail, as it would be with qmail; rspamd is asked by a small queue program. Both run with checks like ours: names
@@ -12,9 +12,11 @@ counted; with "stranger" SPF, DKIM and DMARC are looked at, of names that the be
 from __future__ import annotations
 
 import grp
+import http.client
 import json
 import os
 import pwd
+import random
 import shutil
 import subprocess
 import sys
@@ -22,8 +24,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.scanner import corpus
 from bench.scanner.accounting import Group
 from bench.scanner.qmail import DAEMON, HOME, SCANNER, Qmail
+from bench.scanner.site import SENDER
 from bench.scanner.waiting import listens, wait_until
 
 HERE = Path(__file__).parent
@@ -34,9 +38,12 @@ DOOR = HERE.parents[1] / "roles/gatekeeper/files"
 RECIPIENTS = 1000
 FIRST_PORT = 2525
 _DISABLED_IN_RSPAMD = """\
-antivirus arc asn clickhouse dkim dkim_signing dmarc fuzzy_check greylist history_redis hfilter mid neural
-once_received phishing ratelimit rbl replies spf url_redirector
+antivirus arc asn clickhouse dkim_signing fuzzy_check greylist history_redis hfilter mid neural once_received phishing
+ratelimit rbl replies url_redirector
 """
+_OF_SENDERS = ("spf", "dkim", "dmarc")
+"""Modules of rspamd that say who mail is from, and what they say of the bench's."""
+_PROVEN = ("R_SPF_ALLOW", "R_DKIM_ALLOW", "DMARC_POLICY_ALLOW")
 
 
 @dataclass(frozen=True)
@@ -225,13 +232,16 @@ $banned_filename_re = new_RE(
 """
 
 
-def _rspamd(qmail: Qmail, variant: Variant) -> None:
-    place = _place("rspamd", "_rspamd")
+def _rspamd(qmail: Qmail, variant: Variant, asks: bool = False) -> None:
+    """asks: who mail is from; else it has no name server."""
+    place = _place(f"rspamd-{variant.port}", "_rspamd")
     own = variant.port + 100
     local = place / "local.d"
     local.mkdir()
+    name_server = f'nameserver = ["127.0.0.1:{qmail.site.port if asks else 1}"]; timeout = {5 if asks else 0.05}s;'
+    of_senders = "check_local = true;\n" if asks else "enabled = false;\n"  # all here is local
     files = {
-        "options.inc": f'pidfile = "{place}/rspamd.pid"; dns {{ nameserver = ["127.0.0.1:1"]; timeout = 0.05s; }}\n',
+        "options.inc": f'pidfile = "{place}/rspamd.pid"; dns {{ {name_server} }}\n',
         "logging.inc": 'type = "console"; level = "error";\n',
         "worker-normal.inc": f'bind_socket = "127.0.0.1:{own}"; count = {WORKERS};\n',
         "worker-controller.inc": "enabled = false;\n",
@@ -239,6 +249,7 @@ def _rspamd(qmail: Qmail, variant: Variant) -> None:
         "worker-fuzzy.inc": "enabled = false;\n",
         "redis.conf": "",
         **{f"{module}.conf": "enabled = false;\n" for module in _DISABLED_IN_RSPAMD.split()},
+        **{f"{module}.conf": of_senders for module in _OF_SENDERS},
     }
     for name, text in files.items():
         (local / name).write_text(text)
@@ -247,8 +258,26 @@ def _rspamd(qmail: Qmail, variant: Variant) -> None:
     command = [_found("rspamd"), "-f", "-c", "/etc/rspamd/rspamd.conf", "-u", "_rspamd", "-g", "_rspamd", *options]
     _spawn(command, variant.service)
     wait_until(lambda: listens(own), "rspamd")
-    program = qmail.compile(HERE / "rspamd-queue.c", NEXT=f'"{HOME}/bin/qmail-queue"', PORT=str(own))
-    qmail.serve(variant.port, variant.front, {"QMAILQUEUE": str(program)})
+    if asks:
+        _see_that_it_knows(own, qmail.site.signed([corpus.plain(random.Random(1), 100).as_bytes()])[0])
+    program = qmail.compile(HERE / "rspamd-queue.c", NEXT=f'"{HOME}/bin/qmail-queue"')
+    qmail.serve(variant.port, variant.front, {"QMAILQUEUE": str(program), "RSPAMD_PORT": str(own)})
+
+
+def _rspamd_stranger(qmail: Qmail, variant: Variant) -> None:
+    """rspamd that says of a stranger's mail who it is from, too."""
+    _rspamd(qmail, variant, asks=True)
+
+
+def _see_that_it_knows(port: int, message: bytes) -> None:
+    """Missing, unless an rspamd says of a message that it is from whom it says it is."""
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    told = {"IP": "127.0.1.1", "Helo": "bench.example", "From": f"a@{SENDER}", "Rcpt": "sink@bench.example"}
+    asked.request("POST", "/checkv2", message, told)
+    symbols = json.loads(asked.getresponse().read())["symbols"]
+    asked.close()
+    if unproven := set(_PROVEN) - symbols.keys():
+        raise Missing(f"it says nothing of {', '.join(sorted(unproven))}")
 
 
 def _found(*names: str) -> str:
@@ -288,6 +317,7 @@ KINDS = (
     Kind("gatekeeper: client", _client),
     Kind("gatekeeper: stranger", _stranger),
     Kind("rspamd", _rspamd, "_rspamd", ("rspamd",)),
+    Kind("rspamd: stranger", _rspamd_stranger, "_rspamd", ("rspamd",)),
     Kind("amavisd-new", _amavis, "amavis", ("amavisd", "amavisd-new")),
 )
 
