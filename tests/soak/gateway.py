@@ -23,6 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -144,6 +145,7 @@ class Soak:
         """All of it; what was not as promised."""
         self._prepare()
         self._send_all(range(self.warm_up))
+        self._hold_by_each_worker()
         self._drain()
         self.before = self._footprints()
         others = (self._disturb, self._honest, self._guess, self._send_costly, self._flood, self._flush)
@@ -344,6 +346,23 @@ class Soak:
 
     # The account
 
+    def _hold_by_each_worker(self) -> None:
+        """A worker of the scanner opens the log of findings with its first one: it is to count at the start, too."""
+        at_once = threading.Barrier(SENDERS)
+
+        def hold() -> None:
+            sender = Sender(OUTSIDE, self.gateway.port)
+            at_once.wait()
+            sender.send(FRIEND, USER, message("warm", "warm.exe", b"MZ" + os.urandom(200)))
+            sender.close()
+
+        def is_open() -> bool:
+            with ThreadPoolExecutor(SENDERS) as pool:
+                list(pool.map(lambda _: hold(), range(SENDERS)))
+            return all("quarantine.log" in names(each) for each in children(self._pid("gatescan/daemon")))
+
+        wait_until(is_open, "each worker of the scanner has held a message")
+
     def _drain(self) -> None:
         def is_empty() -> bool:
             self.gateway.run("qmail-tcpok")  # the server that was silent answers now
@@ -424,6 +443,13 @@ def descriptors(process: int) -> int:
     with contextlib.suppress(OSError):
         return len(os.listdir(f"/proc/{process}/fd"))
     return 0
+
+
+def names(process: int) -> set[str]:
+    """Names of the files that a process has open."""
+    with contextlib.suppress(OSError):
+        return {os.path.basename(os.readlink(each)) for each in Path(f"/proc/{process}/fd").iterdir()}
+    return set()
 
 
 def main() -> int:
