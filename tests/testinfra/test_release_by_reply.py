@@ -15,7 +15,7 @@ NIGHTLY = bool(os.environ.get("GATEWRIGHT_NIGHTLY"))
 pytestmark = pytest.mark.skipif(
     not NIGHTLY, reason="GATEWRIGHT_NIGHTLY is not set: the small gateway's test is like it"
 )
-SITE, TAGS = "playbooks/site.yml", "scanner"
+SITE, TAGS, MINUTES = "playbooks/site.yml", "scanner", 900
 ON = {
     "scanner_release_by_mail": True,
     "scanner_release_key": "0123456789abcdef0123456789abcdef",
@@ -28,9 +28,9 @@ UNITS = ("gatescan-answers.path", "gatescan-digest.timer")
 @pytest.fixture(scope="module")
 def switched_on(gateway: Gateway) -> Iterator[None]:
     """Both gateways release by mail; afterwards nothing of it is left."""
-    playbook(SITE, "gateways", "--tags", TAGS, variables=ON)
+    playbook(SITE, "gateways", "--tags", TAGS, variables=ON, seconds=MINUTES)
     yield
-    playbook(SITE, "gateways", "--tags", TAGS)
+    playbook(SITE, "gateways", "--tags", TAGS, seconds=MINUTES)
     for unit in UNITS:
         assert gateway.sh(f"systemctl is-active {unit} || true").strip() == "inactive"
     assert (
