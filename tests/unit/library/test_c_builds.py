@@ -13,6 +13,7 @@ from gatewright.chapters import source_build
 
 PROJECT = Path(__file__).parents[3]
 PROGRAMS = {
+    "gatepost": (("client", "package"), {"gatepost-remote"}),
     "scanner": (("client", "package"), {"gatescan-queue"}),
     "starttls": (("Makefile", "smtpd", "tls", "package"), {"starttls-smtpd"}),
 }

@@ -2,8 +2,9 @@
  * System calls and a start without a C library.
  *
  * A process that glibc has started, even statically, has taken some 25 page faults before main: three quarters of
- * what the queue client costs, on every message. The client needs a dozen system calls and no library, so it goes
- * without. A call returns what the kernel returns: a negative number is the negated errno.
+ * what the scanner's queue client costs, on every message, and of gatepost's client, which has this file by a link.
+ * They need a dozen system calls and no library, so they go without. A call returns what the kernel returns: a negative
+ * number is the negated errno.
  *
  * Written for x86-64 and arm64. On other 64-bit machines, or with -DBARE_LIBC, the same functions stand on the
  * C library; leave out -nostdlib there.
@@ -12,7 +13,7 @@
 #define BARE_H
 
 #if __SIZEOF_LONG__ < 8
-#error "the queue client is for 64-bit machines: it hands the kernel 64-bit offsets and times"
+#error "these clients are for 64-bit machines: they hand the kernel 64-bit offsets and times"
 #endif
 
 #include <stddef.h>

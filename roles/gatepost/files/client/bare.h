@@ -1,0 +1,1 @@
+../../../scanner/files/client/bare.h
