@@ -49,7 +49,7 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             [("python", "-m", "tests.soak.gateway", "--messages", "50000", "--rounds", "10")],
         ),
         Step(
-            "2,000 messages out while gatepost, its signer and the server are killed, 315 to 21 kinds of MX",
+            "2,000 messages out while gatepost, unbound, the signer and the server are killed, 315 to 21 kinds of MX",
             [(*PYTEST, "-s", "tests/unit/gatepost/test_kills.py", "tests/unit/gatepost/test_kinds.py")],
             environment=NIGHT,
         ),

@@ -94,15 +94,21 @@ class SignedZone:
         return [data, signature] if signature is not None else [data]
 
 
-@contextmanager
-def unbound(program: str, place: Path, zone: SignedZone) -> Iterator[int]:
-    """Run unbound with the role's configuration, but that it may ask loopback, where the zone is; its port."""
+def configure(place: Path, zone: SignedZone) -> tuple[Path, int]:
+    """Write unbound's configuration as the role does, but that it may ask loopback, where the zone is; and its port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     text = configuration(port, {".": [f"127.0.0.1@{zone.port}"]}, gatepost_dnssec_anchors=[zone.anchor])
     path = place / "unbound.conf"
     path.write_text(text.replace("/etc/unbound", str(place)) + "server:\n  do-not-query-localhost: no\n")
+    return path, port
+
+
+@contextmanager
+def unbound(program: str, place: Path, zone: SignedZone) -> Iterator[int]:
+    """Run unbound; its port."""
+    path, port = configure(place, zone)
     with (
         (place / "unbound.log").open("wb") as log,
         subprocess.Popen([program, "-d", "-p", "-c", str(path)], stderr=log, env={**os.environ}) as process,
