@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -65,7 +66,8 @@ def test_a_release_has_the_same_migrations_whatever_is_switched_on(role: Path) -
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
     template = NativeEnvironment().from_string(defaults[f"{role.name}__migrations"])
     switches = [name for name, value in defaults.items() if isinstance(value, bool)]
-    off, on = (template.render(dict.fromkeys(switches, is_on)) for is_on in (False, True))
+    rendered: list[Any] = [template.render(dict.fromkeys(switches, is_on)) for is_on in (False, True)]
+    off, on = rendered
     assert off.keys() == on.keys()
 
 
