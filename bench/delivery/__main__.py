@@ -1,10 +1,14 @@
 """What a delivery costs, beside qmail's own qmail-remote: CPU a message, messages a second.
 
-    python3 -m bench.delivery [--rounds N] [--messages N] [--at-once N] [--bytes N] [--json FILE]
+    python3 -m bench.delivery [--rounds N] [--messages N] [--at-once N] [--bytes N] [--only WORD]
 
-Needs a C compiler and the qmail archive in $GATEWRIGHT_ARTIFACTS, and no rights: all of it runs in a folder of its own
-and on the loopback address, by a route. Each program is started once a message, as qmail-rspawn does. CPU time is that
-of these processes and of gatepost's daemon; the receiving server's is not counted, but takes its part of the machine.
+Needs what `requirements/packages.sh requirements/apt-bench.txt` installs, and the qmail archive in
+$GATEWRIGHT_ARTIFACTS. All of it runs in a folder of its own and on the loopback address, by a route. qmail-remote and
+gatepost's client are started once a message, as qmail-rspawn does. CPU time is that of these processes and of
+gatepost's (its first process, its worker, which writes the journal, and its signer), of Postfix that of its processes
+for SMTP, without its queue manager; the receiving server's is not counted, but takes its part of the machine. Without
+root, which Postfix needs, or without Postfix, the others are measured.
+
 Every run of a variant comes right after one of qmail-remote and is compared with that one: the ratios hold on a busy
 machine, the absolute figures only for the moment.
 """
@@ -14,46 +18,42 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from bench.delivery.place import Place
+from bench.delivery import postfix
+from bench.delivery.accounting import Run, cpu_seconds, cpu_seconds_of_ended, peak
+from bench.delivery.place import Place, free_port
 
-TICKS = os.sysconf("SC_CLK_TCK")
+REMOTE = "qmail-remote, plain"
+QUEUED = b"Received: (qmail 1 invoked by uid 1000); 1 Jan 2026 00:00:00 -0000\n"
+"""As a message of this host's begins, which gatepost signs if it has a signer."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way out. tls: the route's level, empty for qmail-remote. reuse: seconds for which a connection is kept."""
+    """How gatepost delivers. tls: the route's level. reuse: seconds for which a connection is kept."""
 
     name: str
     tls: str
     reuse: float
+    signs: bool = False
 
 
-REMOTE = Variant("qmail-remote, plain", "", 0)
 VARIANTS = (
     Variant("gatepost, plain, a connection each", "never", 0),
     Variant("gatepost, plain, connections kept", "never", 5),
     Variant("gatepost, TLS, a connection each", "required", 0),
     Variant("gatepost, TLS, connections kept", "required", 5),
+    Variant("gatepost, TLS, kept, signed (RSA-2048)", "required", 5, signs=True),
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: CPU milliseconds a message, messages a second, megabytes that the daemon held at most."""
-
-    cpu: float
-    rate: float
-    memory: float
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,25 @@ class Row:
     memory: float
 
 
-def measure(place: Place, variant: Variant, messages: int, at_once: int) -> Run:
-    """Deliver so many messages; all must be taken."""
-    daemon = place.serve(variant.tls, variant.reuse).pid if variant.tls else 0
-    program = place.client if variant.tls else place.remote
-    before, start = _cpu(daemon), time.monotonic()
-    deliver(program, place.folder, messages, at_once)
+def measure_remote(place: Place, options: argparse.Namespace) -> Run:
+    """Deliver by qmail-remote."""
+    return measure(place.remote, place.folder, [], options)
+
+
+def measure_gatepost(place: Place, variant: Variant, options: argparse.Namespace) -> Run:
+    """Deliver by gatepost."""
+    daemons = place.serve(variant.tls, variant.reuse, signs=variant.signs)
+    deliver(place.client, place.folder, options.at_once, options.at_once)
+    return measure(place.client, place.folder, daemons, options)
+
+
+def measure(program: Path, folder: Path, daemons: Sequence[int], options: argparse.Namespace) -> Run:
+    """Deliver all messages by a program; all must be taken. daemons: what works for it."""
+    before, start = cpu_seconds_of_ended() + sum(map(cpu_seconds, daemons)), time.monotonic()
+    deliver(program, folder, options.messages, options.at_once)
     took = time.monotonic() - start
-    return Run((_cpu(daemon) - before) / messages * 1e3, messages / took, _peak(daemon))
+    used = cpu_seconds_of_ended() + sum(map(cpu_seconds, daemons)) - before
+    return Run(used / options.messages * 1e3, options.messages / took, max(map(peak, daemons), default=0.0))
 
 
 def deliver(program: Path, folder: Path, messages: int, at_once: int) -> None:
@@ -105,31 +116,11 @@ def _reap(running: dict[int, Path]) -> None:
         raise SystemExit(f"bench: {report!r}")
 
 
-def _cpu(daemon: int) -> float:
-    """Seconds of CPU time: of the programs that have ended, and of the daemon."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = ended.ru_utime + ended.ru_stime
-    if daemon:
-        fields = Path(f"/proc/{daemon}/stat").read_text().rpartition(")")[2].split()
-        used += (int(fields[11]) + int(fields[12])) / TICKS
-    return used
-
-
-def _peak(daemon: int) -> float:
-    if not daemon:
-        return 0.0
-    lines = Path(f"/proc/{daemon}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
-
-
-def compare(place: Place, variant: Variant, options: argparse.Namespace) -> Row:
+def compare(name: str, remote: Callable[[], Run], variant: Callable[[], Run], rounds: int) -> Row:
     """Rounds of a variant, each after one of qmail-remote."""
-    pairs: list[tuple[Run, Run]] = []
-    for _ in range(options.rounds):
-        bare = measure(place, REMOTE, options.messages, options.at_once)
-        pairs.append((bare, measure(place, variant, options.messages, options.at_once)))
+    pairs = [(remote(), variant()) for _ in range(rounds)]
     return Row(
-        variant.name,
+        name,
         statistics.median(run.cpu for _, run in pairs),
         statistics.median(bare.cpu / run.cpu for bare, run in pairs),
         statistics.median(run.rate for _, run in pairs),
@@ -140,9 +131,24 @@ def compare(place: Place, variant: Variant, options: argparse.Namespace) -> Row:
 
 def message(size: int) -> bytes:
     """A message of so many bytes."""
-    head = b"From: ann@bench.example\nTo: bob@there.bench\nSubject: bench\n\n"
+    head = QUEUED + b"From: ann@bench.example\nTo: bob@there.bench\nSubject: bench\n\n"
     lines = b"The quick brown fox jumps over the lazy dog, and does so for seventy.\n"
     return head + (lines * (size // len(lines) + 1))[: max(1, size - len(head) - 1)] + b"\n"
+
+
+def variants(place: Place, options: argparse.Namespace) -> dict[str, Callable[[], Run]]:
+    """What is measured, by its name."""
+    found: dict[str, Callable[[], Run]] = {}
+    for variant in VARIANTS:
+        found[variant.name] = partial(measure_gatepost, place, variant, options)
+    if reason := postfix.missing():
+        print(f"Postfix is not measured: {reason}")
+        return found
+    instance = postfix.Postfix(place.folder / "postfix", place.port, free_port(), options.at_once)
+    letter = place.folder / "message"
+    for way in postfix.WAYS:
+        found[way.name] = partial(instance.measure, way, letter, options.messages)
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -152,20 +158,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--messages", type=int, default=500)
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--bytes", type=int, default=4096)
+    parser.add_argument("--only", default="", help="measure what has this in its name")
     parser.add_argument("--json", type=Path, help="write the rows there, too")
     options = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as name, ExitStack() as stack:
         place = Place(Path(name), stack)
+        place.folder.chmod(0o711)  # Postfix's processes are other users'
         (place.folder / "message").write_bytes(message(options.bytes))
-        print(f"{'':36} CPU ms  efficiency  a second  ratio  MB   ({REMOTE.name} is 1)")
-        for variant in VARIANTS:
-            row = compare(place, variant, options)
+        measured = {title: run for title, run in variants(place, options).items() if options.only in title}
+        print(f"{'':38} CPU ms  efficiency  a second  ratio  MB   ({REMOTE} is 1)")
+        for title, variant in measured.items():
+            row = compare(title, partial(measure_remote, place, options), variant, options.rounds)
             rows.append(row)
             figures = (
                 f"{row.cpu:6.2f}  {row.cpu_efficiency:10.2f}  {row.rate:8.0f}  {row.rate_ratio:5.2f}  {row.memory:4.0f}"
             )
-            print(f"{row.name:36} {figures}", flush=True)
+            print(f"{row.name:38} {figures}", flush=True)
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return 0

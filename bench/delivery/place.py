@@ -10,6 +10,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench.delivery.accounting import children
+
 PROJECT = Path(__file__).parents[2]
 ARCHIVE = "notqmail-1.09.tar.gz"
 CODE = {**os.environ, "PYTHONPATH": f"{PROJECT}/roles/gatepost/files:{PROJECT}"}
@@ -28,7 +30,7 @@ class Place:
         self.remote = self._build_remote()
         self.client = self._build_client()
         self.port = self._start_sink()
-        self._daemon: subprocess.Popen[bytes] | None = None
+        self._services: list[subprocess.Popen[bytes]] = []
 
     def _build_remote(self) -> Path:
         archive = Path(os.environ.get("GATEWRIGHT_ARTIFACTS", "/var/cache/gatewright")) / ARCHIVE
@@ -53,8 +55,7 @@ class Place:
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
         subprocess.run(["openssl", "req", "-x509", *kind, *name], check=True, capture_output=True)
         certificate.write_text(certificate.read_text() + (self.folder / "cert").read_text())
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = int(probe.getsockname()[1])
+        port = free_port()
         self._start(["-m", "bench.delivery.sink", str(port), str(certificate)], b"ready")
         (self.home / "control/smtproutes").write_text(f":[127.0.0.1]:{port}\n")
         return port
@@ -70,18 +71,37 @@ class Place:
                 raise SystemExit(f"bench: {' '.join(words)} does not start")
         return process
 
-    def serve(self, tls: str, reuse_seconds: float) -> subprocess.Popen[bytes]:
-        """Start gatepost anew, with this TLS to the sink, and connections kept for so long."""
-        if self._daemon:
-            _end(self._daemon)
+    def serve(self, tls: str, reuse_seconds: float, *, signs: bool) -> list[int]:
+        """Start gatepost anew, with this TLS to the sink, and connections kept for so long; returns its processes."""
+        for process in self._services:
+            _end(process)
+        signers = [self._start_signer()] if signs else []
         (self.home / "control/tlsroutes").write_text(f":{tls}\n")
-        settings = {"home": str(self.home), "socket": f"{self.folder}/socket", "reuse_seconds": reuse_seconds}
+        settings: dict[str, object] = {
+            "home": str(self.home),
+            "socket": f"{self.folder}/socket",
+            "journal": f"{self.folder}/journal",
+        }
+        settings |= {"signer": f"{self.folder}/signer" if signs else "", "reuse_seconds": reuse_seconds}
         settings |= {"takes_loopback": True, "per_host": 120, "waiting_per_host": 120}
         path = self.folder / "config.json"
         path.write_text(json.dumps(settings))
-        words = ["-m", "gatepost", "--config", str(path), "daemon", "--allow-root"]
-        self._daemon = self._start(words, b"serving")
-        return self._daemon
+        master = self._start(["-m", "gatepost", "--config", str(path), "daemon", "--allow-root"], b"serving")
+        self._services = [master, *signers]
+        return [process.pid for process in self._services] + children(master.pid)
+
+    def _start_signer(self) -> subprocess.Popen[bytes]:
+        keys = ["--keys", f"{self.folder}/keys"]
+        make = [sys.executable, "-m", "gatepost", "dkim", "make", "bench.example", "one", "rsa", *keys]
+        subprocess.run(make, env=CODE, check=True, stdout=subprocess.DEVNULL)
+        words = ["--socket", f"{self.folder}/signer", "--client", str(os.getuid()), *keys]
+        return self._start(["-m", "gatepost", "signer", *words], b"signing for")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
