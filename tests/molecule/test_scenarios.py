@@ -19,12 +19,12 @@ from lab.topology import NUMBER
 PROJECT = Path(__file__).parents[2]
 AT_NIGHT = {"remove"}
 """Scenarios that only `make nightly` (GATEWRIGHT_NIGHTLY=1) runs among the others."""
-FIRST = "default"
-"""The longest; the others run beside it, one after another."""
+LONGEST = ["default", "long"]
+"""They begin first; the others run beside them and after them."""
 SCENARIOS = sorted(
     {path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")}
     - (set() if os.environ.get("GATEWRIGHT_NIGHTLY") else AT_NIGHT),
-    key=lambda name: (name != FIRST, name),
+    key=lambda name: ([*LONGEST, name].index(name), name),
 )
 
 

@@ -6,41 +6,10 @@ import os
 
 import pytest
 from lab_hosts import GATEWAYS, Gateway, Peer, lab_host
+from parts import LONG, ONE_GATEWAY
 
 collect_ignore = ["test_remove.py"]
 """Files that run only when they are named: no gateway is left afterwards."""
-
-ONE_GATEWAY = {
-    "test_cut_runs": "gw1",
-    "test_cutoff": "gw2",
-    "test_day": "gw1",
-    "test_drain": "gw1",
-    "test_engines_fail": "gw2",
-    "test_engines_find": "gw1",
-    "test_engines_inventory": "gw1",
-    "test_fleet": "gw1",
-    "test_greedy_strangers": "gw1",
-    "test_guard": "gw1",
-    "test_jobs": "gw1",
-    "test_log_server": "gw2",
-    "test_log_shipping": "gw1",
-    "test_monitoring": "gw1",
-    "test_no_loss": "gw1",
-    "test_notices": "gw2",
-    "test_outbreak": "gw1",
-    "test_page": "gw1",
-    "test_qmailctl": "gw2",
-    "test_quarantine": "gw1",
-    "test_policy_daemon": "gw1",
-    "test_relay_rights": "gw2",
-    "test_release_by_reply": "gw1",
-    "test_remove": "gw1",
-    "test_delivery": "gw1",
-    "test_smtp_door": "gw1",
-    "test_survey": "gw1",
-    "test_verify": "gw1",
-}
-"""Long files whose subject is the same on both distributions run on one; GATEWRIGHT_EVERYWHERE=1 runs them on all."""
 
 
 def runs_here(item: pytest.Item) -> bool:
@@ -51,13 +20,18 @@ def runs_here(item: pytest.Item) -> bool:
     return name is None or chosen not in GATEWAYS or name == chosen
 
 
+def is_of_this_part(item: pytest.Item) -> bool:
+    """Whether a test is one for the scenario that runs; without GATEWRIGHT_PART each is."""
+    part = os.environ.get("GATEWRIGHT_PART", "")
+    return not part or (item.path.stem in LONG) == (part == "long")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long files to one gateway each."""
-    if os.environ.get("GATEWRIGHT_EVERYWHERE"):
-        return
-    elsewhere = [item for item in items if not runs_here(item)]
-    items[:] = [item for item in items if runs_here(item)]
-    config.hook.pytest_deselected(items=elsewhere)
+    """Leave the long files to one gateway each, and those of another scenario to it."""
+    everywhere = bool(os.environ.get("GATEWRIGHT_EVERYWHERE"))
+    here = [item for item in items if is_of_this_part(item) and (everywhere or runs_here(item))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in here])
+    items[:] = here
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
