@@ -71,14 +71,17 @@ def _without_end(between: bytes) -> Callable[[bytes], bytes]:
     return build
 
 
+def _in_quoted_printable(data: bytes) -> bytes:
+    """Two letters of an ordinary program as they are, all else as codes."""
+    return data[:2] + b"".join(b"=%02X" % c + (b"=\n" if n % 24 == 23 else b"") for n, c in enumerate(data[2:]))
+
+
 def _quoted_without_end(between: bytes) -> Callable[[bytes], bytes]:
     """The same with the body in quoted-printable, in which junk in front of a program is not passed over."""
 
     def build(entity: bytes) -> bytes:
         head, body = _split(entity)
-        coded = b"".join(
-            b"=%02X" % c + (b"=\n" if n % 24 == 23 else b"") for n, c in enumerate(binascii.a2b_base64(body))
-        )
+        coded = _in_quoted_printable(binascii.a2b_base64(body))
         return multipart(TEXT, head.replace(b": base64", b": quoted-printable") + between + coded)
 
     return build
@@ -325,6 +328,17 @@ def _texts() -> Iterator[tuple[str, bytes]]:
     for name, text in {"blanks": spaced, "lost-blanks": stripped, "junk": junk, "more-junk": more}.items():
         yield f"uu/{name}/text", b"Content-Type: text/plain\n\nHello,\n\n" + text
         yield f"uu/{name}/file", file_entity(b"letter.txt", text, b"text/plain")
+    quoted = _in_quoted_printable(EXE)
+    for name, entity in {
+        "base64": b"Content-Type: text/plain\n\n" + base64_lines(EXE), "base64-late": b"\nHello,\n\n" + base64_lines(EXE, 60),
+        "quoted": b"Content-Type: text/plain\n\n" + quoted, "zip": b"\n" + base64_lines(zip_bytes([("run.exe", EXE)])),
+        "typed": b"Content-Type: application/octet-stream; name=papers.dat\n\n" + base64_lines(EXE),
+    }.items():  # fmt: skip
+        yield f"coded-without-fields/{name}", entity
+    yield "uu/in-picture", b"Content-Type: image/png\n\n" + lines
+    yield "uu/in-message", b"Content-Type: message/rfc822\n\n" + lines
+    head = b"Content-Type: application/octet-stream\nContent-Transfer-Encoding: quoted-printable\n\n"
+    yield "blank-lines/tab", head + b"\t\n" + quoted
     begin, _, rest = lines.partition(b"\n")
     for encoding in (b"uuencode", b"x-uuencode", b"X-UUE", b"x-uu"):
         for label, text in {
@@ -554,6 +568,11 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
             ),
         ),
     )
+    yield (
+        "looks-coded",
+        single(b"", b"\nTVprogramme of tonight, from the\nUEsDB page.\nMZ=90 is a mark\nTVqQAAMAAAAEAAAA is another\n"),
+    )
+    yield "document-in-text", single(b"", b"Here it is:\n\n" + base64_lines(ooxml_bytes([("customXml/a.js", b"x")])))
     yield (
         "begins-like-uuencode",
         single(b"", b"We begin 10 minutes late.\nbegin 644 the session\nThe first talk is about mail.\nend\n"),

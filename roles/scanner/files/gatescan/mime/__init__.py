@@ -66,13 +66,23 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
 
     Findings go to `part.findings`. Raises LimitReached.
     """
-    for number, (start, end) in enumerate(enclosed.messages(part, budget), 1):
+    messages = enclosed.messages(part, budget)
+    for number, (start, end) in enumerate(messages, 1):
         yield from _message(part, start, end, number, budget)
-    if part.content_type != "message/rfc822":
+    if not messages or part.content_type != "message/rfc822":
         text = embedded.is_text(part)
         yield from embedded.members(part, text, budget)
         if text and quoted.holds_fields(part.data):
             yield from _quoted(part, budget)
+        if text and part.content_type and quoted.holds_files(part.data):
+            yield from _coded(part, budget)
+
+
+def _coded(part: Part, budget: Budget) -> Iterator[Part]:
+    """The files that stand in a leaf of a message in a code, as some reader may see the fields that say so."""
+    for number, content in enumerate(quoted.files(bytes(part.data), budget), 1):
+        budget.part()
+        yield Part(f"{part.path}/coded-{number}", (), "", content, part.depth + 1, inner=True, cut=True)
 
 
 def _quoted(part: Part, budget: Budget) -> Iterator[Part]:

@@ -19,7 +19,7 @@ _BINARY = (
 ) - _TEXTUAL
 _TEXT_NAMES = (".txt", ".text", ".log", ".asc", ".csv", ".json", ".md", ".uu", ".uue", ".hqx", ".yenc", ".ntx")
 _NEVER_TEXT = ("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/")
-"""Types in which no client would ever look for text, but for pages by their name."""
+"""Types in which no client would ever look for text, but for pages by their name, and for files that are none."""
 _SIGNED_NAME = re.compile(r"(.+)\.(?:p7[a-z]|m7m|tsd|sig)(?![a-z])", re.IGNORECASE | re.DOTALL)
 _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
@@ -45,9 +45,9 @@ def members(part: Part, text: bool, budget: Budget) -> Iterator[Part]:
 def is_text(part: Part) -> bool:
     """Whether a reader may look for text in a part: it is shown as such, or not known to be anything else."""
     is_page = markup.shown_as_markup(part.content_type, part.names)
-    if not is_page and part.content_type.startswith(_NEVER_TEXT):
-        return False
     kind = part.kind or filetype.kind(part.data)
+    if not is_page and kind != "text" and part.content_type.startswith(_NEVER_TEXT):
+        return False
     if part.inner and kind in ("xml", "text"):
         return False  # a piece of a document, which its program reads
     return is_page or _shown_as_text(part) or not (kind in _BINARY or charsets.looks_binary(part.data))

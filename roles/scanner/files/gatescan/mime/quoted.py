@@ -2,16 +2,21 @@
 
 Where a part begins and ends is read in many ways: behind an empty line, by a boundary that is cut short, in the text
 before the first part. In all of them the fields of the part stand at the beginnings of lines, so that is looked for.
+Where the fields are out of sight, as a reader took a boundary from elsewhere, the beginning of a coded program is.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterator
 
+from gatescan.judging import filetype
 from gatescan.judging.budget import Budget
 from gatescan.mime import header
 from gatescan.model import Buffer
+from gatescan.text.large import windows
+from gatescan.text.words import loose_base64
 
 Span = tuple[int, int]
 
@@ -25,6 +30,40 @@ _MAX_HEADER = 65_536
 """Bytes in which the fields of a part must end; a reader of a longer header is not known."""
 _MAX_FIELDS = 4096
 """Bytes of a part's fields that are looked at for what is telling."""
+
+_MARKS = (b"\nTV", b"\nUEsDB", b"\nf0VM", b"\nUmFyI", b"\nN3q8r", b"\n0M8R4", b"\nMZ=")
+"""How lines begin with which programs, packed and compound files do in base64, and programs in quoted-printable."""
+_CODED = re.compile(
+    rb"^(?:(?:TV[o-r]|UEsDB|f0VM|UmFyI|N3q8r|0M8R4)[A-Za-z0-9+/]{40,}={0,2}[ \t\r]*$|MZ=[0-9A-F]{2})",
+    re.MULTILINE,
+)
+_CODE_END = re.compile(rb"\n[ \t\r]*\n|\n--")
+_FILES = filetype.EXECUTABLES | filetype.ARCHIVES | {"ole"}
+_MAX_FILES = 50
+
+
+def holds_files(data: Buffer) -> bool:
+    """Whether `files` may find one."""
+    return bytes(data[:4]).startswith(tuple(mark[1:5] for mark in _MARKS)) or any(
+        mark in window for window in windows(data, 8) for mark in _MARKS
+    )
+
+
+def files(data: bytes, budget: Budget) -> Iterator[bytes]:
+    """The first programs and packed files that stand in a text in base64 or quoted-printable. Raises LimitReached."""
+    at = 0
+    for _ in range(_MAX_FILES):
+        found = _CODED.search(data, at)
+        if found is None:
+            return
+        budget.tick()
+        end = _CODE_END.search(data, found.end())
+        at = end.start() if end else len(data)
+        code = data[found.start() : at]
+        content = binascii.a2b_qp(code) if code.startswith(b"MZ=") else loose_base64(code)
+        budget.spend(len(content))
+        if filetype.kind(content) in _FILES:
+            yield content
 
 
 def holds_fields(data: Buffer) -> bool:

@@ -38,7 +38,7 @@ _POLICY_TYPES = {
 _NO_MATTER_IN_TEXTS = ("readings-differ", "boundary-missing", "parts-after-end", "bare-cr")
 _BARE_CR = re.compile(rb"\r(?![\r\n])")
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
-_BLANK_LINES = re.compile(rb"(?:\0?\r*+\n|\r)+")
+_BLANK_LINES = re.compile(rb"(?:[ \t\0]{0,9}\r*+\n|\r)+")
 _UNSEEN = b"\r\n\0"
 
 
