@@ -15,7 +15,7 @@ from gatescan.judging import filetype
 from gatescan.judging.budget import Budget
 from gatescan.mime import header
 from gatescan.model import Buffer
-from gatescan.text.large import windows
+from gatescan.text.large import holds
 from gatescan.text.words import loose_base64
 
 Span = tuple[int, int]
@@ -33,6 +33,7 @@ _MAX_FIELDS = 4096
 
 _MARKS = (b"\nTV", b"\nUEsDB", b"\nf0VM", b"\nUmFyI", b"\nN3q8r", b"\n0M8R4", b"\nMZ=")
 """How lines begin with which programs, packed and compound files do in base64, and programs in quoted-printable."""
+_STARTS = tuple(mark[1:] for mark in _MARKS)
 _CODED = re.compile(
     rb"^(?:(?:TV[o-r]|UEsDB|f0VM|UmFyI|N3q8r|0M8R4)[A-Za-z0-9+/]{40,}={0,2}[ \t\r]*$|MZ=[0-9A-F]{2})",
     re.MULTILINE,
@@ -44,9 +45,7 @@ _MAX_FILES = 50
 
 def holds_files(data: Buffer) -> bool:
     """Whether `files` may find one."""
-    return bytes(data[:4]).startswith(tuple(mark[1:5] for mark in _MARKS)) or any(
-        mark in window for window in windows(data, 8) for mark in _MARKS
-    )
+    return bytes(data[:5]).startswith(_STARTS) or any(holds(data, mark) for mark in _MARKS)
 
 
 def files(data: bytes, budget: Budget) -> Iterator[bytes]:
