@@ -129,6 +129,7 @@ MAKERS: dict[str, Maker] = {
     "data addresses": lambda n: _page(b'<img src="data:image/png;base64,QUJD">' * (10 * n)),
     "open tags": lambda n: _page(b"<a onclick=" * (20 * n)),
     "open data addresses": lambda n: _page(b"data:text/html," * (20 * n)),
+    "lines that look coded": lambda n: single(b"", (b"\nTVqQ" + b"A" * 60) * n),
     "layers of unescape": lambda n: _script(b"unescape(" * (10 * n) + b"'%41'" + b")" * (10 * n)),
     "joined words": lambda n: _script(b"x='a'" + b"+'b'" * (50 * n)),
     "atob": lambda n: _script(b"eval(atob('QUJDREVG'));" * (10 * n)),
