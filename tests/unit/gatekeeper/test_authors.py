@@ -71,6 +71,20 @@ FORGED = {
     "comments around the at sign": "From: ann(x)@(y)corp.test\n",
     "a comment in the domain": "From: ann@corp(x).test\n",
     "comments in comments": "From: Ann <ann(x(y))@ (z) corp . test>\n",
+    "comments three deep": "From: Ann <ann@(((a)))corp.test>\n",
+    "comments three deep in the domain": "From: Ann <ann@corp(a(b(c))).test>\n",
+    "a quoted bracket in a comment": "From: Ann <ann@corp(\\().test>\n",
+    "a bracket behind a backslash that some do not know": "From: Ann <ann@corp(\\).test>\n",
+    "a comment in quotation marks that is none": 'From: "x (" <ann@corp(y).test> ")"\n',
+    "a comment behind a quotation mark without an end": 'From: "x <ann@corp(\\().test>\n',
+    "a comment behind one without an end": "From: ( <ann@(x)corp.test>\n",
+    "an encoded comment": "From: =?utf-8?q?ann=40(x)corp.test?=\n",
+    "an encoded quotation mark before a comment": "From: =?utf-8?q?=22x?= <ann@corp(y(z)).test>\n",
+    "encoded neighbours": "From: =?utf-8?q?ann=40corp=2Ete?= =?utf-8?q?st?=\n",
+    "encoded neighbours on two lines": "From: =?utf-8?q?ann=40corp=2Ete?=\n =?utf-8?q?st?=\n",
+    "encoded neighbours with a comment between them": "From: =?utf-8?q?ann=40corp=2Ete?= (x) =?utf-8?q?st?=\n",
+    "an encoded word that only some join": "From: =?utf-8?q?ann=40corp.test?= =?utf-8?q?x?=\n",
+    "an encoded word that is no text": "From: =?utf-8?q?ann=40corp.test=ff.evil.test?=\n",
     "many addresses": EVIL.strip() + "".join(f", x@e{number}.test" for number in range(DOMAINS)) + ", ann@corp.test\n",
     "many From fields": EVIL * DOMAINS + "From: ann@corp.test\n",
     "a long name": "From: " + "x " * 6000 + "<ann@corp.test>\n",
@@ -104,6 +118,23 @@ def test_what_is_no_text_ends_a_domain_for_some_readers() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        "Ann (Work) <ann@corp.test>",
+        "Ann (Work (Day) <ann@corp.test>",
+        "Ann :) <ann@corp.test>",
+        "Ann :( <ann@corp.test>",
+        '"Ann (Work" <ann@corp.test>',
+        "ann@corp.test (Ann (Work))",
+        "Ann (Work), <ann@corp.test>",
+        "Ann (a.b) <ann@corp.test>, Bob (c) <bob@corp.test>",
+    ],
+)
+def test_brackets_in_a_name_make_no_other_author(value: str) -> None:
+    assert found(f"From: {value}\n").domains == ("corp.test",)
+
+
+@pytest.mark.parametrize(
     "header", ["", "From: \n", "From: ann\n", "From: Nobody:;\n", "From: <>\n", "Sender: <a@b.test>\n"]
 )
 def test_a_message_may_have_no_author(header: str) -> None:
@@ -126,7 +157,30 @@ def test_the_fields_that_a_signature_lists_are_no_author() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a ", '"a" ', "(", "() ", "@a", "a@", "=?q?", "a<a@a", '"\\"', "\t(a)", "\r", ":", "()", "<", "<@", ". "]
+    "text",
+    [
+        "a ",
+        '"a" ',
+        "(",
+        "() ",
+        "@a",
+        "a@",
+        "=?q?",
+        "a<a@a",
+        '"\\"',
+        "\t(a)",
+        "\r",
+        ":",
+        "()",
+        "<",
+        "<@",
+        ". ",
+        "\\(",
+        '"(',
+        "(\\)",
+        "=?q?q?(?= ",
+        "=?q?q?@(a)?= ",
+    ],
 )
 def test_a_strangers_header_does_not_take_long(text: str) -> None:
     header = b"From: " + text.encode() * 50_000 + b"x\n" + (text.encode() + b"\n") * 20_000

@@ -46,7 +46,9 @@ _BARE = re.compile(_ADDRESS, re.IGNORECASE)
 _MENTIONED = re.compile(r"@[ \t]*([a-z0-9_\u0080-\U0010ffff](?:[a-z0-9._\u0080-\U0010ffff-]*))", re.IGNORECASE)
 _BOUNDED = re.compile(r"@[a-z0-9._-]+(?=[ \t>),;\"']|\Z)", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,40})\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
-_COMMENT = re.compile(r"\([^()]*\)")
+_BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
+_COMMENT_MARKS = tuple(map(re.compile, (r"\\.|[\"()]", r"\\.|[()]", r"[()]")))
+"""Where comments begin and end: by the RFC, for who knows no quotation marks, and for who knows no `\\(` either."""
 _BLANKS_AT_DOTS = re.compile(r"(?<![ \t])[ \t]+(?=[@.])|(?<=[@.])[ \t]+")
 _DIFFER = frozenset("ßς\u200c\u200d")
 """Characters that have one form in a name by IDNA 2003 and another one, or none, by IDNA 2008."""
@@ -275,10 +277,35 @@ def _mentioned(texts: Iterable[str]) -> tuple[str, ...]:
 
 def _readings(text: str) -> Iterator[str]:
     """What readers may take a text for: encoded words read, without comments in addresses, cut at what is no text."""
-    yield text
+    for read in dict.fromkeys((text, *_words_read(text), *_words_read(_uncommented(text, _COMMENT_MARKS[0])))):
+        marks = _COMMENT_MARKS if "(" in read else ()
+        for reading in dict.fromkeys((read, *(_uncommented(read, kind) for kind in marks))):
+            yield from (reading, _BLANKS_AT_DOTS.sub("", reading), reading.replace("\ufffd", " "))
+
+
+def _words_read(text: str) -> Iterator[str]:
+    """Text with its encoded words read: neighbours are one word, but not for all readers."""
     yield _ENCODED_WORD.sub(_decoded, text)
-    yield _BLANKS_AT_DOTS.sub("", _COMMENT.sub("", _COMMENT.sub("", text)))
-    yield text.replace("\ufffd", " ")
+    yield _ENCODED_WORD.sub(_decoded, _BETWEEN_WORDS.sub("", text))
+
+
+def _uncommented(text: str, marks: re.Pattern[str]) -> str:
+    """Text without comments and those within them; one that does not end stays. One pass, however many there are."""
+    begun: list[int] = []
+    cuts: list[tuple[int, int]] = []
+    is_quoted = False
+    for mark in marks.finditer(text):
+        if mark[0] == '"':
+            is_quoted ^= not begun
+        elif mark[0] == "(" and not is_quoted:
+            begun.append(mark.start())
+        elif mark[0] == ")" and begun:
+            start = begun.pop()
+            while cuts and cuts[-1][0] > start:
+                cuts.pop()
+            cuts.append((start, mark.end()))
+    edges = [0, *chain.from_iterable(cuts), len(text)]
+    return "".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
 def _decoded(found: re.Match[str]) -> str:
