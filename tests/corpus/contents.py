@@ -172,7 +172,7 @@ def _elsewhere() -> Iterator[_Made]:
     ):
         yield f"template-{number}/letter.docx", doc.ooxml_bytes(relations=[("attachedTemplate", target)])
     yield "site/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", "www.example.com")])
-    words = b"<w:t>A click with the action ppaction://program starts a program.</w:t>"
+    words = b"<w:t>A click with the action ppaction://program starts a program, as a ddeLink does.</w:t>"
     yield "prose/letter.docx", doc.ooxml_bytes([("word/document2.xml", words)])
 
 
@@ -267,6 +267,8 @@ def _fields() -> Iterator[_Made]:
         "entity": doc.word_field("&#68;DE cmd"),
         "section": doc.word_field("<![CDATA[DDE]]><![CDATA[AUTO cmd]]>"),
         "comment": doc.word_field("D<!-- > -->DE cmd"),
+        "section-in-comments": f"<!-- <![CDATA[ -->{doc.word_field('DDE cmd')}<!-- ]]> -->",
+        "comment-in-instructions": f"<?x <!-- ?>{doc.word_field('DDE cmd')}<?x --> ?>",
         "quote": f"{doc.FIELD_BEGIN}{quote}{doc.instruction(' cmd x')}{doc.FIELD_END}",
     }.items():
         yield f"{what}/letter.docx", doc.ooxml_bytes([("word/header1.xml", f"<w:hdr>{body}</w:hdr>".encode())])
@@ -294,6 +296,8 @@ def _fields() -> Iterator[_Made]:
     prefixed = b'<x:externalLink xmlns:x="y"><x:ddeLink ddeService="cmd" ddeTopic="x"/></x:externalLink>'
     link = b'<externalLink><ddeLink ddeService="cmd" ddeTopic="x"/></externalLink>'
     yield "elsewhere/list.xlsx", doc.ooxml_bytes([("xl/other.xml", link)], folder="xl")
+    wide = f"\ufeff{prefixed.decode()}".encode("utf-16-le")
+    yield "wide/list.xlsx", doc.ooxml_bytes([("xl/externalLinks/externalLink1.xml", wide)], folder="xl")
     yield "prefix/list.xlsx", doc.ooxml_bytes([("xl/externalLinks/externalLink1.xml", prefixed)], folder="xl")
 
 
@@ -309,6 +313,9 @@ def _clicks() -> Iterator[_Made]:
                 continue
             slide = f'<p:sld><a:{event} r:id="rId2" action="{action}"/></p:sld>'.encode()
             yield f"{event}-{action[:2].strip('&')}/talk.ppsx", doc.ooxml_bytes([("ppt/slides/slide1.xml", slide)])
+    blanks = b" " * 40
+    slide = b'<p:sld><a:hlinkClick r:id="rId2" action' + blanks + b"=" + blanks + b'"ppaction://program"/></p:sld>'
+    yield "blanks/talk.pptx", doc.ooxml_bytes([("ppt/slides/slide1.xml", slide)])
     slide = b'<p:sld><a:hlinkClick r:id="rId2" action="ppaction://program"/></p:sld>'
     yield "other-name/talk.pptx", doc.ooxml_bytes([("ppt/slides/slide1.dat", slide)])
     for number, target in enumerate(

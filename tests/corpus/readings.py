@@ -312,6 +312,7 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         "data": calendar(b"", b"data:application/octet-stream;base64," + flat),
         "blanks": calendar(b"; VALUE = BINARY; ENCODING = BASE64", flat),
         "cr": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat).replace(b"\r\n", b"\r"),
+        "cr-cr-lf": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat).replace(b"\r\n", b"\r\r\n"),
         "late": b"X-A: b\r\n" * 80 + calendar(b";ENCODING=BASE64;VALUE=BINARY", flat),
         "todo": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat).replace(b"VEVENT", b"VTODO"),
     }.items():

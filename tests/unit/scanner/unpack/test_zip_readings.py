@@ -145,3 +145,16 @@ def test_an_image_with_a_zip_behind_it_is_both() -> None:
     opened = open_all(b"GIF89a" + bytes(100) + zip_bytes([("run.exe", b"MZ\x90\x00")]))
     assert opened.names == ["run.exe"]
     assert opened.codes == {"polyglot"}
+
+
+@pytest.mark.parametrize(
+    "name", ["papers.rar", "papers.7z", "papers.cab", "papers.iso", "papers.r01", "papers.zip", "papers.dat"]
+)
+def test_a_zip_behind_another_archive_does_not_excuse_it(name: str) -> None:
+    hidden = b"junk " * 8 + b"Rar!\x1a\x07\x01\x00" + bytes(range(200))
+    opened = open_all(hidden + zip_bytes([("readme.txt", TEXT)]), name)
+    assert opened.codes & {"cannot-open", "lone-volume", "polyglot"}, "unrar looks for its mark behind any bytes"
+
+
+def test_a_mark_in_front_of_a_zip_is_no_reason() -> None:
+    assert not open_all(b"a mark " + zip_bytes([("readme.txt", TEXT)]), "papers.zip").codes

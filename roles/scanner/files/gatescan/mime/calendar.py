@@ -12,7 +12,7 @@ from gatescan.text.words import loose_base64, text
 
 _HEAD = 4096
 """Bytes in which it begins: programs pass over lines in front that they do not know."""
-_LINE_END = re.compile(rb"\r\n?")
+_LINE_END = re.compile(rb"(?<!\r)\r++\n|\r")
 _FOLD = re.compile(rb"\n[ \t]")
 _PARAMETER = rb"(?:;[^:;=\"\r\n]{1,60}(?:=(?:[^\";:\r\n]|\"[^\"\r\n]*\")*)?)"
 _PROPERTY = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"+):([^\r\n]+)", re.MULTILINE | re.IGNORECASE)

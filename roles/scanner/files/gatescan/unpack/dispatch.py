@@ -32,9 +32,13 @@ _ARCHIVE_NAME = re.compile(
 _ARCHIVE_TYPE = re.compile(
     r"application/(?:x-)?(?:zip|rar|7z|gzip|tar|bzip2?|xz|iso9660|vnd\.rar|zip-compressed|arj|ace)"
 )
+_ZIP_NAME = re.compile(r"\.(?:zipx?|jar|docx|docm|xlsx|xlsm|xlsb|pptx|pptm)\s*$", re.IGNORECASE)
+_ZIP_TYPE = re.compile(r"application/(?:x-)?zip")
 _CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail", "sqlite"}) - {"pdf"}
 """Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, silently."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
+_FRONT = 1 << 20
+"""Bytes in which unpackers look for their archive's mark behind something else."""
 _OLE_MARK = b"\xd0\xcf\x11\xe0"
 _TRIALS = 8
 """Places with an archive's mark that are tried in a program, which is against policy by itself."""
@@ -85,15 +89,24 @@ def _by_program(part: Part, budget: Budget) -> Iterator[Part]:
 
 def _unknown(part: Part) -> None:
     """Bytes of no known kind, under a name or a type that says archive."""
-    if _companion(part) or zipread.find_end(part.data) >= 0:
+    if _companion(part):
         return
+    is_zip = zipread.find_end(part.data) >= 0
     for name in part.names:
+        if is_zip and _ZIP_NAME.search(name):
+            continue
         if _VOLUME.search(name):
             note(part, Verdict.POLICY, "lone-volume", "a later volume of a set")
         elif _ARCHIVE_NAME.search(name):
             note(part, Verdict.POLICY, "cannot-open", "named as an archive, but of no kind that is known here")
-    if _ARCHIVE_TYPE.match(part.content_type):
+    if _ARCHIVE_TYPE.match(part.content_type) and not (is_zip and _ZIP_TYPE.match(part.content_type)):
         note(part, Verdict.POLICY, "cannot-open", "declared as an archive, but of no kind that is known here")
+
+
+def _hides_archive(data: Buffer) -> bool:
+    """Whether another archive's mark stands in front of the zip: unrar and its kin look for theirs behind any bytes."""
+    front = bytes(data[:_FRONT]).partition(b"PK\x03\x04")[0]
+    return any(mark in front for mark in _SELF_EXTRACTING)
 
 
 def _companion(part: Part) -> bool:
@@ -138,8 +151,8 @@ def _face(part: Part, budget: Budget, kind: str, other: str, carried: bool) -> I
 
     carried: the kind may hold the other as it is, so that looking at both is enough.
     """
-    if not carried and kind != "data":
-        # What nobody knows shows nobody anything: some programs write a mark of their own in front of a zip.
+    if not carried and (kind != "data" or _hides_archive(part.data)):
+        # What nobody else knows shows nobody anything: some programs write a mark of their own in front of a zip.
         _say_face(part, kind, other)
     trial = Part(part.path, part.names, "", b"", part.depth)
     try:

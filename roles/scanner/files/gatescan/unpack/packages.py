@@ -64,10 +64,13 @@ _NOT_A_FILE = re.compile(r"\s*(?:https?|ftp|mailto|tel|news|sip|#|www\.[a-z0-9.-
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
 _SIMPLE_FIELD = re.compile(rb"S(?<=fldS)imple")
-_ACTION = re.compile(r"\baction\s{0,9}=\s{0,9}[\"']\s{0,9}ppaction:/*\s{0,9}program", re.IGNORECASE)
+_ACTION = re.compile(r"\baction\s*=\s*[\"']\s*ppaction:/*\s*program", re.IGNORECASE)
+_DDE_LINK = re.compile(r"<(?:\w{1,40}:)?ddeLink\b")
 _FIELD_MARK = re.compile(r"fldChar\b([^<>]*)")
 _FIELD_CODE = re.compile(r"nstrText\b[^<>]*>([^<]*)")
 _FIELD_SIMPLE = re.compile(r"fldSimple\b([^<>]*)")
+_CLOSED_BY = {"<!--": "-->", "<![CDATA[": "]]>", "<?": "?>"}
+_SECTION = re.compile("|".join(map(re.escape, _CLOSED_BY)))
 _DDE_SUPPORT = b"\xe8\x02"
 """BrtBeginSupBook of a binary workbook, as the first record of a link."""
 
@@ -150,26 +153,33 @@ def look_at_markup(part: Part, data: bytes) -> None:
     wide = b"\x00" in data[:4]
     clicks = wide or _CLICK.search(data) is not None or b"paction" in data
     coded = wide or _INSTRUCTION.search(data) is not None or _SIMPLE_FIELD.search(data) is not None
-    linked = b"ddeLink" in data
+    linked = wide or b"ddeLink" in data
     if not clicks and not coded and not linked:
         return
     text = as_text(data)
-    if linked:
+    if linked and _DDE_LINK.search(text):
         note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
     if clicks and _ACTION.search(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
-    if coded and fields.asks_program(_field_codes(_plain(text))):
+    if coded and any(fields.asks_program(_field_codes(each)) for each in {text, _plain(text)}):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
 
 
 def _plain(text: str) -> str:
-    """XML with its CDATA sections written as other text is, and without comments; linear."""
-    if "<![CDATA[" in text:
-        first, *rest = text.split("<![CDATA[")
-        sections = (section.partition("]]>") for section in rest)
-        text = first + "".join(html.escape(inside) + behind for inside, _, behind in sections)
-    first, *rest = text.split("<!--")
-    return first + "".join(comment.partition("-->")[2] for comment in rest)
+    """XML with its CDATA sections written as other text is, and without comments and instructions; linear."""
+    pieces, at = [], 0
+    for opening in _SECTION.finditer(text):
+        if opening.start() < at:  # it stands inside another
+            continue
+        closing = _CLOSED_BY[opening[0]]
+        end = text.find(closing, opening.end())
+        if end < 0:  # nobody's XML: all of the rest is looked at
+            break
+        pieces.append(text[at : opening.start()])
+        if opening[0] == "<![CDATA[":
+            pieces.append(html.escape(text[opening.end() : end]))
+        at = end + len(closing)
+    return "".join(pieces) + text[at:]
 
 
 def _field_codes(text: str) -> str:
