@@ -25,6 +25,7 @@ GRACE = 60  # seconds that a restored host gets to answer again
 APPLY_SECONDS = 3  # after the answer to `apply`, the change is in force at the latest
 # Without these a session that a ruleset cuts in the middle would hang for as long as TCP is patient.
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=2"
+LOCAL = ("local", "ansible.builtin.local")
 TOO_MANY_KEYS = "Too many authentication failures"
 KEYS_ADVICE = (
     "the ssh agent offers more keys than sshd_max_auth_tries lets it. Set ansible_ssh_private_key_file, and"
@@ -70,8 +71,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     def _origin(self) -> str:
         """Return address and port this connection comes from, as sshd saw it; nothing if it is not ssh.
 
-        It differs between any two connections, so it tells a new one from one that was kept open.
+        It differs between any two connections, so it tells a new one from one that was kept open. A connection that
+        is local may have it of the shell in which somebody sits.
         """
+        if self._connection.ansible_name in LOCAL:
+            return ""
         answer = self._low_level_execute_command('printf %s "$SSH_CONNECTION"', sudoable=False)
         return str(answer.get("stdout", "")).strip()
 

@@ -29,8 +29,8 @@ from gatewright.inventory import Host, Role, check_host, owner_of, remarks_of
 # A default play knows these of every host; nobody writes them.
 MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
 FACTS = "ansible_facts"
-# Where a host is, which no two gateways may share.
-ADDRESS = frozenset({"ansible_host", "ansible_port"})
+# Where a host is, which no two gateways may share, and who comes to it.
+ADDRESS = frozenset({"ansible_host", "ansible_port", "ansible_user"})
 
 
 def validate(options: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

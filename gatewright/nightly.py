@@ -114,6 +114,17 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             small,
             NIGHT,
         ),
+        Step(
+            "two gateways that pull their inventory from a repository on a third host",
+            [
+                (*LAB, "up", "dns", "office", "outside", "gw1", "gw2"),
+                EVERYWHERE,
+                (*PYTEST, "tests/testinfra/test_pull.py"),
+            ],
+            down,
+            small,
+            NIGHT,
+        ),
         Step("the end of a gateway", [("molecule", "test", "-s", "remove")], missing=small),
         Step("fuzzing", [("python", "-m", "tests.fuzz", "--runs", runs)]),
         Step(

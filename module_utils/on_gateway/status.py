@@ -86,9 +86,21 @@ def version(root: Path) -> str:
     return done.stdout.strip().removeprefix("gatescan ")
 
 
+def pull(root: Path) -> dict[str, Any]:
+    """How the gateway's last pull of its inventory went; FileNotFoundError where it pulls none, or has not yet."""
+    found = json.loads((root / "var/lib/gatewright/pull/last.json").read_text())
+    return {key: found[key] for key in ("result", "commit", "applied_commit", "applied", "at", "why") if key in found}
+
+
 def doctor(root: Path) -> list[dict[str, Any]]:
-    """What `gatescan doctor` finds that is not in order."""
-    return [line for line in lines(str(root / "usr/bin/gatescan"), "doctor", "--json") if line.get("state") != "ok"]
+    """What `gatescan doctor` finds that is not in order, and a pull that failed."""
+    found = [line for line in lines(str(root / "usr/bin/gatescan"), "doctor", "--json") if line.get("state") != "ok"]
+    with contextlib.suppress(FileNotFoundError):
+        last = pull(root)
+        if last["result"] != "ok":
+            what = f"pull of {last['commit'][:12] or 'the inventory'} {last['result']}: {last['why']}"
+            found.append({"name": "pull", "state": "broken", "what": what})
+    return found
 
 
 LOOKS: dict[str, Callable[[Path], Any]] = {
@@ -100,6 +112,7 @@ LOOKS: dict[str, Callable[[Path], Any]] = {
     "certificate": certificate,
     "changed": last_change,
     "version": version,
+    "pull": pull,
     "doctor": doctor,
 }
 

@@ -163,6 +163,14 @@ def _is_explained(lines: list[str], number: int) -> bool:
     return any(lines[at - 1].lstrip().startswith("#") for at in (2, number, task) if at)
 
 
+def test_gateways_that_pull_have_the_ansible_core_that_debian_12_takes_as_locked() -> None:
+    pin, *hashes = [line for line in (PROJECT / "requirements/pull.txt").read_text().splitlines() if line[:1] != "#"]
+    locked = (PROJECT / "requirements/dev.txt").read_text().splitlines()
+    (at,) = [number for number, line in enumerate(locked) if line.startswith(pin.rstrip(" \\") + " ")]
+    assert pin.startswith("ansible-core==2.19.")
+    assert hashes == locked[at + 1 : at + 3]
+
+
 def test_the_execution_environment_has_the_ansible_core_that_is_locked() -> None:
     pin = read("execution-environment.yml")["dependencies"]["ansible_core"]["package_pip"]
     locked = (PROJECT / "requirements/dev.txt").read_text()

@@ -82,6 +82,8 @@ SECONDS = 3.0
 """Seconds that a server gets to answer."""
 CLOCK_WARNING, CLOCK_WRONG = 60, 6 * 3600
 """Seconds between this host's clock and the controller's."""
+PULL = "gatewright-pull.service"
+"""By which a gateway applies its repository to itself."""
 COMMAND_SECONDS = 60
 BUILD_PLACE = Path("/var/lib/gatewright")
 RELEASE = BUILD_PLACE / "gatewright_release"
@@ -161,6 +163,7 @@ class Host:
     held: frozenset[str] = frozenset()
     mtas: frozenset[str] = frozenset()
     controller: str = ""
+    is_pulling: bool = False
     ssh_port: int = 0
     login: str = ""
     has_key: bool = True
@@ -493,6 +496,16 @@ def name_servers(host: Host, wanted: Wanted) -> Iterator[Finding]:
     )
 
 
+def other_run(host: Host, _wanted: Wanted) -> Iterator[Finding]:
+    """Whether this host is just applying its repository to itself: two runs at once would undo each other's changes."""
+    if host.is_pulling and host.controller:
+        yield Finding(
+            "pull",
+            "the gateway is just applying its repository to itself (systemctl status gatewright-pull): run this again"
+            " when that has ended, or stop that and gatewright-pull.timer",
+        )
+
+
 def lost_state(host: Host, wanted: Wanted) -> Iterator[Finding]:
     """What a later release keeps here that this one does not know."""
     ours = read_release(wanted.release)
@@ -522,7 +535,7 @@ def apt_ports(host: Host, _wanted: Wanted) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Host, Wanted], Iterator[Finding]], ...] = (
     *(way_back_in, other_firewalls, undeclared_sockets, clashing_accounts, packages, mirrors, apt_ports),
-    *(name_servers, room, name, clock, lost_state),
+    *(name_servers, room, name, clock, lost_state, other_run),
 )
 
 
@@ -886,6 +899,7 @@ def look(wanted: Wanted) -> Host:
         held=frozenset(output("apt-mark", "showhold").split()),
         mtas=mail_servers(),
         controller=controller,
+        is_pulling=output("systemctl", "show", "--property=ActiveState", PULL).strip() == "ActiveState=activating",
         ssh_port=port,
         login=login,
         has_key=(is_there := has_key(login, wanted.key_files)),

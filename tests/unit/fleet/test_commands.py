@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from gateway_logs import Gateway
 from on_gateway import quarantine, queue, supervise
+from on_gateway import status as gateway_status
 from on_gateway.frame import Refusal
 from on_gateway.trace import search
 from test_trace import ANN, delivered
 
 from gatewright.fleet import __main__ as fleet
 from gatewright.fleet import ask, show
+from gatewright.fleet import status as fleet_status
 from tests.log_schemas import fitting
 
 PROJECT = Path(__file__).parents[3]
@@ -357,3 +359,22 @@ def test_the_queue_is_changed_while_no_qmail_send_runs_and_it_is_started_again(q
     while len(told.read_text().splitlines()) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert told.read_text().splitlines()[3].startswith("-u "), "also after its process was killed"
+
+
+def test_status_says_why_the_last_pull_of_a_gateway_failed(tmp_path: Path) -> None:
+    for name, text in (("usr/bin/gatescan", "#!/bin/sh\n"), ("var/qmail/control/me", "gw1.corp.test\n")):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    assert "pull" not in gateway_status.look({}, tmp_path)
+    last = {"result": "failed", "why": "sshd_port: must be a number", "commit": "c0ffee" * 6, "applied": 1, "at": 2}
+    path = tmp_path / "var/lib/gatewright/pull/last.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(last))
+    found = gateway_status.look({}, tmp_path)
+    assert found["pull"]["result"] == "failed"
+    assert not fleet_status.is_well(found)
+    assert "pull of c0ffeec0ffee failed: sshd_port: must be a number" in fleet_status.row("gw1", found)[-1]
+    path.write_text(json.dumps(last | {"result": "ok"}))
+    assert fleet_status.is_well(gateway_status.look({}, tmp_path))

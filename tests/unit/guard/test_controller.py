@@ -162,6 +162,13 @@ def test_a_connection_that_is_not_ssh_skips_the_proof_and_names_the_reason(host:
     assert host.state == "confirmed"
 
 
+def test_a_gateway_that_changes_itself_skips_the_proof_in_whoevers_shell_it_was_started(host: Host) -> None:
+    host.ansible_name, host.reset_works = "local", False  # SSH_CONNECTION is the shell's, and no reset changes it
+    result = run(host)
+    assert result["proof"] == "skipped: connection plugin local does not come in over ssh"
+    assert host.state == "confirmed"
+
+
 def test_a_host_that_never_answers_again_ends_the_task_within_bounds(host: Host) -> None:
     host.cut_after_apply, host.window = True, 10**9
     host_limit = 30

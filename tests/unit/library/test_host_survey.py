@@ -328,6 +328,11 @@ def test_a_name_without_a_domain_is_refused() -> None:
     only(problems(Host(), Wanted(name="mail1")), "'mail1'", "qmail_me")
 
 
+def test_a_push_waits_for_a_pull_and_the_pull_itself_goes_on() -> None:
+    only(problems(Host(is_pulling=True, controller="192.0.2.1")), "applying its repository to itself")
+    assert findings(Host(is_pulling=True), Wanted()) == []
+
+
 def test_a_clock_that_is_off_is_told_and_one_that_is_wrong_refused() -> None:
     only(remarks(Host(clock_off=-200)), "200 seconds behind")
     only(problems(Host(clock_off=86_400 * 300)), "ahead of the controller's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import struct
@@ -186,6 +187,19 @@ def test_a_cutoff_an_outbreak_and_the_last_run_show(root: Path) -> None:
     assert found['gatewright_cutoff{way="outbound"}'] == 0
     assert found["gatewright_outbreak_rules"] == 1
     assert found["gatewright_last_run_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
+
+
+def test_a_pull_of_the_inventory_that_fails_shows_and_without_pulls_there_is_no_figure(root: Path) -> None:
+    assert not [name for name in published(root) if name.startswith("gatewright_pull_")]
+    last = root / "var/lib/gatewright/pull/last.json"
+    last.parent.mkdir()
+    last.write_text(json.dumps({"result": "failed", "why": "x", "commit": "c", "applied": 1000.0, "at": 2000.0}))
+    found = published(root)
+    assert found["gatewright_pull_failed"] == 1
+    assert found["gatewright_pull_timestamp_seconds"] == 2000
+    assert found["gatewright_pull_applied_timestamp_seconds"] == 1000
+    last.write_text(json.dumps({"result": "ok", "commit": "c", "applied": 3000.0, "at": 3000.0}))
+    assert published(root)["gatewright_pull_failed"] == 0
 
 
 def test_a_service_that_is_down_shows(root: Path) -> None:

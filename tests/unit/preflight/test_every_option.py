@@ -135,6 +135,13 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         ],
     },
     "what others read": {
+        "pull_repository": ["git@git.test:mail.git", "ssh://git.test", "https://a:b@git.test/x", "ssh://git.test/$(x)"],
+        "pull_branch": ["-x", "a b", ""],
+        "pull_inventory": ["/etc/hosts", "../x", "a/../b", "-x", ""],
+        "pull_playbook": ["/x.yml", "../x.yml", ""],
+        "pull_signers": [["ann@corp.test"], ["ssh-ed25519 AAAA"]],
+        "pull_known_hosts": [["git.test"], ["# git.test ssh-ed25519 AAAA"]],
+        "pull_key": ["secret", "ssh-ed25519 AAAA"],
         "hardening_umask": ["27", "rwx", "999"],
         "hardening_reboot_window": ["Sunday at four"],
         "hardening_journal_size": ["0", "much", "5X"],
@@ -160,6 +167,13 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
 
 
 RELEASE = {"scanner_release_by_mail": True, "scanner_release_key": "k" * 32, "qmail_me": "gw1.example.org"}
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+PULL = {
+    "pull_enabled": True, "pull_repository": "ssh://git@git.test:2222/mail.git", "ansible_user": "root",
+    "pull_key": KEY, "pull_known_hosts": ["[git.test]:2222 ssh-ed25519 AAAAC3Nz"],
+    "pull_wheel": "wheels/ansible_core-2.19.14-py3-none-any.whl",
+    "pull_signers": ['ann@corp.test namespaces="git" ssh-ed25519 AAAAC3Nz Ann'],
+}  # fmt: skip
 SECOND = {**RELEASE, "qmail_me": "gw2.example.org"}
 
 
@@ -255,11 +269,28 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"log_shipping_key": "/etc/ssl/gw.key"}, "log_shipping_certificate: is needed with log_shipping_key"),
         ({"log_shipping_certificate": "/etc/ssl/gw.pem"}, "log_shipping_key: is needed with log_shipping_certificate"),
         ({"hardening_log_key": "/etc/ssl/gw.key"}, "hardening_log_certificate: is needed with hardening_log_key"),
+        ({**PULL, "pull_repository": ""}, "pull_repository: is needed with pull_enabled"),
+        ({**PULL, "pull_key": ""}, "pull_key: is needed to pull from a repository by ssh://"),
+        ({**PULL, "pull_known_hosts": []}, "pull_known_hosts: is needed to pull"),
+        (
+            {**PULL, "pull_wheel": "ansible_core-2.14.18-py3-none-any.whl"},
+            "pull_wheel: must be a wheel of ansible-core",
+        ),
+        ({**PULL, "ansible_user": ""}, "pull_enabled: needs ansible_user in the inventory"),
         ({"dnscache_cache_size": 50_000_000}, "dnscache_data_limit: must be at least"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_sites_own_index(values: dict[str, Any], words: str) -> None:
     assert [problem for problem in problems_of(**values) if problem.startswith(words)], problems_of(**values)
+
+
+def test_a_gateway_may_pull_by_ssh_with_a_key_and_by_https_without_one() -> None:
+    assert problems_of(**PULL) == []
+    assert problems_of(**PULL | {"pull_repository": "https://git.test/mail.git", "pull_key": ""}) == []
+
+
+def test_a_refusal_never_tells_what_opens_the_repository_or_the_vault() -> None:
+    assert "secret" not in str(problems_of(pull_key="secret\a", pull_vault_password="secret\a"))
 
 
 def test_release_by_mail_is_accepted_with_its_key() -> None:

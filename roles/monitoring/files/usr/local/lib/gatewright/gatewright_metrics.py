@@ -56,6 +56,9 @@ FAMILIES = {
         "When a run of site.yml last changed a file.",
     ),
     "gatewright_last_run_timestamp_seconds": ("gauge", "When a whole run of site.yml last came to its end."),
+    "gatewright_pull_failed": ("gauge", "1 after a pull of the inventory that failed, 0 after one that did not."),
+    "gatewright_pull_timestamp_seconds": ("gauge", "When the last pull ended."),
+    "gatewright_pull_applied_timestamp_seconds": ("gauge", "When a pull last applied the repository."),
     "gatewright_service_up": ("gauge", "1 while a service below /service runs."),
     "gatewright_service_start_timestamp_seconds": ("gauge", "Since when a service is in its present state."),
     "gatewright_disk_free_ratio": ("gauge", "Free share of the file system below a path, from 0 to 1."),
@@ -305,6 +308,17 @@ def runs(root: Path) -> Figures:
             yield series(family), (root / "var/lib/gatewright" / name).stat().st_mtime
 
 
+def pulls(root: Path) -> Figures:
+    """How the last pull of the inventory went, where the gateway pulls it."""
+    path = root / "var/lib/gatewright/pull/last.json"
+    if not path.exists():
+        return
+    last = json.loads(path.read_text())
+    yield series("gatewright_pull_failed"), last["result"] != "ok"
+    yield series("gatewright_pull_timestamp_seconds"), last["at"]
+    yield series("gatewright_pull_applied_timestamp_seconds"), last.get("applied", 0)
+
+
 def services(root: Path) -> Figures:
     """What supervise says of each service: a TAI64N label, then the process's number."""
     for path in sorted((root / "service").glob("*/supervise/status")):
@@ -327,7 +341,7 @@ def disks(root: Path) -> Figures:
             yield series("gatewright_inodes_free_ratio", path=f"/{place}"), free
 
 
-LOOKS: tuple[Callable[[Path], Figures], ...] = (queue, certificate, switches, runs, services, disks)
+LOOKS: tuple[Callable[[Path], Figures], ...] = (queue, certificate, switches, runs, pulls, services, disks)
 
 
 def looked(root: Path) -> Figures:
