@@ -28,9 +28,17 @@ def test_svscan_leaves_qmail_queue_its_right(gateway: Gateway, outside: Peer, of
     office.arrived(mark)
 
 
+def shares_mounts(gateway: Gateway) -> bool:
+    """Whether svscan has the host's mounts, as this container's systemd may make it none of its own."""
+    pid = gateway.run("pidof", "svscan").strip()
+    return gateway.run("readlink", f"/proc/{pid}/ns/mnt") == gateway.run("readlink", "/proc/1/ns/mnt")
+
+
 @pytest.fixture
 def cramped(gateway: Gateway) -> Iterator[None]:
     """svscan in a sandbox that costs mail, and afterwards in its own again."""
+    if shares_mounts(gateway):
+        pytest.skip("scenario engines shows it: there svscan has a sandbox, and ends at once when it is told to")
     folder = "/run/systemd/system/svscan.service.d"
     restart = "systemctl daemon-reload && systemctl restart svscan.service"
 
@@ -86,9 +94,9 @@ def test_services_have_the_few_capabilities_that_they_need(gateway: Gateway) -> 
     ],
 )
 def test_services_cannot_reach_the_host(gateway: Gateway, order: str) -> None:
-    pid = gateway.run("pidof", "svscan").strip()
-    if gateway.run("readlink", f"/proc/{pid}/ns/mnt") == gateway.run("readlink", "/proc/1/ns/mnt"):
+    if shares_mounts(gateway):
         pytest.skip("this container's systemd may not make mount namespaces, so svscan shares the host's")
+    pid = gateway.run("pidof", "svscan").strip()
     assert (
         gateway.sh(f"nsenter --target {pid} --mount sh -c '{order}' >/dev/null 2>&1 && echo reached || echo refused")
         == "refused\n"

@@ -10,7 +10,15 @@ from controller import Run, playbook
 from lab_hosts import Gateway
 
 SITE = "playbooks/site.yml"
-FOREIGN = "table ip filter { chain INPUT { type filter hook input priority 0; policy drop; tcp dport 22 accept; }; }"
+FOREIGN = """table ip filter {
+  chain INPUT {
+    type filter hook input priority 0; policy drop;
+    iif lo accept
+    ct state established,related accept
+    tcp dport 22 accept
+  }
+}"""
+"""As many scripts have it. Without its answers a host waits long for each name, and so does the run."""
 LISTENER = "python3 -m http.server --bind 127.0.0.1 39711 >/dev/null 2>&1"
 PROXY = "/etc/apt/apt.conf.d/99test-proxy"
 
