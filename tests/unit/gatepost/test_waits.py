@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from gatepost import wire
 from gatepost.config import Config
+from gatepost.delivery import Deliverer
 from gatepost.dial import dial
 from gatepost.hosts import Places
 from gatepost.model import Account, Address, Failed, Level, Order, Security
 from gatepost.session import Session
+from gatepost.wire import Wire
 from gatepost_rig import MESSAGE, PATIENCE
 from server_rig import Server
 
@@ -72,6 +74,37 @@ def test_a_server_that_stalls_is_left_when_the_time_of_that_step_is_over(
     report = in_time(deliver(server.port, tmp_path / "message"))
     assert isinstance(report, bytes) and b"connection died" in report
     server.close()
+
+
+@pytest.mark.parametrize("level", ["never", "required"])
+def test_a_reply_to_the_dot_that_comes_as_its_time_ends_is_the_messages_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server, level: str
+) -> None:
+    control = tmp_path / "control"
+    control.mkdir()
+    (control / "me").write_text("gw.test\n")
+    (control / "smtproutes").write_text(f"corp.test:[127.0.0.1]:{server.port}\n")
+    (control / "tlsroutes").write_text(f"corp.test:{level}\n")
+    (tmp_path / "message").write_bytes(MESSAGE)
+    hear = Wire.data_received
+
+    def hear_late(link: Wire, data: bytes) -> None:
+        """Hear, and in the same turn of the loop the time for the second message's reply ends."""
+        hear(link, data)
+        if data == b"250 taken\r\n" and link.messages:
+            link.hang_up()
+
+    async def deliver_two() -> list[bytes]:
+        deliverer = Deliverer(Config(home=tmp_path, takes_loopback=True, reuse_seconds=PATIENCE))
+        with (tmp_path / "message").open("rb") as file:
+            order = Order("corp.test", "ann@gw.test", ("bob@corp.test",), file.fileno())
+            return [await deliverer.deliver(order, Account()) for _ in range(2)]
+
+    monkeypatch.setattr(Wire, "data_received", hear_late)
+    reports = in_time(deliver_two())
+    assert isinstance(reports, list) and all(told.startswith(b"r\0K") for told in reports), reports
+    assert all((b"By TLSv1.3" in told) is (level == "required") for told in reports), reports
+    assert len(server.messages) == 2
 
 
 def test_a_server_that_has_finished_with_somebody_is_silent_no_more() -> None:

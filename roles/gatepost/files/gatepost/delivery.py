@@ -137,11 +137,10 @@ class Deliverer:
             return None
         waiting.remove(wire.address)
         address = wire.address
-        account.server, account.address, account.family = server.name, address.text, address.family
-        account.port, account.is_reused = server.port, False
         account.times["connected"] = time.monotonic()
         helo = self._names(server)[address.family]
         session = Session(wire, helo, server.security)
+        _note(account, server, session)
         try:
             try:
                 await self._open_by_tls(account.host, server, session)
@@ -189,8 +188,7 @@ class Deliverer:
     async def _send(self, server: Server, session: Session, order: Order, signatures: bytes, account: Account) -> bytes:
         """Send over a session, and keep it or leave it."""
         wire = session.wire
-        account.server, account.address, account.family = server.name, wire.address.text, wire.address.family
-        account.port, account.is_reused = server.port, wire.messages > 0
+        _note(account, server, session)
         is_taken = False
         try:
             size = os.fstat(order.message).st_size
@@ -207,10 +205,6 @@ class Deliverer:
         except OSError:
             raise Failed("Z", "The message cannot be read. (#4.3.0)\n") from None
         finally:
-            tls = wire.tls if not wire.is_over or is_taken else None
-            cipher = tls.cipher() if tls else None
-            if tls and cipher:
-                account.tls, account.cipher, account.verified = str(tls.version()), cipher[0], session.verified
             if not is_taken or not self.kept.keep(server, session):
                 wire.leave()
         if is_taken:
@@ -228,6 +222,14 @@ class Deliverer:
 def name_of(server: Server) -> str:
     """By what a server is known among those that have a bound."""
     return min(address.text for address in server.addresses)
+
+
+def _note(account: Account, server: Server, session: Session) -> None:
+    """Note to whom a delivery speaks, and by which TLS."""
+    wire = session.wire
+    account.server, account.address, account.family = server.name, wire.address.text, wire.address.family
+    account.port, account.is_reused = server.port, wire.messages > 0
+    account.tls, account.cipher, account.verified = session.tls, session.cipher, session.verified
 
 
 def _message_part(told: str) -> str:

@@ -35,13 +35,18 @@ class NoTls:
 
 
 class Session:
-    """A connection to a server. is_critical: it has a whole message, and has not said what becomes of it."""
+    """A connection to a server. is_critical: it has a whole message, and has not said what becomes of it.
+
+    tls, cipher: as OpenSSL names them, kept for when the connection is gone; empty in plain text.
+    """
 
     def __init__(self, wire: Wire, helo: bytes, security: Security) -> None:
         self.wire = wire
         self.helo = helo
         self.security = security
         self.hello = Reply(0, b"")
+        self.tls = ""
+        self.cipher = ""
         self.verified = ""
         self.outcome: Outcome | None = None
         self.is_critical = False
@@ -119,11 +124,12 @@ class Session:
 
     async def _shake_hands(self, context: ssl.SSLContext) -> NoTls | None:
         try:
-            await self.wire.encrypt(context, self.security.names[0])
+            tls = await self.wire.encrypt(context, self.security.names[0])
         except TlsFailed as error:
             return NoTls(str(error), "4.7.5", is_broken=True, result=error.result)
+        self.tls, self.cipher = str(tls.version()), (tls.cipher() or ("",))[0]
         if self.security.tlsa:
-            problem = dane.problem(self.security.tlsa, _chain(self.wire.tls), self.security.names)
+            problem = dane.problem(self.security.tlsa, _chain(tls), self.security.names)
             if problem:
                 return NoTls(problem.why, "4.7.5", is_broken=True, result=problem.result)
             self.verified = "DANE"
@@ -230,14 +236,12 @@ class Session:
 
     def describe_tls(self) -> str:
         """The line that names the TLS; empty in plain text."""
-        tls = self.wire.tls
-        cipher = tls.cipher() if tls else None
-        if tls is None or cipher is None:
+        if not self.tls:
             return ""
         how = {"": "", "certificate": ", certificate verified"}.get(
             self.verified, f", certificate verified ({self.verified})"
         )
-        return f"By {tls.version()} {cipher[0]}{how}.\n"
+        return f"By {self.tls} {self.cipher}{how}.\n"
 
     def quit(self, letter: str, before: str, behind: str, reply: Reply, *, is_final: bool = True) -> Failed:
         """How qmail-remote reports a refusal."""
@@ -279,10 +283,8 @@ def context_for(authorities: str) -> ssl.SSLContext:
     return _context(authorities, Path(authorities).stat().st_mtime_ns if authorities else 0)
 
 
-def _chain(tls: ssl.SSLObject | None) -> list[bytes]:
+def _chain(tls: ssl.SSLObject) -> list[bytes]:
     """The certificates that the server showed (DER), its own first."""
-    if tls is None:
-        return []
     inner: Any = getattr(tls, "_sslobj", None)
     public: Callable[[], Any] | None = getattr(tls, "get_unverified_chain", None)  # since Python 3.13
     certificates = public() if public else inner.get_unverified_chain() if inner else None

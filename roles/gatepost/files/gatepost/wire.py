@@ -105,11 +105,6 @@ class Wire(asyncio.Protocol):
             raise Gone
         return self._transport
 
-    @property
-    def tls(self) -> ssl.SSLObject | None:
-        """The TLS of the connection, None in plain text."""
-        return cast(ssl.SSLObject | None, self.transport.get_extra_info("ssl_object"))
-
     def put(self, data: bytes) -> None:
         """Send bytes some time; `flush` waits until the server has taken most of what was put."""
         if self.is_over or self.transport.is_closing():
@@ -162,7 +157,7 @@ class Wire(asyncio.Protocol):
         self.put(command + b"\r\n")
         return await self.hear(command)
 
-    async def encrypt(self, context: ssl.SSLContext, name: str) -> None:
+    async def encrypt(self, context: ssl.SSLContext, name: str) -> ssl.SSLObject:
         """Shake hands; raise TlsFailed saying why it fails. From here on plain text is over."""
         loop = asyncio.get_running_loop()
         self.asked_at = time.monotonic()
@@ -176,6 +171,7 @@ class Wire(asyncio.Protocol):
         if upgraded is None:
             raise TlsFailed("the connection died in the handshake")
         self._transport = upgraded
+        return cast(ssl.SSLObject, upgraded.get_extra_info("ssl_object"))
 
     def leave(self) -> None:
         """Say QUIT if the server still listens, and hang up without waiting for its farewell."""
