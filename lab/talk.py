@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from lab import errands
 from lab.machine import environment
 from lab.reach import SSH_ARGUMENTS, inside
 from lab.topology import HOSTS, NET4, NET6, Host
@@ -43,12 +42,7 @@ def eventually(look: Callable[[], T | Literal[False] | None], seconds: float = 6
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what or look}")
-        time.sleep(0.1)
-
-
-def as_text(data: bytes) -> str:
-    """What a program printed, with the ends of lines that text files have."""
-    return data.decode(errors="surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+        time.sleep(0.3)
 
 
 def token() -> str:
@@ -87,30 +81,16 @@ class LabHost:
         self, *command: str, stdin: str | None = None, check: bool = True, seconds: float | None = COMMAND_SECONDS
     ) -> str:
         """Run a program inside and return what it prints."""
-        done = self._done(command, stdin, seconds)
+        done = subprocess.run(
+            inside(self.host, *command, is_interactive=stdin is not None),
+            input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
+            timeout=seconds,
+        )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(
                 f"{self.name}: {' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
             )
         return done.stdout
-
-    def _done(
-        self, command: tuple[str, ...], stdin: str | None, seconds: float | None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a program inside, by the process that stays there if one can."""
-        if not self.host.is_virtual:
-            given = (stdin or "").encode(errors="surrogateescape")
-            try:
-                told = errands.run(inside(self.host, is_interactive=True), environment(), command, given, seconds)
-            except errands.NotBegun:
-                pass
-            else:
-                return subprocess.CompletedProcess(command, told.status, as_text(told.stdout), as_text(told.stderr))
-        return subprocess.run(
-            inside(self.host, *command, is_interactive=stdin is not None),
-            input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
-            timeout=seconds,
-        )  # fmt: skip
 
     def sh(self, script: str, check: bool = True) -> str:
         """Run a shell script inside and return what it prints."""
