@@ -107,6 +107,25 @@ def test_a_reply_to_the_dot_that_comes_as_its_time_ends_is_the_messages_only_one
     assert len(server.messages) == 2
 
 
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_a_kept_connection_makes_no_server_silent(is_leaving: bool) -> None:
+    server = Server(None)
+
+    async def visit() -> None:
+        session = await connect(server.port)
+        await session.open(plain=False)
+        session.wire.asked_at -= 2 * PATIENCE  # its last message was taken after a while, and another while ago
+        async with places.place("a"), places.listening("a", session), places.place("a"):
+            assert (await session.wire.ask(b"NOOP")).code == 250
+        session.wire.hang_up()
+
+    places = Places(Config(listening_per_host=1, patience_per_host=PATIENCE))
+    if is_leaving:
+        places.leave()
+    in_time(visit())
+    server.close()
+
+
 def test_a_server_that_has_finished_with_somebody_is_silent_no_more() -> None:
     server = Server(None)
     server.stalls.add("greeting")

@@ -127,11 +127,12 @@ class Places:
         """Speak with a server inside; raises Failed when it is silent, and too many listen to it."""
         host = self._hosts[server]
         listener = Listener(session, asyncio.timeout(None))
+        session.wire.wait_from_now()  # a connection that was kept has asked its last question long ago
         host.listening.add(listener)
-        if host.watch is None:
-            self._watch(host)
         try:
             async with listener.clock:
+                if host.watch is None:
+                    self._watch(host)
                 yield
         except TimeoutError:
             if not listener.clock.expired():

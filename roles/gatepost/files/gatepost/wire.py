@@ -59,7 +59,7 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         self._transport = cast(asyncio.Transport, transport)
-        self.asked_at = time.monotonic()
+        self.wait_from_now()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server's."""
@@ -105,11 +105,15 @@ class Wire(asyncio.Protocol):
             raise Gone
         return self._transport
 
+    def wait_from_now(self) -> None:
+        """Whatever the server owes, it owes since now."""
+        self.asked_at = time.monotonic()
+
     def put(self, data: bytes) -> None:
         """Send bytes some time; `flush` waits until the server has taken most of what was put."""
         if self.is_over or self.transport.is_closing():
             raise Gone
-        self.asked_at = time.monotonic()
+        self.wait_from_now()
         self.transport.write(data)
 
     async def flush(self) -> None:
@@ -160,7 +164,7 @@ class Wire(asyncio.Protocol):
     async def encrypt(self, context: ssl.SSLContext, name: str) -> ssl.SSLObject:
         """Shake hands; raise TlsFailed saying why it fails. From here on plain text is over."""
         loop = asyncio.get_running_loop()
-        self.asked_at = time.monotonic()
+        self.wait_from_now()
         try:
             upgraded = await loop.start_tls(
                 self.transport, self, context, server_hostname=name, ssl_handshake_timeout=min(self.seconds, USUAL)
