@@ -18,7 +18,7 @@ from gatepost.config import parse as parse_gatepost
 from gatepost.resolve import NoSuchName
 from gatepost.resolve import Resolver as GatepostsResolver
 from test_dkim_verified import BODY, HEADER, record, signed
-from test_dmarc import ORIGIN, SITE
+from test_dmarc import ORIGIN, SITE, sealed
 
 FOR_EVER = 1e9
 
@@ -153,6 +153,23 @@ def test_a_message_waits_for_all_names_at_once() -> None:
 
     assert asyncio.run(judged()) == "pass"
     assert len(names.asked) == 3, "and none is asked for twice, though these answers have no term"
+
+
+def test_names_that_nobody_answers_cost_a_message_one_wait_in_all() -> None:
+    """One after the other they would cost it the patience of the queue client: good mail would hear 451."""
+    names, seconds = NameServer(), 1.0
+    names.is_mute = True
+    asked = AskedNames(Resolver(parse({"name_server_port": names.port, "dns_seconds": seconds})))
+    field = signed(HEADER + BODY).removesuffix(HEADER + BODY)
+    dead = b"".join(field.replace(b"s=one", b"s=s%d" % number) for number in range(8))
+    message = of_bytes(dead + sealed(HEADER + BODY, "lists.test"))
+    start = time.monotonic()
+    report = asyncio.run(judge(message, ORIGIN, asked, SITE))
+    waited = time.monotonic() - start
+    assert [item.result for item in report.signatures] == ["temperror"] * 8
+    assert (report.chain.result, report.dmarc.result) == ("temperror", "temperror")
+    assert len(set(names.asked)) == 11 and "one._domainkey.lists.test" in names.asked
+    assert waited < 4 * seconds
 
 
 def test_two_hundred_messages_wait_for_a_slow_name_server_at_once() -> None:

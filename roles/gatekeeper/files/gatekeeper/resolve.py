@@ -36,6 +36,10 @@ class TryLater(Exception):
     """The name server gives no answer, or says that it cannot."""
 
 
+Question = asyncio.Task[Texts | TryLater]
+"""One that was put to the name server."""
+
+
 class Resolver:
     """Asks the configured name server. Who asks for a name that was asked for just before waits for the same answer."""
 
@@ -48,7 +52,7 @@ class Resolver:
         self._resolver.timeout = config.dns_seconds / 2
         self._room = room
         self._kept: OrderedDict[Key, tuple[Texts, float]] = OrderedDict()
-        self._asking: dict[Key, tuple[asyncio.Task[Texts | TryLater], float]] = {}
+        self._asking: dict[Key, tuple[Question, float]] = {}
 
     async def records(self, name: str, kind: str) -> Texts:
         """A name's records (A, AAAA, TXT, MX by preference, PTR), none if there are none. Raises TryLater.
@@ -57,16 +61,12 @@ class Resolver:
         """
         key = _key(name, kind)
         known = self._known(key)
-        said = await asyncio.shield(self._begun(key)) if known is None else known
-        if isinstance(said, TryLater):
-            raise TryLater(str(said))
-        return said
+        return await heard(self._begun(key)) if known is None else known
 
-    def expect(self, name: str, kind: str) -> None:
-        """Begin to ask for records that will be needed, if they are not known."""
+    def expect(self, name: str, kind: str) -> Question | None:
+        """Begin to ask for records that will be needed; None if they are known."""
         key = _key(name, kind)
-        if self._known(key) is None:
-            self._begun(key)
+        return self._begun(key) if self._known(key) is None else None
 
     def _known(self, key: Key) -> Texts | None:
         found = self._kept.get(key)
@@ -78,7 +78,7 @@ class Resolver:
         self._kept.move_to_end(key)
         return found[0]
 
-    def _begun(self, key: Key) -> asyncio.Task[Texts | TryLater]:
+    def _begun(self, key: Key) -> Question:
         """A question that was put just now, or else is put: one that has waited for long may never be answered."""
         now = time.monotonic()
         begun = self._asking.get(key)
@@ -87,7 +87,7 @@ class Resolver:
             begun[0].add_done_callback(lambda done: self._end(key, done))
         return begun[0]
 
-    def _end(self, key: Key, done: asyncio.Task[Texts | TryLater]) -> None:
+    def _end(self, key: Key, done: Question) -> None:
         if key in self._asking and self._asking[key][0] is done:
             del self._asking[key]
 
@@ -115,6 +115,14 @@ class Resolver:
             self._kept[key] = (texts, ends)
         while len(self._kept) > self._room:
             self._kept.popitem(last=False)
+
+
+async def heard(question: Question) -> Texts:
+    """What the name server says. Who waits no longer takes the answer from nobody else. Raises TryLater."""
+    said = await asyncio.shield(question)
+    if isinstance(said, TryLater):
+        raise TryLater(str(said))
+    return said
 
 
 def _key(name: str, kind: str) -> Key:

@@ -45,26 +45,42 @@ class Chain:
     why: str = ""
 
 
-async def verify(message: Message, names: Names) -> Chain:
-    """What is said of a message's chain. Raises nothing."""
-    sealers: tuple[str, ...] = ()
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A chain that was read, with its seals in order."""
+
+    hops: list[Hop]
+    seals: list[dkim.Tags]
+
+
+def begin(message: Message, names: Names) -> Begun | Chain:
+    """Read a message's chain and begin to ask for its keys; what is said of it if that needs none. Raises nothing."""
     try:
         hops = _hops(message)
         seals = [_seal(hop, at + 1) for at, hop in enumerate(hops)]
-        sealers = tuple(seal.domain for seal in seals)
-        if hops:
-            await _check(message, hops, seals, names)
+    except Unusable as error:
+        return Chain("fail", why=str(error))
+    for seal in seals:
+        names.expect(dkim.key_name(seal))
+    return Begun(hops, seals) if hops else Chain("none")
+
+
+async def verify(message: Message, names: Names, begun: Begun | Chain) -> Chain:
+    """What is said of a message's chain. Raises nothing."""
+    if isinstance(begun, Chain):
+        return begun
+    sealers = tuple(seal.domain for seal in begun.seals)
+    try:
+        await _check(message, begun.hops, begun.seals, names)
     except Unusable as error:
         return Chain("fail", why=str(error))
     except TryLater as error:
         return Chain("temperror", sealers, why=str(error))
-    return Chain("pass" if hops else "none", sealers, tuple(_seen(hop.results) for hop in hops))
+    return Chain("pass", sealers, tuple(_seen(hop.results) for hop in begun.hops))
 
 
 async def _check(message: Message, hops: list[Hop], seals: list[dkim.Tags], names: Names) -> None:
-    """Raise Unusable if a seal or the last signature is not one of this message; all keys are asked for at once."""
-    for seal in seals:
-        names.expect(dkim.key_name(seal))
+    """Raise Unusable if a seal or the last signature is not one of this message."""
     await _check_signature(message, hops, names)
     for at in range(len(hops), 0, -1):
         seal = seals[at - 1]

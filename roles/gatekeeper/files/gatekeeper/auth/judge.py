@@ -129,10 +129,11 @@ async def judge(
     message: Message, origin: Origin, names: Names, site: Site, chance: Callable[[], float] = random.random
 ) -> Report:
     """Ask all about a message. What is asked of the DNS raises nothing; OSError if the message cannot be read."""
-    writers = authors(message)
+    writers, names = authors(message), names.for_message()
     _expect(origin, writers, names)
+    hops = arc.begin(message, names)
     signatures = await dkim.verify(message, names, writers.domains)
-    chain = await arc.verify(message, names)
+    chain = await arc.verify(message, names, hops)
     sent = await _spf(origin, names, site)
     evidence = Evidence(sent, signatures, site.suffixes)
     found = await dmarc.check(writers, evidence, names, chance)
