@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -122,6 +123,29 @@ def test_a_kept_connection_makes_no_server_silent(is_leaving: bool) -> None:
     places = Places(Config(listening_per_host=1, patience_per_host=PATIENCE))
     if is_leaving:
         places.leave()
+    in_time(visit())
+    server.close()
+
+
+def test_a_server_that_answers_while_gatepost_stands_still_is_not_silent() -> None:
+    server = Server(None)
+
+    def stand_still(link: Wire) -> None:
+        """Until the answer is there, and the time for it is over, too."""
+        select.select([link.transport.get_extra_info("socket")], [], [], PATIENCE)
+        time.sleep(2 * SHORT)
+
+    async def visit() -> None:
+        session = await connect(server.port)
+        await session.open(plain=False)
+        async with places.place("a"), places.listening("a", session):
+            session.wire.put(b"NOOP\r\n")
+            stand_still(session.wire)
+            assert (await session.wire.hear()).code == 250
+            assert (await session.wire.ask(b"NOOP")).code == 250
+        session.wire.hang_up()
+
+    places = Places(Config(listening_per_host=0, patience_per_host=SHORT))
     in_time(visit())
     server.close()
 

@@ -46,7 +46,7 @@ class Host:
     is_silent: bool = False
     finished_at: float = 0.0
     listening: set[Listener] = field(default_factory=set)
-    watch: asyncio.TimerHandle | None = None
+    watch: asyncio.Handle | None = None
 
     def silent_since(self) -> float:
         """Since when it owes somebody an answer and has finished with nobody."""
@@ -149,7 +149,11 @@ class Places:
             host.is_silent = True
             host.dismiss(self._most_at_silent)
             since = now
-        host.watch = asyncio.get_running_loop().call_at(since + self._patience, self._watch, host)
+        host.watch = asyncio.get_running_loop().call_at(since + self._patience, self._watch_soon, host)
+
+    def _watch_soon(self, host: Host) -> None:
+        """Let those go on first whose answer came in this turn of the loop: this process may have stood still."""
+        host.watch = asyncio.get_running_loop().call_soon(self._watch, host)
 
     def finished(self, server: str) -> None:
         """A server has said what becomes of a message."""
