@@ -1,11 +1,12 @@
-"""Names of people, in the form in which they are compared: by what a reader sees of their words, in any order."""
+"""Names of people, in the form in which they are compared: what a reader sees of their words, in any order."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate, permutations
 
 # Letters of other alphabets that look like ours, as capitals or small: Greek, Cyrillic, Cherokee, Lisu, others.
 _CAPITALS = str.maketrans(
@@ -27,26 +28,72 @@ _NAMED = re.compile(r"(?:[A-Z ]+ )?(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
 """Letters, says Unicode, of which nothing is shown."""
 _WORD = re.compile(r"[^\W_]+")
+ANY_ORDER = 4
+"""Words of a name up to which they are looked for in each order where they are joined."""
+LONG = 9
+"""Letters of a name from which on it counts as one word beside others, without a capital within (`annmiller`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Name:
-    """A name's words, and all its letters in order of the alphabet."""
+    """A name's words in order. pieces: the same, cut at capitals within words, too (`AnnMiller`)."""
 
-    words: frozenset[str]
-    letters: str
+    words: tuple[str, ...]
+    pieces: tuple[str, ...]
 
     def is_borne(self, shown: Name) -> bool:
-        """Whether what is shown has this name in it, or is this name in pieces (`A n n`, `AnnMiller`)."""
-        return self.words <= shown.words or self.letters == shown.letters
+        """Whether what is shown has this name in it: its words, or pieces that give them (`A n n`, `AnnMiller`)."""
+        return self._has <= shown._has or any(map(shown._gives, self._joined))
+
+    @cached_property
+    def _has(self) -> frozenset[str]:
+        return frozenset(self.words)
+
+    @cached_property
+    def _joined(self) -> frozenset[str]:
+        """Its words as one, in any order; those of a long name in the written order and from behind."""
+        orders = permutations(self.words) if len(self.words) <= ANY_ORDER else (self.words, self.words[::-1])
+        return frozenset(map("".join, orders))
+
+    @cached_property
+    def _letters(self) -> str:
+        return "".join(self.pieces)
+
+    @cached_property
+    def _edges(self) -> dict[int, int]:
+        """Where pieces begin and end among the letters, and how many are before."""
+        return {edge: count for count, edge in enumerate(accumulate(map(len, self.pieces), initial=0))}
+
+    def _gives(self, joined: str) -> bool:
+        """Whether whole pieces in a row give these letters: several, or one alone, or one that is long.
+
+        One that is short may be another's name: `Erik Johansen` does not say that he is Jo Hansen.
+        """
+        at = self._letters.find(joined)
+        while at >= 0 and joined:
+            first, last = self._edges.get(at), self._edges.get(at + len(joined))
+            if first is not None and last is not None:
+                return last - first > 1 or len(self.pieces) == 1 or len(joined) >= LONG
+            at = self._letters.find(joined, at + 1)
+        return False
 
 
 def name_of(text: str) -> Name:
     """A name without accents, case, punctuation and what cannot be seen."""
-    seen = "".join(map(_letter, unicodedata.normalize("NFKC", text))).translate(_CAPITALS).casefold()
+    text = "".join(filter(_letter, unicodedata.normalize("NFKC", text)))
+    return Name(_words(text), _words("".join(map(_spaced, f" {text}", text, f"{text[1:]} "))))
+
+
+def _spaced(before: str, letter: str, behind: str) -> str:
+    """A letter, with a blank in front if a word begins with it within another one (`annMiller`, `CEOAnn`)."""
+    begins = letter.isupper() and (before.islower() or (before.isupper() and behind.islower()))
+    return f" {letter}" if begins else letter
+
+
+def _words(text: str) -> tuple[str, ...]:
+    seen = "".join(map(_letter, text)).translate(_CAPITALS).casefold()
     bare = "".join(letter for letter in unicodedata.normalize("NFKD", seen) if not _is_mark(letter))
-    words = _WORD.findall(bare.translate(_SMALL).translate(_ALIKE))
-    return Name(frozenset(words), "".join(sorted("".join(words))))
+    return tuple(_WORD.findall(bare.translate(_SMALL).translate(_ALIKE)))
 
 
 @lru_cache(1000)
