@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from gatepost import wire
 from gatepost.config import Config
 from gatepost.delivery import Deliverer
 from gatepost.dial import dial
-from gatepost.hosts import Places
+from gatepost.hosts import SILENT, Places
 from gatepost.model import Account, Address, Failed, Level, Order, Security
 from gatepost.session import Session
 from gatepost.wire import Wire
@@ -147,6 +147,31 @@ def test_a_server_that_answers_while_gatepost_stands_still_is_not_silent() -> No
 
     places = Places(Config(listening_per_host=0, patience_per_host=SHORT))
     in_time(visit())
+    server.close()
+
+
+def test_who_is_dismissed_from_a_silent_server_tries_the_next_one_whatever_it_was_doing() -> None:
+    server = Server(None)
+    server.stalls.add("greeting")
+
+    async def upload(session: Session) -> None:
+        while True:
+            await session.wire.flush()
+
+    async def listen(act: Callable[[Session], Awaitable[object]]) -> tuple[str, bool]:
+        session = await connect(server.port)
+        try:
+            async with places.place("a"), places.listening("a", session):
+                await act(session)
+        except Failed as failed:
+            return failed.text, failed.is_final
+        raise AssertionError("not dismissed")
+
+    async def visit() -> list[tuple[str, bool]]:
+        return list(await asyncio.gather(listen(upload), listen(lambda session: session.open(plain=False))))
+
+    places = Places(Config(listening_per_host=0, patience_per_host=SHORT))
+    assert in_time(visit()) == [(SILENT, False)] * 2
     server.close()
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from gatepost.config import Config
 from gatepost.model import Address, Failed, Server
-from gatepost.session import Session
+from gatepost.session import PlainTextNeeded, Session
+from gatepost.wire import Gone
 
 REMEMBERED = 5000
 """Addresses whose wish is remembered."""
@@ -29,9 +30,11 @@ class Listener:
 
     session: Session
     clock: asyncio.Timeout
+    is_dismissed: bool = False
 
     def give_up(self) -> None:
         """Nothing of the message leaves from here on."""
+        self.is_dismissed = True
         self.clock.reschedule(0)
         self.session.wire.hang_up()
 
@@ -134,12 +137,13 @@ class Places:
                 if host.watch is None:
                     self._watch(host)
                 yield
-        except TimeoutError:
-            if not listener.clock.expired():
+        except (TimeoutError, Failed, Gone, PlainTextNeeded):
+            if not listener.is_dismissed:  # else it is the clock's, or comes of hanging up
                 raise
-            raise Failed("Z", SILENT, is_final=False) from None
         finally:
             host.listening.discard(listener)
+        if listener.is_dismissed:
+            raise Failed("Z", SILENT, is_final=False)
 
     def _watch(self, host: Host) -> None:
         """Look whether a server is silent, as often as it can have become so."""
