@@ -59,6 +59,18 @@ async def deliver(port: int, message: Path) -> bytes:
         session.wire.hang_up()
 
 
+def end_time_with(monkeypatch: pytest.MonkeyPatch, reply: bytes, *, messages: int) -> None:
+    """Have the time for this reply end in the turn of the loop in which it comes, behind so many messages."""
+    hear = Wire.data_received
+
+    def hear_late(link: Wire, data: bytes) -> None:
+        hear(link, data)
+        if data.startswith(reply) and link.messages == messages:
+            link.hang_up()
+
+    monkeypatch.setattr(Wire, "data_received", hear_late)
+
+
 @pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "message", "."])
 def test_a_server_that_stalls_is_left_when_the_time_of_that_step_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
@@ -87,13 +99,6 @@ def test_a_reply_to_the_dot_that_comes_as_its_time_ends_is_the_messages_only_one
     (control / "smtproutes").write_text(f"corp.test:[127.0.0.1]:{server.port}\n")
     (control / "tlsroutes").write_text(f"corp.test:{level}\n")
     (tmp_path / "message").write_bytes(MESSAGE)
-    hear = Wire.data_received
-
-    def hear_late(link: Wire, data: bytes) -> None:
-        """Hear, and in the same turn of the loop the time for the second message's reply ends."""
-        hear(link, data)
-        if data == b"250 taken\r\n" and link.messages:
-            link.hang_up()
 
     async def deliver_two() -> list[bytes]:
         deliverer = Deliverer(Config(home=tmp_path, takes_loopback=True, reuse_seconds=PATIENCE))
@@ -101,11 +106,24 @@ def test_a_reply_to_the_dot_that_comes_as_its_time_ends_is_the_messages_only_one
             order = Order("corp.test", "ann@gw.test", ("bob@corp.test",), file.fileno())
             return [await deliverer.deliver(order, Account()) for _ in range(2)]
 
-    monkeypatch.setattr(Wire, "data_received", hear_late)
+    end_time_with(monkeypatch, b"250 taken", messages=1)
     reports = in_time(deliver_two())
     assert isinstance(reports, list) and all(told.startswith(b"r\0K") for told in reports), reports
     assert all((b"By TLSv1.3" in told) is (level == "required") for told in reports), reports
     assert len(server.messages) == 2
+
+
+def test_a_reply_to_starttls_that_comes_as_its_time_ends_is_a_failure_of_tls(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    async def open_session() -> None:
+        session = await connect(server.port)
+        session.security = Security(Level.REQUIRED, names=("mx.test",))
+        with pytest.raises(Failed, match="TLS is required for this domain, and the connection died"):
+            await session.open(plain=False)
+
+    end_time_with(monkeypatch, b"220 go ahead", messages=0)
+    in_time(open_session())
 
 
 @pytest.mark.parametrize("is_leaving", [False, True])

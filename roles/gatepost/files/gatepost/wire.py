@@ -169,7 +169,7 @@ class Wire(asyncio.Protocol):
             upgraded = await loop.start_tls(
                 self.transport, self, context, server_hostname=name, ssl_handshake_timeout=min(self.seconds, USUAL)
             )
-        except (ssl.SSLError, OSError, ValueError) as error:
+        except (ssl.SSLError, OSError, ValueError, Gone) as error:
             self.is_over = True
             raise TlsFailed(_why(error), results.of_certificate(getattr(error, "verify_code", 0))) from error
         if upgraded is None:
