@@ -105,7 +105,8 @@ def both_find_eicar(engines: Engines, outside: Peer) -> None:
     """ClamAV and the double of uvscan are asked, and both know it."""
     mark = token()
     assert send(outside, engines.gateway.ipv4, with_file(mark, "notes.txt", EICAR.encode())).code == 250
-    assert {finding["source"] for finding in engines.scanner.line(mark)["findings"]} == {"clamd", "uvscan"}
+    # spamd may be late on a busy machine, and say so
+    assert {finding["source"] for finding in engines.scanner.line(mark)["findings"]} >= {"clamd", "uvscan"}
     engines.scanner.forget(mark)
 
 
