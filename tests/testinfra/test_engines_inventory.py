@@ -105,8 +105,9 @@ def both_find_eicar(engines: Engines, outside: Peer) -> None:
     """ClamAV and the double of uvscan are asked, and both know it."""
     mark = token()
     assert send(outside, engines.gateway.ipv4, with_file(mark, "notes.txt", EICAR.encode())).code == 250
-    # spamd may be late on a busy machine, and say so
-    assert {finding["source"] for finding in engines.scanner.line(mark)["findings"]} >= {"clamd", "uvscan"}
+    findings = engines.scanner.line(mark)["findings"]
+    # that spamd is late on a busy machine is a finding, too, but no word about a virus
+    assert {found["source"] for found in findings if found["verdict"] == "infected"} == {"clamd", "uvscan"}, findings
     engines.scanner.forget(mark)
 
 
