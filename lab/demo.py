@@ -28,6 +28,7 @@ NOT_SHOWN = (
     "hardening, supervision, and the run of playbooks/site.yml itself."
 )
 INVENTORY = "inventory/lab"
+PAGE = "All that as a page, with charts (docs/console.png is its picture)"
 TRACE, CONSOLE = ("trace", "-i", INVENTORY, "--since"), f"./gw console -i {INVENTORY}"
 TRUSTED = "/usr/local/share/ca-certificates/lab-outside.crt"
 
@@ -87,7 +88,7 @@ def whole() -> int:
     since = f"{(time.monotonic() - begun) // 60 + 1:.0f}m"
     print(f"\nWhat became of each message (./gw {' '.join(TRACE)} {since}):\n", flush=True)
     subprocess.run([sys.executable, "-m", "gatewright.fleet", *TRACE, since], cwd=PROJECT, check=False)
-    print(f"\nAll that as a page, with charts: {CONSOLE}")
+    print(f"\n{PAGE}: {CONSOLE}")
     print("The lab stays up: ./gw lab shell gw1 to look around, ./gw lab down to remove it.")
     return status
 
@@ -118,7 +119,7 @@ def show_trace(gateway: SmallGateway) -> None:
     print("\nWhat became of each message (on gateways of yours: ./gw trace -i INVENTORY):\n")
     for record in trace(Request(), Places(gateway.place.path))["records"]:
         print("\n".join(lines(gateway.name, record)))
-    print("\nAll that as a page, with charts: ./gw console -i INVENTORY")
+    print(f"\n{PAGE}: ./gw console -i INVENTORY")
 
 
 def conclude(shown: Demonstration, quarantine: str, started: float) -> int:

@@ -14,7 +14,7 @@ _OF_CONSOLE = (
     *(f"gatewright/console/{name}.py" for name in ("__init__", "charts", "desk", "overview", "render", "report")),
     *(f"gatewright/console/templates/{name}.html" for name in ("base", "charts", "figures", "report")),
     "gatewright/console/static/style.css",
-    *(f"gatewright/fleet/{name}.py" for name in ("__init__", "ask", "show", "status")),
+    *(f"gatewright/fleet/{name}.py" for name in ("__init__", "ask", "filters", "show", "status")),
 )
 
 

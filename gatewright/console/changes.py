@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from gatewright.console.pages import check_names, desk, shown
 from gatewright.fleet import measures
 from gatewright.fleet.ask import Answers, Fleet, UsageError, ask, ask_each, who
+from gatewright.fleet.filters import as_logged
 from gatewright.fleet.queue import DONE
 
 DROPPED = "A copy is kept on the gateway for a day. Nobody gets a bounce."
@@ -130,7 +131,7 @@ def queue(form: Form) -> Plan:
     """Try, hold, resume or drop what waits; only to drop needs a yes."""
     verb = verb_of(form, ("flush", "hold", "resume", "drop"))
     messages = chosen(form, number_of)
-    common = {"verb": verb, "to": dict(form).get("to", ""), "wait": 60.0, "by": who()}
+    common = {"verb": verb, "to": as_logged(dict(form).get("to", "")), "wait": 60.0, "by": who()}
     number = sum(map(len, messages.values()))
     whom = f" for {common['to']} alone" if common["to"] else ""
     return Plan(

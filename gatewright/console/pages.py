@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -16,7 +17,8 @@ from gatewright.console.desk import Desk, Question, Told
 from gatewright.console.render import STYLE, page
 from gatewright.fleet import measures, trace
 from gatewright.fleet.ask import Answers, UsageError
-from gatewright.fleet.quarantine import entries
+from gatewright.fleet.filters import as_logged, client
+from gatewright.fleet.quarantine import entries, plain_filters
 
 SPANS = {"2h": 7_200, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 """How far back one may look, in seconds."""
@@ -65,7 +67,7 @@ def quarantine(request: Request) -> Response:
     """What is held."""
     given = given_filters(request, HELD_FILTERS)
     since = request.query_params.get("since", "7d")
-    filters = given | ({"since": f"{SPANS[since] // 60}m"} if since in SPANS else {})
+    filters = plain_filters(given) | ({"since": f"{SPANS[since] // 60}m"} if since in SPANS else {})
     filters |= {"state": "held"} if "state" not in request.query_params else {}
     answers = desk(request).look(Question("held_mail", {"verb": "list", "filters": filters})).answers
     found = entries(answers)[::-1]
@@ -75,7 +77,7 @@ def quarantine(request: Request) -> Response:
         answers.silent,
         found=found[:MOST_ROWS],
         more=max(len(found) - MOST_ROWS, 0),
-        filters=dict.fromkeys(HELD_FILTERS, "") | filters | {"since": since},
+        filters=dict.fromkeys(HELD_FILTERS, "") | filters | given | {"since": since},
         spans=list(SPANS),
         verdicts=figures.VERDICTS[1:],
     )
@@ -127,8 +129,7 @@ def tracing(request: Request) -> Response:
     since = request.query_params.get("since", "1d")
     found, silent, remarks = [], {}, []
     if given:
-        wanted = dict(given) | {"since": time.time() // 60 * 60 - SPANS.get(since, 86_400), "most": MOST_ROWS}
-        wanted |= {"sender": ""} if given.get("sender") == "<>" else {}
+        wanted = as_asked(given) | {"since": time.time() // 60 * 60 - SPANS.get(since, 86_400), "most": MOST_ROWS}
         answers = desk(request).look(Question("mail_trace", wanted)).answers
         found, silent, remarks = traced(answers), answers.silent, limits(answers)
     return shown(
@@ -164,8 +165,7 @@ def limits(answers: Answers) -> list[str]:
 def queue(request: Request) -> Response:
     """What waits."""
     given = given_filters(request, QUEUE_FILTERS)
-    wanted = {"verb": "list", "to": given.get("to", "")} | ({"sender": given["sender"]} if "sender" in given else {})
-    wanted |= {"sender": ""} if given.get("sender") == "<>" else {}
+    wanted = {"verb": "list", **as_asked(given)}
     answers = desk(request).look(Question("mail_queue", wanted)).answers
     found = [(host, one) for host, answer in answers.said.items() for one in answer["messages"]]
     found.sort(key=lambda pair: (pair[1]["time"], pair[0]))
@@ -202,6 +202,22 @@ def given_filters(request: Request, names: tuple[str, ...]) -> dict[str, str]:
     """The filters of the address that say something."""
     given = {name: request.query_params.get(name, "").strip() for name in names}
     return {name: value for name, value in given.items() if value}
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "to": as_logged,
+    "sender": lambda text: "" if text == "<>" else as_logged(text),
+    "ip": client,
+}
+"""How modules want what people write."""
+
+
+def as_asked(given: Mapping[str, str]) -> dict[str, Any]:
+    """The filters as modules take them; UsageError if one cannot be meant."""
+    try:
+        return {name: FORMS.get(name, str)(value) for name, value in given.items()}
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(str(error)) from error
 
 
 def check_names(*names: str) -> None:

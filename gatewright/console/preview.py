@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import Any
 
 from gatescan.judging.budget import Budget, Limits
@@ -19,6 +18,7 @@ from gatescan.model import Part
 from gatescan.text.words import decode_words, text
 
 from gatewright.chapters.scanner.rules import shipped_rules
+from gatewright.console.words import words
 
 LIMITS = Limits(bytes_out=60_000_000, parts=500, seconds=5.0)
 _DOMAIN = re.compile(r"[a-z0-9.-]+")
@@ -82,48 +82,8 @@ def readable(parts: Sequence[Part]) -> Part | None:
 def shown_text(part: Part) -> str:
     """A part's text; of HTML the words alone."""
     # HTML takes more room than its words
-    words = text(bytes(part.data[: 10 * LONGEST_TEXT]), part.charset)
-    if part.content_type != "text/html":
-        return words.replace("\r\n", "\n")
-    reader = Words()
-    reader.feed(words)
-    reader.close()
-    return "\n".join(line for line in map(str.strip, "".join(reader.words).split("\n")) if line)
-
-
-class Words(HTMLParser):
-    """The words of a page, without what is no text of it; where a link leads stands behind it."""
-
-    UNSEEN = ("script", "style", "head", "template")
-    BREAKS = ("p", "div", "br", "tr", "li", "h1", "h2", "h3", "table", "blockquote")
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.words: list[str] = []
-        self._unseen: list[str] = []
-        self._link = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element begins."""
-        if tag in self.UNSEEN:
-            self._unseen.append(tag)
-        elif tag in self.BREAKS:
-            self.words.append("\n")
-        elif tag == "a":
-            self._link = dict(attrs).get("href") or ""
-
-    def handle_endtag(self, tag: str) -> None:
-        """An element ends."""
-        if tag in self._unseen:
-            self._unseen.remove(tag)
-        elif tag == "a" and self._link:
-            self.words.append(f" [{self._link}] ")
-            self._link = ""
-
-    def handle_data(self, data: str) -> None:
-        """Words."""
-        if not self._unseen:
-            self.words.append(" ".join(data.split()) + " " if data.strip() else "")
+    decoded = text(bytes(part.data[: 10 * LONGEST_TEXT]), part.charset)
+    return words(decoded) if part.content_type == "text/html" else decoded.replace("\r\n", "\n")
 
 
 def tree(parts: Sequence[Part], findings: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,10 @@ VERBS: dict[str, Callable[[list[str], list[str]], int]] = {
 }
 
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status after Ctrl-C, as shells have it."""
+
+
 def main(words: Sequence[str]) -> int:
     """Run one verb; returns the exit status."""
     if not words or words[0] not in VERBS:
@@ -39,6 +44,8 @@ def main(words: Sequence[str]) -> int:
     except UsageError as error:
         print(f"gw {words[0]}: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:  # `| head` has enough
         sys.stdout = None
         return 0

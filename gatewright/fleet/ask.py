@@ -21,6 +21,7 @@ from typing import Any
 from gatescan.text import printable
 
 from gatewright.fleet import EXIT_SILENT
+from gatewright.fleet.filters import count
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROOT = "{{ fleet_root | default('/') }}"
@@ -76,9 +77,9 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
         "-i", "--inventory", action="append", default=[], metavar="INVENTORY", help="as with the playbooks"
     )
     group.add_argument("-l", "--limit", default="", metavar="HOSTS", help="some of them, such as gw1")
-    group.add_argument("-f", "--forks", type=int, default=20, metavar="N", help="asked at the same time (20)")
+    group.add_argument("-f", "--forks", type=count, default=20, metavar="N", help="asked at the same time (20)")
     group.add_argument(
-        "--timeout", type=int, default=120, metavar="SECONDS", help="that a gateway may take to answer (120)"
+        "--timeout", type=count, default=120, metavar="SECONDS", help="that a gateway may take to answer (120)"
     )
 
 
@@ -176,21 +177,25 @@ def environment(file: Path) -> dict[str, str]:
 def answers_of(text: str) -> Answers:
     """What the callback wrote; a gateway that was asked and is not heard of again is silent."""
     answers = Answers()
-    for line in map(json.loads, text.splitlines()):
+    for line in map(json.loads, text.rpartition("\n")[0].splitlines()):  # who was killed did not end its last line
         host = line["host"]
+        answers.silent[host] = reason(line)
         if line["state"] == "ok":
-            answers.silent.pop(host, None)
-            answers.said[host] = answer_of(line)
-        else:
-            answers.silent[host] = reason(line)
+            try:
+                answers.said[host] = answer_of(line)
+                del answers.silent[host]
+            except (ValueError, zlib.error, RecursionError) as error:
+                answers.silent[host] = f"what it answered cannot be read: {error}"
     return answers
 
 
 def answer_of(line: Mapping[str, Any]) -> dict[str, Any]:
-    """What a module of ours packed; of another module, the fields that the callback takes."""
+    """What a module of ours packed; of another module, the fields that the callback takes. ValueError, zlib.error."""
     if "answer" not in line:
         return {name: line[name] for name in ("stdout", "rules") if name in line}
-    found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(line["answer"])))
+    found = json.loads(zlib.decompress(base64.b64decode(line["answer"])))
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
     return found
 
 

@@ -13,13 +13,15 @@ from gatescan.text import printable
 
 from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE
 from gatewright.fleet.ask import Answers, Fleet, add_fleet, ask, ask_each, fleet_of, is_sure, who
+from gatewright.fleet.filters import as_logged
 from gatewright.fleet.show import as_json, moment, people, table, when
 
 DESCRIPTION = """\
 Look at what the scanners of all gateways hold, give it to its recipients, or remove it. A release passes the scanner,
 once. Who did it is written into that gateway's journal, by your name on this machine.
 
-An ID may be shortened to its beginning or its end. A filter fits a whole field in any case; * stands for any text."""
+An ID may be shortened to its beginning or its end. A filter fits a whole field in any case; * stands for any text, and
+@example.org for everybody there."""
 
 EPILOG = f"""\
 examples:
@@ -41,6 +43,7 @@ TEXTS = {
     "state": "held, releasing or released",
     "direction": "inbound or outbound",
 }
+CHOICES = {"state": ("held", "releasing", "released"), "direction": ("inbound", "outbound")}
 Held = list[tuple[str, dict[str, Any]]]
 """Entries, each with its gateway."""
 
@@ -64,7 +67,8 @@ def parser() -> argparse.ArgumentParser:
     for verb in (listing, release, delete):
         filters = verb.add_argument_group("filters, all of which must fit")
         for name, what in TEXTS.items():
-            filters.add_argument(f"--{name}", dest=f"f_{name}", metavar="TEXT", help=what)
+            choices = CHOICES.get(name)
+            filters.add_argument(f"--{name}", dest=f"f_{name}", metavar="TEXT", choices=choices, help=what)
         filters.add_argument("--since", type=moment, metavar="WHEN", help="2h, 3d, 1w or 2026-11-22T14:30")
         filters.add_argument("--before", type=moment, metavar="WHEN", help="older than that")
     for verb in verbs.choices.values():
@@ -96,10 +100,18 @@ def main(words: list[str], further: list[str]) -> int:
 def filters_of(options: argparse.Namespace) -> dict[str, str]:
     """The filters as `gatescan quarantine` takes them; times as how long ago, for the gateway's zone is its own."""
     given = {name: getattr(options, f"f_{name}") for name in TEXTS}
-    filters = {name: value for name, value in given.items() if value is not None}
+    filters = plain_filters({name: value for name, value in given.items() if value is not None})
     for name in ("since", "before"):
         if getattr(options, name) is not None:
             filters[name] = f"{max(round((time.time() - getattr(options, name)) / 60), 0)}m"
+    return filters
+
+
+def plain_filters(given: Mapping[str, str]) -> dict[str, str]:
+    """The filters with addresses as `gatescan` has them; `@example.org` is everybody there, as in `gw trace`."""
+    filters = dict(given)
+    for name in {"to", "from"} & filters.keys():
+        filters[name] = as_logged("*" * filters[name].startswith("@") + filters[name])
     return filters
 
 
@@ -118,8 +130,8 @@ def entries(answers: Answers) -> Held:
 
 def change(fleet: Fleet, options: argparse.Namespace) -> int:
     """Release or delete, on the gateways that have the messages, exactly those that were looked at."""
-    if not options.ids and not filters_of(options):
-        print("gw quarantine: name the messages, or give at least one filter", file=sys.stderr)
+    if bool(options.ids) == bool(filters_of(options)):
+        print("gw quarantine: name the messages, or give at least one filter, and not both", file=sys.stderr)
         return EXIT_USAGE
     found = look(fleet, options)
     held = entries(found)

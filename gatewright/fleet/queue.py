@@ -6,12 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gatescan.text import printable
 
 from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE
 from gatewright.fleet.ask import Answers, Fleet, add_fleet, ask, ask_each, fleet_of, is_sure, who
+from gatewright.fleet.filters import as_logged, patience
 from gatewright.fleet.show import as_json, moment, people, span, table
 
 DESCRIPTION = """\
@@ -38,6 +40,8 @@ examples:
 {EXIT_TEXT}"""
 
 VERBS = ("list", "flush", "hold", "resume", "drop")
+MARGIN = 60
+"""Seconds that a gateway has to answer after it has waited for its deliveries."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,11 +53,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("ids", nargs="*", type=int, metavar="NUMBER", help="qmail's numbers of messages")
     filters = made.add_argument_group("which messages: all filters must fit")
     filters.add_argument(
-        "--to", default="", metavar="ADDRESS", help="who is still to get it; @example.org: anybody there"
+        "--to",
+        type=as_logged,
+        default="",
+        metavar="ADDRESS",
+        help="who is still to get it; @example.org: anybody there",
     )
-    filters.add_argument("--from", dest="sender", metavar="ADDRESS", help="the envelope's sender; '<>' for bounces")
+    filters.add_argument(
+        "--from", dest="sender", type=as_logged, metavar="ADDRESS", help="the envelope's sender; '<>' for bounces"
+    )
     filters.add_argument("--older", type=moment, metavar="SPAN", help="longer in the queue than that, such as 2h or 3d")
-    made.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for deliveries under way (60)")
+    made.add_argument("--wait", type=patience, default=60.0, metavar="SECONDS", help="for deliveries under way (60)")
     made.add_argument("--yes", action="store_true", help="drop without a question")
     made.add_argument("--json", action="store_true", help="a JSON object a line, for programs")
     add_fleet(made)
@@ -64,6 +74,8 @@ def main(words: list[str], further: list[str]) -> int:
     """Carry out one verb; returns the exit status."""
     options = parser().parse_intermixed_args(words)
     fleet = fleet_of(options, further)
+    # a module that is ended in the middle cannot say what it did
+    fleet = replace(fleet, seconds=max(fleet.seconds, round(options.wait) + MARGIN))
     request = request_of(options)
     if options.verb in ("hold", "drop") and not has_filter(options):
         print(f"gw queue {options.verb}: name the messages, or give at least one filter", file=sys.stderr)

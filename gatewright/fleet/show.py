@@ -12,16 +12,19 @@ from typing import Any
 
 from gatescan.text import printable
 
-_SPAN = re.compile(r"(\d+)([mhdw])")
+_SPAN = re.compile(r"(\d{1,9})([mhdw])")
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def moment(text: str) -> float:
-    """Seconds since 1970 of `2h`, `3d` (ago) or a time of ISO 8601, local if it names no zone. For argparse."""
+    """Seconds since 1970 of `2h`, `3d` (ago) or a time of ISO 8601, local if it names no zone. For argparse.
+
+    What is longer ago is 0: no log is older, and a gateway's clock cannot say it.
+    """
     if span := _SPAN.fullmatch(text):
-        return time.time() - int(span[1]) * _UNITS[span[2]]
+        return max(time.time() - int(span[1]) * _UNITS[span[2]], 0.0)
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return max(datetime.fromisoformat(text).timestamp(), 0.0)
     except (ValueError, OverflowError, OSError):
         wanted = "write 30m, 2h, 3d, 1w or 2026-11-22T14:30, with Z or +01:00 if it is not local time"
         raise argparse.ArgumentTypeError(f"not a time: {text}; {wanted}") from None

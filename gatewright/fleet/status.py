@@ -18,7 +18,8 @@ outbreak, engines with the age of their signatures, days until the certificate e
 anything, Gatewright's release, and what `gatescan doctor` finds. A `?` could not be looked at."""
 
 EPILOG = """\
-exit status: 0 all is in order, 1 a gateway is cut off or has something broken, 2 usage, 3 a gateway did not answer"""
+exit status: 0 all is in order, 1 a gateway is cut off, has something broken or a doctor that did not answer, 2 usage,
+3 a gateway did not answer"""
 
 TITLES = (
     "GATEWAY",
@@ -54,9 +55,9 @@ def main(words: list[str], further: list[str]) -> int:
 
 
 def is_well(one: Mapping[str, Any]) -> bool:
-    """Whether nothing asks for an administrator."""
+    """Whether nothing asks for an administrator, and the doctor could look."""
     is_broken = any(check.get("state") == "broken" for check in one.get("doctor", ()))
-    return not (one.get("cutoff") or is_broken)
+    return "doctor" in one and not (one.get("cutoff") or is_broken)
 
 
 def row(host: str, one: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from gatescan.text import printable
 
-from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE
+from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT
 from gatewright.fleet.ask import add_fleet, ask, fleet_of
+from gatewright.fleet.filters import as_logged, client, count
 from gatewright.fleet.show import as_json, moment, people, when
 
 DESCRIPTION = """\
@@ -45,17 +46,19 @@ def parser() -> argparse.ArgumentParser:
         "gw trace", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     filters = made.add_argument_group("which messages")
-    filters.add_argument("--to", default="", metavar="ADDRESS", help="a recipient")
-    filters.add_argument("--from", dest="sender", metavar="ADDRESS", help="the envelope's sender; '<>' for bounces")
+    filters.add_argument("--to", type=as_logged, default="", metavar="ADDRESS", help="a recipient")
+    filters.add_argument(
+        "--from", dest="sender", type=as_logged, metavar="ADDRESS", help="the envelope's sender; '<>' for bounces"
+    )
     filters.add_argument("--subject", default="", metavar="TEXT", help="the subject; '*offer*' if it is in it")
     filters.add_argument(
         "--message-id", default="", metavar="ID", help="the header Message-ID, < and > may be left out"
     )
-    filters.add_argument("--ip", default="", metavar="ADDRESS", help="the client's address, or a network")
+    filters.add_argument("--ip", type=client, default="", metavar="ADDRESS", help="the client's address, or a network")
     filters.add_argument("--id", default="", metavar="ID", help="qmail's number, its qp, or the id of a held message")
     filters.add_argument("--since", type=moment, metavar="WHEN", help="2h, 3d, 1w or 2026-11-22T14:30 (7d)")
     filters.add_argument("--before", type=moment, default=1e12, metavar="WHEN", help="older than that")
-    filters.add_argument("--most", type=int, default=1000, metavar="N", help="of each gateway, the newest (1000)")
+    filters.add_argument("--most", type=count, default=1000, metavar="N", help="of each gateway, the newest (1000)")
     made.add_argument("-v", "--verbose", action="store_true", help="each delivery and finding on a line of its own")
     made.add_argument("--json", action="store_true", help="a JSON object a line, for programs")
     add_fleet(made)
@@ -65,9 +68,6 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str], further: list[str]) -> int:
     """Ask, and print; returns the exit status."""
     options = parser().parse_args(words)
-    if options.most < 1:
-        print("gw trace: --most is 1 or more", file=sys.stderr)
-        return EXIT_USAGE
     answers = ask(fleet_of(options, further), "mail_trace", request_of(options))
     found = [(host, record) for host, answer in answers.said.items() for record in answer["records"]]
     found.sort(key=lambda pair: (pair[1]["time"], pair[0]))

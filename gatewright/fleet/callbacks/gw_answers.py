@@ -43,6 +43,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible ships no ty
         del ignore_errors
         self._write(str(result.host.get_name()), "failed", result.result)
 
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        """It was not done, such as a change in check mode."""
+        self._write(str(result.host.get_name()), "skipped", result.result)
+
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """It could not be reached."""
         self._write(str(result.host.get_name()), "unreachable", result.result)

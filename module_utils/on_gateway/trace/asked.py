@@ -30,6 +30,11 @@ class Request:
     spans: int = 0
 
     @property
+    def is_number(self) -> bool:
+        """Whether the id may be a number of qmail's."""
+        return self.id.isascii() and self.id.isdigit()
+
+    @property
     def needs_scanner(self) -> bool:
         """Whether it asks for what no other log knows."""
         return bool(self.subject or self.message_id)

@@ -88,7 +88,8 @@ class Logs:
             try:
                 if not opener:
                     self.has_older |= skip_older(file, self.since)
-                yield from whole_lines(opener(file) if opener else file)
+                for block in whole_lines(opener(file) if opener else file):
+                    yield block.replace(b"\0", b"")  # a power cut leaves them before the next line
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
                 self.remarks.append(f"{file.name}: {error}")
 
@@ -114,7 +115,7 @@ def skip_older(file: IO[bytes], since: float) -> bool:
             high = middle
     file.seek(low)
     if low:
-        file.readline()
+        file.readline(LONGEST)
     return low > 0
 
 

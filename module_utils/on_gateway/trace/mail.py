@@ -112,5 +112,5 @@ FATES_BY_ACTION = {
 
 
 def number(value: Any) -> float:
-    """A number of a log, or 0."""
-    return float(value) if isinstance(value, int | float) else 0.0
+    """A number of a log, or 0: also for one that no clock, size or process has."""
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else 0.0

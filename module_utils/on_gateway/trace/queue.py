@@ -85,7 +85,7 @@ class Queue:
             return True
         texts = [b"msg " + name for name in {*self._alive, *self._seeds}]
         texts += [b" qp %d uid" % qp for qp in {*self._waiting, *self._bounces}]
-        if self.request.id.isdigit():
+        if self.request.is_number:
             texts.append(b"msg " + self.request.id.encode("ascii"))
         return (
             len(texts) > FEW
@@ -150,7 +150,7 @@ class Queue:
             self._may_be_other(name)
             and request.is_within(time)
             and (request.sender is None or fits(safe_pattern(request.sender), sender))
-            and (not request.id or request.id.encode() == name)
+            and (not request.id or request.id.encode("utf-8", "replace") == name)
         )
         if not is_asked_for:
             self._alive.pop(name, None)

@@ -57,7 +57,7 @@ def trace(request: Request, places: Places) -> dict[str, Any]:
     """Read all logs; the answer as the module gives it."""
     remarks: list[str] = []
     scanner, queue = read_mail(request, remarks, places)
-    if request.id.isdigit() and queue.others:  # qmail's number: the scanner knows the process that queued it
+    if request.is_number and queue.others:  # qmail's number: the scanner knows the process that queued it
         request = replace(request, qps=tuple(mail.qp for mail in queue.others))
         scanner, queue = read_mail(request, remarks, places)
     mails = [mail for mail in {id(m): m for m in (*scanner.mails, *queue.others)}.values() if is_asked(request, mail)]

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from on_gateway.trace import search
 from test_trace import ANN, delivered
 
 from gatewright.fleet import __main__ as fleet
-from gatewright.fleet import ask, show
+from gatewright.fleet import ask, filters, show
+from gatewright.fleet import quarantine as quarantine_command
+from gatewright.fleet import queue as queue_command
 from gatewright.fleet import status as fleet_status
 from tests.log_schemas import fitting
 
@@ -44,7 +47,8 @@ class Site:
 
     def call(self, *words: str) -> tuple[int, str, str]:
         """Run a command: exit status, output, and errors."""
-        status = fleet.main([words[0], *words[1:], "-i", str(self.folder / "inventory")])
+        own, further = words.index("--") if "--" in words else len(words), ["-i", str(self.folder / "inventory")]
+        status = fleet.main([*words[:own], *further, *words[own:]])
         out, errors = self.capture()
         return status, out, errors
 
@@ -97,13 +101,25 @@ def test_an_inventory_without_gateways_is_a_wrong_usage(site: Site) -> None:
     "words",
     [
         ["trace", "--since", "yesterday"],
+        ["trace", "--since=-5d"],
+        ["trace", "--since", "9" * 400 + "d"],
         ["trace", "--most", "0"],
+        ["trace", "--most", "9" * 20],
+        ["trace", "--ip", "192.0.2.300"],
+        ["trace", "--forks", "0"],
+        ["status", "--timeout", "-1"],
+        ["queue", "list", "--wait", "nan"],
         ["queue", "drop"],
         ["quarantine", "release"],
+        ["quarantine", "delete", "17.gw1", "--verdict", "policy"],
+        ["quarantine", "list", "--state", "hold"],
         ["tracee"],
     ],
 )
-def test_a_wrong_command_line_asks_nobody(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_asks_nobody(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask, "call", lambda *_: pytest.fail("somebody was asked"))
     try:
         status = fleet.main(words)
     except SystemExit as end:
@@ -141,6 +157,91 @@ def test_help_teaches_with_the_exit_status(verb: str, capsys: pytest.CaptureFixt
         fleet.main([verb, "--help"])
     assert end.value.code == 0
     assert "exit status: 0 " in capsys.readouterr().out
+
+
+def test_what_a_gateway_answers_that_cannot_be_read_is_named_and_the_others_stand() -> None:
+    cut = '{"host": "gw6", "state": "o'
+    told = {
+        "gw1": packed(b'{"held": 1}'),
+        "gw2": "%%%",
+        "gw3": packed(b"[" * 10**5),
+        "gw4": packed(b"[]"),
+        "gw5": "eA==",
+    }
+    lines = [json.dumps({"host": host, "state": "asked"}) for host in told]
+    lines += [json.dumps({"host": host, "state": "ok", "answer": answer}) for host, answer in told.items()]
+    answers = ask.answers_of("\n".join([*lines, json.dumps({"host": "gw6", "state": "asked"}), cut]))
+    assert answers.said == {"gw1": {"held": 1}}
+    assert {host: why.partition(":")[0] for host, why in answers.silent.items()} == {
+        **dict.fromkeys(("gw2", "gw3", "gw4", "gw5"), "what it answered cannot be read"),
+        "gw6": "ansible ended before it answered",
+    }
+
+
+def packed(text: bytes) -> str:
+    """An answer as it comes over the wire, whatever is in it."""
+    return base64.b64encode(zlib.compress(text)).decode("ascii")
+
+
+def test_a_change_in_check_mode_is_said_not_to_have_been_made(site: Site) -> None:
+    status, out, errors = site.call("queue", "hold", "101", "--json", "--", "--check")
+    assert (status, out) == (3, "") and "check mode" in errors
+
+
+def test_ctrl_c_ends_a_command_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(fleet.VERBS, "status", interrupted)
+    assert fleet.main(["status"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_filter_is_what_the_logs_have() -> None:
+    assert filters.as_logged("*ann*@Bücher.example") == "*ann*@xn--bcher-kva.example"
+    assert filters.as_logged("@*.bücher.example") == "@*.xn--bcher-kva.example"
+    assert [filters.as_logged(text) for text in ("<>", "jörg*", "*", "a@" + "ü" * 70)] == [
+        "<>",
+        "jörg*",
+        "*",
+        "a@" + "ü" * 70,
+    ]
+    assert filters.client("::ffff:192.0.2.7") == filters.client("192.0.2.7/32") == "192.0.2.7"
+    assert quarantine_command.plain_filters({"to": "@bücher.example", "subject": "@ü"}) == {
+        "to": "*@xn--bcher-kva.example",
+        "subject": "@ü",
+    }
+
+
+@pytest.mark.parametrize("since", ["1900-01-01", "999999999w", "0d", "9999-12-31"])
+@pytest.mark.usefixtures("quick")
+def test_any_time_and_any_id_may_be_asked_for(site: Site, since: str) -> None:
+    gateway = Gateway()
+    delivered(gateway, 0)
+    gateway.write(site.root("gw1"))
+    status, out, errors = site.call("trace", "--id", "²", "--since", since)
+    assert (status, out) == (1, "") and "nothing that fits since" in errors
+
+
+def test_a_gateway_whose_doctor_does_not_answer_is_not_in_order() -> None:
+    assert fleet_status.is_well({"doctor": [{"state": "warning"}]})
+    assert not fleet_status.is_well({"held": 1})
+    assert not fleet_status.is_well({"doctor": [{"state": "broken"}]})
+    assert not fleet_status.is_well({"doctor": [], "cutoff": ["inbound"]})
+
+
+def test_a_gateway_has_longer_to_answer_than_it_waits_for_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ask.Fleet] = []
+
+    def note(who: ask.Fleet, *_: object) -> ask.Answers:
+        asked.append(who)
+        return ask.Answers()
+
+    monkeypatch.setattr(queue_command, "ask", note)
+    fleet.main(["queue", "hold", "1", "--wait", "300"])
+    assert asked[0].seconds > 300
 
 
 def test_times_are_spans_or_iso_8601() -> None:
@@ -297,14 +398,14 @@ def test_what_waits_is_listed_the_oldest_first_and_harmless(queues: Site) -> Non
         ["gw2", "203"],
     ]
     assert "<>" in out and "x@far.test" not in out and "\x1b" not in out
-    for filters, numbers in (
+    for words, numbers in (
         (["--to", "@far.test"], {101, 202}),
         (["--from", "<>"], {203}),
         (["--older", "2d"], {202}),
         (["203"], {203}),
     ):
-        _, out, _ = queues.call("queue", "list", "--json", *filters)
-        assert {json.loads(line)["msg"] for line in out.splitlines()} == numbers, filters
+        _, out, _ = queues.call("queue", "list", "--json", *words)
+        assert {json.loads(line)["msg"] for line in out.splitlines()} == numbers, words
 
 
 def test_a_held_message_waits_over_a_flush_until_it_is_resumed(queues: Site) -> None:

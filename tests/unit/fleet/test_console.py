@@ -16,7 +16,7 @@ import pytest
 from console_site import ESCAPES, Browser, ConsoleSite, data_of
 from test_trace import ANN
 
-from gatewright.console import charts, preview, serve
+from gatewright.console import charts, pages, preview, serve
 from gatewright.console.desk import Desk, Question
 from gatewright.fleet import ask, measures
 from gatewright.fleet.ask import Answers, Fleet, UsageError
@@ -184,6 +184,14 @@ def test_no_name_of_a_gateway_or_message_becomes_an_option(admin: Browser) -> No
     for host, one in (("@/etc/passwd", "1"), ("-e", "1"), ("gw1", "--message"), ("gw1,gw2", "1"), ("{{ 1 }}", "1")):
         assert admin.ask("/message?" + urlencode({"gateway": host, "id": one}))[0] == 400
         assert admin.send("/do/held", ("verb", "release"), facts(host, one))[0] == 400
+
+
+def test_filters_are_understood_as_on_the_command_line(admin: Browser, site: ConsoleSite) -> None:
+    status, _, text = admin.ask("/trace?ip=192.0.2.300")
+    assert status == 400 and "not an IP address or network: 192.0.2.300" in text
+    assert pages.as_asked({"to": "@bücher.example", "sender": "<>"}) == {"to": "@xn--bcher-kva.example", "sender": ""}
+    for page in ("quarantine", "trace", "queue"):
+        assert 'value="@bücher.example"' in admin.page(f"/{page}?{urlencode({'to': '@bücher.example'})}")
 
 
 def test_of_html_the_words_are_shown_and_where_links_lead() -> None:

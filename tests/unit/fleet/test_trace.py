@@ -286,6 +286,25 @@ def test_lines_that_are_no_lines_of_the_log_disturb_nobody(gateway: Gateway, tmp
     assert [record["fate"] for record in of(root) if record.get("qp")][-1:] == ["delivered"]
 
 
+def test_nul_bytes_of_a_power_cut_and_numbers_that_nothing_has_lose_no_other_message(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    delivered(gateway, 0, to=BEN)
+    delivered(gateway, 10)
+    root = gateway.write(tmp_path)
+    for path in root.rglob("*"):
+        if path.is_file():
+            lines = path.read_bytes().splitlines(keepends=True)
+            path.write_bytes(b"".join(b"\0" * 300 + line for line in lines))
+    odd = b'{"time":%s,"action":"accept","to":["ann@corp.test"],"qp":%s,"recipients":1}\n'
+    journal = root / "var/log/gatescan/messages.jsonl"
+    journal.write_bytes(
+        journal.read_bytes() + odd % (b"1e999", b"NaN") + odd % (b"%d" % (gateway.begin + 20), b"9" * 400)
+    )
+    assert [record["fate"] for record in of(root, to=ANN)][:1] == ["delivered"]
+    assert one(root, to=BEN)["deliveries"][0]["host"] == "mail.corp.test"
+
+
 def test_a_line_without_an_end_is_passed_over_and_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"first\n" + b"x" * (LONGEST + 3 * BLOCK) + b"\nsecond\nthird without end")
