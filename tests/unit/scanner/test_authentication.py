@@ -72,6 +72,11 @@ def test_results_that_forge_our_name_are_gone_and_others_stay(gate: desk.Desk) -
         b'Authentication-Results: "gw\\.example.org"; dmarc=pass\n',
         b"Authentication-Results: (a comment) gw.example.org. (another); dmarc=pass\n",
         b"Authentication-Results: gw.example.org\n",
+        b"Authentication-Results\n : gw.example.org; dmarc=pass\n",
+        b"Authentication-Results: (a; (b;)) gw.example.org; dmarc=pass\n",
+        b"Authentication-Results: (\\); gw.example.org; dmarc=pass\n",
+        b'Authentication-Results: "a;b" gw.example.org; dmarc=pass\n',
+        b"Authentication-Results: =?utf-8?q?gw.example.org?=; dmarc=pass\n",
     ],
 )
 def test_however_our_name_is_written(field: bytes) -> None:

@@ -31,10 +31,12 @@ _AGAINST = {
     "own-name": (Verdict.OWN_NAME, "display-name", "it bears a name of one of our people, and a foreign address"),
 }
 _BODY = re.compile(rb"\n\r?\n|\A\r?\n")
-# Some readers end a line at a bare CR, and pass over blanks before the colon.
+# Some readers end a line at a bare CR, and pass over blanks and folds before the colon.
 _FIELD = re.compile(
-    rb"(?<![^\r\n])authentication-results[ \t]*:([^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*)(?:\r?\n|\r|\Z)", re.IGNORECASE
+    rb"(?<![^\r\n])authentication-results(?:[ \t]|\r?\n[ \t])*+:([^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*)(?:\r?\n|\r|\Z)",
+    re.IGNORECASE,
 )
+_MARK = re.compile(rb"\\.|[()\";]", re.DOTALL)
 _NOT_NAME = re.compile(rb"[^a-z0-9._-]+")
 
 
@@ -107,5 +109,20 @@ def cleaned(message: Buffer, hostname: str) -> tuple[bytes, int]:
 
 def _names(value: bytes, hostname: str) -> bool:
     """Whether the name before the first semicolon, its comments too, is ours; `gw\\.test` is gw.test in quotes."""
-    words = _NOT_NAME.split(value.partition(b";")[0].lower().replace(b"\\", b""))
+    words = _NOT_NAME.split(value[: _first_semicolon(value)].lower().replace(b"\\", b""))
     return hostname.lower().encode() in {word.rstrip(b".") for word in words}
+
+
+def _first_semicolon(value: bytes) -> int:
+    """Where the first semicolon is that stands neither in a comment nor in quotes; the value's end if there is none."""
+    depth, is_quoted = 0, False
+    for mark in _MARK.finditer(value):
+        if mark[0] == b'"':
+            is_quoted ^= not depth
+        elif mark[0] == b"(":
+            depth += not is_quoted
+        elif mark[0] == b")":
+            depth -= bool(depth and not is_quoted)
+        elif mark[0] == b";" and not depth and not is_quoted:
+            return mark.start()
+    return len(value)
