@@ -162,6 +162,13 @@ PEOPLE = replace(SITE, own=frozenset({"gw.test"}), protected=tuple(map(name_of, 
         ("AnaMariaDeLaCruz, CFO <ana@gmail.test>", True),
         ("CruzLaDeMariaAna, CFO <ana@gmail.test>", True),
         ("A\\nn Miller <ann@gmail.test>", True),
+        ("\u202erelliM nnA\u202c <ann@gmail.test>", True),  # shown from behind
+        ("Sales: Miller \u202ennA <ann@gmail.test>", True),
+        ("\u2067Ann\u2069 \u2066Miller\u2069 <ann@gmail.test>", True),
+        ("Ann rniller <ann@gmail.test>", True),
+        ("\u15e9nn \u15f0iller <ann@gmail.test>", True),  # Canadian syllabics
+        ("A\u0578\u0578 Mill\u04bdr <ann@gmail.test>", True),  # Armenian, and Abkhasian
+        ("\uab7ann \uab87iller <ann@gmail.test>", True),  # small Cherokee
         ('"<Ann Miller>" <ann@gmail.test>', True),
         ('"ann.miller@gw.test" <eve@gmail.test>', True),
         ('"=?utf-8?q?Ann_Miller?=" <ann@gmail.test>', True),
@@ -183,6 +190,8 @@ PEOPLE = replace(SITE, own=frozenset({"gw.test"}), protected=tuple(map(name_of, 
         ("Annabel Millerson <ann@gmail.test>", False),
         ("ann.miller@gmail.test", False),
         ("Ann Smith <miller@gmail.test>", False),
+        ("\u202eAnn Miller\u202c <ann@gmail.test>", True),  # programs show marks differently
+        ("Ann Mi\u202crellim <ann@gmail.test>", False),
     ],
 )
 def test_a_name_of_ours_with_a_foreign_address_is_told(tmp_path: Path, author: str, is_borrowed: bool) -> None:

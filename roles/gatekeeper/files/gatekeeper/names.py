@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate, permutations
 
-# Letters of other alphabets that look like ours, as capitals or small: Greek, Cyrillic, Cherokee, Lisu, others.
+# Letters of other alphabets that look like ours, as capitals or small: Greek, Cyrillic, Cherokee, Lisu and others.
 _CAPITALS = str.maketrans(
     "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408\u051a\u051c"
     "\u13aa\u13f4\u13df\u13a0\u13ac\u13c0\u13bb\u13ab\u13e6\u13de\u13b7\u13e2\u13a1\u13da\u13a2\u13d9\u13d4\u13bd\u13c3"
     "\ua4ee\ua4d0\ua4da\ua4d3\ua4f0\ua4dd\ua4d6\ua4e7\ua4f2\ua4d9\ua4d7\ua4e1\ua4df"
-    "\ua4e0\ua4f3\ua4d1\ua4e3\ua4e2\ua4d4\ua4f4\ua4e6\ua4ea\ua4eb\ua4ec\ua4dc",
-    "ABEZHIKMNOPTYXABEKMHOPCTYXSIJQWABCDEGHJKLMPRSTVWYZABCDEFGHIJKLMNOPRSTUVWXYZ",
+    "\ua4e0\ua4f3\ua4d1\ua4e3\ua4e2\ua4d4\ua4f4\ua4e6\ua4ea\ua4eb\ua4ec\ua4dc"
+    "\u15e9\u15f7\u1455\u15ea\u156e\u15b4\u157c\u148d\u14aa\u15f0\u144e\u146d\u1587\u1515\u144c\u142f\u15ef\u166d\u03fa",
+    "ABEZHIKMNOPTYXABEKMHOPCTYXSIJQWABCDEGHJKLMPRSTVWYZABCDEFGHIJKLMNOPRSTUVWXYZABCDEFHJLMNPRSUVWXM",
 )
 _SMALL = str.maketrans(
     "\u0430\u0441\u0501\u0435\u04bb\u0456\u0458\u04cf\u043e\u0440\u051b\u0455\u051d\u0445\u0443\u043a\u043c\u0442\u0432\u043d"
-    "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u00f0\u0251\u0269\u01c0",
-    "acdehijlopqswxykmtbhaeikvoptuxdaii",
+    "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u00f0\u0251\u0269\u01c0"
+    "\u0578\u0585\u057d\u0570\u0581\u04bd\u212e",
+    "acdehijlopqswxykmtbhaeikvoptuxdaiinouhgee",
 )
 _ALIKE = str.maketrans("i1|0", "lllo")
 """Those of ours that look like one another."""
 _NAMED = re.compile(r"(?:[A-Z ]+ )?(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z]{2,} )*([A-Z])(?: WITH .*)?")
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
 """Letters, says Unicode, of which nothing is shown."""
+_TURNED = re.compile("\u202e([^\u202c\u202e]*)")
+"""What stands behind RIGHT-TO-LEFT OVERRIDE is shown from behind."""
 _WORD = re.compile(r"[^\W_]+")
 ANY_ORDER = 4
 """Words of a name up to which they are looked for in each order where they are joined."""
@@ -43,11 +48,16 @@ class Name:
 
     def is_borne(self, shown: Name) -> bool:
         """Whether what is shown has this name in it: its words, or pieces that give them (`A n n`, `AnnMiller`)."""
-        return self._has <= shown._has or any(map(shown._gives, self._joined))
+        return self._has <= shown._has or self._looks <= shown._looks or any(map(shown._gives, self._joined))
 
     @cached_property
     def _has(self) -> frozenset[str]:
         return frozenset(self.words)
+
+    @cached_property
+    def _looks(self) -> frozenset[str]:
+        """Its words, with letters that are seen as one for two (`rniller`)."""
+        return frozenset(word.replace("rn", "m").replace("vv", "w") for word in self.words)
 
     @cached_property
     def _joined(self) -> frozenset[str]:
@@ -78,6 +88,13 @@ class Name:
         return False
 
 
+def shown_names(text: str) -> Iterator[Name]:
+    """What a reader may see: the name, and that with what a mark in it turns round (`\u202erelliM nnA`)."""
+    yield name_of(text)
+    if _TURNED.search(text):
+        yield name_of(_TURNED.sub(lambda found: found[1][::-1], text))
+
+
 def name_of(text: str) -> Name:
     """A name without accents, case, punctuation and what cannot be seen."""
     text = "".join(filter(_letter, unicodedata.normalize("NFKC", text)))
@@ -103,8 +120,9 @@ def _letter(letter: str) -> str:
         return letter
     if unicodedata.category(letter) == "Cf" or letter in _INVISIBLE:
         return ""
-    found = _NAMED.fullmatch(unicodedata.name(letter, ""))
-    return found[1] if found else letter
+    name = unicodedata.name(letter, "")
+    found = _NAMED.fullmatch(name)
+    return found[1] if found else letter.upper() if name.startswith("CHEROKEE SMALL") else letter
 
 
 def _is_mark(letter: str) -> bool:

@@ -16,7 +16,7 @@ from gatekeeper.auth.mail import Authors, Message, authors, shown_name
 from gatekeeper.auth.names import Names
 from gatekeeper.auth.spf import Spf
 from gatekeeper.auth.suffixes import Suffixes
-from gatekeeper.names import Name, name_of
+from gatekeeper.names import Name, shown_names
 
 SHOWN = 4
 """Signatures that are named in Authentication-Results."""
@@ -63,8 +63,7 @@ class Site:
         """Whether what stands beside an address is a name of one of its people."""
         if not self.protected:
             return False
-        name = name_of(shown)
-        return any(person.is_borne(name) for person in self.protected)
+        return any(person.is_borne(name) for name in shown_names(shown) for person in self.protected)
 
 
 @dataclass(frozen=True, slots=True)
