@@ -59,6 +59,11 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
             environment=NIGHT,
         ),
         Step(
+            "10,000 unknown and 1,000 known recipients by list, directory and callout, up and down",
+            [(*PYTEST, "-s", "tests/unit/gatekeeper/test_ten_thousand.py")],
+            environment=NIGHT,
+        ),
+        Step(
             "the console in a browser",
             [(*PYTEST, "-s", "tests/unit/fleet/test_browser.py")],
             environment=NIGHT,

@@ -31,6 +31,7 @@ _NEED_AUTHENTICATION = (
 def check(site: Site, problems: Problems) -> None:
     """Recipients have a way in, and what says who mail is from is asked."""
     _check_recipients(site, problems)
+    _check_dns_lists(site, problems)
     _check_authentication(site, problems)
     if site.value("gatekeeper_dmarc_reports") is True:
         check_reporter(site, problems, "gatekeeper_dmarc_reports", "gatekeeper_reports", "gatepost_reports")
@@ -60,6 +61,29 @@ def _check_recipients(site: Site, problems: Problems) -> None:
             )
         elif rule == {"callout": True} and not names & routed and not site.value("smtproutes_default_route"):
             problems.add(where, "has no route, so there is no server that could be asked for recipients")
+        elif _names_nobody(in_ascii(str(domain)), rule):
+            problems.add(where, f"has no address at {domain}; nobody would have mail")
+
+
+def _names_nobody(domain: str, rule: Any) -> bool:
+    """Whether a rule is a list for another domain. What is no rule at all is told of the entry itself."""
+    try:
+        return config.names_nobody(domain, config.rule("", rule))
+    except config.ConfigError:
+        return False
+
+
+def _check_dns_lists(site: Site, problems: Problems) -> None:
+    """Lists can refuse somebody, and are lists."""
+    lists, threshold = site.value("gatekeeper_dns_lists"), site.value("gatekeeper_dns_threshold")
+    if not isinstance(lists, Mapping) or not lists:
+        return
+    for zone in sorted(_routed(site) & {in_ascii(str(name)) for name in lists}):
+        problems.add(f"gatekeeper_dns_lists.{zone}", "is a domain of yours and no DNS list")
+    weights = [entry.get("weight", 1) for entry in lists.values() if isinstance(entry, Mapping)]
+    if all(isinstance(number, int) for number in (*weights, threshold)) and sum(weights) < threshold:
+        why = f"is more than {sum(weights)}, all weights of gatekeeper_dns_lists together: nobody would be refused"
+        problems.add("gatekeeper_dns_threshold", why)
 
 
 def _routed(site: Site) -> set[str]:

@@ -285,3 +285,6 @@ def test_senders_are_gatekeepers_and_change_no_rule() -> None:
     assert tcp_smtp([{"address": "192.0.2.0/24", "senders": ["example.org"]}]) == plain
     with pytest.raises(InventoryError, match="has a blank"):
         tcp_smtp([{"address": "192.0.2.0/24", "senders": ["two words"]}])
+    for entry in ("*", "@", "", ".", "*@example.org", "@example.org", "*.example.org"):
+        with pytest.raises(InventoryError, match="senders"):
+            tcp_smtp([{"address": "192.0.2.0/24", "senders": [entry]}])

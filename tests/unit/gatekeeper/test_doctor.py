@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,38 @@ def test_what_is_not_in_order_is_named_with_what_to_do(keeper: Gatekeeper) -> No
         "`gatekeeper accept FILE`",
     ):
         assert line in ran.stdout, ran.stdout
+
+
+def test_a_database_that_is_locked_or_was_corrupt_is_named(keeper: Gatekeeper) -> None:
+    keeper.state.write_bytes(b"no database, but long enough to be read as one" * 200)
+    keeper.start()
+    keeper.wait_for_log("state.sqlite was corrupt")
+    state, what = told(keeper)["state"]
+    assert (state, what) == (
+        "warning",
+        f"state: it was corrupt and was made anew; the old one is {keeper.state}.corrupt",
+    )
+    database = sqlite3.connect(keeper.state, isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")
+    assert told(keeper)["state"] == ("broken", f"state: {keeper.state} cannot be written: database is locked")
+    database.close()
+    keeper.state.with_name("state.sqlite.corrupt").unlink()
+    assert told(keeper)["state"][0] == "ok"
+
+
+@pytest.mark.parametrize("way", ["mute", "gone"])
+def test_a_dead_name_server_is_named_where_it_is_needed(keeper: Gatekeeper, way: str) -> None:
+    keeper.start()
+    assert "name server" not in told(keeper)
+    keeper.reload(recipients={"corp.test": {"callout": True}})
+    assert told(keeper)["name server"] == ("ok", f"name server: 127.0.0.1:{keeper.names.port} answers")
+    keeper.names.is_soft = True
+    assert told(keeper)["name server"][0] == "ok", "a domain's failure is not its own"
+    if way == "mute":
+        keeper.names.is_mute = True
+    else:
+        keeper.reload(recipients={"corp.test": {"callout": True}}, name_server_port=1)
+    assert told(keeper)["name server"][0] == "broken"
 
 
 @pytest.mark.skipif(not LIST.exists(), reason="Debian's package publicsuffix is not here")

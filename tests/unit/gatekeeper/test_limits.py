@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 from typing import Any
@@ -149,6 +150,57 @@ def test_a_state_that_cannot_be_written_is_named_and_costs_no_mail(keeper: Gatek
     keeper.start(limits={"client": {"messages": {"day": 3}}}, state="/nonexistent/state.sqlite")
     assert passed(keeper, 5) == 3
     assert "/nonexistent/state.sqlite cannot be used" in keeper.log
+
+
+def test_a_database_without_room_is_named_and_written_when_there_is_some(
+    keeper: Gatekeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gatekeeper import store as kept_in
+
+    monkeypatch.setattr(kept_in, "PAGES", 6)
+    store = kept_in.Store(keeper.state, lambda: 1000.0)
+    shelf = store.shelf("limits", 1000)
+    for number in range(1000):
+        shelf.put(f"key{number}", [float(number)], 10)
+    asyncio.run(store.flush())
+    assert store.trouble == "database or disk is full" and shelf.get("key999") == [999.0]
+    monkeypatch.setattr(kept_in, "PAGES", 1000)
+    asyncio.run(store.flush())
+    store.close()
+    assert store.trouble == ""
+    assert not keeper.state.with_name("state.sqlite.corrupt").exists()
+    again = kept_in.Store(keeper.state, lambda: 1000.0)
+    shelf = again.shelf("limits", 1000)
+    again.load()
+    again.close()
+    assert len(shelf) == 1000
+
+
+def test_strangers_who_come_and_go_for_ever_leave_a_database_of_one_size(keeper: Gatekeeper) -> None:
+    """Entries expire and make room for others; the file's pages are used again, and its log begins anew."""
+    from gatekeeper.store import Store
+
+    now = 0.0
+    store = Store(keeper.state, lambda: now)
+    shelf = store.shelf("guesses", 200, 3)
+
+    async def live() -> list[int]:
+        nonlocal now
+        sizes = []
+        for round_ in range(600):
+            now = round_ * 600.0
+            store.expire()
+            for number in range(300):
+                shelf.put(f"2001:db8:{round_:x}:{number:x}::/64", [1.0, now, 0.0], 1500)
+            await store.flush()
+            sizes.append(sum(path.stat().st_size for path in keeper.place.glob("state.sqlite*")))
+        return sizes
+
+    sizes = asyncio.run(live())
+    store.close()
+    assert len(shelf) == 200
+    assert max(sizes[300:]) <= max(sizes[:300]) < 6_000_000
+    assert keeper.state.stat().st_size < 200_000
 
 
 def test_entries_are_bounded_and_expire(keeper: Gatekeeper) -> None:

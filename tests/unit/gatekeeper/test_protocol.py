@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import threading
 
 import pytest
-from gatekeeper_rig import PATIENCE, Gatekeeper, question, wait_for
+from gatekeeper_rig import PATIENCE, Gatekeeper, MailServer, question, wait_for
 
 LISTED = {"recipients": {"corp.test": {"list": ["ann"]}}, "guesses": 0}
 
@@ -25,6 +27,41 @@ def test_a_session_puts_many_questions_one_after_the_other(keeper: Gatekeeper) -
         session.send(b"".join(question(f"{name}@corp.test") for name in ("ann", "bob") * 100))
         heard = [session.hear()[:3] for _ in range(200)]
     assert heard == ["DUN", "550"] * 100
+
+
+def test_questions_behind_one_that_waits_are_answered_in_order(keeper: Gatekeeper) -> None:
+    server = MailServer(lambda _: "550 5.1.1 unknown")
+    (keeper.place / "control/smtproutes").write_text(f"far.test:127.0.0.1:{server.port}\n")
+    keeper.start(recipients={"corp.test": {"list": ["ann"]}, "far.test": {"callout": True}}, guesses=0)
+    asked = ["ann@corp.test", "eve@far.test", "bob@corp.test", "max@far.test", "ann@corp.test"]
+    with keeper.session() as session:
+        session.send(b"".join(map(question, asked)))
+        heard = [session.hear() for _ in asked]
+    assert [line[:3] for line in heard] == ["DUN", "550", "550", "550", "DUN"]
+    assert [name for name, line in zip(asked, heard, strict=True) if f"<{name}>" in line] == asked[1:4]
+
+
+def test_who_takes_no_answers_loses_none_and_keeps_nobody_waiting(keeper: Gatekeeper) -> None:
+    keeper.start(**LISTED)
+    count = 5000
+    with keeper.session() as greedy:
+        sending = threading.Thread(target=greedy.send, args=(question("bob@corp.test") * count,))
+        sending.start()
+        assert keeper.ask("ann@corp.test") == "DUNNO"
+        assert {greedy.hear()[:3] for _ in range(count)} == {"550"}
+        sending.join()
+
+
+def test_a_client_that_is_gone_while_it_is_asked_for_leaves_nothing(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"callout": True}}, callout_seconds=1)
+    server = socket.create_server(("127.0.0.1", 0))  # it lets in, and says nothing
+    (keeper.place / "control/smtproutes").write_text(f"corp.test:127.0.0.1:{server.getsockname()[1]}\n")
+    before = len(os.listdir(f"/proc/{keeper.worker}/fd"))
+    for number in range(5):
+        with keeper.session() as session:
+            session.send(question(f"user{number}@corp.test"))
+    wait_for(lambda: len(os.listdir(f"/proc/{keeper.worker}/fd")) <= before, "the end of its sessions")
+    server.close()
 
 
 def test_a_question_may_come_in_pieces(keeper: Gatekeeper) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from functools import lru_cache
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -29,7 +30,12 @@ def split(address: str) -> tuple[str, str]:
     local, at, domain = address.rpartition("@")
     if not at:
         local, domain = address, ""
-    return unquoted(local).lower(), in_ascii(domain)
+    return composed(unquoted(local).lower()), in_ascii(domain)
+
+
+def composed(text: str) -> str:
+    """Text in which an accent that stands behind its letter is one with it."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def parse_entry(text: str) -> tuple[str, str]:
@@ -43,6 +49,10 @@ def parse_entry(text: str) -> tuple[str, str]:
         raise AddressError("has no local part" if not local else "is too long")
     if any(letter.isspace() or not letter.isprintable() for letter in text) or "@" in local:
         raise AddressError("is not one address: it has a blank, a control character or two @ in it")
+    if "*" in (local[0], local[-1]):
+        raise AddressError(
+            "has a *, which stands for nothing here: name each address, or leave out what is in front of the domain"
+        )
     if "@" in text and not _DOMAIN.fullmatch(domain):
         raise AddressError(f"has no domain in it that could have mail: {domain!r}")
     return local, domain

@@ -124,14 +124,19 @@ class Callouts:
     running: dict[str, asyncio.Task[Known]] = field(default_factory=dict)
     places: dict[Route, asyncio.Semaphore] = field(default_factory=dict)
 
+    def known(self, address: str) -> Known | None:
+        """What a server said of a mailbox, if that still counts."""
+        found = self.shelf.get(address.lower())
+        return Known(int(found[0])) if found and self._is_fresh(found) else None
+
     async def knows(self, address: str, domain: str) -> Known:
         """Whether the server of a domain has a mailbox; raise Down."""
-        found = self.shelf.get(address.lower())
-        if found and self._is_fresh(found):
-            return Known(int(found[0]))
+        if (known := self.known(address)) is not None:
+            return known
         try:
             return await self._ask_once(address, domain)
         except Down:
+            found = self.shelf.get(address.lower())
             if found and found[0] == Known.YES:
                 return Known.YES
             raise

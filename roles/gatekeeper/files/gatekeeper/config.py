@@ -7,17 +7,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from gatekeeper.addresses import AddressError, in_ascii, is_domain, parse_entry
 from gatekeeper.gatesettings import ConfigError as ConfigError
 from gatekeeper.gatesettings import Parser, build, listing, mapping, read
 from gatekeeper.names import name_of
+from gatekeeper.table import make_table
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 WHO = ("client", "sender")
 WHAT = ("messages", "recipients")
 PERIODS = ("minute", "day")
 MOST = 10**9
+WIDEST = {4: 8, 6: 16}
+"""The shortest prefix of a network that somebody could have, by the version of IP."""
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 ERROR_CODES = ipaddress.IPv4Network("127.255.255.0/24")
 """What DNS lists answer when they do not want to be asked: never a verdict on a client."""
@@ -162,9 +166,12 @@ def network_or_domain(where: str, value: object) -> Network | str:
     if not re.fullmatch(r"[0-9.]+(/[0-9]+)?|[0-9a-f:.]*:[0-9a-f:.]*(/[0-9]+)?", text, re.IGNORECASE):
         return domain(where, value)
     try:
-        return ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError as error:
         raise ConfigError(where, str(error)) from None
+    if network.prefixlen < WIDEST[network.version]:
+        raise ConfigError(where, f"{text} has {network.num_addresses} addresses: nearly everybody would be let through")
+    return network
 
 
 def _protected_names(key: str, value: object) -> tuple[str, ...]:
@@ -173,9 +180,14 @@ def _protected_names(key: str, value: object) -> tuple[str, ...]:
 
 def person(where: str, value: object) -> str:
     """A name of at least two words: one alone is half the world's; raise ConfigError."""
-    if not isinstance(value, str) or len(name_of(value).words) < 2 or "@" in value:
+    if not isinstance(value, str) or not value.isprintable() or "@" in value or not _is_name(name_of(value).words):
         raise ConfigError(where, f"{value!r} is not a person's first name and surname")
     return value
+
+
+def _is_name(words: tuple[str, ...]) -> bool:
+    """Whether words can be a person's name: initials alone are in half of all names."""
+    return len(words) > 1 and any(len(word) > 1 or not word.isascii() for word in words)
 
 
 def _delimiter(key: str, value: object) -> str:
@@ -191,7 +203,16 @@ def _percent(key: str, value: object) -> int:
 
 
 def _recipients(key: str, value: object) -> dict[str, Rule]:
-    return {in_ascii(name): rule(f"{key}.{name}", item) for name, item in mapping(key, value).items()}
+    found = {in_ascii(name): rule(f"{key}.{name}", item) for name, item in mapping(key, value).items()}
+    for name, item in found.items():
+        if names_nobody(name, item):
+            raise ConfigError(f"{key}.{name}.list", f"has no address at {name}; nobody would have mail")
+    return found
+
+
+def names_nobody(domain: str, found: Rule) -> bool:
+    """Whether a list has no address at its own domain."""
+    return found.kind == "list" and not make_table(found.entries)[0].serves(domain)
 
 
 def rule(where: str, value: object) -> Rule:
@@ -202,7 +223,7 @@ def rule(where: str, value: object) -> Rule:
         ((kind, item),) = value.items()
         if kind == "callout" and item is True:
             return Rule("callout")
-        if kind == "file" and isinstance(item, str) and item.startswith("/"):
+        if kind == "file" and isinstance(item, str) and item.startswith("/") and not item.endswith("/"):
             return Rule("file", file=item)
         if kind == "list":
             return Rule("list", entries=_entries(f"{where}.list", item))
@@ -257,7 +278,7 @@ def _limits(key: str, value: object) -> dict[str, Rate]:
     for who, measures in mapping(key, value).items():
         if who not in WHO:
             raise ConfigError(f"{key}.{who}", f"unknown; there are {' and '.join(WHO)}")
-        for what, rates in mapping(f"{key}.{who}", measures).items():
+        for what, rates in _some(f"{key}.{who}", measures).items():
             where = f"{key}.{who}.{what}"
             if what not in WHAT:
                 raise ConfigError(where, f"unknown; there are {' and '.join(WHAT)}")
@@ -265,8 +286,15 @@ def _limits(key: str, value: object) -> dict[str, Rate]:
     return found
 
 
+def _some(where: str, value: object) -> dict[str, Any]:
+    found = mapping(where, value)
+    if not found:
+        raise ConfigError(where, "says nothing; for no limit leave it out")
+    return found
+
+
 def _periods(where: str, value: object) -> dict[str, int]:
-    rates = mapping(where, value)
+    rates = _some(where, value)
     for period, number in rates.items():
         if period not in PERIODS:
             raise ConfigError(f"{where}.{period}", f"unknown; there are {' and '.join(PERIODS)}")
@@ -278,7 +306,13 @@ def _periods(where: str, value: object) -> dict[str, int]:
 
 
 def _dns_lists(key: str, value: object) -> dict[str, DnsList]:
-    return {zone.lower().strip("."): dns_list(f"{key}.{zone}", item) for zone, item in mapping(key, value).items()}
+    found = {}
+    for zone, item in mapping(key, value).items():
+        name = in_ascii(zone)
+        if not is_domain(name):
+            raise ConfigError(f"{key}.{zone}", "is no domain")
+        found[name] = dns_list(f"{key}.{zone}", item)
+    return found
 
 
 def dns_list(where: str, value: object) -> DnsList:

@@ -18,9 +18,10 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gatekeeper import metrics
 from gatekeeper.alerts import Alerts, folder_of
@@ -28,12 +29,14 @@ from gatekeeper.callout import Callouts
 from gatekeeper.config import Config, ConfigError, load
 from gatekeeper.dnslists import DnsLists
 from gatekeeper.fence import enclose_worker, needs_of
+from gatekeeper.gatereport.post import host_name
 from gatekeeper.limits import Guesses, Limits
 from gatekeeper.master import SIGNALS, Listeners
 from gatekeeper.policy import Policy
-from gatekeeper.protocol import Garbage, Order, Question, Wire, readable, reply
+from gatekeeper.protocol import Garbage, Order, Question, reply
 from gatekeeper.recipients import Recipients
 from gatekeeper.resolve import Resolver
+from gatekeeper.session import Reply, Session
 from gatekeeper.speakers import OwnDomains, Speakers
 from gatekeeper.store import Store
 
@@ -46,14 +49,12 @@ SETTLE = 0.1
 """Seconds for who has connected just before the end to put its question."""
 GRACE = 10.0
 """Seconds for questions under way at the end."""
-SLOW_READER = 10.0
-"""Seconds for a client to take its answer."""
 _PEER = struct.Struct("iII")
 SHELVES = {"limits": (50_000, 4), "alerts": (10_000, 1), "guesses": (50_000, 3), "callouts": (200_000, 2)}
 """Entries of each kind that are kept, and numbers of each."""
 HEARTBEAT = "heartbeat"
-Serve = Callable[[socket.socket, bool], Coroutine[Any, Any, None]]
-"""Serves a connection; the second says whether it may give orders."""
+FULL = 1.0
+"""Seconds to wait where there are no descriptors for who asks: there are some when others end."""
 
 
 class Daemon:
@@ -76,8 +77,8 @@ class Daemon:
         self.policy: Policy | None = None
         self.desk: Desk | None = None
         self.authenticated: Counter[str] = Counter()
-        self.sessions: set[asyncio.Task[None]] = set()
-        self.answering: set[asyncio.Task[None]] = set()
+        self.sessions: set[Session] = set()
+        self.judging: set[asyncio.Task[None]] = set()
         self.is_ending = False
         self._is_outgrown = False
         self._ending = asyncio.Event()
@@ -96,11 +97,9 @@ class Daemon:
         jobs = [
             asyncio.create_task(self._reload_when_told(told)),
             *(asyncio.create_task(_again_and_again(name, job, seconds)) for name, job, seconds in self._jobs()),
-            *(
-                asyncio.create_task(self._accept(listener, self._who_serves(at)))
-                for at, listener in self.listeners.items()
-            ),
         ]
+        for listener in self.listeners.values():
+            self._listen(listener)
         log.info("serving %s", ", ".join(map(str, self.listeners)))
         await self._ending.wait()
         for job in jobs:
@@ -119,9 +118,6 @@ class Daemon:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return told
 
-    def _who_serves(self, path: Path) -> Serve:
-        return self._authenticate if path == self.config.authentication_socket else self._serve
-
     def _makes_way_for(self, config: Config) -> bool:
         """End if a configuration needs another worker; whether it does."""
         if not self.needs.cover(needs_of(self.path, config)):
@@ -134,6 +130,7 @@ class Daemon:
         return [
             ("writing the state", self.store.flush, 1.0),
             ("expiring the state", self._expire, 60.0),
+            ("ending idle sessions", self._end_idle, 1.0),
             ("looking at files of recipients", self._look, 0.0),
             ("testing DNS lists", self._test, 5.0),
             ("writing figures", self._publish, 15.0),
@@ -141,6 +138,10 @@ class Daemon:
 
     async def _expire(self) -> None:
         self.store.expire()
+
+    async def _end_idle(self) -> None:
+        for session in list(self.sessions):
+            session.end_if_idle()
 
     async def _look(self) -> None:
         await asyncio.sleep(self.config.look_seconds)
@@ -165,16 +166,22 @@ class Daemon:
             self._is_unpublished = False
 
     async def _finish(self) -> None:
+        """Let nobody in, and give those who have asked their answers."""
         self.is_ending = True
-        await asyncio.sleep(SETTLE)
-        for session in self.sessions - self.answering:
-            session.cancel()
-        if self.answering:
-            await asyncio.wait(set(self.answering), timeout=GRACE)
+        for listener in self.listeners.values():
+            asyncio.get_running_loop().remove_reader(listener.fileno())
         for session in self.sessions:
-            session.cancel()
-        if self.sessions:
-            await asyncio.wait(set(self.sessions))
+            session.is_last = True
+        await asyncio.sleep(SETTLE)
+        for session in list(self.sessions):
+            if not session.answering:
+                session.end()
+        answering = self.judging | {session.answering for session in self.sessions if session.answering}
+        if answering:
+            _, late = await asyncio.wait(answering, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _make(self, config: Config) -> Policy:
         """All that decides, by a configuration; caches and counters stay."""
@@ -182,6 +189,7 @@ class Daemon:
         resolver = Resolver(config)
         return Policy(
             config,
+            resolver,
             await Recipients.of(config, before.recipients if before else None),
             Callouts(config, resolver, shelves["callouts"]),
             Guesses(config, shelves["guesses"], time.time),
@@ -221,82 +229,74 @@ class Daemon:
         await self._publish()
         log.info("reloaded")
 
-    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
-        """Let clients in. There is no pause between that and their session: none is lost when this ends."""
-        while True:
-            await readable(listener)
-            try:
-                client, _ = listener.accept()
-            except BlockingIOError:  # it is gone
-                continue
-            except OSError as error:  # no descriptors: those who wait find some when others end
-                log.error("accept: %s", error)
-                await asyncio.sleep(1)
-                continue
-            self._let_in(client, serve)
+    def _listen(self, listener: socket.socket) -> None:
+        if not self.is_ending:
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
-    def _let_in(self, client: socket.socket, serve: Serve) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        """Let a client in. There is no pause between that and its session: none is lost when this ends."""
+        try:
+            client, _ = listener.accept()
+        except BlockingIOError:  # it is gone
+            return
+        except OSError as error:
+            log.error("accept: %s", error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener.fileno())
+            loop.call_later(FULL, self._listen, listener)
+            return
+        self._let_in(client, listener)
+
+    def _let_in(self, client: socket.socket, listener: socket.socket) -> None:
         uid = peer(client)
         if not self._may_ask(uid) or not self._has_room():
             client.close()
             return
         client.setblocking(False)
-        session = asyncio.create_task(serve(client, uid in (0, os.geteuid())))
+        if listener is self.listeners.get(self.config.authentication_socket):
+            self._authenticate(client)
+            return
+        answer = partial(self._answer, may_order=uid in (0, os.geteuid()))
+        session = Session(client, answer, self.sessions.discard)
         self.sessions.add(session)
-        session.add_done_callback(self.sessions.discard)
+        session.begin()
 
     def _may_ask(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), *self.clients, *self.config.clients)
 
     def _has_room(self) -> bool:
-        is_full = len(self.sessions) >= self.config.connections
+        is_full = len(self.sessions) + len(self.judging) >= self.config.connections
         if is_full and not self._was_full:
-            log.error("%d sessions at once; further ones are told to come later", len(self.sessions))
+            log.error("%d sessions at once; further ones are told to come later", self.config.connections)
         self._was_full = is_full
         return not is_full
 
-    async def _serve(self, client: socket.socket, may_order: bool) -> None:
-        """One session: its questions one after the other."""
-        wire = Wire(client)
-        try:
-            while question := await wire.question():
-                if isinstance(question, Order) and not may_order:
-                    raise Garbage("an order of who may only ask")
-                await self._tell(client, question)
-                if self.is_ending:
-                    break
-        except Garbage as error:
-            log.warning("a session is ended: %s", error)
-        except (OSError, TimeoutError):
-            pass  # the client is gone, or was silent for too long
-        finally:
-            client.close()
+    def _authenticate(self, client: socket.socket) -> None:
+        """Answer the one question of a queue client."""
+        assert self.desk
+        task = asyncio.create_task(self.desk.serve(client))
+        self.judging.add(task)
+        task.add_done_callback(self.judging.discard)
 
-    async def _authenticate(self, client: socket.socket, _: bool) -> None:
-        """One question of the queue client."""
-        task = asyncio.current_task()
-        assert self.desk and task
-        self.answering.add(task)
-        try:
-            await self.desk.serve(client)
-        finally:
-            self.answering.discard(task)
+    def _answer(self, question: Question | Order, *, may_order: bool) -> Reply:
+        """What a session is answered; raise Garbage."""
+        assert self.policy
+        if isinstance(question, Order):
+            if not may_order:
+                raise Garbage("an order of who may only ask")
+            return self._obeyed(question)
+        said = self.policy.answer(question)
+        return self._told(said) if isinstance(said, str) else self._told_later(said)
 
-    async def _tell(self, client: socket.socket, question: Question | Order) -> None:
-        task = asyncio.current_task()
-        assert self.policy and task
-        self.answering.add(task)
-        try:
-            if isinstance(question, Order):
-                answer = json.dumps(await self._obey(question)).encode("ascii") + b"\n\n"
-            else:
-                action = await self.policy.answer(question)
-                self.answers[action.split(" ", 1)[0][:20]] += 1
-                answer = reply(action)
-            async with asyncio.timeout(SLOW_READER):
-                await asyncio.get_running_loop().sock_sendall(client, answer)
-        finally:
-            self.answering.discard(task)
+    async def _told_later(self, said: Awaitable[str]) -> bytes:
+        return self._told(await said)
+
+    def _told(self, action: str) -> bytes:
+        self.answers[action.split(" ", 1)[0][:20]] += 1
+        return reply(action)
+
+    async def _obeyed(self, order: Order) -> bytes:
+        return json.dumps(await self._obey(order)).encode("ascii") + b"\n\n"
 
     async def _obey(self, order: Order) -> dict[str, object]:
         """What an order brings about, as JSON."""
@@ -305,7 +305,13 @@ class Daemon:
             return {"error": await self.policy.recipients.accept(order.path)}
         self.store.shelves[HEARTBEAT].put("doctor", [time.time()], 86_400)  # so that something is written
         await self.store.flush()
-        return self._status(self.policy)
+        return {**self._status(self.policy), "names": await self._trouble_with_names(self.policy)}
+
+    async def _trouble_with_names(self, policy: Policy) -> str | None:
+        """Why the name server does not answer; empty if it does, None if nothing is asked of it."""
+        if not (self.config.authentication or self.config.dns_lists or policy.recipients.are_asked_for):
+            return None
+        return await policy.resolver.trouble(host_name(self.config.home))
 
     def _status(self, policy: Policy) -> dict[str, object]:
         return {

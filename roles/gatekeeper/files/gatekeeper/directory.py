@@ -33,6 +33,11 @@ PAGE = 500
 MOST = 2_000_000
 """Entries of a directory."""
 
+DEEPEST = 20
+"""Filters within filters."""
+_ITEM = re.compile(r"\([A-Za-z0-9][A-Za-z0-9.;-]*(?::dn)?(?::[A-Za-z0-9.-]+:)?[~<>]?=(?:[^()\\]|\\[^()])+\)")
+_NAMING = re.compile(r" *[A-Za-z0-9][A-Za-z0-9.-]* *= *(?! )(?:[^\\;<>\"]|\\.)+")
+_COMMA = re.compile(r"(?<!\\),")
 _KIND = re.compile(r"([A-Za-z0-9]+):")
 Entry = Mapping[str, Iterable[bytes]]
 """Values by attribute."""
@@ -100,8 +105,34 @@ def _texts(check: Callable[[str, object], str]) -> Callable[[str, object], tuple
 
 def _filter(where: str, value: object) -> str:
     text = _text(where, value)
-    if text and not (text[0] == "(" and text[-1] == ")" and text.count("(") == text.count(")")):
+    if text and behind_filter(text, 0) != len(text):
         raise ConfigError(where, f"must be a filter in parentheses, such as (mail=*), not {text!r}")
+    return text
+
+
+def behind_filter(text: str, at: int, depth: int = 0) -> int:
+    """Where a filter that begins here has its end (RFC 4515); -1 if it is none."""
+    if match := _ITEM.match(text, at):
+        return match.end()
+    if depth > DEEPEST or text[at : at + 2] not in ("(&", "(|", "(!"):
+        return -1
+    is_not, inner, count = text[at + 1] == "!", _behind_blanks(text, at + 2), 0
+    while text[inner : inner + 1] == "(":
+        end, count = behind_filter(text, inner, depth + 1), count + 1
+        if end < 0:
+            return -1
+        inner = _behind_blanks(text, end)
+    return inner + 1 if text[inner : inner + 1] == ")" and (count == 1 or (count and not is_not)) else -1
+
+
+def _behind_blanks(text: str, at: int) -> int:
+    return len(text) - len(text[at:].lstrip(" "))
+
+
+def _base(where: str, value: object) -> str:
+    text = _text(where, value)
+    if not all(map(_NAMING.fullmatch, _COMMA.split(text))):
+        raise ConfigError(where, f"must be a distinguished name, such as dc=example,dc=org, not {text!r}")
     return text
 
 
@@ -109,7 +140,7 @@ _CHECKS: dict[str, Parser] = {
     "servers": _texts(
         _matching(r"ldaps?://[A-Za-z0-9.-]+(:\d{1,5})?", "ldaps://HOST or ldap://HOST, with :PORT if need be")
     ),
-    "base": _matching(r" *[A-Za-z0-9.-]+ *=.+", "a distinguished name, such as dc=example,dc=org"),
+    "base": _base,
     "filter": _filter,
     "attributes": _texts(_matching(r"[A-Za-z][A-Za-z0-9;.-]*", "an attribute's name")),
     "user": _text,

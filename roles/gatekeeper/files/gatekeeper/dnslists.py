@@ -65,13 +65,18 @@ class DnsLists:
         """What is known of lists from before stays."""
         self.states = {zone: self.states.get(zone, State()) for zone in self.config.dns_lists}
 
-    async def refusing(self, client: IPAddress | None) -> str:
-        """The lists because of which a client is refused, by name; empty if it may come in."""
-        if client is None or client.is_loopback or client.is_link_local or not self.config.dns_lists:
+    def known(self, client: IPAddress | None) -> str | None:
+        """What `refusing` would say; None if the lists must be asked."""
+        if client is None or not self.config.dns_lists or client.is_loopback or client.is_link_local:
             return ""
         found = self.kept.get(client)
-        if found and 0 <= self.clock() - found[1] < KEPT:
-            return found[0]
+        return found[0] if found and 0 <= self.clock() - found[1] < KEPT else None
+
+    async def refusing(self, client: IPAddress | None) -> str:
+        """The lists because of which a client is refused, by name; empty if it may come in."""
+        known = self.known(client)
+        if known is not None or client is None:
+            return known or ""
         verdict, is_whole = await self._judge(client)
         if is_whole:
             self._keep(client, verdict)

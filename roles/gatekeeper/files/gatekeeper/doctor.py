@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from gatekeeper.config import ConfigError, load
 from gatekeeper.gatefence import Standing
+from gatekeeper.store import ASIDE
 
 FETCHED = Path("/var/lib/gatekeeper-ldap")
 """Where gatekeeper-ldap puts what it fetches."""
@@ -84,6 +85,8 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield Check("ok", f"daemon: answers on {path}")
     yield _fence(found["fence"])
     yield _state(found["state"])
+    if found["names"] is not None:
+        yield _names(found["names"], f"{config.name_server}:{config.name_server_port}")
     yield from map(_list, found["lists"])
     yield from map(_dns_list, found["dns_lists"])
     if config.authentication:
@@ -122,7 +125,21 @@ def _state(found: Mapping[str, Any]) -> Check:
     if found["trouble"]:
         advice = "make room, or give it to the user gatekeeper; until then a restart forgets counters"
         return Check("broken", f"state: {found['path']} cannot be written: {found['trouble']}", advice)
+    aside = Path(f"{found['path']}{ASIDE}")
+    if aside.exists():
+        advice = "look at the disk (dmesg, smartctl), then remove that file; counters of before may be lost"
+        return Check("warning", f"state: it was corrupt and was made anew; the old one is {aside}", advice)
     return Check("ok", f"state: {found['path']} is written")
+
+
+def _names(trouble: str, server: str) -> Check:
+    """Whether the name server answers."""
+    if trouble:
+        advice = (
+            "does it run (systemctl status unbound, svstat /service/dnscache)? mail whose author is not known gets 451"
+        )
+        return Check("broken", f"name server: {server} gives no answer: {trouble}", advice)
+    return Check("ok", f"name server: {server} answers")
 
 
 def _list(found: Mapping[str, Any]) -> Check:
@@ -130,6 +147,9 @@ def _list(found: Mapping[str, Any]) -> Check:
     if found["addresses"] is None:
         why = found["trouble"] or "it was written just now"
         return Check("broken", f"{what}: {why}", "mend the file; mail of its domains gets 451")
+    if found["unserved"]:
+        advice = "mend the file, or take the domain out of gatekeeper_recipients; its mail gets 451"
+        return Check("broken", f"{what}: no address at {', '.join(found['unserved'])}", advice)
     if found["trouble"]:
         advice = "mend the file, or `gatekeeper accept FILE` if it is right; the list of before is in force"
         return Check("warning", f"{what}: {found['trouble']}", advice)

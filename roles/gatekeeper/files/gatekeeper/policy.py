@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gatekeeper.addresses import split
 from gatekeeper.callout import Callouts, Down, Known
@@ -13,11 +15,14 @@ from gatekeeper.dnslists import DnsLists
 from gatekeeper.limits import Guesses, Limits
 from gatekeeper.protocol import GO_ON, LATER, Question, plain
 from gatekeeper.recipients import Recipients
+from gatekeeper.resolve import Resolver
 from gatekeeper.speakers import HalfWritten, OwnDomains, Speakers
 
 log = logging.getLogger("gatekeeper")
 
 POSTMASTER = "postmaster"
+Answer = str | Coroutine[Any, Any, str]
+"""An action, at once where nobody need be asked for it."""
 CLOSED = "421 4.7.1 too many unknown recipients from your address, please try again later"
 
 
@@ -26,6 +31,7 @@ class Policy:
     """All that has a say, for one configuration."""
 
     config: Config
+    resolver: Resolver
     recipients: Recipients
     callouts: Callouts
     guesses: Guesses
@@ -34,25 +40,34 @@ class Policy:
     speakers: Speakers
     own: OwnDomains
 
-    async def answer(self, question: Question) -> str:
-        """The action for a question, within the time that is allowed; what fails is asked again later."""
+    def answer(self, question: Question) -> Answer:
+        """The action for a question; what fails is asked again later."""
+        try:
+            said = self._answer(question)
+        except Exception:
+            log.exception("a question of client=%s", question.client)
+            return LATER
+        return said if isinstance(said, str) else self._in_time(said, question)
+
+    async def _in_time(self, said: Awaitable[str], question: Question) -> str:
+        """The action, within the time that is allowed."""
         try:
             async with asyncio.timeout(self.config.patience):
-                return await self._answer(question)
+                return await said
         except TimeoutError:
             log.error("no answer within %d s for client=%s", self.config.patience, question.client)
         except Exception:
             log.exception("a question of client=%s", question.client)
         return LATER
 
-    async def _answer(self, question: Question) -> str:
+    def _answer(self, question: Question) -> Answer:
         if question.is_relay and not self.speakers.may(question.client, question.sender):
             if refusal := self._refusal_of_sender(question):
                 return refusal
             question = replace(question, is_relay=False)
         if question.is_relay:
             return self._relay(question)
-        return await self._stranger(question) if question.state == "RCPT" else GO_ON
+        return self._stranger(question) if question.state == "RCPT" else GO_ON
 
     def _relay(self, question: Question) -> str:
         """Relay clients have limits, and learn at once of a mailbox that is not there."""
@@ -78,33 +93,48 @@ class Policy:
         log.info("refused sender client=%s sender=%s", question.client, plain(question.sender))
         return f"553 5.7.1 <{question.sender[:200]}>: your address may not send mail for this sender"
 
-    async def _stranger(self, question: Question) -> str:
+    def _stranger(self, question: Question) -> Answer:
         if self.guesses.is_closed(question.key):
             return CLOSED
         local, domain = split(question.recipient)
         if local == POSTMASTER:  # who is refused must be able to ask why
             return GO_ON
-        lists = await self.lists.refusing(question.client)
+        lists = self.lists.known(question.client)
+        if lists is None:
+            return self._once_lists_say(question, local, domain)
+        return self._by_lists(lists, question, local, domain)
+
+    async def _once_lists_say(self, question: Question, local: str, domain: str) -> str:
+        said = self._by_lists(await self.lists.refusing(question.client), question, local, domain)
+        return said if isinstance(said, str) else await said
+
+    def _by_lists(self, lists: str, question: Question, local: str, domain: str) -> Answer:
         if lists:
             log.info("refused listed client=%s lists=%s", question.client, plain(lists))
             return f"550 5.7.1 your address {question.client} is listed by {lists}"
-        return await self._recipient(question, local, domain)
+        return self._recipient(question, local, domain)
 
-    async def _recipient(self, question: Question, local: str, domain: str) -> str:
+    def _recipient(self, question: Question, local: str, domain: str) -> Answer:
         found = self.recipients.rule(domain)
         if found is None or found[1].kind == "any":
             return GO_ON
         if found[1].kind == "callout":
-            return await self._callout(question, domain)
+            return self._callout(question, domain)
         listed = self._is_listed(local, domain)
         if listed is None:
             return "451 4.3.5 the list of recipients is not to be had now, please try again later"
         return GO_ON if listed else self._unknown(question)
 
-    async def _callout(self, question: Question, domain: str) -> str:
+    def _callout(self, question: Question, domain: str) -> Answer:
         local, _, _ = question.recipient.rpartition("@")
+        known = self.callouts.known(f"{local}@{domain}")
+        if known is None:
+            return self._once_server_says(question, f"{local}@{domain}", domain)
+        return GO_ON if known is Known.YES else self._unknown(question)
+
+    async def _once_server_says(self, question: Question, address: str, domain: str) -> str:
         try:
-            known = await self.callouts.knows(f"{local}@{domain}", domain)
+            known = await self.callouts.knows(address, domain)
         except Down as error:
             log.warning("recipient=%s is put off: %s", plain(question.recipient), error)
             return "451 4.4.3 the server of this mailbox cannot be asked now, please try again later"

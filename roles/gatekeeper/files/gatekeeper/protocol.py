@@ -12,10 +12,6 @@ QUESTION = 16 * 1024
 """Bytes of a question."""
 LINE = 4096
 ATTRIBUTES = 100
-IDLE = 600.0
-"""Seconds between two questions of a session; qmail-smtpd connects anew after that."""
-HURRY = 10.0
-"""Seconds from a question's first byte to its last."""
 _END = b"\n\n"
 GO_ON = "DUNNO"
 ORDERS = {"gatekeeper_status": "status", "gatekeeper_accept": "accept"}
@@ -65,33 +61,20 @@ async def readable(connection: socket.socket) -> None:
 
 @dataclass(slots=True)
 class Wire:
-    """A session's connection, which does not block. rest: what came behind the last question."""
+    """What has come over a session's connection. rest: what was not taken yet."""
 
-    connection: socket.socket
     rest: bytearray = field(default_factory=bytearray)
 
-    async def question(self) -> Question | Order | None:
-        """The next question, None at the end; raise Garbage, TimeoutError, OSError."""
-        async with asyncio.timeout(HURRY if self.rest else IDLE) as limit:
-            while (end := self.rest.find(_END, 0, QUESTION)) < 0:
-                if len(self.rest) >= QUESTION:
-                    raise Garbage(f"a question of more than {QUESTION} bytes")
-                if not await self._hear(limit):
-                    return None
-        text = bytes(self.rest[:end])
-        del self.rest[: end + len(_END)]
-        return parse(text)
-
-    async def _hear(self, limit: asyncio.Timeout) -> bool:
-        """Hear more of a question; whether there is any."""
-        loop = asyncio.get_running_loop()
-        piece = await loop.sock_recv(self.connection, QUESTION)
-        if not piece and self.rest:
-            raise Garbage("a question without an end")
-        if not self.rest:
-            limit.reschedule(loop.time() + HURRY)
-        self.rest += piece
-        return bool(piece)
+    def question(self) -> Question | Order | None:
+        """The next question, None if it is not there in full; raise Garbage."""
+        end = self.rest.find(_END, 0, QUESTION)
+        if end >= 0:
+            text = bytes(self.rest[:end])
+            del self.rest[: end + len(_END)]
+            return parse(text)
+        if len(self.rest) >= QUESTION:
+            raise Garbage(f"a question of more than {QUESTION} bytes")
+        return None
 
 
 def parse(text: bytes) -> Question | Order:

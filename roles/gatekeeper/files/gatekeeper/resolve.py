@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
 import dns.message
@@ -46,13 +47,23 @@ class Resolver:
     def __init__(self, config: Config, room: int = 5000) -> None:
         """room: answers that are kept; the one unused for longest makes room."""
         self._resolver = dns.asyncresolver.Resolver(configure=False)
-        self._resolver.nameservers = [config.name_server]
+        self._server = config.name_server
+        self._resolver.nameservers = [self._server]
         self._resolver.port = config.name_server_port
         self._resolver.lifetime = config.dns_seconds
         self._resolver.timeout = config.dns_seconds / 2
         self._room = room
         self._kept: OrderedDict[Key, tuple[Texts, float]] = OrderedDict()
         self._asking: dict[Key, tuple[Question, float]] = {}
+
+    async def trouble(self, name: str) -> str:
+        """Why the name server gives no answer, whatever is kept; empty if it gives one, and be it that it cannot."""
+        try:
+            question, seconds = dns.message.make_query(name, "A"), self._resolver.lifetime
+            await dns.asyncquery.udp(question, self._server, seconds, self._resolver.port)
+        except (dns.exception.DNSException, OSError) as error:
+            return str(error) or type(error).__name__
+        return ""
 
     async def records(self, name: str, kind: str) -> Texts:
         """A name's records (A, AAAA, TXT, MX by preference, PTR), none if there are none. Raises TryLater.

@@ -22,6 +22,8 @@ log = logging.getLogger("gatekeeper")
 Value = list[float]
 PAGES = 32 * 1024
 """Pages (of 4 KiB) that the database may have."""
+ASIDE = ".corrupt"
+"""What the name of a file ends in that was no database any more."""
 WAIT = 2.0
 """Seconds for a lock."""
 _SCHEMA = """
@@ -208,7 +210,7 @@ class Store:
             self._put_aside()
 
     def _put_aside(self) -> None:
-        aside = self.path.with_name(self.path.name + ".corrupt")
+        aside = self.path.with_name(self.path.name + ASIDE)
         with contextlib.suppress(OSError):
             self.path.replace(aside)
             for end in ("-wal", "-shm"):

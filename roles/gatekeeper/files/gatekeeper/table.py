@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from gatekeeper.addresses import AddressError, parse_entry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """Addresses. bare: local parts of whatever domain asks; whole: as local@domain."""
 
@@ -18,6 +19,16 @@ class Table:
     def __len__(self) -> int:
         """How many addresses there are."""
         return len(self.bare) + len(self.whole)
+
+    def serves(self, domain: str) -> bool:
+        """Whether any address counts for a domain, or `.domain`: if none does, it is another one's table."""
+        return bool(self.bare) or any(
+            name == domain or (domain.startswith(".") and name.endswith(domain)) for name in self._domains
+        )
+
+    @cached_property
+    def _domains(self) -> frozenset[str]:
+        return frozenset(address.rpartition("@")[2] for address in self.whole)
 
     def knows(self, local: str, domain: str, delimiter: str) -> bool:
         """Whether a mailbox is listed, as it is written or without its tag."""

@@ -120,10 +120,12 @@ def of_bytes(data: bytes) -> Message:
 
 def of_file(fd: int, start: int = 0) -> Message:
     """A message in a file from a position on; the file stays open while it is used. Raises OSError."""
-    size = os.fstat(fd).st_size
-    head = _read(fd, start, HEADER_LIMIT)
+    size = max(os.fstat(fd).st_size - start, 0)
+    head = _read(fd, start, min(size, HEADER_LIMIT))
+    if len(head) == size:
+        return of_bytes(head)
     end = _body_start(head)
-    return Message(head[:end], lambda: _blocks(fd, start + end), size - start)
+    return Message(head[:end], lambda: _blocks(fd, start + end), size)
 
 
 def _body_start(data: bytes) -> int:
