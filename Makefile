@@ -3,7 +3,7 @@ SHELL := /bin/sh
 HOST ?= gw1
 RUNS ?= 1000000
 
-.PHONY: help setup demo test test-suites check lint unit molecule fuzz test-vm nightly lab lab-down lab-shell lab-status lock docs bench-delivery bench-engines bench-hardening bench-provision bench-scanner clean
+.PHONY: help setup demo test test-suites check lint unit molecule fuzz test-vm nightly lab lab-down lab-shell lab-status lock docs bench-delivery bench-door bench-engines bench-hardening bench-provision bench-scanner clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -68,6 +68,9 @@ bench-delivery: ## what a delivery to another server costs, beside qmail's own q
 
 bench-scanner: ## what the scanner costs, beside bare qmail and other scanners
 	@./gw shell -c 'python -m bench.scanner'
+
+bench-door: ## how long RCPT takes at the door, and what a slow name server costs
+	@./gw shell -c 'python -m bench.door'
 
 bench-engines: ## what an engine costs a message, beside its own client; on a lab built as molecule/engines
 	@./gw shell -c 'python -m bench.engines'

@@ -2,8 +2,9 @@
 
     python3 -m bench.engines [--gateway NAME] [--messages N] [--rounds N] [--json FILE]
 
-Needs a lab whose gateway was built as molecule/engines does: ClamAV, SpamAssassin and their clients. The messages are
-those of bench.scanner's mixed corpus. With few signatures what is measured is the way to ask, not the search.
+Needs a lab whose gateway was built as molecule/engines does: ClamAV, SpamAssassin and their clients; with `-e
+'{"rspamd_enabled": true}'` rspamd is measured, too. The messages are those of bench.scanner's mixed corpus. With few
+signatures what is measured is the way to ask, not the search.
 """
 
 from __future__ import annotations
@@ -11,27 +12,36 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.scanner.corpus import mixed
 from lab.talk import LabHost, lab_host
 
 INSIDE = Path(__file__).with_name("inside.py")
-CLIENTS = {"clamd": "clamdscan --fdpass", "spamd": "spamc"}
+CLIENTS = {"clamd": "clamdscan --fdpass", "spamd": "spamc", "rspamd": "rspamc"}
 """By the beginning of a way's name, the client that it is compared with."""
 
 Rounds = list[dict[str, list[float]]]
 
 
-def measure(gateway: LabHost, count: int, rounds: int) -> Rounds:
-    """Have the gateway measure every way; figures in milliseconds a message."""
+@dataclass(frozen=True)
+class Measured:
+    """Milliseconds a message, of each way in each round. memory: bytes by unit."""
+
+    rounds: Rounds
+    memory: dict[str, int]
+
+
+def measure(gateway: LabHost, count: int, rounds: int) -> Measured:
+    """Have the gateway measure every way."""
     plan = {"messages": [message.decode("latin-1") for message in mixed(count)], "rounds": rounds}
     gateway.run("sh", "-c", "cat > /run/bench-engines.py", stdin=INSIDE.read_text())
     try:
-        measured: Rounds = json.loads(gateway.run("python3", "/run/bench-engines.py", stdin=json.dumps(plan)))
+        measured = json.loads(gateway.run("python3", "/run/bench-engines.py", stdin=json.dumps(plan)))
     finally:
         gateway.run("rm", "/run/bench-engines.py")
-    return measured
+    return Measured(**measured)
 
 
 def show(rounds: Rounds) -> None:
@@ -57,10 +67,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     chosen = parser.parse_args()
-    rounds = measure(LabHost(lab_host(chosen.gateway)), chosen.messages, chosen.rounds)
-    show(rounds)
+    measured = measure(LabHost(lab_host(chosen.gateway)), chosen.messages, chosen.rounds)
+    show(measured.rounds)
+    for unit, size in measured.memory.items():
+        print(f"memory of {unit} after that, shared pages counted once (PSS): {size / 1e6:.0f} MB")
     if chosen.json:
-        chosen.json.write_text(json.dumps(rounds, indent=1) + "\n")
+        chosen.json.write_text(json.dumps(asdict(measured), indent=1) + "\n")
 
 
 if __name__ == "__main__":

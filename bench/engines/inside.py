@@ -1,7 +1,8 @@
 """Runs on a gateway, as root: messages as JSON on standard input, figures as JSON. Standard library and gatescan only.
 
-Input: {"messages": [latin-1 texts], "rounds": N}. Each way to ask gets the same messages, one after another, the ways
-in turn in every round. clamd's cache of clean files is off meanwhile: in life no two messages are the same.
+Input: {"messages": [latin-1 texts], "rounds": N}. Output: {"rounds": figures by way, "memory": bytes by unit}. Each way
+to ask gets the same messages, one after another, the ways in turn in every round. clamd's cache of clean files is off
+meanwhile: in life no two messages are the same.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from gatescan.judging.rules import load as load_rules
 from gatescan.model import Buffer, Finding
 
 CLAMD_CONFIG = Path("/etc/clamav/clamd.conf")
+RSPAMD = "/run/rspamd/scanner/rspamd.sock"
 Ask = Callable[[Sample, str], None]
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -41,6 +43,15 @@ def daemon_seconds(unit: str) -> float:
                     sum(map(int, fields[13:15])) if stat.parent.name == main else 0
                 )
     return total / TICK
+
+
+def memory(unit: str) -> int:
+    """Bytes that a service's processes take, with shared pages counted once (PSS)."""
+    asked = ["systemctl", "show", "--property=ControlGroup", "--value", unit]
+    group = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    found = [path.read_text().split() for path in Path("/sys/fs/cgroup").glob(f"**{group}/cgroup.procs")]
+    sizes = (Path(f"/proc/{process}/smaps_rollup").read_text() for process in set().union(*found))
+    return sum(int(line.split()[1]) for text in sizes for line in text.splitlines() if line.startswith("Pss:")) << 10
 
 
 def own_seconds() -> float:
@@ -119,6 +130,11 @@ def main() -> None:
         "spamc": ("spamd", client("spamc", "-U", "/run/spamd/spamd.sock", "-y", "-x", stdin=True)),
         "spamd, the message": ("spamd", adapter(engines["spamd"], parts=False)),
     }
+    if "rspamd" in engines:
+        ways |= {
+            "rspamc": ("rspamd", client("rspamc", "-h", RSPAMD, stdin=True)),
+            "rspamd, the message": ("rspamd", adapter(engines["rspamd"], parts=False)),
+        }
     rules = load_rules(config.rules.compiled)
     with tempfile.TemporaryDirectory() as room, no_cache():
         samples = []
@@ -132,7 +148,8 @@ def main() -> None:
         rounds = [
             {name: measure(ask, unit, samples) for name, (unit, ask) in ways.items()} for _ in range(plan["rounds"])
         ]
-    print(json.dumps(rounds))
+        used = {unit: memory(unit) for unit in sorted({unit for unit, _ in ways.values()})}
+    print(json.dumps({"rounds": rounds, "memory": used}))
 
 
 main()

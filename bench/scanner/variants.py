@@ -162,17 +162,17 @@ def _unfenced(qmail: Qmail, variant: Variant) -> None:
 
 def _client(qmail: Qmail, variant: Variant) -> None:
     """Ours behind gatekeeper: a relay client's recipients are known, and what it sends is counted."""
-    _gatewright(qmail, variant, door={"RELAYCLIENT": "", "SMTPPOLICY": _door(qmail, variant)[0]})
+    _gatewright(qmail, variant, door={"RELAYCLIENT": "", "SMTPPOLICY": start_door(qmail, variant)[0]})
 
 
 def _stranger(qmail: Qmail, variant: Variant) -> None:
     """Ours behind gatekeeper: a stranger's recipients are known, and it is asked who his mail is from."""
-    policy, authentication = _door(qmail, variant)
+    policy, authentication = start_door(qmail, variant)
     _gatewright(qmail, variant, door={"SMTPPOLICY": policy, "GATESCAN_AUTH": authentication})
 
 
-def _door(qmail: Qmail, variant: Variant) -> tuple[str, str]:
-    """Start gatekeeper, with all that a variant may ask of it; returns its two sockets."""
+def start_door(qmail: Qmail, variant: Variant, **settings: object) -> tuple[str, str]:
+    """Start gatekeeper, with all that a variant may ask of it, unless settings say otherwise; returns its sockets."""
     place = _place(f"gatekeeper-{variant.port}", DAEMON)
     sockets = str(place / "policy"), str(place / "authentication")
     shutil.copytree(DOOR / "gatekeeper", place / "gatekeeper", ignore=shutil.ignore_patterns("__pycache__"))
@@ -188,6 +188,7 @@ def _door(qmail: Qmail, variant: Variant) -> tuple[str, str]:
         "authentication": True,
         "authentication_socket": sockets[1],
         "own_domains": ["bench.example"],
+        **settings,
     }
     (place / "config.json").write_text(json.dumps(config))
     command = ["/usr/bin/python3", "-m", "gatekeeper", "--config", str(place / "config.json"), "daemon"]

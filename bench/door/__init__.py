@@ -1,0 +1,1 @@
+"""What a recipient and a slow name server cost at the door."""
