@@ -173,10 +173,10 @@ def reply(text: str) -> bytes:
 
 async def _packet(connection: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
     """The packet of who is to send one within HURRY seconds; as a rule it is there."""
-    async with asyncio.timeout(HURRY):
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                return connection.recvmsg(PACKET, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)[:3]
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            return connection.recvmsg(PACKET, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)[:3]
+        async with asyncio.timeout(HURRY):
             await readable(connection)
 
 

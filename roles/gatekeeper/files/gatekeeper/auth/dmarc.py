@@ -7,12 +7,16 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 from gatekeeper.auth import dkim, spf
 from gatekeeper.auth.mail import Authors
 from gatekeeper.auth.names import Names
 from gatekeeper.auth.suffixes import Suffixes
 from gatekeeper.resolve import TryLater
+
+USUAL = 512
+"""Characters of a record up to which what it says is kept: long ones would take much memory."""
 
 
 class Policy(IntEnum):
@@ -149,6 +153,15 @@ def _one(texts: Sequence[str]) -> Record | None:
 
 def parse(text: str) -> Record | None:
     """A record of its text; None if it is none."""
+    return _kept(text) if len(text) <= USUAL else _parse(text)
+
+
+@lru_cache(500)
+def _kept(text: str) -> Record | None:
+    return _parse(text)
+
+
+def _parse(text: str) -> Record | None:
     pairs = [part.partition("=") for part in text.split(";")]
     given = {name.strip().lower(): value.strip() for name, _, value in reversed(pairs)}
     if given.get("v") != "DMARC1":

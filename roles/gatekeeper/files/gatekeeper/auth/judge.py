@@ -61,8 +61,6 @@ class Site:
 
     def names_person(self, shown: str) -> bool:
         """Whether what stands beside an address is a name of one of its people."""
-        if not self.protected:
-            return False
         return any(person.is_borne(name) for name in shown_names(shown) for person in self.protected)
 
 
@@ -138,7 +136,7 @@ async def judge(
     found = await dmarc.check(writers, evidence, names, chance)
     forwarder = arc.vouched(chain, site.forwarders, writers.domains[0]) if writers.is_one else ""
     verdict, wanted, why = _verdict(origin, writers, evidence, found, chain, forwarder, site)
-    borrows = not _is_ours(writers, site) and site.names_person(shown_name(message))
+    borrows = bool(site.protected) and not _is_ours(writers, site) and site.names_person(shown_name(message))
     return Report(
         site.hostname, writers, sent, tuple(signatures), chain, found, forwarder, verdict, wanted, why, borrows
     )

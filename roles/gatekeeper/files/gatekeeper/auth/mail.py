@@ -32,7 +32,7 @@ BLOCK = 1 << 18
 DOMAINS = 10
 """Domains of authors that are looked at, and fields in which they may stand."""
 
-_NOT_PRINTABLE = re.compile(rb"[^!-~]")
+_NOT_PRINTABLE = bytes(code for code in range(256) if not ord("!") <= code <= ord("~"))
 _RUN_OF_BLANKS = re.compile(rb"  +")
 # A From that some readers see where no field begins. `h=From:To` of a signature, folded, is none.
 _HIDDEN_FROM = re.compile(rb"(?:\r[ \t]*from[ \t]*:|\n[ \t]+from[ \t]*:[^:;\n]*@)", re.IGNORECASE)
@@ -153,8 +153,8 @@ def split(header: bytes) -> Iterator[Field]:
     """A header's fields, each with its continuation lines."""
     for text in re.split(rb"\n(?![ \t])", header.removesuffix(b"\n").removesuffix(b"\n")):
         if text:
-            name = _NOT_PRINTABLE.sub(b"", text.partition(b":")[0][:_NAME_LIMIT]).lower().decode("ascii")
-            yield Field(name, text.replace(b"\n", b"\r\n") + b"\r\n")
+            name = text.partition(b":")[0][:_NAME_LIMIT].translate(None, _NOT_PRINTABLE)
+            yield Field(name.lower().decode("ascii"), text.replace(b"\n", b"\r\n") + b"\r\n")
 
 
 class Body:
