@@ -247,6 +247,19 @@ def test_reload_takes_the_new_configuration_and_refuses_nobody(gateway: Gateway)
         assert daemon.end() == 0
 
 
+def test_the_release_before_finds_socket_and_workers_after_a_reload(gateway: Gateway) -> None:
+    with gateway.daemon() as daemon:
+        old = daemon.children()
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("workers serve", 2)
+        words = Path(f"/proc/{daemon.process.pid}/environ").read_bytes().split(b"\0")
+        (told,) = [word for word in words if word.startswith(b"GATESCAN_INHERITED=")]
+        # release 1.0.0 reads four words and, of any other number, none: it then kept nobody's socket
+        pid, listener, lifeline, workers = told.partition(b"=")[2].split(b":")
+        assert int(pid) == daemon.process.pid and listener.isdigit() and lifeline.isdigit()
+        assert {int(word) for word in workers.split(b",")} == old
+
+
 def test_reload_of_a_bad_configuration_changes_nothing(gateway: Gateway) -> None:
     gateway.config["hostname"] = "old.example.org"
     with gateway.daemon() as daemon:

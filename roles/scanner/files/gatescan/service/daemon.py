@@ -48,8 +48,11 @@ log = logging.getLogger("gatescan.daemon")
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 INHERITED = "GATESCAN_INHERITED"
 """Set for the process that this one becomes on SIGHUP: its pid and, each behind a colon, the descriptors of listener
-and lifeline, the old workers' pids, the descriptors of the channels to and from the workers and of what they died of,
-and the connections that wait. Lists have commas. Once there were only the first four."""
+and lifeline, and the old workers' pids. Lists have commas. Release 1.0.0, to which a gateway may go back, reads four words
+and no other number; there were six for a while."""
+INHERITED_MORE = "GATESCAN_INHERITED_MORE"
+"""What that release does not know: the descriptors of the channels to and from the workers and of what they died of, and
+behind a colon the connections that wait. Without it they wait for their own time, and are tried again."""
 LONGEST_TICK = 0.5
 """Seconds between two looks at the workers' clocks."""
 WAITING_TICK = 0.05
@@ -447,13 +450,13 @@ class Master:
         for fd in kept:
             os.set_inheritable(fd, True)
         fence.record_filter_for_successor()
-        words = [[os.getpid()], kept[:1], kept[1:2], workers, kept[2:7], waiting]
-        os.environ[INHERITED] = ":".join(",".join(map(str, word)) for word in words)
+        os.environ[INHERITED] = _lists([os.getpid()], kept[:1], kept[1:2], workers)
+        os.environ[INHERITED_MORE] = _lists(kept[2:7], waiting)
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
             log.error("reload failed, the old configuration stays in force: %s", error)
-            for name in (INHERITED, fence.FILTERED):
+            for name in (INHERITED, INHERITED_MORE, fence.FILTERED):
                 os.environ.pop(name, None)
             for fd in kept:
                 os.set_inheritable(fd, False)
@@ -486,13 +489,18 @@ class Signals:
         return set()
 
 
+def _lists(*lists: Sequence[int]) -> str:
+    return ":".join(",".join(map(str, one)) for one in lists)
+
+
 def inherited() -> Inheritance | None:
     """What the process that this one was before SIGHUP left to it, if there is any."""
     pid, *rest = os.environ.pop(INHERITED, "").split(":")
+    more = os.environ.pop(INHERITED_MORE, ":").split(":")
     if pid != str(os.getpid()) or len(rest) not in (3, 5):
         return None
     listener, lifeline, workers, channels, waiting = (
-        [int(word) for word in part.split(",") if word] for part in [*rest, "", ""][:5]
+        [int(word) for word in part.split(",") if word] for part in (*rest, *more)[:5]
     )
     for fd in (*listener, *lifeline, *channels, *waiting):
         os.set_inheritable(fd, False)
