@@ -18,9 +18,13 @@ from typing import Any
 
 import pytest
 import rig
+from gatescan.config import load
 from gatescan.service import protocol
-from gatescan.service.daemon import wait_until_loaded
+from gatescan.service.daemon import Channels, wait_until_loaded
+from gatescan.service.slots import Deaths, Slots
+from gatescan.service.worker import Shared, Worker
 from rig import ENVELOPE, Gateway, saw, wait_until
+from stub_daemon import handler_of
 
 pytestmark = pytest.mark.slow  # a process or more for each test
 
@@ -258,6 +262,28 @@ def test_the_release_before_finds_socket_and_workers_after_a_reload(gateway: Gat
         pid, listener, lifeline, workers = told.partition(b"=")[2].split(b":")
         assert int(pid) == daemon.process.pid and listener.isdigit() and lifeline.isdigit()
         assert {int(word) for word in workers.split(b",")} == old
+
+
+def test_who_comes_in_the_moment_of_a_reload_is_served_by_the_worker_that_he_woke(gateway: Gateway) -> None:
+    config = load(gateway.write_config())
+    dismissed, word = os.pipe()
+    os.write(word, b"\n")
+    channels = Channels.new()
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client,
+    ):
+        listener.setblocking(False)
+        listener.bind(str(gateway.socket))
+        listener.listen()
+        client.settimeout(1)
+        client.connect(str(gateway.socket))
+        client.send(protocol.PING)
+        shared = Shared(listener, channels.handover[0], channels.returned[1], dismissed, Slots(1), Deaths())
+        Worker(0, shared, handler_of(config), config, 17.0, "").run()
+        assert b"17.0" in client.recv(100), "nobody else was woken by him"
+    for fd in (dismissed, word, *channels.fds()):
+        os.close(fd)
 
 
 def test_reload_of_a_bad_configuration_changes_nothing(gateway: Gateway) -> None:

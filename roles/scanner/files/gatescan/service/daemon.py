@@ -48,11 +48,11 @@ log = logging.getLogger("gatescan.daemon")
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 INHERITED = "GATESCAN_INHERITED"
 """Set for the process that this one becomes on SIGHUP: its pid and, each behind a colon, the descriptors of listener
-and lifeline, and the old workers' pids. Lists have commas. Release 1.0.0, to which a gateway may go back, reads four words
-and no other number; there were six for a while."""
+and lifeline, and the old workers' pids. Lists have commas. Release 1.0.0, to which a gateway may go back, reads four
+words and no other number; there were six for a while."""
 INHERITED_MORE = "GATESCAN_INHERITED_MORE"
-"""What that release does not know: the descriptors of the channels to and from the workers and of what they died of, and
-behind a colon the connections that wait. Without it they wait for their own time, and are tried again."""
+"""What that release does not know: the descriptors of the channels to and from the workers and of what they died of,
+and behind a colon the connections that wait. A successor that does not read it lets these wait until they give up."""
 LONGEST_TICK = 0.5
 """Seconds between two looks at the workers' clocks."""
 WAITING_TICK = 0.05

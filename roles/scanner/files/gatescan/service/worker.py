@@ -135,6 +135,8 @@ class Worker:
             while not self._done():
                 events = dict(poller.poll(IDLE))
                 if lifeline in events:
+                    if events.get(listener.fileno(), 0) & select.EPOLLIN:
+                        self._accept(listener)  # who came in the same moment woke nobody else
                     # A master that loads anew says so, and one that stops shuts the socket; a dead one did neither.
                     is_dismissed = events[lifeline] & select.EPOLLIN
                     is_shut = events.get(listener.fileno(), 0) & select.EPOLLHUP
