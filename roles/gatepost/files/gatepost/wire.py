@@ -51,6 +51,7 @@ class Wire(asyncio.Protocol):
         self.asked_at = time.monotonic()
         self._transport: asyncio.Transport | None = None
         self._news: asyncio.Future[None] | None = None
+        self._is_ahead = False
         self._may_write = asyncio.Event()
         self._may_write.set()
 
@@ -114,6 +115,7 @@ class Wire(asyncio.Protocol):
         if self.is_over or self.transport.is_closing():
             raise Gone
         self.wait_from_now()
+        self._is_ahead = self.replies.has_more
         self.transport.write(data)
 
     async def flush(self) -> None:
@@ -140,7 +142,11 @@ class Wire(asyncio.Protocol):
             self.transport.set_write_buffer_limits(high=high, low=low)
 
     async def hear(self, to: bytes = b"") -> Reply:
-        """The next reply, to this command; raise Gone when it does not come whole and in time."""
+        """The next reply, to this command; raise Gone when it does not come whole and in time.
+
+        Nothing is taken for granted that was said before it was asked for, or a server that is a reply ahead would seem
+        to take a message that it has not heard yet. That it refuses, or has enough, it may say at any time.
+        """
         loop = asyncio.get_running_loop()
         end = loop.call_later(min(self.seconds, UNUSUAL.get(to, USUAL)), self.hang_up)
         try:
@@ -154,11 +160,19 @@ class Wire(asyncio.Protocol):
             raise Gone from None
         finally:
             end.cancel()
+        if self._is_ahead and reply.code < 400:
+            self.is_over = True
+            raise Gone
+        self.wait_from_now()  # for the reply to the next command, if that was sent along with this one
         return reply
+
+    def say(self, *commands: bytes) -> None:
+        """Send commands at once; the replies come one after another."""
+        self.put(b"".join(command + b"\r\n" for command in commands))
 
     async def ask(self, command: bytes) -> Reply:
         """Send a command and hear its reply."""
-        self.put(command + b"\r\n")
+        self.say(command)
         return await self.hear(command)
 
     async def encrypt(self, context: ssl.SSLContext, name: str) -> ssl.SSLObject:
