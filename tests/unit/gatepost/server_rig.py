@@ -18,7 +18,7 @@ class Server:
 
     replies: what it says in place of its usual reply, by a command's verb; `.` ends a message, `tls VERB` came by TLS.
     drops, stalls: where it ends the connection, or says no more. behind: what it says behind its reply to STARTTLS.
-    heard: every line, and whether it came by TLS.
+    heard: every line, and whether it came by TLS. asked_for: the names of servers that handshakes asked for.
     """
 
     def __init__(self, certificate: Path | None, address: str = "127.0.0.1", port: int = 0) -> None:
@@ -32,6 +32,7 @@ class Server:
         self.ciphers = ""
         self.heard: list[tuple[bool, bytes]] = []
         self.messages: list[bytes] = []
+        self.asked_for: list[str | None] = []
         self.connections = self.ended = 0
         self.closing = threading.Event()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -133,4 +134,5 @@ class Server:
         context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, self.newest
         context.set_ciphers(self.ciphers or "ALL:@SECLEVEL=0")
         context.load_cert_chain(self.certificate)
+        context.sni_callback = lambda _wire, name, _context: self.asked_for.append(name)
         return context.wrap_socket(wire, server_side=True, suppress_ragged_eofs=True)

@@ -126,6 +126,7 @@ def test_mail_goes_to_the_best_server_and_by_tls_where_it_is_offered(
         rb"r\0K127\.0\.0\.2 accepted message.\n" + BY_TLS + rb"\.\nRemote host said: 250 taken\n\0", report
     ), report
     assert best.messages == DELIVERED and worse.connections == 0
+    assert best.asked_for == ["a.test"], "SNI"
 
 
 def greets_with(reply: bytes) -> Callable[[Server], None]:
@@ -454,6 +455,19 @@ def test_messages_to_one_server_share_a_connection_and_its_tls(
     assert [entry["reused"] for entry in gatepost.journalled()] == [False, True, True, False]
 
 
+def test_no_more_connections_are_kept_than_there_may_be_deliveries(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    servers = [listen(f"127.0.0.{number}") for number in (2, 3, 4)]
+    for number in (2, 3, 4):
+        zone.add(f"d{number}.test", "A", f"127.0.0.{number}")
+    gatepost = start(reuse_seconds=60, deliveries=2)
+    for number in (2, 3, 4):
+        assert b"accepted" in gatepost.run(domain=f"d{number}.test")
+    wait_until(lambda: servers[2].ended == 1)
+    assert [server.ended for server in servers] == [0, 0, 1]
+
+
 def test_a_kept_connection_that_died_is_replaced_without_a_word(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer
 ) -> None:
@@ -549,6 +563,23 @@ def test_a_server_that_keeps_people_waiting_has_a_few_of_them_only(
         put_off = process.poll() is not None
         process.kill()
         assert (b"and it is slow" in process.communicate()[0]) == put_off
+
+
+def test_a_domain_whose_servers_all_stall_behind_the_message_takes_no_more_places_than_a_slow_server(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"), (20, "b.test", "127.0.0.3"), (30, "c.test", "127.0.0.4"))
+    servers = [listen(f"127.0.0.{number}") for number in (2, 3, 4)]
+    for server in servers:
+        server.stalls.add(".")
+    gatepost = start(per_host=2, waiting_per_host=1, patience_per_host=0.3, listening_per_host=1)
+    waiting = [gatepost.begin() for _ in range(9)]
+    wait_until(lambda: ended(waiting) == 6)
+    assert b"and it is slow" in gatepost.run(), "who comes later is put off at once"
+    assert ended(waiting) == 6 and sum(len(server.messages) for server in servers) <= 3
+    for process in waiting:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("stall", ["greeting", "EHLO", "STARTTLS", "handshake", "MAIL", "RCPT", "DATA"])
@@ -695,6 +726,23 @@ def test_a_reload_puts_new_settings_in_force_and_bad_ones_not(
     assert len(server.messages) == 10
 
 
+def test_ten_reloads_leave_one_worker_and_no_connection_but_its_own(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    gatepost = start(reuse_seconds=60)
+    for _ in range(10):
+        assert b"accepted" in gatepost.run()
+        gatepost.reload({})
+    assert b"accepted" in gatepost.run()
+    assert gatepost.process is not None
+    children = Path(f"/proc/{gatepost.process.pid}/task/{gatepost.process.pid}/children")
+    wait_until(lambda: len(children.read_text().split()) == 1)
+    assert server.connections == 11
+    wait_until(lambda: server.ended == 10)
+
+
 def test_a_daemon_that_is_restarted_costs_no_message_a_deferral(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer
 ) -> None:
@@ -726,6 +774,7 @@ def test_fifty_deliveries_at_once_all_arrive_once(
     processes = [gatepost.begin(message=b"Subject: %d\n\n" % n) for n in range(50)]
     reports = [process.communicate(timeout=PATIENCE * 2)[0] for process in processes]
     assert all(b"accepted" in report for report in reports)
+    assert all(server.messages for server in servers), "equal servers share the mail"
     assert sorted(message for server in servers for message in server.messages) == sorted(
         b"Subject: %d\r\n\r\n" % n for n in range(50)
     )

@@ -70,6 +70,11 @@ class Deliverer:
         servers = await self.ways.find(order.host, heeds_policies=heeds_policies)
         account.times["found"] = time.monotonic()
         signatures = await self._sign(order, account)
+        async with self.places.at_domain(order.host):
+            return await self._by_one_of(servers, order, signatures, account)
+
+    async def _by_one_of(self, servers: list[Server], order: Order, signatures: bytes, account: Account) -> bytes:
+        """Deliver by the first server that talks."""
         last: Failed | None = None
         for server in servers:
             try:

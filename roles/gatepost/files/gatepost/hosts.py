@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from gatepost.config import Config
@@ -41,15 +41,24 @@ class Listener:
 
 @dataclass(slots=True)
 class Host:
-    """A server at which somebody is present. finished_at: when it has last said what becomes of a message."""
+    """A server, or a domain, at which somebody is present.
 
-    limit: asyncio.Semaphore
+    most: who may be there at once; others wait. most_at_slow: who may be there or wait for it, once it is slow.
+    finished_at: when it has last said what becomes of a message.
+    """
+
+    most: int
+    most_at_slow: int
+    limit: asyncio.Semaphore = field(init=False)
     present: int = 0
     is_slow: bool = False
     is_silent: bool = False
     finished_at: float = 0.0
     listening: set[Listener] = field(default_factory=set)
     watch: asyncio.Handle | None = None
+
+    def __post_init__(self) -> None:
+        self.limit = asyncio.Semaphore(self.most)
 
     def silent_since(self) -> float:
         """Since when it owes somebody an answer and has finished with nobody."""
@@ -72,6 +81,9 @@ class Host:
 class Places:
     """Bounds the deliveries to one server, known by its address, so that a slow one does not take all there are.
 
+    A domain has as many as may be present at a slow server, so that one whose servers are slow, or stall one after
+    another when they have the whole of a message, does not either.
+
     Whoever finds no place waits. A server at which somebody waited longer than `patience` seconds is slow until its
     places are no longer all taken: a few wait for it then, the others are put off and leave qmail's places to others.
     A server that owes somebody an answer for so long, and has finished with nobody meanwhile, is silent until it has
@@ -85,11 +97,19 @@ class Places:
         self._most_at_silent = config.listening_per_host
         self._patience = config.patience_per_host
         self._hosts: dict[str, Host] = {}
+        self._domains: dict[str, Host] = {}
+
+    def at_domain(self, domain: str) -> AbstractAsyncContextManager[None]:
+        """A place among those who deliver to a domain; raises Failed when too many wait for it."""
+        return self._place(self._domains, domain.lower(), self._most_at_slow)
+
+    def place(self, server: str) -> AbstractAsyncContextManager[None]:
+        """A place among those who speak with a server; raises Failed when too many wait for it."""
+        return self._place(self._hosts, server, self._most)
 
     @asynccontextmanager
-    async def place(self, server: str) -> AsyncIterator[None]:
-        """A place among those who speak with a server; raises Failed when too many wait for it."""
-        host = self._hosts.setdefault(server, Host(asyncio.Semaphore(self._most)))
+    async def _place(self, hosts: dict[str, Host], name: str, most: int) -> AsyncIterator[None]:
+        host = hosts.setdefault(name, Host(most, self._most_at_slow))
         self._refuse_beyond(host, host.present + 1)
         host.present += 1
         try:
@@ -100,16 +120,16 @@ class Places:
                 host.limit.release()
         finally:
             host.present -= 1
-            host.is_slow = host.is_slow and host.present >= self._most
+            host.is_slow = host.is_slow and host.present >= host.most
             if not host.present:
                 host.leave()
-                del self._hosts[server]
+                del hosts[name]
 
     def _refuse_beyond(self, host: Host, present: int) -> None:
         """Raise Failed if so many may not be present. A silent server is no reason not to try the domain's next one."""
         if host.is_silent and present > self._most_at_silent:
             raise Failed("Z", SILENT, is_final=False)
-        if host.is_slow and present > self._most_at_slow:
+        if host.is_slow and present > host.most_at_slow:
             raise Failed("Z", PUT_OFF)
 
     async def _wait(self, host: Host) -> None:
@@ -201,12 +221,16 @@ class Wishes:
 
 
 class Kept:
-    """Connections that are kept open for the next message to the same server, for a few seconds."""
+    """Connections that are kept open for the next message to the same server, for a few seconds.
+
+    There are no more than deliveries at once, so that mail to a thousand servers does not take all descriptors.
+    """
 
     def __init__(self, config: Config) -> None:
         self._seconds = config.reuse_seconds
         self._messages = config.reuse_messages
         self._per_host = config.per_host
+        self._most = config.deliveries
         self._sessions: dict[Key, list[tuple[Session, asyncio.TimerHandle]]] = {}
 
     def take(self, server: Server, helo: dict[str, bytes]) -> Session | None:
@@ -227,6 +251,8 @@ class Kept:
         """Keep a connection whose last message was taken; False: it must be left."""
         wire = session.wire
         if not self._seconds or wire.is_over or wire.replies.has_more or wire.messages >= self._messages:
+            return False
+        if sum(map(len, self._sessions.values())) >= self._most:
             return False
         key = _key(server, wire.address, session.helo)
         sessions = self._sessions.setdefault(key, [])
