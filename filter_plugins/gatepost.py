@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.chapters.gatepost import gatepost_keys
+from gatewright.chapters.gatepost import ascii_domains, gatepost_keys
 
 
 class FilterModule:
@@ -18,4 +18,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"gatepost_keys": gatepost_keys}
+        return {"gatepost_keys": gatepost_keys, "ascii_domains": ascii_domains}

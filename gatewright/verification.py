@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
+from gatepost.dkim import txt_data
+
 from gatewright.chapters.firewall.ruleset import exempt_rules
 
 Facts = Mapping[str, Any]
@@ -216,7 +218,7 @@ def _dkim(name: str, wanted: str, answer: Facts) -> Row:
     keys = [_key(text) for text in answer["found"]]
     if keys == [_key(wanted)]:
         return _note(check, right, right, True)
-    words = f"{'another key' if keys else 'none'}; publish {name}. IN TXT {wanted}"
+    words = f"{'another key' if keys else 'none'}; publish {name}. IN TXT {txt_data(wanted)}"
     return _note(check, right, answer["error"] or words, False)
 
 

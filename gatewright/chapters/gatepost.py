@@ -9,6 +9,7 @@ from typing import Any
 
 from gatekeeper.addresses import in_ascii
 from gatepost import config
+from gatepost.problems import KeyProblem
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
@@ -23,11 +24,13 @@ _OWN_KEYS = (
     "journal", "domains", "prefer", "is_ipv6_used", "helo", "own_addresses", "reuse_seconds", "per_host", "signer",
     "clients", "home", "socket", "tls_counts", "reporter", "organization", "contact",
 )  # fmt: skip
-_PEM = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END [A-Z ]*PRIVATE KEY-----\s*")
+_PEM = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 _ANCHOR = re.compile(
     r"[A-Za-z0-9._-]+ ([0-9]+ )?(IN )?(DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]{40,}|DNSKEY 257 3 [0-9]+ [A-Za-z0-9+/= ]+)"
 )
 _SELECTOR = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_GIVEN_SELECTOR = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*")
+"""As others make them: with underscores, and of several labels (RFC 6376, 3.1)."""
 
 
 # Variables that stand for keys of gatepost_settings.
@@ -51,10 +54,10 @@ def check(site: Site, problems: Problems) -> None:
 
 
 def _check_keys(site: Site, problems: Problems) -> None:
-    domains = site.value("gatepost_dkim_domains") or []
+    signed = _names(site.value("gatepost_dkim_domains"))
     keys = site.value("gatepost_dkim_keys") or {}
     for domain in keys if isinstance(keys, Mapping) else ():
-        if domain not in domains:
+        if in_ascii(str(domain)) not in signed:
             problems.add(
                 f"gatepost_dkim_keys.{domain}", "is not one of gatepost_dkim_domains: its key would not be used"
             )
@@ -71,13 +74,18 @@ def check_reporter(site: Site, problems: Problems, variable: str, *senders: str)
             problems.add(variable, f"needs {senders[0]}_{part}")
     contact = next((f"{sender}_contact" for sender in senders if site.value(f"{sender}_contact")), "")
     domain = in_ascii(str(site.value(contact) or "").rpartition("@")[2]) if contact else ""
-    signed = site.value("gatepost_dkim_domains")
-    names = [in_ascii(item) for item in signed if isinstance(item, str)] if isinstance(signed, list | tuple) else []
+    names = _names(site.value("gatepost_dkim_domains"))
     if domain and not any(domain == name or domain.endswith(f".{name}") for name in names):
         problems.add(
             contact,
             f"{domain} is none of gatepost_dkim_domains, and reports that are not signed are not believed",
         )
+
+
+def _names(domains: Any) -> list[str]:
+    """The domains of a list as DNS has them, as far as they are any."""
+    names = domains if isinstance(domains, list | tuple) else []
+    return list(ascii_domains(name for name in names if isinstance(name, str)))
 
 
 def _check_settings(site: Site, problems: Problems) -> None:
@@ -89,14 +97,21 @@ def _check_settings(site: Site, problems: Problems) -> None:
                 problems.add(f"gatepost_settings.{key}", f"is set by the role, as {variable} is true")
 
 
+def ascii_domains(domains: Any) -> Any:
+    """Domains as DNS and SMTP have them, in ASCII and lower case: those of a list, each once, or a mapping's keys."""
+    if isinstance(domains, Mapping):
+        return {in_ascii(name): item for name, item in domains.items()}
+    return list(dict.fromkeys(map(in_ascii, domains)))
+
+
 def gatepost_keys(keys: Mapping[str, Mapping[str, str]], folder: str) -> dict[str, dict[str, str]]:
     """Entries of `file_set` for keys that the inventory has: root's, and readable for the signer alone."""
     files = {}
-    for domain, selectors in keys.items():
+    for domain, selectors in ascii_domains(keys).items():
         files[f"{folder}/{domain}"] = {"state": "directory", "group": SIGNER, "mode": "0750"}
         for selector, pem in selectors.items():
             files[f"{folder}/{domain}/{selector}.pem"] = {
-                "content": pem.strip() + "\n",
+                "content": pem.replace("\r", "").strip() + "\n",
                 "group": SIGNER,
                 "mode": "0640",
             }
@@ -128,10 +143,23 @@ def _keys(problems: Problems, where: str, value: Any) -> None:
             problems.add(f"{where}.{domain}", f"must be a mapping of selectors to keys, not {kind_of(selectors)}")
             continue
         for selector, pem in selectors.items():
-            if not _SELECTOR.fullmatch(str(selector)):
-                problems.add(f"{where}.{domain}.{selector}", "a selector is letters, digits and hyphens")
-            if not isinstance(pem, str) or not _PEM.fullmatch(pem):
-                problems.add(f"{where}.{domain}.{selector}", "must be a private key in PEM, without a passphrase")
+            if not _GIVEN_SELECTOR.fullmatch(str(selector)):
+                problems.add(f"{where}.{domain}.{selector}", "a selector is small letters, digits and hyphens")
+            if said := _key_problem(pem):
+                problems.add(f"{where}.{domain}.{selector}", said)
+
+
+def _key_problem(pem: Any) -> str:
+    """Why the signer could not sign with a key; empty, it can."""
+    from gatepost.signer import parse_key  # which only a site with keys need wait for
+
+    if not isinstance(pem, str) or not _PEM.fullmatch(pem):
+        return "must be a private key in PEM, each line on its own"
+    try:
+        parse_key(pem.encode())
+    except KeyProblem as error:
+        return f"cannot sign: {error}"
+    return ""
 
 
 def _settings(problems: Problems, where: str, value: Any) -> None:

@@ -164,7 +164,7 @@ def test_records_that_others_look_for_need_no_word_where_they_are_there() -> Non
             ("texts", "gw1._domainkey.mail.example.org"),
             record("v=DKIM1; p=ABCE"),
             "DKIM gw1._domainkey.mail.example.org",
-            "another key; publish gw1._domainkey.mail.example.org. IN TXT v=DKIM1; p=ABCD",
+            'another key; publish gw1._domainkey.mail.example.org. IN TXT "v=DKIM1; p=ABCD"',
         ),
         (("tlsa", "found"), [], "TLSA of _25._tcp.gw1.example.org", "if DNSSEC signs the zone, publish"),
         (("tlsa", "found"), ["3 1 1 bb"], "TLSA of _25._tcp.gw1.example.org", "another key, so senders with DANE"),
@@ -178,6 +178,13 @@ def test_a_record_that_is_missing_or_wrong_is_a_note_with_what_to_publish(
     found = notes(records)
     assert list(found) == [check]
     assert words in found[check]
+
+
+def test_a_key_that_is_too_long_for_one_string_is_to_be_published_in_several() -> None:
+    records = copy.deepcopy(RECORDS)
+    records["dkim"] = {"gw1._domainkey.mail.example.org": f"v=DKIM1; k=rsa; p={'A' * 736}"}
+    found = notes(records)["DKIM gw1._domainkey.mail.example.org"]
+    assert [len(part) for part in found.split('"')[1::2]] == [255, 255, 244]
 
 
 def test_the_table_tells_a_note_from_what_is_wrong() -> None:

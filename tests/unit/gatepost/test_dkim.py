@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import dkim
@@ -89,9 +89,18 @@ def remote(signing: Gatepost) -> Gatepost:
     return signing
 
 
+def published(keys: Path) -> dict[str, str]:
+    """The records that `gatepost dkim show` wants published."""
+    return dict(json.loads(gatepost("dkim", "show", "--json", "--keys", str(keys))))
+
+
 def verdicts(message: bytes, keys: Path) -> list[bool]:
-    """What dkimpy says of each signature of a message, by the records that `gatepost dkim show` wants published."""
-    records: dict[str, str] = json.loads(gatepost("dkim", "show", "--json", "--keys", str(keys)))
+    """What dkimpy says of each signature of a message."""
+    return dkimpys_verdicts(message, published(keys))
+
+
+def dkimpys_verdicts(message: bytes, records: Mapping[str, str]) -> list[bool]:
+    """The same by these records."""
 
     def txt(name: bytes, timeout: int = 5) -> bytes | None:
         found = records.get(name.decode().rstrip("."))
@@ -237,6 +246,19 @@ def test_a_key_is_its_owners_alone_and_is_never_made_twice(keys: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert "there already" in gatepost("dkim", "make", "corp.test", "one", "rsa", "--keys", str(keys))
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["Corp.TEST", "corp.test."])
+def test_a_domain_is_found_however_it_is_written(keys: Path, name: str) -> None:
+    assert gatepost("dkim", "show", name, "--keys", str(keys)) == gatepost(
+        "dkim", "show", "corp.test", "--keys", str(keys)
+    )
+
+
+def test_an_international_domain_has_its_key_under_its_ascii_form(tmp_path: Path) -> None:
+    assert "made" in gatepost("dkim", "make", "Bücher.example", "one", "ed25519", "--keys", str(tmp_path))
+    (record,) = gatepost("dkim", "show", "bücher.example", "--keys", str(tmp_path)).splitlines()
+    assert record.startswith("one._domainkey.xn--bcher-kva.example. IN TXT ")
 
 
 def test_what_to_publish_fits_into_strings_of_a_zone_file(keys: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from gatepost.config import Config, ConfigError, load
 from gatepost.daemon import Daemon, addresses_of_host
 from gatepost.delivery import Deliverer
+from gatepost.dkim import txt_data
 from gatepost.fence import Watch, enclose_worker, needs_of
 from gatepost.master import Master
 from gatepost.problems import KeyProblem
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     keys = verbs.add_parser("dkim", help="the DKIM keys: show what to publish in DNS, or make one")
     keys.add_argument("--json", action="store_true", help="as JSON")
     keys.add_argument("what", choices=("show", "make"))
-    keys.add_argument("domain", nargs="?", help="show: of this domain alone; make: the signing domain")
+    keys.add_argument("domain", nargs="?", type=domain, help="show: of this domain alone; make: the signing domain")
     keys.add_argument("selector", nargs="?")
     keys.add_argument("algorithm", nargs="?", choices=("rsa", "ed25519"))
     reports = verbs.add_parser("tls-reports", help="send the TLS reports (RFC 8460) of the days that are over")
@@ -72,6 +73,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def domain(text: str) -> str:
+    """A domain as DNS has it: in lower case, an international one in its ASCII form. Raises ValueError."""
+    return text.lower().rstrip(".").encode("idna").decode("ascii")
+
+
 def _tls_reports(options: argparse.Namespace) -> int:
     from gatepost.gatereport.records import Names
     from gatepost.tlsrpt import send
@@ -91,7 +97,7 @@ def _keys(options: argparse.Namespace) -> int:
         if not (options.domain and options.selector and options.algorithm):
             print("gatepost: make wants DOMAIN SELECTOR rsa|ed25519", file=sys.stderr)
             return 2
-        path = options.keys / options.domain.lower() / f"{options.selector}.pem"
+        path = options.keys / options.domain / f"{options.selector}.pem"
         print(f"{'made' if make_key(path, options.algorithm) else 'there already'}: {path}")
         return 0
     found = [s for name, secrets in load_keys(options.keys).items() if options.domain in (None, name) for s in secrets]
@@ -99,13 +105,8 @@ def _keys(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(records, indent=1))
     for name, value in () if options.json else records.items():
-        print(f"{name}. IN TXT {quoted(value)}")
+        print(f"{name}. IN TXT {txt_data(value)}")
     return 0
-
-
-def quoted(value: str) -> str:
-    """A TXT record's value as zone files want it: strings of at most 255 bytes."""
-    return " ".join(f'"{value[at : at + 255]}"' for at in range(0, len(value), 255))
 
 
 def work(config: Config, listener: socket.socket, serving: Callable[[], None], leaving: Callable[[], None]) -> None:

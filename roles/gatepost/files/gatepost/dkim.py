@@ -188,6 +188,11 @@ def fold(field: bytes, signature: bytes) -> bytes:
     return "\r\n\t".join(lines).encode() + b"\r\n"
 
 
+def txt_data(value: str) -> str:
+    """A TXT record's value as zone files want it: strings of at most 255 bytes."""
+    return " ".join(f'"{value[at : at + 255]}"' for at in range(0, len(value), 255))
+
+
 def now() -> int:
     """The time of a signature, in seconds since 1970."""
     return int(time.time())

@@ -89,12 +89,20 @@ def load_keys(folder: Path) -> dict[str, tuple[Secret, ...]]:
 
 def _load(path: Path) -> Private:
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return parse_key(path.read_bytes())
+    except (OSError, KeyProblem) as error:
         raise KeyProblem(f"{path}: {error}") from error
+
+
+def parse_key(pem: bytes) -> Private:
+    """A private key that can sign; raise KeyProblem saying why it is none."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyProblem(str(error)) from error
     if isinstance(key, ed25519.Ed25519PrivateKey) or (isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 1024):
         return key
-    raise KeyProblem(f"{path}: neither an RSA key of 1024 bits or more nor an Ed25519 key")
+    raise KeyProblem("neither an RSA key of 1024 bits or more nor an Ed25519 key")
 
 
 def make_key(path: Path, algorithm: str) -> bool:
