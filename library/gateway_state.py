@@ -137,7 +137,10 @@ def exchange(resolver: str, query: bytes) -> bytes:
 
 def look_up(resolver: str, name: str, kind: str) -> tuple[list[int], bytes]:
     """Return the records of one type as (start of the data, message); raise DnsError."""
-    labels = [label.encode("idna") for label in name.strip(".").split(".")]
+    try:
+        labels = [label.encode("idna") for label in name.strip(".").split(".")]
+    except UnicodeError:
+        raise DnsError("no name that DNS could have") from None
     question = b"".join(bytes([len(label)]) + label for label in labels) + struct.pack("!BHH", 0, TYPES[kind], 1)
     try:
         message = exchange(resolver, os.urandom(2) + struct.pack("!5H", 0x100, 1, 0, 0, 0) + question)
@@ -213,8 +216,6 @@ def records(resolver: str, name: str, kind: str) -> dict[str, Any]:
         return {"error": "", "found": sorted(read(data_of(message, place)) for place in places)}
     except DnsError as error:
         return {"error": "" if str(error) == RESPONSE_CODES[3] else str(error), "found": []}
-    except UnicodeError:
-        return {"error": "no name that DNS could have", "found": []}
 
 
 def names_of(resolver: str, address: str) -> list[str]:

@@ -18,6 +18,7 @@ ZONE = {
     ("1.113.0.203.in-addr.arpa", "PTR"): ["gw1.example.org.", "old.example.org."],
     ("gw1.example.org", "A"): ["203.0.113.1"],
     ("old.example.org", "A"): ["203.0.113.9"],
+    ("odd.example.org", "MX"): ["10 m\\255x.example.org.", "20 gw1.example.org."],
     ("example.org", "TXT"): ['"v=spf1 ip4:203.0.113.1 " "-all"', '"other"'],
     ("_dmarc.example.org", "TXT"): ['"v=DMARC1; p=none"'],
     ("_25._tcp.gw1.example.org", "TLSA"): ["3 1 1 " + "ab" * 32],
@@ -65,6 +66,12 @@ def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
 def test_a_name_of_an_address_counts_when_it_leads_back(found: dict[str, Any]) -> None:
     assert found["addresses"] == {"203.0.113.1": ["gw1.example.org"]}
+
+
+def test_a_server_whose_name_cannot_be_read_is_one_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_state, "exchange", answer)
+    found = gateway_state.exchangers("", "odd.example.org")
+    assert [host["addresses"] for host in found["hosts"]] == [[], ["203.0.113.1"]] and not found["error"]
 
 
 def test_texts_are_read_whole_and_none_is_no_error(found: dict[str, Any]) -> None:
