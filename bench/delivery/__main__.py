@@ -3,11 +3,12 @@
     python3 -m bench.delivery [--rounds N] [--messages N] [--at-once N] [--bytes N] [--only WORD]
 
 Needs what `requirements/packages.sh requirements/apt-bench.txt` installs, and the qmail archive in
-$GATEWRIGHT_ARTIFACTS. All of it runs in a folder of its own and on the loopback address, by a route. qmail-remote and
-gatepost's client are started once a message, as qmail-rspawn does. CPU time is that of these processes and of
-gatepost's (its first process, its worker, which writes the journal, and its signer), of Postfix that of its processes
-for SMTP, without its queue manager; the receiving server's is not counted, but takes its part of the machine. Without
-root, which Postfix needs, or without Postfix, the others are measured.
+$GATEWRIGHT_ARTIFACTS. All of it runs in a folder of its own and on the loopback address, by a route if nothing else is
+said; by MX gatepost asks a name server there, and keeps its answers. qmail-remote and gatepost's client are started
+once a message, as qmail-rspawn does. CPU time is that of these processes and of gatepost's (its first process, its
+worker, which writes the journal, and its signer), of Postfix that of its processes for SMTP, without its queue manager;
+the receiving server's and the name server's are not counted, but take their part of the machine. Without root, which
+Postfix needs, or without Postfix, the others are measured.
 
 Every run of a variant comes right after one of qmail-remote and is compared with that one: the ratios hold on a busy
 machine, the absolute figures only for the moment.
@@ -30,7 +31,7 @@ from pathlib import Path
 
 from bench.delivery import postfix
 from bench.delivery.accounting import Run, cpu_seconds, cpu_seconds_of_ended, peak
-from bench.delivery.place import Place, free_port
+from bench.delivery.place import BY_MX, CROWDED, EACH_BY_MX, ROUTED, Place, free_port
 
 REMOTE = "qmail-remote, plain"
 QUEUED = b"Received: (qmail 1 invoked by uid 1000); 1 Jan 2026 00:00:00 -0000\n"
@@ -39,12 +40,16 @@ QUEUED = b"Received: (qmail 1 invoked by uid 1000); 1 Jan 2026 00:00:00 -0000\n"
 
 @dataclass(frozen=True)
 class Variant:
-    """How gatepost delivers. tls: the route's level. reuse: seconds for which a connection is kept."""
+    """How gatepost delivers.
+
+    tls: the level of the route or the domain. reuse: seconds for which a connection is kept. domain: whose mail it is.
+    """
 
     name: str
     tls: str
     reuse: float
     signs: bool = False
+    domain: str = ROUTED
 
 
 VARIANTS = (
@@ -53,6 +58,10 @@ VARIANTS = (
     Variant("gatepost, TLS, a connection each", "required", 0),
     Variant("gatepost, TLS, connections kept", "required", 5),
     Variant("gatepost, TLS, kept, signed (RSA-2048)", "required", 5, signs=True),
+    Variant("gatepost, MX, plain, a connection each", "never", 0, domain=BY_MX),
+    Variant("gatepost, MX, plain, connections kept", "never", 5, domain=BY_MX),
+    Variant("gatepost, MX, plain, a domain each", "never", 0, domain=EACH_BY_MX),
+    Variant("gatepost, MX, TLS, connections kept", "required", 5, domain=BY_MX),
 )
 
 
@@ -77,20 +86,29 @@ def measure_gatepost(place: Place, variant: Variant, options: argparse.Namespace
     """Deliver by gatepost."""
     daemons = place.serve(variant.tls, variant.reuse, signs=variant.signs)
     deliver(place.client, place.folder, options.at_once, options.at_once)
-    return measure(place.client, place.folder, daemons, options)
+    return measure(place.client, place.folder, daemons, options, variant.domain)
 
 
-def measure(program: Path, folder: Path, daemons: Sequence[int], options: argparse.Namespace) -> Run:
+def measure(
+    program: Path, folder: Path, daemons: Sequence[int], options: argparse.Namespace, domain: str = ROUTED
+) -> Run:
     """Deliver all messages by a program; all must be taken. daemons: what works for it."""
     before, start = cpu_seconds_of_ended() + sum(map(cpu_seconds, daemons)), time.monotonic()
-    deliver(program, folder, options.messages, options.at_once)
+    deliver(program, folder, options.messages, options.at_once, domain)
     took = time.monotonic() - start
     used = cpu_seconds_of_ended() + sum(map(cpu_seconds, daemons)) - before
     return Run(used / options.messages * 1e3, options.messages / took, max(map(peak, daemons), default=0.0))
 
 
-def deliver(program: Path, folder: Path, messages: int, at_once: int) -> None:
-    """Start a program for each message, so many at once."""
+def crowd_memory(place: Place, tls: str, number: int) -> float:
+    """Megabytes of all of gatepost's processes at most, while so many deliveries are under way at the same time."""
+    daemons = place.serve(tls, 5, signs=True)
+    deliver(place.client, place.folder, number, number, CROWDED)
+    return sum(map(peak, daemons))
+
+
+def deliver(program: Path, folder: Path, messages: int, at_once: int, domain: str = ROUTED) -> None:
+    """Start a program for each message, so many at once. domain: with the message's number in it, if it has a place."""
     running: dict[int, Path] = {}
     for number in range(messages):
         if len(running) >= at_once:
@@ -100,7 +118,8 @@ def deliver(program: Path, folder: Path, messages: int, at_once: int) -> None:
             (os.POSIX_SPAWN_OPEN, 0, str(folder / "message"), os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(report), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
-        words = [str(program), "there.bench", "ann@bench.example", f"bob{number}@there.bench"]
+        name = domain.format(number)
+        words = [str(program), name, "ann@bench.example", f"bob{number}@{name}"]
         running[os.posix_spawn(program, words, {}, file_actions=files)] = report
     while running:
         _reap(running)
@@ -158,12 +177,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--messages", type=int, default=500)
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--bytes", type=int, default=4096)
+    parser.add_argument("--crowd", type=int, default=120, help="deliveries at the same time whose memory is measured")
     parser.add_argument("--only", default="", help="measure what has this in its name")
     parser.add_argument("--json", type=Path, help="write the rows there, too")
     options = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as name, ExitStack() as stack:
-        place = Place(Path(name), stack)
+        place = Place(Path(name), stack, options.crowd)
         place.folder.chmod(0o711)  # Postfix's processes are other users'
         (place.folder / "message").write_bytes(message(options.bytes))
         measured = {title: run for title, run in variants(place, options).items() if options.only in title}
@@ -175,6 +195,9 @@ def main(arguments: Sequence[str]) -> int:
                 f"{row.cpu:6.2f}  {row.cpu_efficiency:10.2f}  {row.rate:8.0f}  {row.rate_ratio:5.2f}  {row.memory:4.0f}"
             )
             print(f"{row.name:38} {figures}", flush=True)
+        for tls in ("never", "required") if not options.only else ():
+            memory = crowd_memory(place, tls, options.crowd)
+            print(f"{options.crowd} at once, TLS {tls}, signed: {memory:.0f} MB in all of gatepost's processes")
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return 0

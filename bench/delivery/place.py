@@ -14,13 +14,16 @@ from bench.delivery.accounting import children
 
 PROJECT = Path(__file__).parents[2]
 ARCHIVE = "notqmail-1.09.tar.gz"
+ROUTED, CROWDED, BY_MX, EACH_BY_MX = "there.bench", "crowd.bench", "mx.bench", "d{}.mx.bench"
+"""Domains: with a route, with one to a server that answers all at once, without; and one for each message."""
 CODE = {**os.environ, "PYTHONPATH": f"{PROJECT}/roles/gatepost/files:{PROJECT}"}
 
 
 class Place:
     """A folder with all of it; what it starts ends with `stack`."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, together: int) -> None:
+        """together: how many messages the server of CROWDED waits for before it answers one."""
         self.folder, self._stack = folder, stack
         self.home = folder / "qmail"
         for name in ("control", "queue/lock"):
@@ -29,7 +32,14 @@ class Place:
         (self.home / "control/me").write_text("bench.example\n")
         self.remote = self._build_remote()
         self.client = self._build_client()
-        self.port = self._start_sink()
+        certificate = self._make_certificate()
+        self.port = self._start_sink(certificate)
+        routes = {ROUTED: self.port, CROWDED: self._start_sink(certificate, together)}
+        (self.home / "control/smtproutes").write_text(
+            "".join(f"{name}:[127.0.0.1]:{port}\n" for name, port in routes.items())
+        )
+        self.name_server = free_port()
+        self._start(["-m", "bench.delivery.names", str(self.name_server)], b"ready")
         self._services: list[subprocess.Popen[bytes]] = []
 
     def _build_remote(self) -> Path:
@@ -49,15 +59,17 @@ class Place:
         subprocess.run(["make", "-s", "-C", str(PROJECT / "roles/gatepost/files/client"), *words], check=True)
         return self.folder / "gatepost-remote"
 
-    def _start_sink(self) -> int:
+    def _make_certificate(self) -> Path:
         certificate = self.folder / "sink.pem"
         name = ["-nodes", "-subj", "/CN=sink.bench", "-keyout", str(certificate), "-out", str(self.folder / "cert")]
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
         subprocess.run(["openssl", "req", "-x509", *kind, *name], check=True, capture_output=True)
         certificate.write_text(certificate.read_text() + (self.folder / "cert").read_text())
+        return certificate
+
+    def _start_sink(self, certificate: Path, together: int = 1) -> int:
         port = free_port()
-        self._start(["-m", "bench.delivery.sink", str(port), str(certificate)], b"ready")
-        (self.home / "control/smtproutes").write_text(f":[127.0.0.1]:{port}\n")
+        self._start(["-m", "bench.delivery.sink", str(port), str(certificate), str(together)], b"ready")
         return port
 
     def _start(self, words: list[str], ready: bytes) -> subprocess.Popen[bytes]:
@@ -72,11 +84,11 @@ class Place:
         return process
 
     def serve(self, tls: str, reuse_seconds: float, *, signs: bool) -> list[int]:
-        """Start gatepost anew, with this TLS to the sink, and connections kept for so long; returns its processes."""
+        """Start gatepost anew, with this TLS to the sinks, and connections kept for so long; returns its processes."""
         for process in self._services:
             _end(process)
         signers = [self._start_signer()] if signs else []
-        (self.home / "control/tlsroutes").write_text(f":{tls}\n")
+        (self.home / "control/tlsroutes").write_text(f"{ROUTED}:{tls}\n{CROWDED}:{tls}\n")
         settings: dict[str, object] = {
             "home": str(self.home),
             "socket": f"{self.folder}/socket",
@@ -84,6 +96,7 @@ class Place:
         }
         settings |= {"signer": f"{self.folder}/signer" if signs else "", "reuse_seconds": reuse_seconds}
         settings |= {"takes_loopback": True, "per_host": 120, "waiting_per_host": 120}
+        settings |= {"name_server_port": self.name_server, "port": self.port, "domains": {".bench": tls}}
         path = self.folder / "config.json"
         path.write_text(json.dumps(settings))
         master = self._start(["-m", "gatepost", "--config", str(path), "daemon", "--allow-root"], b"serving")
