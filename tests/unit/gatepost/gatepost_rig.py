@@ -29,19 +29,20 @@ PATIENCE = 30.0
 
 
 class NameServer:
-    """Answers on a port of 127.0.0.1. records: (name, kind) -> data, one a record. soft: names that fail for now.
+    """Answers on a port of loopback.
 
+    records: (name, kind) -> data, one a record. soft: names that fail for now.
     insecure: names whose answers do not carry the AD flag, if the question has asked for DNSSEC.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.soft: set[str] = set()
         self.soft_kinds: set[tuple[str, str]] = set()
         self.insecure: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((address, port))
         self.port = int(self.socket.getsockname()[1])
         threading.Thread(target=self.serve, daemon=True).start()
 
