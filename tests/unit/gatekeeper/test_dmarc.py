@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import Sequence
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from gatekeeper.addresses import parse_client
+from gatekeeper.auth import arc
 from gatekeeper.auth.dmarc import Policy, parse
 from gatekeeper.auth.judge import Origin, Report, Site, judge
 from gatekeeper.auth.mail import Body, Field, of_bytes, relaxed
@@ -311,6 +313,28 @@ def test_what_another_one_says_it_saw_does_not() -> None:
 )
 def test_it_must_have_seen_a_pass_of_this_author(seen: str) -> None:
     assert chained(sealed(HEADER + BODY, seen=seen), ["lists.test"]).verdict == "unauthenticated"
+
+
+@pytest.mark.parametrize("text", ["(" * 10_000 + ")" * 10_000, '"\\' * 10_000], ids=["comments", "quotes"])
+def test_what_a_forwarder_says_it_saw_does_not_take_long(text: str) -> None:
+    start = time.process_time()
+    assert not arc.saw_pass(text + "; dmarc=pass header.from=corp.test", "corp.test"), "it is cut"
+    assert time.process_time() - start < 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "is_pass"),
+    [
+        ("spf=fail (a; (b); \\) c); dmarc=pass (p=none; x) header.from=corp.test", True),
+        ('spf=fail reason="(; \\" ;"; dmarc=pass header.from=corp.test', True),
+        ("spf=fail (a; (b); dmarc=pass header.from=corp.test", False),
+        ('spf=fail reason="; dmarc=pass header.from=corp.test', False),
+        ('spf=fail reason="; dmarc=pass header.from=corp.test ;"', False),
+        ("spf=fail (; dmarc=pass header.from=corp.test ;)", False),
+    ],
+)
+def test_comments_and_quotations_of_a_forwarder_are_no_results(text: str, is_pass: bool) -> None:
+    assert arc.saw_pass(text, "corp.test") is is_pass
 
 
 def test_who_comes_after_a_named_forwarder_must_be_named_too() -> None:

@@ -32,6 +32,8 @@ _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
 """Letters, says Unicode, of which nothing is shown."""
 _TURNED = re.compile("\u202e([^\u202c\u202e]*)")
 """What stands behind RIGHT-TO-LEFT OVERRIDE is shown from behind."""
+_CAPITAL_WITHIN = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""What `_spaced` finds, in ASCII: most names are, and strangers' may be long."""
 _WORD = re.compile(r"[^\W_]+")
 ANY_ORDER = 4
 """Words of a name up to which they are looked for in each order where they are joined."""
@@ -97,6 +99,8 @@ def shown_names(text: str) -> Iterator[Name]:
 
 def name_of(text: str) -> Name:
     """A name without accents, case, punctuation and what cannot be seen."""
+    if text.isascii():
+        return Name(_words(text), _words(_CAPITAL_WITHIN.sub(" ", text)))
     text = "".join(filter(_letter, unicodedata.normalize("NFKC", text)))
     return Name(_words(text), _words("".join(map(_spaced, f" {text}", text, f"{text[1:]} "))))
 
@@ -108,6 +112,8 @@ def _spaced(before: str, letter: str, behind: str) -> str:
 
 
 def _words(text: str) -> tuple[str, ...]:
+    if text.isascii():
+        return tuple(_WORD.findall(text.lower().translate(_ALIKE)))
     seen = "".join(map(_letter, text)).translate(_CAPITALS).casefold()
     bare = "".join(letter for letter in unicodedata.normalize("NFKD", seen) if not _is_mark(letter))
     return tuple(_WORD.findall(bare.translate(_SMALL).translate(_ALIKE)))
