@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import socket
 import sys
 
 import dns.message
@@ -12,19 +12,6 @@ import dns.rrset
 SERVER = "sink.bench."
 SECONDS = 300
 """How long an answer may be kept."""
-
-
-class Names(asyncio.DatagramProtocol):
-    """Answers MX and A."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ready."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, client: tuple[str | object, int]) -> None:
-        """One question."""
-        self.transport.sendto(answer(data), client)
 
 
 def answer(question: bytes) -> bytes:
@@ -39,12 +26,15 @@ def answer(question: bytes) -> bytes:
     return response.to_wire()
 
 
-async def main(port: int) -> None:
+def main(port: int) -> None:
     """Serve until killed."""
-    await asyncio.get_running_loop().create_datagram_endpoint(Names, local_addr=("127.0.0.1", port))
-    print("ready", flush=True)
-    await asyncio.get_running_loop().create_future()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.bind(("127.0.0.1", port))
+        print("ready", flush=True)
+        while True:
+            question, client = link.recvfrom(4096)
+            link.sendto(answer(question), client)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    main(int(sys.argv[1]))
