@@ -32,6 +32,12 @@ def cpu_seconds_of_ended() -> float:
     return ended.ru_utime + ended.ru_stime
 
 
+def share(process: int) -> float:
+    """Megabytes that a process holds, those that several share by parts."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+
+
 def peak(process: int) -> float:
     """Megabytes that a process held at most."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()

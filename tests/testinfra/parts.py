@@ -18,6 +18,7 @@ ONE_GATEWAY = {
     "test_log_shipping": "gw1",
     "test_monitoring": "gw1",
     "test_no_loss": "gw1",
+    "test_no_loss_out": "gw1",
     "test_notices": "gw2",
     "test_outbreak": "gw1",
     "test_page": "gw1",

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
+from blows import Blows, numbers
 from lab_hosts import Gateway, Peer, eventually, token
 from scanner_lab import PROGRAM, QUEUE, Scanner, mail, order, send_all, with_file
 
@@ -77,26 +77,6 @@ def small_disk(gateway: Gateway, scanner: Scanner) -> Iterator[None]:
         gateway.sh("/command/svc -u /service/gatescan-notify")
 
 
-class Blows(threading.Thread):
-    """Hits the scanner again and again until it is told to end."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        super().__init__()
-        self.gateway = gateway
-        self.random = random.Random(SEED)
-        self.over = threading.Event()
-        self.fell: Counter[str] = Counter()
-
-    def run(self) -> None:
-        """One blow after another, each at least once, with time to recover now and then."""
-        waiting: list[str] = []
-        while not self.over.wait(self.random.uniform(0.1, 2.0)):
-            waiting = waiting or self.random.sample(list(BLOWS), len(BLOWS))
-            blow = waiting.pop()
-            self.gateway.sh(BLOWS[blow], check=False)
-            self.fell[blow] += 1
-
-
 def messages(run: str) -> list[bytes]:
     """Messages of several sizes and kinds; each fifth is to be held."""
     sizes = random.Random(SEED)
@@ -112,17 +92,12 @@ def messages(run: str) -> list[bytes]:
     return made
 
 
-def numbers(run: str, text: str) -> Counter[int]:
-    """How often each message's number stands in a text."""
-    return Counter(int(number) for number in re.findall(rf"{run}\.(\d+)\.", text))
-
-
 @pytest.mark.timeout(SPREAD * 3 + 600)
 def test_nothing_is_lost_under_blows(gateway: Gateway, outside: Peer, office: Peer) -> None:
     scanner, run = Scanner(gateway), token()
     began = time.monotonic()
     with small_disk(gateway, scanner):
-        blows = Blows(gateway)
+        blows = Blows({blow: partial(gateway.sh, script, check=False) for blow, script in BLOWS.items()}, SEED)
         start = time.time()
         orders = [
             order(
