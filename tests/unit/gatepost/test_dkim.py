@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import dkim
 import pytest
+from gatepost import signing as requests
 from gatepost_rig import PATIENCE, PROJECT, Gatepost, NameServer
 from server_rig import Server
 
@@ -220,6 +222,17 @@ def test_mail_waits_for_a_signer_that_is_down_and_hangs_for_nobody(
     for one in silent:
         one.connect(str(signer[0]))
     assert b"accepted" in remote.run(message=OURS + HEADER)
+
+
+def test_a_crowd_of_messages_is_signed(signer: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path) -> None:
+    letter = tmp_path / "letter"
+    letter.write_bytes(OURS + HEADER + b"hello\n")
+
+    async def sign_all() -> list[tuple[bytes, tuple[str, ...]]]:
+        with letter.open("rb") as file:
+            return await asyncio.gather(*(requests.fields_for(file.fileno(), str(signer[0])) for _ in range(150)))
+
+    assert {len(selectors) for _, selectors in asyncio.run(sign_all())} == {2}
 
 
 def test_a_new_key_is_used_after_a_reload_and_a_broken_one_changes_nothing(

@@ -13,6 +13,8 @@ SECONDS = 10.0
 HEAD = 4096
 """Bytes in which the lines of qmail-queue and the scanner stand."""
 ANSWER = 4096
+_asking = asyncio.Semaphore(32)
+"""Questions at once: half of what the signer takes, as a worker that is being replaced asks, too. Others wait."""
 
 
 class NotSigned(Exception):
@@ -57,7 +59,7 @@ async def _keys(path: str, domain: str) -> list[dkim.Key]:
 async def _ask(path: str, question: bytes) -> bytes:
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(SECONDS), _asking:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
                 client.setblocking(False)
                 await loop.sock_connect(client, path)
