@@ -184,7 +184,7 @@ def mail_rows(records: Facts | None, me: str) -> Iterator[Row]:
         yield _text(f"MTA-STS of {domain}", f"_mta-sts.{domain}", texts, "v=STSv1; id=1")
     for name, wanted in records["dkim"].items():
         yield _dkim(name, wanted, texts[name])
-    if records["tlsa"]["wanted"]:
+    if records["tlsa"]["fitting"]:
         yield _tlsa(records["tlsa"])
 
 
@@ -231,9 +231,9 @@ def _key(record: str) -> str:
 def _tlsa(server: Facts) -> Row:
     """Records that name another key are worse than none: whoever looks at DANE sends nothing any more."""
     check, right = f"TLSA of {server['name']}", "the key on port 25"
-    if server["wanted"] in server["found"]:
+    if not set(server["fitting"]).isdisjoint(server["found"]):
         return _note(check, right, right, True)
-    record = f"{server['name']}. IN TLSA {server['wanted']}"
+    record = f"{server['name']}. IN TLSA {server['fitting'][0]}"
     if server["found"]:
         return _note(check, right, f"another key, so senders with DANE keep their mail; publish {record}", False)
     return _note(check, right, server["error"] or f"none; if DNSSEC signs the zone, publish {record}", False)

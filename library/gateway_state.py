@@ -99,12 +99,13 @@ class DnsError(Exception):
     """A question that got no answer; the message says why."""
 
 
-def run(*command: str, **environment: str) -> str:
+def run(*command: str, stdin: str = "", **environment: str) -> str:
     """Return what a program prints, or nothing when it cannot be run."""
     try:
         done = subprocess.run(
-            command, env={"PATH": PATH, **environment}, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+            command, env={"PATH": PATH, **environment}, input=stdin, capture_output=True, text=True, timeout=SECONDS,
+            check=False,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout
@@ -239,13 +240,30 @@ def public(addresses: Iterable[str]) -> list[str]:
     return sorted({address for address in addresses if ipaddress.ip_address(address).is_global})
 
 
-def key_record(certificate: str) -> str:
-    """The TLSA record (3 1 1) of the key in a certificate's file; empty if it cannot be read."""
-    key = run("openssl", "x509", "-in", certificate, "-noout", "-pubkey") if certificate else ""
-    if "BEGIN PUBLIC KEY" not in key:
-        return ""
-    der = base64.b64decode("".join(line for line in key.splitlines() if not line.startswith("-----")))
-    return f"3 1 1 {hashlib.sha256(der).hexdigest()}"
+def tlsa_records(certificate: str) -> list[str]:
+    """The TLSA records that senders accept for a certificate's file, 3 1 1 of its key first; none if it cannot be read.
+
+    Those of the server's own certificate (usage 3), and of the authorities that the file has behind it (usage 2).
+    """
+    try:
+        text = Path(certificate).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found = []
+    for depth, block in enumerate(re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.S)):
+        key = run("openssl", "x509", "-noout", "-pubkey", stdin=block)
+        for selector, part in ((1, der_of(key)), (0, der_of(block))):
+            data = {1: hashlib.sha256(part).hexdigest(), 2: hashlib.sha512(part).hexdigest(), 0: part.hex()}
+            found += [f"{2 if depth else 3} {selector} {kind} {value}" for kind, value in data.items() if part]
+    return found
+
+
+def der_of(pem: str) -> bytes:
+    """What is between the first and the last line of a PEM block; nothing if that is no base64."""
+    try:
+        return base64.b64decode("".join(line for line in pem.splitlines() if not line.startswith("-----")))
+    except ValueError:
+        return b""
 
 
 def mail_records(resolver: str, me: str, authors: list[str], addresses: list[str], certificate: str) -> dict[str, Any]:
@@ -256,6 +274,7 @@ def mail_records(resolver: str, me: str, authors: list[str], addresses: list[str
     domains = sorted({*authors, *signed})
     texts = {name for domain in domains for name in (domain, f"_mta-sts.{domain}")}
     texts |= {f"_dmarc.{name}" for domain in domains for name in with_parents(domain)} | keys.keys()
+    fitting = tlsa_records(certificate)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         server = pool.submit(records, resolver, f"_25._tcp.{me}", "TLSA")
         pointers = {address: pool.submit(names_of, resolver, address) for address in public(addresses)}
@@ -265,7 +284,7 @@ def mail_records(resolver: str, me: str, authors: list[str], addresses: list[str
         "addresses": {address: answer.result() for address, answer in pointers.items()},
         "texts": {name: answer.result() for name, answer in answers.items()},
         "dkim": keys,
-        "tlsa": {"name": f"_25._tcp.{me}", "wanted": key_record(certificate), **server.result()},
+        "tlsa": {"name": f"_25._tcp.{me}", "fitting": fitting, **server.result()},
     }
 
 

@@ -129,7 +129,11 @@ RECORDS: dict[str, Any] = {
         "gw1._domainkey.mail.example.org": record("v=DKIM1; k=rsa; p=AB CD"),
     },
     "dkim": {"gw1._domainkey.mail.example.org": "v=DKIM1; p=ABCD"},
-    "tlsa": {"name": "_25._tcp.gw1.example.org", "wanted": "3 1 1 aa", **record("3 1 1 aa", "3 1 1 bb")},
+    "tlsa": {
+        "name": "_25._tcp.gw1.example.org",
+        "fitting": ["3 1 1 aa", "2 1 1 cc"],
+        **record("3 1 1 aa", "3 1 1 bb"),
+    },
 }
 
 
@@ -185,6 +189,12 @@ def test_a_key_that_is_too_long_for_one_string_is_to_be_published_in_several() -
     records["dkim"] = {"gw1._domainkey.mail.example.org": f"v=DKIM1; k=rsa; p={'A' * 736}"}
     found = notes(records)["DKIM gw1._domainkey.mail.example.org"]
     assert [len(part) for part in found.split('"')[1::2]] == [255, 255, 244]
+
+
+def test_a_record_of_the_servers_authority_is_as_good_as_one_of_its_key() -> None:
+    records = copy.deepcopy(RECORDS)
+    records["tlsa"]["found"] = ["2 1 1 cc"]
+    assert notes(records) == {}
 
 
 def test_the_table_tells_a_note_from_what_is_wrong() -> None:

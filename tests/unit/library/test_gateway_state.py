@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ ZONE = {
     ("_dmarc.example.org", "TXT"): ['"v=DMARC1; p=none"'],
     ("_25._tcp.gw1.example.org", "TLSA"): ["3 1 1 " + "ab" * 32],
 }
+MAKE = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
 BROKEN = "_mta-sts.example.org"
 
 
@@ -46,19 +49,7 @@ def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """The records of a gateway with a certificate and no DKIM key."""
     monkeypatch.setattr(gateway_state, "exchange", answer)
     certificate = tmp_path / "cert.pem"
-    make = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        "/CN=x",
-    ]
-    subprocess.run([*make, "-keyout", str(tmp_path / "key"), "-out", str(certificate)], check=True, capture_output=True)
+    subprocess.run([*MAKE, "-keyout", str(tmp_path / "key"), "-out", str(certificate)], check=True, capture_output=True)
     addresses = ["203.0.113.1", "8.8.8.8", "10.0.0.7", "fe80::1"]
     monkeypatch.setattr(gateway_state, "public", lambda given: [item for item in given if item == "203.0.113.1"])
     return dict(gateway_state.mail_records("", "gw1.example.org", ["example.org"], addresses, str(certificate)))
@@ -82,8 +73,20 @@ def test_texts_are_read_whole_and_none_is_no_error(found: dict[str, Any]) -> Non
 
 def test_the_server_and_its_certificate_have_a_record_each(found: dict[str, Any]) -> None:
     assert found["tlsa"]["found"] == ["3 1 1 " + "ab" * 32]
-    assert found["tlsa"]["wanted"].startswith("3 1 1 ")
-    assert len(found["tlsa"]["wanted"]) == 6 + 64
+    assert found["tlsa"]["fitting"][0].startswith("3 1 1 ") and len(found["tlsa"]["fitting"][0]) == 6 + 64
+
+
+def test_a_record_may_be_of_the_key_of_the_certificate_or_of_an_authority_in_the_file(tmp_path: Path) -> None:
+    ders = []
+    for name in ("server", "authority"):
+        path = tmp_path / name
+        subprocess.run([*MAKE, "-keyout", str(tmp_path / "key"), "-out", str(path)], check=True, capture_output=True)
+        ders.append(ssl.PEM_cert_to_DER_cert(path.read_text()))
+    (tmp_path / "chain").write_text((tmp_path / "server").read_text() + (tmp_path / "authority").read_text())
+    records = gateway_state.tlsa_records(str(tmp_path / "chain"))
+    assert len(records) == 12 and f"3 0 1 {hashlib.sha256(ders[0]).hexdigest()}" in records
+    assert f"2 0 2 {hashlib.sha512(ders[1]).hexdigest()}" in records
+    assert gateway_state.tlsa_records(str(tmp_path / "none")) == gateway_state.tlsa_records("") == []
 
 
 def test_only_addresses_that_others_can_reach_are_asked_for() -> None:
