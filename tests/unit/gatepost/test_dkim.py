@@ -261,6 +261,14 @@ def test_a_key_is_its_owners_alone_and_is_never_made_twice(keys: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a folder to another group")
+def test_a_key_that_root_makes_can_be_read_by_the_group_of_the_folder_of_keys(tmp_path: Path) -> None:
+    os.chown(tmp_path, -1, 65534)
+    gatepost("dkim", "make", "corp.test", "one", "ed25519", "--keys", str(tmp_path))
+    made = [tmp_path / "corp.test", tmp_path / "corp.test/one.pem"]
+    assert [(path.stat().st_gid, path.stat().st_mode & 0o777) for path in made] == [(65534, 0o750), (65534, 0o640)]
+
+
 @pytest.mark.parametrize("name", ["Corp.TEST", "corp.test."])
 def test_a_domain_is_found_however_it_is_written(keys: Path, name: str) -> None:
     assert gatepost("dkim", "show", name, "--keys", str(keys)) == gatepost(

@@ -106,19 +106,33 @@ def parse_key(pem: bytes) -> Private:
 
 
 def make_key(path: Path, algorithm: str) -> bool:
-    """Make a key unless the file is there; returns whether it was made. The file is its owner's alone."""
+    """Make a key unless the file is there; returns whether it was made.
+
+    The file is its owner's alone, and the signer's where the folder of keys is another group's: a signer that cannot
+    read a key does not start.
+    """
     if path.exists():
         return False
     key: Private = (
         rsa.generate_private_key(65537, RSA_BITS) if algorithm == "rsa" else ed25519.Ed25519PrivateKey.generate()
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    readers = path.parent.parent.stat().st_gid
+    is_shared = readers != os.getegid()
     fresh = path.with_suffix(".new")
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        if is_shared:
+            _give(path.parent, readers, 0o750)
+            _give(file.fileno(), readers, 0o640)
         os.fsync(file.fileno())
     fresh.rename(path)
     return True
+
+
+def _give(file: Path | int, group: int, mode: int) -> None:
+    os.chown(file, -1, group)
+    os.chmod(file, mode)
 
 
 class Signer:
