@@ -114,7 +114,7 @@ class Qmail:
     def serve(self, port: int, group: Group, env: Mapping[str, str]) -> None:
         """Accept mail on a port of the loopback address, counted in `group`, until the group is ended."""
         user = pwd.getpwnam(DAEMON)
-        command = ["tcpserver", "-RHl0", "-c", "60", "-b", "100", "-u", str(user.pw_uid), "-g", str(user.pw_gid)]
+        command = ["tcpserver", "-RHl0", "-c", "200", "-b", "200", "-u", str(user.pw_uid), "-g", str(user.pw_gid)]
         subprocess.Popen(
             [*command, "127.0.0.1", str(port), str(HOME / "bin/qmail-smtpd")],
             env={"PATH": "/usr/bin:/bin", **env},
