@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from gatekeeper import doctor
 from gatekeeper.auth.suffixes import LIST
 from gatekeeper_rig import Gatekeeper, put, wait_for
 
@@ -114,8 +115,6 @@ def test_a_daemon_that_gives_no_answer_is_named(keeper: Gatekeeper, way: str, mo
         sessions.append(keeper.session())
         assert sessions[0].ask() == "DUNNO"
     if way == "stopped":
-        from gatekeeper import doctor
-
         os.kill(keeper.worker, signal.SIGSTOP)
         monkeypatch.setattr(doctor, "PATIENCE", 0.5)
         found = [check for check in doctor.examine(keeper.config) if check.state == "broken"]
@@ -125,6 +124,17 @@ def test_a_daemon_that_gives_no_answer_is_named(keeper: Gatekeeper, way: str, mo
     assert told(keeper)["daemon"][0] == "broken"
     for session in sessions:
         session.__exit__()
+
+
+def test_a_daemon_of_the_release_before_that_says_less_is_looked_at(
+    keeper: Gatekeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(keeper.place / "export.txt", "ann\nbob\n")
+    keeper.start(recipients={"corp.test": {"file": str(keeper.place / "export.txt")}})
+    said = doctor.order(keeper.socket, "status")
+    del said["names"], said["lists"][0]["unserved"]
+    monkeypatch.setattr(doctor, "order", lambda *_: said)
+    assert any("2 addresses" in check.what for check in doctor.examine(keeper.config))
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the child only asks

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gatekeeper.listfile import Keeper, Listing
+from gatekeeper.table import Table
 from gatekeeper_rig import Gatekeeper, MailServer, put, wait_for
 
 BOB = "bob@corp.test"
@@ -298,6 +300,16 @@ def test_odd_addresses_are_kept_as_they_are(keeper: Gatekeeper) -> None:
     keeper.wait_for_log("the 7 addresses of before stay")
     recipients = [address if "@" in address else f"{address}@corp.test" for address in odd]
     assert {keeper.ask(recipient) for recipient in recipients} == {"DUNNO"}
+
+
+def test_a_list_that_was_kept_when_a_star_was_still_an_address_stays_in_force(keeper: Gatekeeper) -> None:
+    path = keeper.place / "export.txt"
+    path.write_text("ann@corp.test\n*@corp.test\n")
+    kept = Table(frozenset(), frozenset({"ann@corp.test", "*@corp.test"}))
+    Keeper(keeper.state.parent / "lists").write(path, Listing(kept))
+    keeper.start(**in_file(path))
+    keeper.wait_for_log("export.txt cannot be used, the 2 addresses of before stay")
+    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
 
 
 def test_a_kept_list_that_is_damaged_is_named_and_refuses_nobody(keeper: Gatekeeper, listed: Path) -> None:

@@ -329,6 +329,12 @@ def test_what_is_wrong_is_said_with_the_sites_own_index(values: dict[str, Any], 
     assert [problem for problem in problems_of(**values) if problem.startswith(words)], problems_of(**values)
 
 
+def test_all_of_the_private_networks_may_write_in_the_sites_name() -> None:
+    on = {"gatekeeper_enabled": True, "gatekeeper_authentication": True}
+    assert problems_of(**on, gatekeeper_may_spoof=["10.0.0.0/8", "fc00::/7"]) == []
+    assert problems_of(**on, gatekeeper_may_spoof=["2000::/7"]) != []
+
+
 def test_a_gateway_may_pull_by_ssh_with_a_key_and_by_https_without_one() -> None:
     assert problems_of(**PULL) == []
     assert problems_of(**PULL | {"pull_repository": "https://git.test/mail.git", "pull_key": ""}) == []

@@ -49,7 +49,9 @@ def parse_entry(text: str) -> tuple[str, str]:
         raise AddressError("has no local part" if not local else "is too long")
     if any(letter.isspace() or not letter.isprintable() for letter in text) or "@" in local:
         raise AddressError("is not one address: it has a blank, a control character or two @ in it")
-    if "*" in (local[0], local[-1]):
+    # In quotes it is a mailbox's own letter, as it is in lists that were kept when it still counted as one.
+    written = text.rpartition("@")[0] or text
+    if "*" in (written[0], written[-1]):
         raise AddressError(
             "has a *, which stands for nothing here: name each address, or leave out what is in front of the domain"
         )

@@ -22,6 +22,8 @@ PERIODS = ("minute", "day")
 MOST = 10**9
 WIDEST = {4: 8, 6: 16}
 """The shortest prefix of a network that somebody could have, by the version of IP."""
+_SITES = ipaddress.IPv6Network("fc00::/7")
+"""What sites number themselves from (RFC 4193): nobody outside has an address of it."""
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 ERROR_CODES = ipaddress.IPv4Network("127.255.255.0/24")
 """What DNS lists answer when they do not want to be asked: never a verdict on a client."""
@@ -169,7 +171,7 @@ def network_or_domain(where: str, value: object) -> Network | str:
         network = ipaddress.ip_network(text)
     except ValueError as error:
         raise ConfigError(where, str(error)) from None
-    if network.prefixlen < WIDEST[network.version]:
+    if network.prefixlen < WIDEST[network.version] and network != _SITES:
         raise ConfigError(where, f"{text} has {network.num_addresses} addresses: nearly everybody would be let through")
     return network
 

@@ -85,8 +85,9 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield Check("ok", f"daemon: answers on {path}")
     yield _fence(found["fence"])
     yield _state(found["state"])
-    if found["names"] is not None:
-        yield _names(found["names"], f"{config.name_server}:{config.name_server_port}")
+    # a daemon of the release before, which runs on until the end of an upgrade, does not say all
+    if (trouble := found.get("names")) is not None:
+        yield _names(trouble, f"{config.name_server}:{config.name_server_port}")
     yield from map(_list, found["lists"])
     yield from map(_dns_list, found["dns_lists"])
     if config.authentication:
@@ -147,7 +148,7 @@ def _list(found: Mapping[str, Any]) -> Check:
     if found["addresses"] is None:
         why = found["trouble"] or "it was written just now"
         return Check("broken", f"{what}: {why}", "mend the file; mail of its domains gets 451")
-    if found["unserved"]:
+    if found.get("unserved"):
         advice = "mend the file, or take the domain out of gatekeeper_recipients; its mail gets 451"
         return Check("broken", f"{what}: no address at {', '.join(found['unserved'])}", advice)
     if found["trouble"]:
