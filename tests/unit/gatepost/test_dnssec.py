@@ -30,6 +30,10 @@ def test_it_believes_the_root_key_of_debian_unless_the_site_names_others() -> No
     assert not [line for line in own if "root.key" in line]
 
 
+def test_where_nothing_is_signed_it_has_no_key_which_would_count_more_than_that() -> None:
+    assert not [line for line in lines(gatepost_dnssec_unsigned=["."]) if line.startswith("trust-anchor")]
+
+
 @pytest.mark.parametrize(("forwards", "kind"), [(False, "stub"), (True, "forward")])
 def test_it_asks_whom_dnscache_asks(forwards: bool, kind: str) -> None:
     zones = {".": ["192.0.2.1", "192.0.2.2"], "corp.example": ["10.0.0.53"]}
