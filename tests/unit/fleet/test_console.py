@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 from console_site import ESCAPES, Browser, ConsoleSite, data_of
+from test_commands import run_here
 from test_trace import ANN
 
 from gatewright.console import charts, pages, preview, serve
@@ -230,6 +231,19 @@ def test_a_held_message_is_shown_with_its_parts_and_why(admin: Browser, site: Co
     assert "scanner_actions: {domains: {corp.test: {ambiguous: tag}}}" in text
     assert "Malware cannot be allowed" in admin.page(f"/message?gateway=gw2&id={site.held['gw2'][1]}")
     assert "holds no message 2026-9.gw1" in admin.page("/message?gateway=gw1&id=2026-9.gw1")
+
+
+def test_a_message_that_a_gateway_of_release_1_0_0_holds_is_shown(
+    admin: Browser, site: ConsoleSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(fleet: Fleet, module: str, request: str) -> Answers:
+        answers = run_here(fleet, module, request)
+        for entry in [entry for answer in answers.said.values() for entry in answer.get("entries", [])]:
+            del entry["copies"]
+        return answers
+
+    monkeypatch.setattr("console_site.run_here", older)
+    assert "It is held because" in admin.page(f"/message?gateway=gw2&id={site.held['gw2'][3]}")
 
 
 def test_an_extension_is_allowed_by_the_default_rules_without_it() -> None:
