@@ -100,10 +100,17 @@ class Browser:
 @contextmanager
 def console(*options: str) -> Iterator[Browser]:
     """The program itself, until the block ends, and a browser that has opened the address it printed."""
+    with served(*options) as address:
+        yield Browser(address)
+
+
+@contextmanager
+def served(*options: str) -> Iterator[str]:
+    """The program itself, until the block ends: the address that it printed, whose token is good once."""
     command = [sys.executable, "-m", "gatewright.fleet", "console", *options]
     with subprocess.Popen(command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            yield Browser(process.stdout.readline().split()[-1])
+            yield process.stdout.readline().split()[-1]
         finally:
             process.terminate()

@@ -28,6 +28,7 @@ ONE_GATEWAY = {
     "test_relay_rights": "gw2",
     "test_release_by_reply": "gw1",
     "test_remove": "gw1",
+    "test_reports": "gw1",
     "test_delivery": "gw1",
     "test_smtp_door": "gw1",
     "test_survey": "gw1",

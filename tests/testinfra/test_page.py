@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from lab_hosts import Gateway, Peer, eventually, token
-from page import Browser, console
+from page import Browser, console, served
 from scanner_lab import PROGRAM, Scanner, delivered, send, with_file
+from test_browser import BROWSER, DRIVER, Chromium, chromium
 
 from gatewright.fleet.ask import who
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.skipif(
     not NIGHTLY, reason="GATEWRIGHT_NIGHTLY is not set: unit tests click through it over gateways of files"
 )
 CUT = ("verb", "cut")
+__all__ = ["chromium"]  # a fixture
 
 
 @pytest.fixture
@@ -77,6 +79,26 @@ def test_a_held_message_is_looked_at_released_and_arrives(
     (event,) = [line for line in scanner.lines('"event":"release"') if line["held"] == held]
     assert event["by"] == who()
     assert mark not in browser.open("/quarantine").text
+
+
+@pytest.mark.skipif(not (DRIVER and BROWSER), reason="no chromium with chromium-driver here (Debian packages)")
+def test_a_message_is_released_in_a_real_browser(
+    gateway: Gateway, outside: Peer, office: Peer, chromium: Chromium
+) -> None:
+    mark = token()
+    assert send(outside, gateway.ipv4, with_file(mark, "tool.exe", PROGRAM)).code == 250
+    held = Scanner(gateway).held(mark)["id"]
+    with served("-i", "inventory/lab", "--limit", gateway.name) as address:
+        chromium.open(address)
+        assert chromium.title.startswith("Overview") and gateway.name in chromium.text()
+        for name in ("Trace", "Queue", "Outbreak", "Cut-off", "Quarantine"):
+            chromium.click(f"nav a[href='/{name.lower().replace('-', '')}']")
+            assert chromium.title.startswith(name)
+        chromium.click(f"a[href*='{held}']")
+        assert mark in chromium.text("h1") and "tool.exe" in chromium.text()
+        chromium.click("button[value=release]")
+        assert f"{held} released to 1 recipient" in chromium.text()
+    eventually(lambda: delivered(office, mark), what="the released message")
 
 
 def test_a_block_holds_what_comes_until_it_is_lifted_and_the_journal_has_both(

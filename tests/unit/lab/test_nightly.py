@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from parts import ONE_GATEWAY
 
 from gatewright.nightly import PROJECT, Step, plan, run
 
@@ -41,16 +42,27 @@ def test_every_file_that_it_names_is_there() -> None:
     assert (PROJECT / "molecule/remove/molecule.yml").is_file()
 
 
+def test_the_gateways_that_tests_look_at_are_up() -> None:
+    lab_steps = [step for step in plan({}) if tuple(step.commands[0][:4]) == ("python", "-m", "lab", "up")]
+    for step in lab_steps:
+        files = [Path(word) for command in step.commands for word in command if word.startswith("tests/testinfra/")]
+        wanted = {name for file in files for name in ONE_GATEWAY.get(file.stem, "gw1 gw2").split()}
+        assert wanted <= set(step.commands[0]), f"{step.name}: {sorted(wanted)}"
+    assert lab_steps
+
+
 def test_a_step_that_fails_ends_no_other_and_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = [tmp_path / name for name in ("tidied", "next", "never")]
     steps = [
         Step("first", [("false",), ("touch", str(made[2]))], ("touch", str(made[0]))),
         Step("second", [("touch", str(made[1]))]),
         Step("third", [("false",)], missing="no such machine"),
+        Step("fourth", [("gatewright-no-such-program",)]),
     ]
     assert run(steps) == 1
     said = capfd.readouterr().out
     assert "nightly: first: FAILED" in said and "nightly: second: passed" in said
     assert "nightly: third: not run: no such machine" in said
+    assert "nightly: fourth: FAILED" in said and "gatewright-no-such-program: No such file" in said
     assert [path.exists() for path in made] == [True, True, False]
-    assert run(steps[1:]) == 0
+    assert run(steps[1:3]) == 0
