@@ -5,7 +5,8 @@
 Needs what bench.scanner needs, and keeps to the loopback address as it does. RCPT: sessions with a gatekeeper that
 knows a thousand recipients, and asks a server of the bench's for those of another domain; each way of it right after
 bare qmail-smtpd, one recipient after the other in each session. Name server: signed mail through gatekeeper and the
-scanner, each message from a domain that nobody has asked about, with and without a delay of each answer.
+scanner, each message from a domain that nobody has asked about, with and without a delay of each answer. Taken over:
+what a relay client costs others that tries 10,000 messages in ten minutes and is over its limit.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ AT_ONCE = 150
 """The same for messages: so many that a wait leaves the processors no pause."""
 DELAY = 0.2
 """Seconds by which a name server is slow."""
+TRIES = 10_000 / 600
+"""Messages a second of a relay client that was taken over."""
+LIMITS = {"client": {"messages": {"minute": 1}}}
 _numbers = count()
 
 
@@ -146,6 +150,24 @@ def middle(runs: Sequence[Sequence[float]], percent: int) -> float:
     return statistics.median(percentile(found, percent) for found in runs)
 
 
+def taken_over(alone: Way, relay: int, recipients: int, rounds: int) -> Iterator[tuple[float, float]]:
+    """The p99 of RCPT alone, and beside a relay client that tries too much, by turns."""
+    for _ in range(rounds):
+        before = percentile(times(alone, recipients), 99)
+        ended = threading.Event()
+        flood = threading.Thread(target=_flood, args=(relay, ended))
+        flood.start()
+        beside = percentile(times(alone, recipients), 99)
+        ended.set()
+        flood.join()
+        yield before, beside
+
+
+def _flood(port: int, ended: threading.Event) -> None:
+    while not ended.wait(1 / TRIES):
+        send_all(port, [b"Subject: x\n\nbuy\n"], 1)
+
+
 @dataclass(frozen=True)
 class Pair:
     """Messages a second, and CPU ms a message, without and with a slow name server."""
@@ -176,28 +198,29 @@ def _rate(qmail: Qmail, variant: Variant, messages: int, delay: float) -> tuple[
     return load.rate, (variant.cpu - before) / messages * 1e3
 
 
-def start(qmail: Qmail, cleanup: ExitStack) -> tuple[list[Way], Variant]:
-    """Bare qmail-smtpd, gatekeeper that asks a server, and the whole way for strangers."""
+def start(qmail: Qmail, cleanup: ExitStack) -> tuple[list[Way], Variant, Variant]:
+    """Bare qmail-smtpd and a gatekeeper that asks a server; the whole way for strangers; that gatekeeper's relay."""
     server = cleanup.enter_context(Server())
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     cleanup.callback(server.shutdown)
     (HOME / "control/rcpthosts").write_text(f"{LISTED}\n{ASKED}\n")
     (HOME / "control/smtproutes").write_text(f"{ASKED}:127.0.0.1:{server.server_address[1]}\n")
-    bare, door = (
+    bare, door, relay = (
         Variant(name, variants.FIRST_PORT + at, Group(f"{name}-front"), Group(f"{name}-service"))
-        for at, name in enumerate(("bare", "door"))
+        for at, name in enumerate(("bare", "door", "relay"))
     )
-    for variant in (bare, door):
+    for variant in (bare, door, relay):
         cleanup.callback(variant.end)
     qmail.serve(bare.port, bare.front, {})
     users = ["sink", *(f"user{number}" for number in range(1, variants.RECIPIENTS))]
     recipients = {LISTED: {"list": users}, ASKED: {"callout": True}}
-    policy, _ = variants.start_door(qmail, door, recipients=recipients, guesses=0)
+    policy, _ = variants.start_door(qmail, door, recipients=recipients, guesses=0, limits=LIMITS)
     qmail.serve(door.port, door.front, {"SMTPPOLICY": policy})
+    qmail.serve(relay.port, relay.front, {"SMTPPOLICY": policy, "RELAYCLIENT": ""})
     kind = next(kind for kind in variants.KINDS if kind.name == "gatekeeper: stranger")
-    stranger = variants.start(qmail, kind, 2)
+    stranger = variants.start(qmail, kind, 3)
     cleanup.callback(stranger.end)
-    return ways(bare.port, door.port), stranger
+    return ways(bare.port, door.port), stranger, relay
 
 
 def options() -> argparse.Namespace:
@@ -220,7 +243,7 @@ def main() -> None:
         raise SystemExit("bench: needs root, for users and control groups")
     with ExitStack() as cleanup:
         qmail = cleanup.enter_context(Qmail())
-        all_ways, stranger = start(qmail, cleanup)
+        all_ways, stranger, relay = start(qmail, cleanup)
         print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; notqmail 1.09")
         print(f"\nRCPT, ms: {SESSIONS} sessions at once, {chosen.rounds} runs of {chosen.recipients} recipients")
         print(f"{'':26} {'p50':>7} {'p99':>7} {'most':>7} {'bare: p50':>10} {'p99':>7}")
@@ -229,17 +252,26 @@ def main() -> None:
             print(
                 f"{row.name:26} {row.p50:7.2f} {row.p99:7.2f} {row.most:7.1f} {row.bare_p50:10.2f} {row.bare_p99:7.2f}"
             )
+        print("\nRCPT, p99 in ms: a known recipient alone, and beside a relay client that was taken over")
+        known = next(way for way in all_ways if way.name == "list: known")
+        beside = list(taken_over(known, relay.port, chosen.recipients, chosen.rounds))
+        for pair in beside:
+            print(f"alone {pair[0]:6.2f}   beside it {pair[1]:6.2f}   ratio {pair[1] / pair[0]:.2f}", flush=True)
         print(f"\nA name server that takes {DELAY:g} s: messages a second and CPU ms a message, {AT_ONCE} sessions")
         pairs = slow_names(qmail, stranger, chosen.messages, chosen.rounds)
-        for pair in pairs:
+        for run in pairs:
             print(
-                f"at once {pair.rate:6.0f} {pair.cpu:6.2f}   slow {pair.slow_rate:6.0f} {pair.slow_cpu:6.2f}"
-                f"   ratio {pair.slow_rate / pair.rate:.2f}",
+                f"at once {run.rate:6.0f} {run.cpu:6.2f}   slow {run.slow_rate:6.0f} {run.slow_cpu:6.2f}"
+                f"   ratio {run.slow_rate / run.rate:.2f}",
                 flush=True,
             )
-        print(f"median ratio {statistics.median(pair.slow_rate / pair.rate for pair in pairs):.2f}")
+        print(f"median ratio {statistics.median(run.slow_rate / run.rate for run in pairs):.2f}")
     if chosen.json:
-        told = {"rcpt": [asdict(row) for row in rows], "slow names": [asdict(pair) for pair in pairs]}
+        told = {
+            "rcpt": [asdict(row) for row in rows],
+            "taken over": beside,
+            "slow names": [asdict(run) for run in pairs],
+        }
         chosen.json.write_text(json.dumps(told, indent=1) + "\n")
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+import time
+from collections import Counter
 from typing import Any
 
 import pytest
-from gatekeeper_rig import Gatekeeper, Session, wait_for
+import yaml
+from gatekeeper_rig import PROJECT, Gatekeeper, Session, wait_for
 
 RELAY = {"relay_client": "yes"}
 
@@ -68,6 +71,21 @@ def test_recipients_that_come_to_no_message_are_not_counted(keeper: Gatekeeper) 
     keeper.start(limits={"client": {"recipients": {"day": 2}, "messages": {"day": 2}}})
     with keeper.session() as session:
         assert {session.ask(**RELAY) for _ in range(20)} == {"DUNNO"}
+
+
+def test_a_relay_client_that_was_taken_over_passes_no_more_than_its_limit(keeper: Gatekeeper) -> None:
+    """10,000 messages, each with another sender, by the role's defaults: ten minutes' worth, and so many a minute."""
+    defaults = yaml.safe_load((PROJECT / "roles/gatekeeper/defaults/main.yml").read_text())["gatekeeper_limits"]
+    keeper.start(limits=defaults)
+    tries, start = 10_000, time.monotonic()
+    with keeper.session() as taken_over, keeper.session() as other:
+        codes = Counter(send(taken_over, sender=f"x{number}@client.test")[:3] for number in range(tries))
+        assert send(other, client_address="192.0.2.8", sender="bob@client.test") == "DUNNO"
+    minutes = (time.monotonic() - start) / 60
+    most = defaults["client"]["messages"]["minute"]
+    assert 10 * most <= codes["DUN"] <= (10 + minutes) * most + 1
+    assert codes["451"] == tries - codes["DUN"]
+    assert len(list((keeper.place / "alerts").glob("*.alert"))) == 1 == keeper.log.count("ALERT limit")
 
 
 def test_strangers_have_no_limits_of_relay_clients(keeper: Gatekeeper) -> None:
