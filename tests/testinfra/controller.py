@@ -52,8 +52,10 @@ def extra_variables(variables: Mapping[str, object] | None) -> list[str]:
 
 def call(command: Sequence[str], succeeds: bool, seconds: float = COMMAND_SECONDS, project: Path = PROJECT) -> Run:
     """Run a command in the project's folder; fail unless it ends as it should, and within `seconds`."""
+    # another release must not find this one's Python packages
+    own = {} if project == PROJECT else {"PYTHONPATH": "", "ANSIBLE_CONFIG": str(project / "ansible.cfg")}
     done = subprocess.run(
-        command, cwd=project, env=environment(), stdin=subprocess.DEVNULL,
+        command, cwd=project, env=environment() | own, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds,
     )  # fmt: skip
     assert (done.returncode == 0) == succeeds, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}"

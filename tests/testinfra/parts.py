@@ -11,6 +11,7 @@ ONE_GATEWAY = {
     "test_engines_find": "gw1",
     "test_engines_inventory": "gw1",
     "test_fleet": "gw1",
+    "test_going_back": "gw1",
     "test_greedy_strangers": "gw1",
     "test_guard": "gw1",
     "test_jobs": "gw1",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from blows import numbers
 from lab_hosts import Gateway, Peer, Reply, eventually
 
 from lab.talk import MAILDIR
@@ -59,6 +62,27 @@ def with_file(mark: str, name: str, data: bytes, header: str = "") -> bytes:
     from tests.corpus.case import attached
 
     return header.encode() + marked(attached(name.encode(), data), mark)
+
+
+def numbered(run: str, number: int, sizes: random.Random) -> bytes:
+    """One of many messages, of several sizes and kinds; each fifth is to be held."""
+    mark = f"{run}.{number}."
+    if number % 5 == 0:
+        return with_file(mark, "tool.exe", PROGRAM)
+    if number % 5 == 1:
+        return with_file(mark, "table.csv", b"1,2,3\n" * sizes.randrange(3000))
+    return mail(mark, "All is well.\n" * sizes.randrange(10, 1500))
+
+
+def found_again(run: str, scanner: Scanner, office: Peer) -> tuple[Counter[int], Counter[int]]:
+    """How often each of such messages is held, and how often it arrived, once all have gone on."""
+    scanner.gateway.run("qmailctl", "flush")
+    scanner.gateway.wait_for_empty_queue()
+    held: Counter[int] = Counter()
+    for entry in scanner.entries("--subject", f"*{run}*"):
+        held += numbers(run, str(entry["subject"]))
+    eventually(lambda: office.run("postqueue", "-p").startswith("Mail queue is empty"), 60, "the office's queue")
+    return held, numbers(run, office.sh(f"grep -rhE '^Subject: {run}' {MAILDIR} || true"))
 
 
 def delivered(peer: Peer, mark: str) -> list[str]:

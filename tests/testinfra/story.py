@@ -17,7 +17,7 @@ from lab.topology import PROJECT
 
 DOCUMENT = PROJECT / "docs/operations.md"
 COMMAND = re.compile(r"`([^`]+)`|^    (\S.*)$", re.MULTILINE)
-PROGRAMS = ("./gw ", "ansible-playbook ")
+PROGRAMS = ("./gw ", "ansible-playbook ", "ansible ")
 GW = f"{shlex.quote(sys.executable)} -m gatewright.fleet "
 """What ./gw calls once it has set up what it needs."""
 

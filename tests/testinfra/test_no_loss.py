@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from blows import Blows, numbers
-from lab_hosts import Gateway, Peer, eventually, token
-from scanner_lab import PROGRAM, QUEUE, Scanner, mail, order, send_all, with_file
+from blows import Blows
+from lab_hosts import Gateway, Peer, token
+from scanner_lab import QUEUE, Scanner, found_again, numbered, order, send_all
 
 from lab.machine import environment
-from lab.talk import MAILDIR
 
 MESSAGES = int(os.environ.get("GATEWRIGHT_LOSS_MESSAGES", "400"))
 SEED = int(os.environ.get("GATEWRIGHT_LOSS_SEED", "1"))
@@ -80,16 +79,7 @@ def small_disk(gateway: Gateway, scanner: Scanner) -> Iterator[None]:
 def messages(run: str) -> list[bytes]:
     """Messages of several sizes and kinds; each fifth is to be held."""
     sizes = random.Random(SEED)
-    made = []
-    for number in range(MESSAGES):
-        mark = f"{run}.{number}."
-        if number % 5 == 0:
-            made.append(with_file(mark, "tool.exe", PROGRAM))
-        elif number % 5 == 1:
-            made.append(with_file(mark, "table.csv", b"1,2,3\n" * sizes.randrange(3000)))
-        else:
-            made.append(mail(mark, "All is well.\n" * sizes.randrange(10, 1500)))
-    return made
+    return [numbered(run, number, sizes) for number in range(MESSAGES)]
 
 
 @pytest.mark.timeout(SPREAD * 3 + 600)
@@ -115,15 +105,7 @@ def test_nothing_is_lost_under_blows(gateway: Gateway, outside: Peer, office: Pe
             blows.over.set()
             blows.join()
         scanner.wait_until_it_answers()
-        gateway.run("qmailctl", "flush")
-        gateway.wait_for_empty_queue()
-        held = Counter(
-            number
-            for entry in scanner.entries("--subject", f"*{run}*")
-            for number in numbers(run, str(entry["subject"])).elements()
-        )
-    eventually(lambda: office.run("postqueue", "-p").startswith("Mail queue is empty"), 60, "the office's queue")
-    arrived = numbers(run, office.sh(f"grep -rhE '^Subject: {run}' {MAILDIR} || true"))
+        held, arrived = found_again(run, scanner, office)
     taken = {number for number, tries in enumerate(told) if tries[-1].code == 250}
     found = held + arrived
     codes = Counter(reply.code for tries in told for reply in tries)
