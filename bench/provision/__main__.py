@@ -26,6 +26,21 @@ GATEWAY = "gw1"
 NEW_CLIENT = "198.51.100.7"
 
 
+def own_sources(is_patched: bool) -> dict[str, str]:
+    """Gatewright's own programs and the files that it would be padding to write anew, by their paths in the archive."""
+    parts = {
+        "qmail": role_files("qmail", "slots", *(["patches/notqmail-1.09"] if is_patched else [])),
+        "starttls": role_files("starttls", "Makefile", "smtpd", "tls", "package"),
+        "scanner": role_files("scanner", "client", "gatescan", "package"),
+        "gatepost": role_files("gatepost", "client", "gatepost", "package"),
+    }
+    found = {f"{part}/{name}": text for part, files in parts.items() for name, text in files.items()}
+    services = role_files("gatepost", "etc/gatepost/service")
+    found |= {name.replace("etc/gatepost", "gatepost-etc"): text for name, text in services.items()}
+    profiles = role_files("hardening", "usr/share/pam-configs")
+    return found | {name.removeprefix("usr/share/"): text for name, text in profiles.items()}
+
+
 def floor_archive(gateway: Host) -> bytes:
     """Everything that the hand-written script needs, as one tar archive."""
     names = ("standin-1.0.tar.gz",) if artifacts.assemble() == "standin" else ("notqmail-1.09.tar.gz",)
@@ -41,8 +56,7 @@ def floor_archive(gateway: Host) -> bytes:
     files = {"floor.conf": "".join(f"{name}={value}\n" for name, value in conf.items()).encode()}
     files["floor.sh"] = FLOOR.read_bytes()
     files |= {name: (artifacts.ARCHIVES / name).read_bytes() for name in names}
-    scanner = role_files("scanner", "client", "gatescan", "package")
-    files |= {f"scanner/{name}": text.encode() for name, text in scanner.items()}
+    files |= {name: text.encode() for name, text in own_sources(is_patched=names[0].startswith("notqmail")).items()}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, content in files.items():
@@ -123,15 +137,25 @@ def best(rounds: list[dict[str, Run]]) -> dict[str, Run]:
     return {name: min((found[name] for found in rounds), key=lambda run: run.seconds) for name in rounds[0]}
 
 
+RELAY_SHARE = 0.1
+"""Of a no-change run: what adding a relay client may take beyond the single task that Ansible needs for anything."""
+
+
 def table(runs: dict[str, Run]) -> str:
     """The runs beside what each is measured against, and the aim."""
+    most = RELAY_SHARE * runs["no change"].seconds + runs["one bare"].seconds
     rows = [
         ("hand-written script", "script", "", ""),
         ("first run", "first", "script", "<= 1.5"),
         ("first run, packages built before", "first, built before", "script", ""),
-        ("no-change run", "no change", "first", "< 0.25, < 90 tasks"),
+        ("no-change run", "no change", "first", "<= 0.22"),
         ("as many bare /bin/true tasks", "bare", "no change", ""),
-        ("one more relay client, --tags tcp_smtp", "relay client", "no change", "< 0.1"),
+        (
+            "one more relay client, --tags tcp_smtp",
+            "relay client",
+            "no change",
+            f"<= {RELAY_SHARE} and a bare task: {most:.1f} s",
+        ),
         ("a single /bin/true task: what Ansible alone takes", "one bare", "no change", ""),
     ]
     lines = [

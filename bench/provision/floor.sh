@@ -22,6 +22,8 @@ g dnscache 953
 g qmail 64010
 g nofiles 64011
 g gatescan 955
+g sugroup 960
+g gatepost-signer 961
 u dnscache 953:953 - /etc/dnscache
 u dnslog 954:953 - /etc/dnscache/log
 u alias 64010:64011 - /var/qmail/alias
@@ -33,9 +35,11 @@ u qmailr 64015:64010 - /var/qmail
 u qmails 64016:64010 - /var/qmail
 u gatescan 955:955 - /var/spool/gatescan
 u gatescan-notify 956:955 - /var/spool/gatescan
+u gatepost-signer 961:961 - /etc/gatepost
 END
 systemd-sysusers
 apt-get -qq -y --no-install-recommends install nftables daemontools ucspi-tcp-ipv6 dnscache libarchive13t64 \
+    libseccomp2 python3-dnspython python3-cryptography python3-openssl ca-certificates openssl iproute2 \
     aide apparmor apparmor-utils apt-listchanges chrony cracklib-runtime cron debsums \
     fail2ban libpam-pwquality logrotate needrestart python3-systemd rsyslog sudo unattended-upgrades
 
@@ -54,8 +58,21 @@ mkdir -p /etc/modprobe.d
 for module in cramfs dccp rds sctp tipc usb-storage; do echo "install $module /bin/false"; done \
     > /etc/modprobe.d/gateway.conf
 printf '* hard core 0\n' > /etc/security/limits.d/gateway.conf
+sysctl --quiet --load /etc/sysctl.d/99-gateway.conf 2>/dev/null || true # a container may set few of them
+cp pam-configs/* /usr/share/pam-configs/
+pam-auth-update --force --enable gatewright-faillock gatewright-faillock-notify gatewright-pwhistory gatewright-root-umask
+printf 'deny = 5\nunlock_time = 900\n' > /etc/security/faillock.conf
+printf 'minlen = 14\nminclass = 3\n' > /etc/security/pwquality.conf
+printf 'Defaults use_pty\nDefaults logfile=/var/log/sudo.log\n' > /etc/sudoers.d/gateway
+echo root | tee /etc/cron.allow > /etc/at.allow
+echo 'Authorized users only.' | tee /etc/issue /etc/issue.net > /etc/motd
+printf '[Journal]\nStorage=persistent\nForwardToSyslog=yes\nSystemMaxUse=500M\n' > /etc/systemd/journald.conf
+printf 'pool 2.debian.pool.ntp.org iburst\nport 0\ncmdport 0\ndriftfile /var/lib/chrony/chrony.drift\n' \
+    > /etc/chrony/chrony.conf
+printf 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n' \
+    > /etc/apt/apt.conf.d/20auto-upgrades
 printf '[sshd]\nenabled = true\nbackend = systemd\nbanaction = nftables\n' > /etc/fail2ban/jail.local
-systemctl --quiet restart fail2ban
+systemctl --quiet restart systemd-journald rsyslog chrony fail2ban
 
 # firewall
 cat > /etc/nftables.conf <<'END'
@@ -130,26 +147,39 @@ ln -s /etc/dnscache /service/dnscache
 echo nameserver 127.0.0.1 > /etc/resolv.conf
 cd - > /dev/null
 
-# qmail, and the scanner's client: built here, with a compiler that goes again
+# qmail, what is in front of it and behind it, and the scanner: built here, with a compiler that goes again
 until host=$(getent hosts "$MIRROR") && [ -n "$host" ]; do sleep 0.2; done
-apt-get -qq -y --no-install-recommends install gcc libc6-dev make groff-base patch
+apt-get -qq -y --no-install-recommends install gcc libc6-dev libssl-dev make groff-base patch
 mkdir build
 tar -x --strip-components 1 -C build -f "$ARCHIVE"
 (
     cd build
+    for patch in ../qmail/patches/*/*.patch; do [ ! -e "$patch" ] || patch --quiet -p1 < "$patch"; done
     echo gcc -O2 -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2 > conf-cc
     echo gcc -s -pie -Wl,-z,relro,-z,now > conf-ld
     make it man
     apt-get -qq -y purge exim4-base exim4-config
     make setup check
 )
+make -C qmail/slots OUT=.
+install -D -m 0711 qmail/slots/smtp-slots /usr/lib/gatewright/smtp-slots
+(
+    cd starttls
+    make OUT=.
+    DESTDIR='' sh package/install.sh
+)
 (
     cd scanner
     make -C client OUT=..
     DESTDIR='' sh package/install.sh
-    python3 -m compileall -q /usr/lib/python3/dist-packages/gatescan
 )
-apt-get -qq -y purge gcc libc6-dev make patch
+(
+    cd gatepost
+    make -C client OUT=..
+    DESTDIR='' sh package/install.sh
+)
+python3 -m compileall -q /usr/lib/python3/dist-packages/gatescan /usr/lib/python3/dist-packages/gatepost
+apt-get -qq -y purge gcc libc6-dev libssl-dev make patch
 apt-get -qq -y autoremove --purge
 rm -r build
 ln -sf /var/qmail/bin/sendmail /usr/sbin/sendmail
@@ -163,21 +193,46 @@ echo 2000000 > control/databytes
 for name in root postmaster mailer-daemon; do echo '&admin@corp.test' > alias/.qmail-$name; done
 mkdir -p supervise/qmail-send/log supervise/qmail-smtpd/log supervise/qmail-smtpd/env /var/log/qmail/smtpd
 chown -R qmaill:nofiles /var/log/qmail
+echo optional > supervise/qmail-smtpd/env/STARTTLS
 echo /usr/lib/gatescan/gatescan-queue > supervise/qmail-smtpd/env/QMAILQUEUE
 cat > supervise/qmail-send/run <<'END'
 #!/bin/sh
 exec 2>&1
-exec env - PATH="/var/qmail/bin:$PATH" qmail-start ./Maildir/
+exec env - PATH="/usr/lib/gatepost/remote:/var/qmail/bin:$PATH" qmail-start ./Maildir/
 END
 cat > supervise/qmail-smtpd/run <<'END'
 #!/bin/sh
 exec 2>&1
-exec softlimit -m 64000000 envdir ./env tcpserver -v -R -l 0 -x /etc/tcp.smtp.cdb -c 20 -u 64011 -g 64011 0 25 \
-    /var/qmail/bin/qmail-smtpd
+slots=/var/qmail/supervise/qmail-smtpd/slots
+touch $slots && chmod 600 $slots
+exec 8<> $slots 9< /etc/gatewright/starttls.pem
+exec softlimit -m 64000000 envdir ./env tcpserver -v -R -H -l 0 -x /etc/tcp.smtp.cdb -c 150 -u 64011 -g 64011 0 25 \
+    /usr/lib/gatewright/smtp-slots 100 40 50 20 /usr/lib/gatewright/starttls-smtpd /var/qmail/bin/qmail-smtpd
 END
 printf '#!/bin/sh\nexec setuidgid qmaill multilog t s10000000 n20 /var/log/qmail\n' > supervise/qmail-send/log/run
 printf '#!/bin/sh\nexec setuidgid qmaill multilog t s10000000 n20 /var/log/qmail/smtpd\n' > supervise/qmail-smtpd/log/run
 chmod 755 supervise/*/run supervise/*/log/run
+
+# starttls
+mkdir -p /etc/gatewright
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 397 -subj "/CN=$ME" \
+    -addext "subjectAltName=DNS:$ME" -keyout key.pem -out certificate.pem 2> /dev/null
+cat key.pem certificate.pem > /etc/gatewright/starttls.pem
+chmod 600 /etc/gatewright/starttls.pem
+rm key.pem certificate.pem
+
+# gatepost
+cd "$OLDPWD"
+mkdir -p /etc/gatepost/dkim
+cp -r gatepost-etc/service /etc/gatepost/
+sed -i 's,/usr/local/lib/gatewright/takeover ,,' /etc/gatepost/service/*/run /etc/gatepost/service/*/log/run
+chmod 755 /etc/gatepost/service/*/run /etc/gatepost/service/*/log/run
+chgrp gatepost-signer /etc/gatepost/dkim
+chmod 750 /etc/gatepost/dkim
+install -d -o qmailr -g adm -m 2751 /var/log/gatepost
+install -d -o qmaill -g adm -m 2750 /var/log/gatepost/daemon /var/log/gatepost/signer
+echo '{"journal": "/var/log/gatepost/deliveries.jsonl", "timeouts_descriptor": 9}' > /etc/gatepost/config.json
+ln -s /etc/gatepost/service/gatepost-signer /etc/gatepost/service/gatepost /service/
 
 # tcp_smtp
 for last in 16 17 18 19 20 21 22 23; do echo "$NET4.$last:allow,RELAYCLIENT=\"\""; done > /etc/tcp.smtp
@@ -219,7 +274,11 @@ chmod 755 /etc/gatescan/service/*/run /etc/gatescan/service/*/log/run
 ln -s /etc/gatescan/service/gatescan /etc/gatescan/service/gatescan-notify /service/
 until [ -S /run/gatescan/gatescan.sock ] && svstat /service/qmail-smtpd | grep -q ': up '; do sleep 0.2; done
 
-# hardening: the baseline of the integrity check
+# hardening: set-id programs that nobody needs, and the baseline of the integrity check
+for name in chage chfn chsh dotlockfile expiry gpasswd mount newgrp umount; do
+    [ ! -e /usr/bin/$name ] || chmod ug-s /usr/bin/$name
+done
+chmod ug-s /usr/lib/openssh/ssh-keysign
 mkdir -p /etc/aide /var/lib/aide
 printf '%s\n' database_in=file:/var/lib/aide/aide.db database_out=file:/var/lib/aide/aide.db.new gzip_dbout=no \
     'Content = p+i+n+u+g+ftype+s+m+c+sha512' '!/var/qmail/queue' '/boot Content' '/etc Content' '/opt Content' \
