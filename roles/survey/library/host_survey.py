@@ -103,6 +103,7 @@ DHCP_PORTS = frozenset({68, 546})
 REPLACED_OWNERS = OUR_OWNERS | MTA_OWNERS | RESOLVER_OWNERS
 HIDDEN = "hidden"
 STATES = {"U": "unpacked, not configured", "F": "half configured", "H": "half installed", "W": "triggers awaited"}
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
 STOPS = frozenset({"drop", "reject", "queue", "vmap", "xt", "synproxy"})
 """Statements of a rule that may stop a packet; xt is what iptables made and nft cannot read."""
@@ -149,7 +150,10 @@ class Release:
 
 @dataclass(frozen=True)
 class Host:
-    """What was found. Sizes in bytes, times in seconds; lists_age: of apt's lists, None if there are none."""
+    """What was found. Sizes in bytes, times in seconds; lists_age: of apt's lists, None if there are none.
+
+    configured: packages that were removed and left their configuration; automatic: those that came for another's sake.
+    """
 
     name: str = ""
     chains: tuple[Chain, ...] = ()
@@ -160,6 +164,9 @@ class Host:
     groups: Mapping[str, int] = field(default_factory=dict)
     installed: Mapping[str, str] = field(default_factory=dict)
     unfinished: Mapping[str, str] = field(default_factory=dict)
+    configured: frozenset[str] = frozenset()
+    automatic: frozenset[str] = frozenset()
+    units: tuple[str, ...] = ()
     held: frozenset[str] = frozenset()
     mtas: frozenset[str] = frozenset()
     controller: str = ""
@@ -413,6 +420,17 @@ def firewalls_to_remove(wanted: Wanted) -> tuple[str, ...]:
 def missing(host: Host, wanted: Wanted) -> list[str]:
     """Packages that are not installed yet."""
     return sorted(name for name in set(wanted.packages) if name not in host.installed)
+
+
+def to_install(host: Host, wanted: Wanted) -> list[str]:
+    """Packages that are not installed, or that apt would let go with the package for whose sake they came."""
+    return sorted({*missing(host, wanted), *(host.automatic & set(wanted.packages))})
+
+
+def to_purge(host: Host, wanted: Wanted) -> list[str]:
+    """Packages that are to go, and of which anything is there; patterns are for apt to look at."""
+    present = {*host.installed, *host.unfinished, *host.configured}
+    return sorted(name for name in set(wanted.purged) if name in present or not PACKAGE.fullmatch(name))
 
 
 def mirrors(host: Host, wanted: Wanted) -> Iterator[Finding]:
@@ -699,9 +717,9 @@ def hidden_programs() -> frozenset[str]:
     return frozenset(found)
 
 
-def dpkg_states(listed: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Installed packages with their versions, and what is unfinished, of lines `abbreviation package version`."""
-    installed, unfinished = {}, {}
+def dpkg_states(listed: str) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
+    """Of lines `abbreviation package version`: installed, with versions; what is unfinished; what has left files."""
+    installed, unfinished, configured = {}, {}, set()
     for line in listed.splitlines():
         state, _, rest = line.partition("\t")
         package, _, version = rest.partition("\t")
@@ -709,7 +727,21 @@ def dpkg_states(listed: str) -> tuple[dict[str, str], dict[str, str]]:
             installed[package] = version
         if state[1:2] in STATES or state[2:3] == "R":
             unfinished[package] = STATES.get(state[1:2], "needs to be installed again")
-    return installed, unfinished
+        if state[1:2] == "c":
+            configured.add(package)
+    return installed, unfinished, frozenset(configured)
+
+
+def automatic_now() -> frozenset[str]:
+    """Packages that apt notes as installed for another's sake."""
+    parts = re.split(r"\n\s*\n", text_of("/var/lib/apt/extended_states"))
+    marked = (part for part in parts if re.search(r"^Auto-Installed: 1$", part, re.MULTILINE))
+    return frozenset(found[1] for part in marked if (found := re.search(r"^Package: (\S+)$", part, re.MULTILINE)))
+
+
+def units_now() -> tuple[str, ...]:
+    """Units of the host's own, and folders of services for svscan in /etc."""
+    return tuple(sorted((*glob.glob("/etc/systemd/system/*.*"), *glob.glob("/etc/*/service"))))
 
 
 def mail_servers() -> frozenset[str]:
@@ -874,7 +906,7 @@ def has_python_apt() -> bool:
 def look(wanted: Wanted) -> Host:
     """Look at the host. What costs time (servers) is asked only where the run needs it."""
     states = output("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\n")
-    installed, unfinished = dpkg_states(states)
+    installed, unfinished, configured = dpkg_states(states)
     controller, port = connection()
     login = login_name(wanted.login)
     place = existing(BUILD_PLACE)
@@ -896,6 +928,9 @@ def look(wanted: Wanted) -> Host:
         groups={item.gr_name: item.gr_gid for item in grp.getgrall()},
         installed=installed,
         unfinished=unfinished,
+        configured=configured,
+        automatic=automatic_now(),
+        units=units_now(),
         held=frozenset(output("apt-mark", "showhold").split()),
         mtas=mail_servers(),
         controller=controller,
@@ -928,6 +963,9 @@ def told(host: Host, wanted: Wanted) -> dict[str, Any]:
         "ssh_port": host.ssh_port,
         "controller": host.controller,
         "missing": missing(host, wanted),
+        "to_install": to_install(host, wanted),
+        "to_purge": to_purge(host, wanted),
+        "units": list(host.units),
         "has_fresh_lists": host.has_fresh_lists,
         "has_python_apt": host.has_python_apt,
         "tables": sorted({chain.table for chain in foreign_chains(host, wanted)}),

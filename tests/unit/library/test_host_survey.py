@@ -15,6 +15,7 @@ from host_survey import Chain, Finding, Host, Socket, Wanted, findings, told
 
 from gatewright import PROJECT
 from gatewright.chapters.foundation import release_note
+from gatewright.chapters.survey import may_have
 
 MODULE = Path(host_survey.__file__)
 QMAILD = {"name": "qmaild", "uid": 64011, "gid": 64011, "home": "/var/qmail"}
@@ -274,9 +275,30 @@ def test_held_packages_that_the_run_moves_are_refused_and_others_are_not() -> No
 
 def test_what_dpkg_has_not_finished_is_named() -> None:
     listed = "ii \tbash\t5\niF \tpostfix\t3.7\niHR\tcups\t2\nrc \told\t1\nhi \texim4\t4\n"
-    installed, unfinished = host_survey.dpkg_states(listed)
+    installed, unfinished, configured = host_survey.dpkg_states(listed)
+    assert configured == {"old"}
     assert set(unfinished) == {"postfix", "cups"} and {"bash", "exim4"} <= set(installed) and "old" not in installed
     only(problems(Host(unfinished=unfinished)), "cups", "postfix (half configured)", "dpkg --configure -a")
+
+
+def test_apt_is_asked_to_install_what_is_not_there_or_would_go_with_what_brought_it() -> None:
+    host = Host(installed={"chrony": "4", "openssl": "3", "bash": "5"}, automatic=frozenset({"openssl", "bash"}))
+    seen = told(host, Wanted(packages=["chrony", "openssl", "aide"]))
+    assert (seen["missing"], seen["to_install"]) == (["aide"], ["aide", "openssl"])
+
+
+def test_apt_is_asked_to_purge_what_has_left_a_file_and_what_it_alone_can_look_for() -> None:
+    host = Host(installed={"chrony": "4", "at": "3"}, configured=frozenset({"rpcbind"}))
+    assert told(host, Wanted(purged=["at", "rpcbind", "cups"]))["to_purge"] == ["at", "rpcbind"]
+    assert told(host, Wanted(purged=["php*", "cups:i386"]))["to_purge"] == ["cups:i386", "php*"]
+
+
+def test_what_was_switched_off_is_taken_back_where_it_is_or_nobody_has_looked() -> None:
+    unit, other = "/etc/systemd/system/rspamd.service", "/etc/systemd/system/spamd.service"
+    seen = told(Host(units=(unit,)), Wanted())
+    assert may_have(seen, other, unit)
+    assert not may_have(seen, other)
+    assert may_have({}, other)
 
 
 def test_an_apt_proxy_is_a_remark_and_its_port_goes_to_the_firewall() -> None:
