@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.chapters.firewall.ruleset import bootstrap_elements, firewall_rules, firewall_survey
+from gatewright.chapters.firewall.ruleset import bootstrap_elements, exempt_elements, firewall_rules, firewall_survey
 
 
 class FilterModule:
@@ -22,4 +22,5 @@ class FilterModule:
             "firewall_rules": firewall_rules,
             "firewall_survey": firewall_survey,
             "bootstrap_elements": bootstrap_elements,
+            "exempt_elements": exempt_elements,
         }

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from gatepost.dkim import txt_data
 
-from gatewright.chapters.firewall.ruleset import exempt_rules
+from gatewright.chapters.firewall.ruleset import exempt_elements
 
 Facts = Mapping[str, Any]
 
@@ -107,7 +107,7 @@ def _leave(leave: Facts) -> Iterator[Row]:
     if not leave:
         return
     lines = {line.strip() for line in leave["text"].splitlines()}
-    missing = [rule for rule in exempt_rules(leave["networks"]) if rule not in lines]
+    missing = [line for line in exempt_elements(leave["networks"]) if line not in lines]
     stale = "differs from the inventory: run site.yml --tags tcp_smtp"
     right = "as the inventory says"
     yield _row("relay clients that limits do not hold up", right, stale if missing else right)

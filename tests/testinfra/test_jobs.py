@@ -55,4 +55,4 @@ def test_a_full_run_after_jobs_by_their_tags_has_nothing_left_to_do(gateway: Gat
 def test_a_relay_clients_tag_exempts_it_from_the_limits(
     gateway: Gateway, outside: Peer, changed: dict[str, Any]
 ) -> None:
-    assert outside.ipv4 in gateway.run("nft", "list", "chain", "inet", "gatewright", "limit_smtp")
+    assert outside.ipv4 in gateway.run("nft", "list", "set", "inet", "gatewright", "exempt4")

@@ -24,7 +24,7 @@ def another_inventory(gateway: Gateway, office: Peer, outside: Peer) -> Iterator
         yield
     finally:
         back = playbook("playbooks/site.yml", gateway.name, *TAGS)
-    assert back.changed(gateway.name) == 2  # the rules, and whom the firewall's limits exempt
+    assert back.changed(gateway.name) == 2  # the rules, and the list of whom the firewall's limits exempt
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ POLICY_KEYS = {
     "inbound",
     "outbound",
     "admin_networks",
-    "exempt_networks",
     "rates",
     "user_ids",
     "dhcp_client",
@@ -35,7 +34,7 @@ PREFIX6 = "ip6 saddr & ffff:ffff:ffff:ffff::"
 
 
 class Rate(TypedDict):
-    """The limit of each source under one name; exempt: matches of who has none."""
+    """The limit of each source under one name."""
 
     name: str
     new: int
@@ -50,7 +49,6 @@ class Rules(TypedDict):
     outbound: list[str]
     loopback: list[str]
     rates: list[Rate]
-    exempt: list[str]
     prefix6: str
     log: int
 
@@ -168,10 +166,15 @@ def matches(networks: Sequence[Network], side: str) -> list[str]:
     """Return a match for each family among the networks, overlaps merged; without any, one empty match."""
     if not networks:
         return [""]
+    words = {4: "ip", 6: "ip6"}
+    return [f"{words[family]} {side} {braces(names)} " for family, names in families(networks).items() if names]
+
+
+def families(networks: Sequence[Network]) -> dict[int, list[str]]:
+    """Return the networks by family, 4 and 6, overlaps merged."""
     four = ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv4Network))
     six = ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv6Network))
-    found = [("ip", [str(n) for n in four]), ("ip6", [str(n) for n in six])]
-    return [f"{family} {side} {braces(names)} " for family, names in found if names]
+    return {4: [str(n) for n in four], 6: [str(n) for n in six]}
 
 
 def remark(where: str, entry: Mapping[str, Any], default: str = "") -> str:
@@ -346,7 +349,6 @@ def firewall_rules(policy: Any, survey: Any = None) -> Rules:
     lines_out = bootstrap_rules(host) + outbound_rules(problems, checked, host) + dhcp_out
     lines_loopback = loopback_rules(problems, checked, host)
     limited = rates(problems, checked.get("rates"))
-    exempt = problems.collect(lambda: networks_of("firewall_exempt_networks", checked.get("exempt_networks"))) or []
     log = problems.collect(
         lambda: whole("firewall_log_per_minute", "rate", checked.get("log_per_minute", 10), 1, 10_000)
     )
@@ -356,16 +358,19 @@ def firewall_rules(policy: Any, survey: Any = None) -> Rules:
         "outbound": list(dict.fromkeys(lines_out)),
         "loopback": lines_loopback,
         "rates": limited,
-        "exempt": [source for source in matches(exempt, "saddr") if source],
         "prefix6": PREFIX6,
         "log": log or 10,
     }
 
 
-def exempt_rules(networks: Any) -> list[str]:
-    """Return the rules by which the limits of sources let networks pass, as they stand in the ruleset."""
-    found = networks_of("firewall_exempt_networks", networks)
-    return [f"{source}accept" for source in matches(found, "saddr") if source]
+def exempt_elements(networks: Iterable[str]) -> list[str]:
+    """Return the nft commands that exempt networks from limits of sources, a set for each family, overlaps merged."""
+    found = families(networks_of("firewall_exempt_networks", list(networks)))
+    return [
+        f"add element inet gatewright exempt{family} {{ {', '.join(names)} }}"
+        for family, names in found.items()
+        if names
+    ]
 
 
 def firewall_survey(output: str) -> dict[str, Any]:

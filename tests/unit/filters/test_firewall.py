@@ -62,12 +62,20 @@ def test_ssh_is_open_to_all_without_admin_networks_and_to_them_alone_with_them()
 
 def test_smtp_is_limited_for_each_source_but_not_for_exempt_networks() -> None:
     assert "tcp dport 25 goto limit_smtp" in chain("input")
-    lines = chain("limit_smtp", exempt_networks=["10.0.0.0/8"])
-    assert lines[0] == "ip saddr 10.0.0.0/8 accept"
+    lines = chain("limit_smtp")
+    assert lines[:2] == ["ip saddr @exempt4 accept", "ip6 saddr @exempt6 accept"]
     assert lines[-1] == "accept"
-    limits = "\n".join(lines[1:-1])
+    limits = "\n".join(lines[2:-1])
     assert "@smtp_count4 { ip saddr ct count over 10 }" in limits
     assert "@smtp_rate6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over 60/minute burst 30 packets }" in limits
+
+
+def test_sources_that_no_limit_holds_up_are_elements_of_a_set_for_each_family() -> None:
+    assert firewall.exempt_elements([]) == []
+    assert firewall.exempt_elements(["10.0.0.0/9", "10.128.0.0/9", "2001:db8::1"]) == [
+        "add element inet gatewright exempt4 { 10.0.0.0/8 }",
+        "add element inet gatewright exempt6 { 2001:db8::1/128 }",
+    ]
 
 
 def test_a_way_out_belongs_to_its_owner_also_before_the_user_exists() -> None:

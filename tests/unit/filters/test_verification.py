@@ -109,7 +109,7 @@ def test_the_table_has_its_columns_below_each_other() -> None:
 def test_what_the_firewall_and_apparmor_owe_to_relay_clients_is_looked_at(
     networks: list[str], programs: list[str], words: list[str]
 ) -> None:
-    text = "\t\tip saddr 192.0.2.0/24 accept\nprofile gatewright-qmail {\n  /usr/bin/scan Ux,\n}\n"
+    text = "add element inet gatewright exempt4 { 192.0.2.0/24 }\nprofile gatewright-qmail {\n  /usr/bin/scan Ux,\n}\n"
     leave = {"text": text, "networks": networks, "programs": programs}
     assert wrong({**GOOD, "leave": leave}) == words
 

@@ -33,6 +33,15 @@ def test_a_host_is_looked_at_and_everything_built_before_it_is_changed() -> None
     assert order.index(("survey", "main")) < order.index(("qmail", "ahead")) < first_change
 
 
+def test_no_job_loads_the_ruleset_without_the_list_that_it_includes() -> None:
+    """Else a host of an older release would limit its relay clients after a job of another tag."""
+    tasks = yaml.safe_load((PLAYBOOKS.parent / "roles/firewall/tasks/ruleset.yml").read_text())
+    listed, loaded, *_ = tasks
+    assert "/etc/nftables-exempt.conf" in listed["file_set"]["entries"]
+    assert "/etc/nftables.conf" in loaded["guarded_files"]["files"]
+    assert listed["tags"] == loaded["tags"]
+
+
 def test_the_old_mail_server_goes_just_before_the_new_one_that_is_built_is_installed() -> None:
     order = steps(PLAYBOOKS / "site.yml")
     assert order.index(("service_trimming", "mta")) == order.index(("qmail", "main")) - 1
