@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.chapters.source_build import build_key, build_plan, role_files
+from gatewright.chapters.source_build import build_key, build_plan, lacks_build, role_files
 
 
 class FilterModule:
@@ -18,4 +18,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"build_key": build_key, "build_plan": build_plan, "role_files": role_files}
+        return {
+            "build_key": build_key,
+            "build_plan": build_plan,
+            "lacks_build": lacks_build,
+            "role_files": role_files,
+        }

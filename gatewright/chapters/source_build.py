@@ -95,6 +95,15 @@ def build_plan(
     return plan
 
 
+def lacks_build(host: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    """Whether a host has not installed the very build of a plan, or nobody has looked.
+
+    host: what the survey has found (survey__host), empty without one.
+    """
+    control = plan["package"]["control"]
+    return bool(host.get("builds", {}).get(control["Package"]) != control["Version"])
+
+
 def role_files(role: str, *folders: str) -> dict[str, str]:
     """Return relative path -> text of every file in folders of a role's `files`; caches of tools left out.
 
