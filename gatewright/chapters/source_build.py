@@ -95,13 +95,10 @@ def build_plan(
     return plan
 
 
-def lacks_build(host: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
-    """Whether a host has not installed the very build of a plan, or nobody has looked.
-
-    host: what the survey has found (survey__host), empty without one.
-    """
+def lacks_build(installed: Mapping[str, str], plan: Mapping[str, Any]) -> bool:
+    """Whether the very build of a plan is not among what is known to be installed, name to version."""
     control = plan["package"]["control"]
-    return bool(host.get("builds", {}).get(control["Package"]) != control["Version"])
+    return bool(installed.get(control["Package"]) != control["Version"])
 
 
 def role_files(role: str, *folders: str) -> dict[str, str]:

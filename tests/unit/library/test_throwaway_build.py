@@ -59,11 +59,11 @@ def test_a_plan_names_its_build_in_the_result_and_in_the_version() -> None:
     assert source_build.build_plan({"archive": "a"}, {}, "/cache", "trixie", "x86_64")["result"].endswith(".tar.gz")
 
 
-def test_a_host_lacks_a_build_that_the_survey_has_not_seen_or_seen_in_another_version() -> None:
+def test_a_host_lacks_a_build_that_nobody_has_seen_or_seen_in_another_version() -> None:
     plan = source_build.build_plan({"archive": "a", "files": {"x": "1"}, "package": {}}, {}, "", "trixie", "x86_64")
     version = plan["package"]["control"]["Version"]
-    assert not source_build.lacks_build({"builds": {"gatewright-a": version}}, plan)
-    assert source_build.lacks_build({"builds": {"gatewright-a": f"{version}0"}}, plan)
+    assert not source_build.lacks_build({"gatewright-a": version}, plan)
+    assert source_build.lacks_build({"gatewright-a": f"{version}0"}, plan)
     assert source_build.lacks_build({}, plan)
 
 
