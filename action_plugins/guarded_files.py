@@ -21,6 +21,7 @@ from gatewright.role_files import RoleFiles
 display = Display()
 
 PAUSE = 0.5  # seconds between two attempts
+SETTLED = 1.3  # seconds from the answer to `apply` until the change is in force, as a rule
 GRACE = 60  # seconds that a restored host gets to answer again
 APPLY_SECONDS = 3  # after the answer to `apply`, the change is in force at the latest
 # Without these a session that a ruleset cuts in the middle would hang for as long as TCP is patient.
@@ -59,6 +60,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             return {**result, **started}
         deadline = time.monotonic() + self._window
         result["window"] = self._window
+        if origin:
+            # A first ruleset knows no connection that is under way when it is loaded: it drops what the host says there
+            # until the controller speaks again, seconds later.
+            time.sleep(SETTLED)
         return {**result, **self._prove(started["token"], origin, deadline)}
 
     def _step(self, step: str, token: str = "") -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Host:
         self.steps: list[str] = []
         self.connected_at = 0.0
         self.confirmed_over: float | None = None
+        self.was_under_way = False  # a question of the controller's, when the change came into force
         self.ansible_name = "ssh"
 
     def sleep(self, seconds: float) -> None:
@@ -76,7 +77,8 @@ class Host:
 
     def run(self, step: str) -> dict[str, Any]:
         self.reach()
-        self.now += 0.3
+        asked, self.now = self.now, self.now + 0.3
+        self.was_under_way |= self.applied_at is not None and asked < self.applied_at <= self.now
         self.steps.append(step)
         if step == "compare":
             return {"changed": True, "changed_paths": ["/etc/x"]}
@@ -130,6 +132,11 @@ def test_a_good_change_is_confirmed_over_a_connection_made_after_it_came_into_fo
     assert host.state == "confirmed"
     assert host.confirmed_over is not None and host.applied_at is not None
     assert host.confirmed_over >= host.applied_at
+
+
+def test_no_question_is_under_way_when_the_change_comes_into_force(host: Host) -> None:
+    run(host)
+    assert not host.was_under_way
 
 
 def test_a_change_that_cuts_new_connections_fails_and_says_that_the_host_is_back(host: Host) -> None:
