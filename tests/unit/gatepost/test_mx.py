@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import resource
 import socket
 import ssl
 import subprocess
@@ -455,7 +456,7 @@ def test_messages_to_one_server_share_a_connection_and_its_tls(
     assert [entry["reused"] for entry in gatepost.journalled()] == [False, True, True, False]
 
 
-def test_no_more_connections_are_kept_than_there_may_be_deliveries(
+def test_no_more_connections_are_kept_than_there_may_be_deliveries_and_the_oldest_makes_room(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer
 ) -> None:
     servers = [listen(f"127.0.0.{number}") for number in (2, 3, 4)]
@@ -464,8 +465,25 @@ def test_no_more_connections_are_kept_than_there_may_be_deliveries(
     gatepost = start(reuse_seconds=60, deliveries=2)
     for number in (2, 3, 4):
         assert b"accepted" in gatepost.run(domain=f"d{number}.test")
-    wait_until(lambda: servers[2].ended == 1)
-    assert [server.ended for server in servers] == [0, 0, 1]
+    wait_until(lambda: servers[0].ended == 1)
+    assert [server.ended for server in servers] == [1, 0, 0]
+
+
+def test_a_worker_has_the_descriptors_that_its_deliveries_need(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    server.stalls.add(".")
+    gatepost = start(per_host=40)
+    assert gatepost.process
+    resource.prlimit(gatepost.process.pid, resource.RLIMIT_NOFILE, (64, 4096))
+    gatepost.reload({"per_host": 41})
+    waiting = [gatepost.begin() for _ in range(40)]
+    wait_until(lambda: len(server.messages) == 40)
+    for process in waiting:
+        process.kill()
+        process.communicate()
 
 
 def test_a_kept_connection_that_died_is_replaced_without_a_word(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gatepost.config import Config, ConfigError, load
-from gatepost.daemon import Daemon, addresses_of_host
+from gatepost.daemon import Daemon, addresses_of_host, make_room
 from gatepost.delivery import Deliverer
 from gatepost.dkim import txt_data
 from gatepost.fence import Watch, enclose_worker, needs_of
@@ -111,6 +111,7 @@ def _keys(options: argparse.Namespace) -> int:
 
 def work(config: Config, listener: socket.socket, serving: Callable[[], None], leaving: Callable[[], None]) -> None:
     """What a worker does, all its life."""
+    make_room(config.deliveries)
     deliverer = Deliverer(config, addresses_of_host() | set(config.own_addresses))
     needs = needs_of(config, deliverer.control)
     standing = enclose_worker(config, needs)

@@ -16,6 +16,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import struct
@@ -39,9 +40,22 @@ PATIENCE = 5.0
 """Seconds for a client that has connected to send its order."""
 GRACE = 20.0
 """Seconds for present deliveries at the end; qmail tries those again that take longer."""
+DESCRIPTORS = 8
+"""Of a delivery: the client, its message, addresses that are tried beside each other, a question, a kept connection."""
+SPARE = 100
+"""Descriptors beside those of deliveries."""
 _PEER = struct.Struct("iII")
 FULL = report.part("Z", "gatepost has too many deliveries at once. (#4.3.2)\n")
 BROKEN = report.part("Z", "gatepost failed. (#4.3.0)\n")
+
+
+def make_room(deliveries: int) -> None:
+    """Let this process have the descriptors that so many deliveries may need, as far as the host allows them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = deliveries * DESCRIPTORS + SPARE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @dataclass(slots=True)

@@ -223,7 +223,8 @@ class Wishes:
 class Kept:
     """Connections that are kept open for the next message to the same server, for a few seconds.
 
-    There are no more than deliveries at once, so that mail to a thousand servers does not take all descriptors.
+    There are no more than deliveries at once, so that mail to a thousand servers does not take all descriptors; the
+    oldest makes room.
     """
 
     def __init__(self, config: Config) -> None:
@@ -252,15 +253,20 @@ class Kept:
         wire = session.wire
         if not self._seconds or wire.is_over or wire.replies.has_more or wire.messages >= self._messages:
             return False
-        if sum(map(len, self._sessions.values())) >= self._most:
-            return False
         key = _key(server, wire.address, session.helo)
-        sessions = self._sessions.setdefault(key, [])
-        if len(sessions) >= self._per_host:
+        if len(self._sessions.get(key, ())) >= self._per_host:
             return False
+        if sum(map(len, self._sessions.values())) >= self._most:
+            self._leave_oldest()
         timer = asyncio.get_running_loop().call_later(self._seconds, self._expire, key, session)
-        sessions.append((session, timer))
+        self._sessions.setdefault(key, []).append((session, timer))
         return True
+
+    def _leave_oldest(self) -> None:
+        kept = ((timer, key, session) for key, sessions in self._sessions.items() for session, timer in sessions)
+        timer, key, session = min(kept, key=lambda item: item[0].when())
+        timer.cancel()
+        self._expire(key, session)
 
     def _expire(self, key: Key, session: Session) -> None:
         rest = [item for item in self._sessions.get(key, []) if item[0] is not session]
