@@ -18,7 +18,7 @@ NIGHT = {"GATEWRIGHT_NIGHTLY": "1"}
 """Tests that take long, and say so when it is missing."""
 LAB_TESTS = (
     *("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "policy_daemon"),
-    *("reports", "day", "page", "going_back"),
+    *("reports", "day", "page", "no_loss_out", "going_back"),
 )
 
 DELIVERY_TESTS = ("kills", "kinds", "signatures", "mta_sts")
@@ -74,7 +74,8 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
         Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
         Step(
             "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, logs, metrics,"
-            " reports, an administrator's day, the console over a gateway, back a release and forward while mail flows",
+            " reports, an administrator's day, the console over a gateway, no loss on the way out,"
+            " back a release and forward while mail flows",
             [
                 (*LAB, "up", "dns", "office", "outside", "gw1"),
                 SITE,
