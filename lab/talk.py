@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import re
 import secrets
 import shlex
 import subprocess
@@ -16,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from lab import errands
 from lab.machine import environment
 from lab.reach import SSH_ARGUMENTS, inside
 from lab.topology import HOSTS, NET4, NET6, Host
@@ -27,7 +29,6 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=s
     -addext subjectAltName={name} -keyout /etc/postfix/lab.key -out /etc/postfix/lab.pem 2>&1
 postconf -e smtpd_tls_key_file=/etc/postfix/lab.key smtpd_tls_cert_file=/etc/postfix/lab.pem \
     smtpd_tls_received_header=yes smtpd_tls_security_level=may
-postfix reload
 """
 COMMAND_SECONDS = 240
 """After so long a program inside a host is given up: one that hangs is named, and the tests after it still run."""
@@ -42,7 +43,12 @@ def eventually(look: Callable[[], T | Literal[False] | None], seconds: float = 6
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what or look}")
-        time.sleep(0.3)
+        time.sleep(0.1)
+
+
+def as_text(data: bytes) -> str:
+    """What a program printed, with the ends of lines that text files have."""
+    return data.decode(errors="surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def token() -> str:
@@ -81,16 +87,30 @@ class LabHost:
         self, *command: str, stdin: str | None = None, check: bool = True, seconds: float | None = COMMAND_SECONDS
     ) -> str:
         """Run a program inside and return what it prints."""
-        done = subprocess.run(
-            inside(self.host, *command, is_interactive=stdin is not None),
-            input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
-            timeout=seconds,
-        )  # fmt: skip
+        done = self._done(command, stdin, seconds)
         if check and done.returncode:
             raise AssertionError(
                 f"{self.name}: {' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
             )
         return done.stdout
+
+    def _done(
+        self, command: tuple[str, ...], stdin: str | None, seconds: float | None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program inside, by the process that stays there if one can."""
+        if not self.host.is_virtual:
+            given = (stdin or "").encode(errors="surrogateescape")
+            try:
+                told = errands.run(inside(self.host, is_interactive=True), environment(), command, given, seconds)
+            except errands.NotBegun:
+                pass
+            else:
+                return subprocess.CompletedProcess(command, told.status, as_text(told.stdout), as_text(told.stderr))
+        return subprocess.run(
+            inside(self.host, *command, is_interactive=stdin is not None),
+            input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
+            timeout=seconds,
+        )  # fmt: skip
 
     def sh(self, script: str, check: bool = True) -> str:
         """Run a shell script inside and return what it prints."""
@@ -146,7 +166,18 @@ class Peer(LabHost):
     def offer_tls(self, name: str) -> str:
         """Have its mail server offer TLS, by a certificate for DNS:NAME or IP:ADDRESS that vouches for itself."""
         self.sh(OFFER_TLS.format(name=name))
+        self.reload_mail_server()
         return self.run("cat", "/etc/postfix/lab.pem")
+
+    def reload_mail_server(self) -> None:
+        """Have its mail server go by its configuration; wait until none of its processes goes by the old one."""
+        before = set(self._receivers())
+        self.run("postfix", "reload")
+        eventually(lambda: not before & set(self._receivers()), what=f"the end of {self.name}'s old smtpd")
+
+    def _receivers(self) -> list[str]:
+        """The processes that take mail, some of which wait for the next connection."""
+        return self.run("pgrep", "-x", "smtpd", check=False).split()
 
     def address(self, octet: int, family: int = 4) -> str:
         """One of this host's own addresses, by its last part."""
@@ -170,6 +201,17 @@ class Gateway(LabHost):
         """What waits in the queue, as qmail-qread lists it."""
         return self.run("/var/qmail/bin/qmail-qread")
 
+    def tries(self, recipient: str) -> list[str]:
+        """How each try to deliver to a recipient elsewhere has ended, as qmail-send's log has it."""
+        found, running = [], set()
+        for line in self.run("cat", "/var/log/qmail/current").splitlines():
+            if start := re.search(rf"starting delivery (\d+): msg \d+ to remote {re.escape(recipient)}$", line):
+                running.add(start[1])
+            elif (end := re.search(r" delivery (\d+): (.*)", line)) and end[1] in running:
+                running.discard(end[1])
+                found.append(end[2])
+        return found
+
     def deliveries(self) -> str:
         """What gatepost says of its deliveries, a line of JSON each."""
         return self.run("cat", "/var/log/gatepost/deliveries.jsonl")
@@ -177,6 +219,27 @@ class Gateway(LabHost):
     def wait_for_empty_queue(self) -> None:
         """Wait until every message is delivered."""
         eventually(lambda: not self.queue().strip(), 90, f"an empty queue at {self.name}: {self.queue()}")
+
+    def process(self, service: str) -> str:
+        """The number of the process that supervise holds up for a service; empty while there is none."""
+        found = re.search(r"\(pid (\d+)\)", self.run("/command/svstat", f"/service/{service}", check=False))
+        return found[1] if found else ""
+
+    def stop(self, service: str) -> None:
+        """Have supervise end a service, and wait for that."""
+        self.run("/command/svc", "-d", f"/service/{service}")
+        eventually(lambda: not self.process(service), what=f"the end of {service}")
+
+    def restart_door(self) -> None:
+        """Have supervise start qmail-smtpd anew, as when its environment has changed, and wait until it is open."""
+        before = self.process("qmail-smtpd")
+        self.run("/command/svc", "-t", "/service/qmail-smtpd")
+        self.wait_for_door(before)
+
+    def wait_for_door(self, before: str = "") -> None:
+        """Wait until port 25 is open; before: the process that was told to end, and may not have done so yet."""
+        eventually(lambda: self.process("qmail-smtpd") not in ("", before), 30, f"another qmail-smtpd than {before}")
+        eventually(lambda: self.run("ss", "-Hltn", "sport = :25").strip(), 30, f"an open port 25 at {self.name}")
 
     def is_up(self, service: str) -> bool:
         """Whether supervise has held a service up for at least two seconds."""

@@ -76,8 +76,10 @@ def numbered(run: str, number: int, sizes: random.Random) -> bytes:
 
 def found_again(run: str, scanner: Scanner, office: Peer) -> tuple[Counter[int], Counter[int]]:
     """How often each of such messages is held, and how often it arrived, once all have gone on."""
-    scanner.gateway.run("qmailctl", "flush")
-    scanner.gateway.wait_for_empty_queue()
+    gateway = scanner.gateway
+    eventually(lambda: gateway.process("qmail-send"), what="a qmail-send, the last one may just have been killed")
+    gateway.run("qmailctl", "flush")
+    gateway.wait_for_empty_queue()
     held: Counter[int] = Counter()
     for entry in scanner.entries("--subject", f"*{run}*"):
         held += numbers(run, str(entry["subject"]))

@@ -13,7 +13,9 @@ from lab_hosts import Gateway, Peer, eventually, token
 def open_again(gateway: Gateway) -> Iterator[None]:
     """Whatever a test leaves cut off is given back."""
     yield
-    gateway.run("gatewright-cutoff", "open", "both")
+    before = gateway.process("qmail-smtpd")
+    if "changed inbound" in gateway.run("gatewright-cutoff", "open", "both"):
+        gateway.wait_for_door(before)
     gateway.wait_for_empty_queue()
 
 

@@ -70,7 +70,7 @@ def small_disk(gateway: Gateway, scanner: Scanner) -> Iterator[None]:
     try:
         yield
     finally:
-        gateway.sh("/command/svc -d /service/gatescan-notify")
+        gateway.stop("gatescan-notify")
         with scanner.down():
             subprocess.run([*inside, f"umount --lazy {SPOOL} && rmdir /run/spool.test"], check=True)
         gateway.sh("/command/svc -u /service/gatescan-notify")

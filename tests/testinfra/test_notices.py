@@ -16,7 +16,7 @@ SPOOL = "/var/spool/gatescan/notices"
 @pytest.fixture
 def scanner(gateway: Gateway) -> Iterator[Scanner]:
     """The scanner with no notice waiting and none sent lately; its sender waits until `tell`."""
-    gateway.run("/command/svc", "-d", "/service/gatescan-notify")
+    gateway.stop("gatescan-notify")
     gateway.sh(f"rm -f {SPOOL}/*.json {SPOOL}/.[!.]*")
     yield Scanner(gateway)
     gateway.sh(f"rm -f {SPOOL}/*.json {SPOOL}/.[!.]*")

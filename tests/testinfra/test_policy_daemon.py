@@ -29,12 +29,10 @@ tries=0
 until [ -S {SOCKET} ]; do tries=$((tries + 1)); [ $tries -le 100 ]; sleep 0.2; done
 [ ! -e {VARIABLE} ] || cp {VARIABLE} /run/policy-before
 echo {SOCKET} > {VARIABLE}
-svc -t /service/qmail-smtpd
 """
 END = f"""
 rm -f {VARIABLE}
 [ ! -e /run/policy-before ] || mv /run/policy-before {VARIABLE}
-svc -t /service/qmail-smtpd
 systemctl stop policy-test
 apt-get -qq purge --autoremove postgrey
 """
@@ -45,9 +43,11 @@ def postgrey(gateway: Gateway) -> Iterator[None]:
     """The gateway asks postgrey."""
     try:
         gateway.run("sh", "-c", START)
+        gateway.restart_door()
         yield
     finally:
         gateway.run("sh", "-c", END)
+        gateway.restart_door()
 
 
 def reply(peer: Peer, gateway: Gateway, sender: str) -> str:

@@ -284,6 +284,7 @@ def test_one_line_of_inventory_refuses_instead_of_holding(scanner: Scanner, outs
     tags = ("--tags", "scanner_config,qmail_service")
     try:
         playbook("playbooks/site.yml", gateway.name, *tags, variables=wanted)
+        gateway.wait_for_door()
         gives_reasons = "GATESCAN_TEXT_FD" in gateway.run("ls", "/service/qmail-smtpd/env")
         reply = send(outside, gateway.ipv4, with_file(mark, "tool.exe", PROGRAM))
         assert (reply.stage, reply.code) == ("data", 554), reply
@@ -293,6 +294,7 @@ def test_one_line_of_inventory_refuses_instead_of_holding(scanner: Scanner, outs
         office.arrived(clean)
     finally:
         playbook("playbooks/site.yml", gateway.name, *tags)
+    gateway.wait_for_door()
     assert send(outside, gateway.ipv4, with_file(mark, "tool.exe", PROGRAM)).code == 250
     scanner.held(mark)
     scanner.forget(mark)

@@ -107,18 +107,18 @@ def aliases(gateway: Gateway) -> set[str]:
 
 def test_no_account_of_the_host_has_mail_but_the_inventorys_aliases(gateway: Gateway, outside: Peer) -> None:
     me = gateway.run("cat", "/var/qmail/control/me").strip()
-    names = [*accounts(gateway), "nosuch", "alias-x", "gatescan-x"]
+    names, with_mail = [*accounts(gateway), "nosuch", "alias-x", "gatescan-x"], aliases(gateway)
     for start in range(0, len(names), 50):
         some = names[start : start + 50]
         replies = rcpt(outside, gateway, *[f"{name}@{me}" for name in some])
         found = {name: reply[:3] for name, reply in zip(some, replies, strict=True)}
-        assert found == {name: "250" if name in aliases(gateway) else "550" for name in some}
+        assert found == {name: "250" if name in with_mail else "550" for name in some}
 
 
 def test_mail_that_the_host_itself_sends_to_its_accounts_waits_for_nobody(gateway: Gateway) -> None:
     gateway.wait_for_empty_queue()
     me = gateway.run("cat", "/var/qmail/control/me").strip()
-    names = [name for name in accounts(gateway) if name not in aliases(gateway)]
+    names = sorted(set(accounts(gateway)) - aliases(gateway))
     gateway.run("sendmail", "-f", "", *[f"{name}@{me}" for name in names], stdin=f"Subject: {token()}\n\nx\n")
     gateway.wait_for_empty_queue()
 
@@ -175,10 +175,11 @@ def policy(gateway: Gateway) -> object:
     name = "/var/qmail/supervise/qmail-smtpd/env/SMTPPOLICY"
     gateway.run("sh", "-c", "cat > /tmp/policyd.py", stdin=POLICYD)
     gateway.run("systemd-run", "--unit=test-policy", "--collect", "python3", "/tmp/policyd.py")
-    gateway.sh(f"echo /run/test-policy > {name} && /command/svc -t /service/qmail-smtpd")
+    gateway.sh(f"echo /run/test-policy > {name}")
+    gateway.restart_door()
     yield None
     gateway.sh(f"systemctl stop test-policy; rm -f {name} /tmp/policyd.py /run/test-policy")
-    gateway.sh("/command/svc -t /service/qmail-smtpd")
+    gateway.restart_door()
     eventually(lambda: gateway.is_up("qmail-smtpd"), what="qmail-smtpd is up")
 
 

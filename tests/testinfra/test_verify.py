@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller import playbook
-from lab_hosts import Gateway, Peer, eventually, lab_host
+from lab_hosts import Gateway, Peer, lab_host
 
 VERIFY = "playbooks/verify.yml"
 
@@ -37,9 +37,8 @@ def test_what_is_wrong_is_named_and_fails(gateway: Gateway) -> None:
         "tcp_smtp_relay_clients": [],
     }
     gateway.run("gatewright-cutoff", "cut", "outbound")
-    gateway.run("/command/svc", "-d", "/service/gatescan-notify")
+    gateway.stop("gatescan-notify")
     try:
-        eventually(lambda: not gateway.is_up("gatescan-notify"), what="a service is down")
         told = playbook(VERIFY, gateway.name, variables=elsewhere, succeeds=False)
     finally:
         gateway.run("/command/svc", "-u", "/service/gatescan-notify")
