@@ -15,6 +15,7 @@ from gatewright import nightly
 
 PROJECT = Path(__file__).resolve().parents[1]
 PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
+WITHOUT_CONTAINERS = ("--numprocesses=2", "tests/unit", "tests/inventories", "tests/small")
 NOT_OURS = {".git", ".cache", ".venv", ".build", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "out"}
 SHELLS = (b"#!/bin/sh", b"#! /bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash", b"#!/usr/bin/env sh")
 NOT_SHELL = {".j2", ".md", ".py", ".yml", ".patch"}
@@ -110,9 +111,7 @@ def ansible_lint(is_quick: bool) -> list[Step]:
 def run_step(step: Step) -> bool:
     """Run one, and print what it said if it failed; returns whether it passed."""
     try:
-        done = subprocess.run(
-            step.command, cwd=PROJECT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        done = output_and_status(*step.command)
     except FileNotFoundError as error:
         print(f"lint: {step.name}: {error}", flush=True)
         return False
@@ -150,15 +149,36 @@ def molecule() -> int:
     return pytest("tests/molecule")
 
 
+def first_containers() -> int:
+    """Make the lab's images, and have the demonstration run in bare containers; says at the end what that came to."""
+    made = output_and_status(sys.executable, "-m", "lab", "images")
+    bare = output_and_status(*PYTEST, "tests/bare")
+    print(f"{made.stdout}{bare.stdout}", flush=True)
+    return made.returncode or bare.returncode
+
+
+def output_and_status(*command: str) -> subprocess.CompletedProcess[str]:
+    """A command that has ended; stdout has all that it said."""
+    return subprocess.run(
+        command, cwd=PROJECT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
 def test() -> int:
-    """Everything that this machine can run; pytest's closing line is the last one printed."""
+    """Everything that this machine can run; pytest's closing line is the last one printed.
+
+    The first containers are made beside the unit tests: they wait for packages, mostly.
+    """
     if status := lint():
         return status
-    status = pytest("--numprocesses=2", "tests/unit", "tests/inventories", "tests/small")
     if os.environ.get("GATEWRIGHT_SMALL"):
+        status = pytest(*WITHOUT_CONTAINERS)
         print(NOT_RUN_SMALL, flush=True)
         return status
-    return pytest("tests/bare", "tests/molecule") or status
+    with ThreadPoolExecutor(1) as pool:
+        containers = pool.submit(first_containers)
+        status = pytest(*WITHOUT_CONTAINERS)
+    return pytest("tests/molecule") or containers.result() or status
 
 
 def docs() -> int:

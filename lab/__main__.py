@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--internal", action="store_true", help="a network with no route to the internet")
     up.add_argument("--sandboxes", action="store_true", help="gateways whose systemd may confine units with all it has")
     up.add_argument("host", nargs="*", help=f"of {', '.join(host.name for host in HOSTS)}; all when none is named")
+    verbs.add_parser("images", help="build the images that are missing, and start nothing")
     verbs.add_parser("down", help="remove this lab's hosts and network (images stay)")
     verbs.add_parser("status", help="show the hosts and their addresses")
     shell = verbs.add_parser("shell", help="a shell inside a host")
@@ -45,9 +46,7 @@ def bring_up(names: list[str], internal: bool, sandboxes: bool = False) -> None:
     with machine.alone():
         artifacts.assemble()
         artifacts.warn()
-        for host in wanted:
-            if images.ensure(host):
-                print(f"image of {host.name}: {images.reference(host)}", flush=True)
+        images.ensure_all(wanted)
     hosts.up(wanted, internal, sandboxes)
     if internal:
         offline.furnish(wanted)
@@ -63,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepare()
         if options.verb == "up":
             bring_up(options.host, options.internal, options.sandboxes)
+        elif options.verb == "images":
+            with machine.alone():
+                images.ensure_all(HOSTS)
         elif options.verb == "down":
             print("removed:", ", ".join(hosts.down()) or "nothing")
         elif options.verb == "status":

@@ -6,6 +6,8 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab.machine import LabError, environment, run
@@ -32,6 +34,15 @@ def digest(image: str, suite: str) -> str:
 def reference(host: Host) -> str:
     """The name under which podman knows a host's image."""
     return f"localhost/gatewright-{host.image}-{host.suite}:{digest(host.image, host.suite)}"
+
+
+def ensure_all(hosts: Sequence[Host]) -> None:
+    """Make the images of hosts that are missing, two at once: while one waits for packages, another unpacks its own."""
+    wanted = list({reference(host): host for host in hosts}.values())
+    with ThreadPoolExecutor(2) as pool:
+        for host, is_new in zip(wanted, pool.map(ensure, wanted), strict=True):
+            if is_new:
+                print(f"image of {host.name}: {reference(host)}", flush=True)
 
 
 def ensure(host: Host) -> bool:

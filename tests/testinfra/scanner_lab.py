@@ -142,8 +142,7 @@ class Scanner:
     def down(self) -> Iterator[None]:
         """No daemon, by `svc -d`."""
         try:
-            self.gateway.sh("/command/svc -d /service/gatescan")
-            eventually(lambda: self._state().startswith("down"), 30, "a daemon that is down")
+            self.gateway.stop("gatescan")
             yield
         finally:
             self.gateway.sh("/command/svc -u /service/gatescan")
@@ -162,6 +161,3 @@ class Scanner:
     def wait_until_it_answers(self) -> None:
         """Wait until the doctor reaches the daemon."""
         eventually(lambda: "daemon: answers" in self.gateway.run("gatescan", "doctor", check=False), 30, "a daemon")
-
-    def _state(self) -> str:
-        return str(self.gateway.run("/command/svstat", "/service/gatescan")).partition(": ")[2]
