@@ -509,6 +509,31 @@ def test_a_master_without_workers_ends_and_says_so(gateway: Gateway) -> None:
         daemon.wait_for("no worker has served for")
 
 
+LATE = """
+import runpy, sys, time
+from gatescan.service.slots import Slots
+ready = Slots.ready
+def late(*arguments):
+    time.sleep(1.5)
+    ready(*arguments)
+Slots.ready = late
+del sys.argv[0]
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Workers that begin late, as on a busy machine."""
+
+
+def test_workers_that_are_about_to_serve_are_not_told_as_missing(gateway: Gateway) -> None:
+    """After each start and reload the doctor found a broken daemon, for 15 seconds."""
+    figures = gateway.root / "gatescan-daemon.prom"
+    gateway.config["journal"] = {"metrics": str(gateway.root / "metrics")}
+    with gateway.daemon(("-c", LATE, rig.STUB_DAEMON)) as daemon:
+        wait_until(figures.exists, "the master's figures")
+        assert "\ngatescan_workers 0\n" not in figures.read_text()
+        assert daemon.process.poll() is None
+
+
 def test_one_greedy_source_leaves_room_for_others(gateway: Gateway) -> None:
     """All workers were one sender's, and the next one waited until they were done."""
     gateway.config["daemon"] |= {"workers": 2, "spare_workers": 2}

@@ -210,7 +210,8 @@ class Master:
         self.desk = Desk(incoming, outgoing, daemon.workers, daemon.source_wait)
         self.desk.take(inheritance.waiting if inheritance else ())
         self.served_at = time.monotonic()
-        self.published = -PUBLISH_EVERY
+        self.published = self.served_at
+        self.told_serving = 0
         self.ended = 0
         self._signals = Signals()
         self.desk.poller.register(self._signals.reading, select.EPOLLIN)
@@ -259,11 +260,13 @@ class Master:
         return sum(bool(place.pid) and self.slots.is_ready(place.index) for place in self.places)
 
     def _publish(self, now: float) -> None:
-        if now - self.published < PUBLISH_EVERY:
+        """Every so often, and when the first worker serves: at the start none does, which is no news to tell."""
+        serving = self.serving()
+        if now - self.published < PUBLISH_EVERY and (self.told_serving or not serving):
             return
-        self.published = now
+        self.published, self.told_serving = now, serving
         figures = metrics.Master(
-            workers=self.serving(),
+            workers=serving,
             wanted=self.config.daemon.workers,
             idle_seconds=now - self.served_at,
             died=self.ended,
