@@ -12,7 +12,8 @@ from lab_hosts import Gateway, Peer, eventually, token
 PERSON = "gwperson"
 GOOD_PASSWORD = "Tr4vel!ing-Qu1etly_n0rth"
 
-# Asks PAM as login does: service, user, password; the exit status says whether it lets in.
+# Asks PAM as login does, but for the seconds after a wrong password: service, user, password; the exit status says
+# whether it lets in.
 ASK_PAM = r"""
 import ctypes, sys
 pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
@@ -31,6 +32,8 @@ class Conversation(ctypes.Structure):
     _fields_ = [("talk", TALK), ("data", ctypes.c_void_p)]
 handle = ctypes.c_void_p()
 pam.pam_start(sys.argv[1].encode(), sys.argv[2].encode(), ctypes.byref(Conversation(talk, None)), ctypes.byref(handle))
+go_on = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)(lambda *told: None)
+pam.pam_set_item(handle, 10, go_on)  # PAM_FAIL_DELAY
 result = pam.pam_authenticate(handle, 0) or pam.pam_acct_mgmt(handle, 0)
 sys.exit(1 if result else 0)
 """
