@@ -14,7 +14,7 @@ setup: ## packages by apt and a virtual environment, on a fresh Debian machine a
 demo: ## build a gateway in the lab, send real mail through it, and show what happened
 	@./gw demo
 
-test: ## everything: lint, unit tests, the small gateway, molecule's scenarios (about 45 minutes on 2 cores)
+test: ## everything: lint, unit tests, the small gateway, molecule's scenarios (about 30 minutes on 2 cores)
 	@./gw test
 
 test-suites: ## public suites of mail, in the folder that GATEWRIGHT_SUITES names, put to the scanner and to eight other readers
