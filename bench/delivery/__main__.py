@@ -1,6 +1,6 @@
 """What a delivery costs, beside qmail's own qmail-remote: CPU a message, messages a second.
 
-    python3 -m bench.delivery [--rounds N] [--messages N] [--at-once N] [--bytes N] [--only WORD]
+    python3 -m bench.delivery [--rounds N] [--messages N] [--at-once N] [--bytes N | --mixed] [--only WORD]
 
 Needs what `requirements/packages.sh requirements/apt-bench.txt` installs, and the qmail archive in
 $GATEWRIGHT_ARTIFACTS. All of it runs in a folder of its own and on the loopback address, by a route if nothing else is
@@ -32,10 +32,14 @@ from pathlib import Path
 from bench.delivery import postfix
 from bench.delivery.accounting import Run, cpu_seconds, cpu_seconds_of_ended, peak, share
 from bench.delivery.place import BY_MX, CROWDED, EACH_BY_MX, ROUTED, Place, free_port
+from bench.scanner import corpus
 
 REMOTE = "qmail-remote, plain"
 QUEUED = b"Received: (qmail 1 invoked by uid 1000); 1 Jan 2026 00:00:00 -0000\n"
 """As a message of this host's begins, which gatepost signs if it has a signer."""
+
+MIXED = 50
+"""Messages of the mixed corpus, which are delivered by turns."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +116,14 @@ def crowd_memory(place: Place, tls: str, number: int) -> tuple[float, float]:
 
 def deliver(program: Path, folder: Path, messages: int, at_once: int, domain: str = ROUTED) -> None:
     """Start a program for each message, so many at once. domain: with the message's number in it, if it has a place."""
+    letters = letters_in(folder)
     running: dict[int, Path] = {}
     for number in range(messages):
         if len(running) >= at_once:
             _reap(running)
         report = folder / f"report-{number % (at_once * 2)}"
         files = [
-            (os.POSIX_SPAWN_OPEN, 0, str(folder / "message"), os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 0, str(letters[number % len(letters)]), os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(report), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
         name = domain.format(number)
@@ -158,6 +163,18 @@ def message(size: int) -> bytes:
     return head + (lines * (size // len(lines) + 1))[: max(1, size - len(head) - 1)] + b"\n"
 
 
+def write_letters(folder: Path, letters: Sequence[bytes]) -> None:
+    """What is delivered, by turns."""
+    (folder / "letters").mkdir()
+    for number, letter in enumerate(letters):
+        (folder / f"letters/{number:03}").write_bytes(letter)
+
+
+def letters_in(folder: Path) -> list[Path]:
+    """What write_letters wrote."""
+    return sorted((folder / "letters").iterdir())
+
+
 def variants(place: Place, options: argparse.Namespace) -> dict[str, Callable[[], Run]]:
     """What is measured, by its name."""
     found: dict[str, Callable[[], Run]] = {}
@@ -167,9 +184,9 @@ def variants(place: Place, options: argparse.Namespace) -> dict[str, Callable[[]
         print(f"Postfix is not measured: {reason}")
         return found
     instance = postfix.Postfix(place.folder / "postfix", place.port, free_port(), options.at_once)
-    letter = place.folder / "message"
+    letters = letters_in(place.folder)
     for way in postfix.WAYS:
-        found[way.name] = partial(instance.measure, way, letter, options.messages)
+        found[way.name] = partial(instance.measure, way, letters, options.messages)
     return found
 
 
@@ -180,6 +197,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--messages", type=int, default=500)
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--bytes", type=int, default=4096)
+    parser.add_argument("--mixed", action="store_true", help="the mixed corpus, mean 34 KB, not --bytes")
     parser.add_argument("--crowd", type=int, default=120, help="deliveries at the same time whose memory is measured")
     parser.add_argument("--only", default="", help="measure what has this in its name")
     parser.add_argument("--json", type=Path, help="write the rows there, too")
@@ -188,7 +206,8 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as name, ExitStack() as stack:
         place = Place(Path(name), stack, options.crowd)
         place.folder.chmod(0o711)  # Postfix's processes are other users'
-        (place.folder / "message").write_bytes(message(options.bytes))
+        mixed = [QUEUED + letter for letter in corpus.mixed(MIXED)] if options.mixed else []
+        write_letters(place.folder, mixed or [message(options.bytes)])
         measured = {title: run for title, run in variants(place, options).items() if options.only in title}
         print(f"{'':38} CPU ms  efficiency  a second  ratio  MB   ({REMOTE} is 1)")
         for title, variant in measured.items():
