@@ -181,12 +181,15 @@ def test_a_run_that_changed_files_renews_the_baseline_and_notes_what_differed(ga
     gateway.run("touch", "/usr/local/sbin/gw-wanted")
     try:
         assert "being renewed" in gateway.run("gatewright-integrity", "settle")
+        eventually(lambda: gateway.run("pgrep", "-x", "aide", check=False), 120, "it reads")
+        gateway.run("touch", "/usr/local/sbin/gw-wanted-meanwhile")
         unit, notes = "aiderenew.service", ("cat", "/var/lib/aide/renewal.log")
-        eventually(lambda: "/usr/local/sbin/gw-wanted" in gateway.run(*notes, check=False), 120, "it is noted")
+        eventually(lambda: "/usr/local/sbin/gw-wanted\n" in gateway.run(*notes, check=False), 120, "it is noted")
         eventually(lambda: gateway.run("systemctl", "is-active", unit, check=False).strip() == "inactive", 120, unit)
+        assert "/usr/local/sbin/gw-wanted-meanwhile\n" in gateway.run(*notes), "what changed while it read"
         assert gateway.run("gatewright-integrity", "settle") == ""
     finally:
-        gateway.sh("rm -f /usr/local/sbin/gw-wanted; gatewright-integrity update")
+        gateway.sh("rm -f /usr/local/sbin/gw-wanted*; gatewright-integrity update")
 
 
 # Upkeep
