@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatewright.chapters import Chapter
-from gatewright.problems import Problems, kind_of, suggest
+from gatewright.problems import UNQUOTED, Problems, kind_of, suggest
 
 # (options of one specification, value) -> Ansible's own complaints.
 Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]
@@ -161,7 +161,7 @@ def _check_types(problems: Problems, host: Host, role: Role, validate: Validate)
         if name not in host.values:
             if option.get("required"):
                 problems.add(name, f"is required (role {role.name}): {_sentence(option)}")
-        elif name not in role.chapter.parsed:
+        elif name not in role.chapter.parsed or host.values[name] is None:
             _check_value(problems, role, name, option, host.values[name], validate)
 
 
@@ -185,6 +185,8 @@ def _wrong_type(option: Mapping[str, Any], value: Any) -> list[str]:
     wanted = str(option.get("type", "str"))
     if wanted in _STRICT_TYPES and not isinstance(value, _STRICT_TYPES[wanted]):
         article = {"list": "a list", "dict": "a mapping", "bool": "true or false"}[wanted]
+        if wanted == "bool" and str(value).lower() in ("true", "false", "yes", "no"):
+            return [f"must be {article}, and {value!r} is text; {UNQUOTED}"]
         return [f"must be {article}, not {kind_of(value)}"]
     if wanted == "int" and (isinstance(value, bool) or (isinstance(value, int) and value < 0)):
         return [f"must be a number from 0 on, not {value!r}"]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from gatewright.addresses import parse_network
 from gatewright.domains import parse_domain
-from gatewright.problems import Problems, check_keys, entry_name, kind_of
+from gatewright.problems import UNQUOTED, Problems, check_keys, entry_name, kind_of
 
 Kind = Callable[[Problems, str, Any], None]
 Complain = Callable[[Any], str]
@@ -55,9 +55,11 @@ def number(low: int, high: int = FAR, unit: str = "") -> Kind:
     """A whole number within bounds. unit: what is counted, for the message."""
 
     def complain(value: Any) -> str:
-        if isinstance(value, bool) or (not isinstance(value, int) and not re.fullmatch(r"\d{1,20}", str(value))):
+        if isinstance(value, str) and re.fullmatch(r"\d{1,20}", value):
+            return f"must be a number, and {value!r} is text; {UNQUOTED}"
+        if isinstance(value, bool) or not isinstance(value, int):
             return f"must be a whole number{unit and ' of ' + unit}, not {value!r}"
-        if not low <= int(value) <= high:
+        if not low <= value <= high:
             return f"must be a number from {low} to {high}{unit and ' (' + unit + ')'}, not {value!r}"
         return ""
 
@@ -190,6 +192,16 @@ def network(value: Any) -> str:
 
 
 @plain
+def address(value: Any) -> str:
+    """An address, without a network's length."""
+    try:
+        ipaddress.ip_address(str(value))  # the number of an address is none
+    except ValueError:
+        return f"{value!r} is not an address"
+    return ""
+
+
+@plain
 def server_address(value: Any) -> str:
     """The IPv4 address of another host that can be asked: dnscache speaks no IPv6."""
     try:
@@ -228,7 +240,7 @@ def covering_domain(value: Any) -> str:
 def host(value: Any) -> str:
     """A host name or an address."""
     try:
-        ipaddress.ip_address(value)
+        ipaddress.ip_address(str(value))
     except ValueError:
         try:
             parse_domain(value)

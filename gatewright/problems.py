@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
+UNQUOTED = """write it without quotation marks, on the command line as JSON: -e '{"NAME": VALUE}'"""
+"""What to do with a number or a truth value that came as text."""
 
 
 class InventoryError(ValueError):

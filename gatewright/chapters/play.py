@@ -20,9 +20,9 @@ def _batch(value: Any) -> str:
 
 def check(site: Site, problems: Problems) -> None:
     """A run has one order of batches: every gateway must say the same."""
-    value = site.host.values.get("gatewright_serial")
-    if value is None:
+    if "gatewright_serial" not in site.host.values:
         return
+    value = site.host.values["gatewright_serial"]
     several = kinds.listed(_batch, empty=False, unique=False)
     (several if isinstance(value, list) else _batch)(problems, "gatewright_serial", value)
     for other in site.others:

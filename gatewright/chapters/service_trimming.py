@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Any
-
 from gatewright import kinds
 from gatewright.chapters import Chapter
-
-
-@kinds.plain
-def _listener(value: Any) -> str:
-    """An address that a program may listen on, with nothing for all of them."""
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return f"{value!r} is not an address"
-    return ""
-
 
 _socket = kinds.record(
     {
         "proto": kinds.choice("tcp", "udp"),
         "port": kinds.port,
         "owner": kinds.matching(r"[!-~]([ -~]{0,30}[!-~])?", "the name of a program"),
-        "address": _listener,
+        "address": kinds.address,
     },
     needed=["proto", "port", "owner"],
 )

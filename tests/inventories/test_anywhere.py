@@ -140,7 +140,10 @@ def test_the_inventory_says_in_which_batches_gateways_are_changed(company: Path,
     assert [len(batch) for batch in batches(company, serial)] == sizes
 
 
-@pytest.mark.parametrize(("serial", "words"), [(0, "must be a number of"), ([1, "half"], "gatewright_serial[1]")])
+@pytest.mark.parametrize(
+    ("serial", "words"),
+    [(0, "must be a number of"), (None, "must be a number of"), ([1, "half"], "gatewright_serial[1]")],
+)
 def test_a_wrong_order_of_batches_is_refused(company: Path, serial: Any, words: str) -> None:
     inventory(company, gateways={"gw1": GATEWAY | {"gatewright_serial": serial}})
     done = play(company, "company.yml")

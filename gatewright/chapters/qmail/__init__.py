@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,14 +75,7 @@ def _check_other(site: Site, problems: Problems, other: Any) -> None:
         problems.add("ansible_host", f"{address} is {other.name}'s address already")
 
 
-@kinds.plain
-def _listener(value: Any) -> str:
-    """What tcpserver listens on: 0 or an address of the host."""
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return "" if value in ("0", 0) else f"must be 0 or an address, not {value!r}"
-    return ""
+_listener = kinds.either("0 or an address", kinds.address, kinds.matching("0", "0"), kinds.number(0, 0))
 
 
 @kinds.plain

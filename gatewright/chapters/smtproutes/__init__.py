@@ -9,7 +9,6 @@ from gatewright.chapters.smtproutes.routing import (
     DATABYTES,
     DEFAULT,
     EXTRA,
-    OPTIONAL,
     ROUTES,
     TLS,
     Routing,
@@ -34,7 +33,7 @@ def routing_of(site: Site) -> Routing:
         site.value(BAD_SENDERS),
         site.value(DATABYTES),
         own_names=site.host.names,
-        tls=site.value(TLS) or OPTIONAL,
+        tls=site.value(TLS),
     )
 
 

@@ -112,7 +112,8 @@ def read_routing(
     ]
     good = [route for route in found if route]
     _check_twice(problems, good)
-    default = _read_route(problems, DEFAULT, default_route, own, usual, default=True) if default_route else None
+    no_default = default_route is None or default_route == {}
+    default = None if no_default else _read_route(problems, DEFAULT, default_route, own, usual, default=True)
     extra = _read_items(problems, EXTRA, extra_rcpthosts, _parse_rcpthost)
     senders = _read_items(problems, BAD_SENDERS, badmailfrom, parse_sender)
     if isinstance(databytes, bool) or not isinstance(databytes, int) or not 0 <= databytes <= MOST_BYTES:
@@ -193,8 +194,8 @@ def _read_route(
     if not isinstance(subdomains, bool):
         problems.add(where, f"subdomains must be true or false, not {subdomains!r}")
         return None
-    domain = "" if default else _read(problems, where, parse_domain, item.get("domain"))
-    host = _read(problems, where, parse_relay_host, item.get("host"))
+    domain = "" if default else _read_needed(problems, where, parse_domain, item.get("domain"))
+    host = _read_needed(problems, where, parse_relay_host, item.get("host"))
     port = _read(problems, where, parse_port, item.get("port", SMTP_PORT))
     policy = _read_policy(problems, where, item.get("tls", tls))
     if host and _is_own(host, own):
@@ -204,9 +205,12 @@ def _read_route(
     return Route(domain, host, port, subdomains, where, policy)
 
 
+def _read_needed(problems: Problems, where: str, parse: Callable[[object], T], value: object) -> T | None:
+    """A value whose absence has been noted already."""
+    return None if value is None else _read(problems, where, parse, value)
+
+
 def _read(problems: Problems, where: str, parse: Callable[[object], T], value: object) -> T | None:
-    if value is None:
-        return None
     try:
         return parse(value)
     except ValueError as error:
@@ -245,7 +249,7 @@ def _read_items(problems: Problems, variable: str, value: object, parse: Callabl
     found: dict[str, str] = {}
     for index, item in enumerate(as_list(problems, variable, value)):
         where = entry_name(variable, index, item)
-        text = _read(problems, where, parse, item if item is not None else "")
+        text = _read(problems, where, parse, item)
         if text is None:
             continue
         if text in found:

@@ -20,11 +20,11 @@ OPTIONS = {
 TEXTS = {"hardening_banner"}
 # What is wrong for every option of a type.
 WRONG: dict[str, list[Any]] = {
-    "int": [-1, 10**18, "many", True, 1.5, [1], {"a": 1}, None],
+    "int": [-1, 10**18, "many", "7", True, 1.5, [1], {"a": 1}, None],
     "str": [["a"], {"a": 1}, "a\nb", "bell \x07", None, True],
-    "bool": ["maybe", [], {}, 17],
-    "list": ["text", 5, {"a": 1}, [None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"]],
-    "dict": ["text", 5, ["a"], {"no name\n": {"nonsense": [None]}}, {"": None}],
+    "bool": [None, "maybe", "true", [], {}, 17],
+    "list": [None, "text", 5, {"a": 1}, [None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"]],
+    "dict": [None, "text", 5, ["a"], [], False, {"no name\n": {"nonsense": [None]}}, {"": None}],
 }
 # Where the first of a list is wrong, its place must be told.
 PLACED = ([None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"])
@@ -52,6 +52,13 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         name: ["relative/x", "/a b", "/a/../b", "//x"]
         for name in ("starttls_certificate", "starttls_key", "smtproutes_tls_ca", "sshd_banner", "log_shipping_key")
     },
+    "host": {
+        "hardening_log_server": [1],
+        "log_shipping_server": [3232235777],
+        "qmail_smtpd_address": [1],
+        "hardening_time_servers": [[1], [True]],
+    },
+    "TLS of routes": {"smtproutes_tls": [False, ""]},
     "id": {name: [0, 2**32] for name in OPTIONS if name.endswith(("_uid", "_gid"))},
     "what must be there": {
         "dnscache_root_servers": [[], ["127.0.0.1"], ["::1"], ["2001:db8::1"], ["0.0.0.0"], ["ns.example.org"]],
@@ -260,6 +267,13 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"uvscan_enabled": True}, "uvscan_archive: is needed with uvscan_enabled"),
         ({"uvscan_enabled": True, "uvscan_archive": "x.tar"}, "uvscan_sha256: is needed"),
         ({"service_trimming_extra_units": ["atd.service"]}, "service_trimming_extra_units[0] (atd.service)"),
+        (
+            {"smtproutes_routes": [{"domain": "a.test", "host": "10.0.0.2", "port": None}]},
+            "smtproutes_routes[0] (a.test): port must be a number",
+        ),
+        ({"smtproutes_extra_rcpthosts": [None]}, "smtproutes_extra_rcpthosts[0] (None): a domain must be"),
+        ({"scanner_workers": "4"}, "scanner_workers: must be a number, and '4' is text; write it without quotation"),
+        ({"gatekeeper_enabled": "yes"}, "gatekeeper_enabled: must be true or false, and 'yes' is text; write it"),
         ({"scanner_extra_rules": ["ok", {"nonsense": 1}]}, "scanner_extra_rules[1]"),
         ({"scanner_extra_rules": ["iso", ".ISO"]}, "scanner_extra_rules[1] (.ISO): is a duplicate"),
         ({"scanner_actions": {"inbound": {"polciy": "reject"}}}, "scanner_actions.inbound.polciy: no such verdict"),
