@@ -107,10 +107,10 @@ def _spawn(command: list[str], group: Group, user: str | None = None, env: Mappi
     )
 
 
-def _gatewright(
+def start_scanner(
     qmail: Qmail, variant: Variant, is_confined: bool = True, door: Mapping[str, str] | None = None
 ) -> None:
-    """The scanner; door: how gatekeeper is asked."""
+    """Start the scanner, and qmail in front of it; door: how gatekeeper is asked."""
     place = _place(f"gatescan-{variant.port}", SCANNER)
     code = place / "code"
     shutil.copytree(SCANNER_FILES / "gatescan", code / "gatescan", ignore=shutil.ignore_patterns("__pycache__"))
@@ -157,18 +157,18 @@ def _gatewright(
 
 def _unfenced(qmail: Qmail, variant: Variant) -> None:
     """Ours without seccomp and Landlock, to see what these cost."""
-    _gatewright(qmail, variant, is_confined=False)
+    start_scanner(qmail, variant, is_confined=False)
 
 
 def _client(qmail: Qmail, variant: Variant) -> None:
     """Ours behind gatekeeper: a relay client's recipients are known, and what it sends is counted."""
-    _gatewright(qmail, variant, door={"RELAYCLIENT": "", "SMTPPOLICY": start_door(qmail, variant)[0]})
+    start_scanner(qmail, variant, door={"RELAYCLIENT": "", "SMTPPOLICY": start_door(qmail, variant)[0]})
 
 
 def _stranger(qmail: Qmail, variant: Variant) -> None:
     """Ours behind gatekeeper: a stranger's recipients are known, and it is asked who his mail is from."""
     policy, authentication = start_door(qmail, variant)
-    _gatewright(qmail, variant, door={"SMTPPOLICY": policy, "GATESCAN_AUTH": authentication})
+    start_scanner(qmail, variant, door={"SMTPPOLICY": policy, "GATESCAN_AUTH": authentication})
 
 
 def start_door(qmail: Qmail, variant: Variant, **settings: object) -> tuple[str, str]:
@@ -313,7 +313,7 @@ class Kind:
 KINDS = (
     Kind("bare qmail", _bare),
     Kind("no-op wrapper", _noop),
-    Kind("Gatewright", _gatewright),
+    Kind("Gatewright", start_scanner),
     Kind(UNFENCED, _unfenced),
     Kind("gatekeeper: client", _client),
     Kind("gatekeeper: stranger", _stranger),
