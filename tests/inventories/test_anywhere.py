@@ -135,6 +135,23 @@ def batches(company: Path, serial: Any) -> list[list[str]]:
     return [sorted(re.findall(r"^ok: \[(gw\d)\]", look.split("\nTASK")[0], re.MULTILINE)) for look in looks]
 
 
+@pytest.mark.parametrize(
+    "options", [("--start-at-task", "*Compile*"), ("--start-at-task", "x"), ("--skip-tags", "always")]
+)
+def test_a_run_that_passes_over_the_preflight_does_nothing(company: Path, options: tuple[str, ...]) -> None:
+    done = play(company, "company.yml", *options)
+    assert done.returncode != 0, done.stdout
+    assert f"{' '.join(options[:1])}" in done.stderr
+    assert "passes over the checks of the inventory" in done.stderr
+    assert not (company / "connected").exists()
+
+
+def test_the_hosts_of_a_run_can_be_listed(company: Path) -> None:
+    done = play(company, "company.yml", "--list-hosts")
+    assert done.returncode == 0, done.stderr
+    assert "gw1" in done.stdout
+
+
 @pytest.mark.parametrize(("serial", "sizes"), [(1, [1] * 5), ([1, "50%"], [1, 2, 2]), ("100%", [5])])
 def test_the_inventory_says_in_which_batches_gateways_are_changed(company: Path, serial: Any, sizes: list[int]) -> None:
     assert [len(batch) for batch in batches(company, serial)] == sizes
