@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.modules import run_module
+
 pytestmark = pytest.mark.slow  # a process or more for each test
 
-MODULE = Path(__file__).parents[3] / "library" / "guarded_files.py"
 
 # Enough of systemd: enabling makes the link, a transient timer runs its command at once, all else succeeds.
 SYSTEMCTL = """#!/bin/sh
@@ -43,17 +42,17 @@ class Host:
         self.loaded = root / "loaded"
         self.refusal = root / "systemd-refuses"
         self.log = root / "log"
-        commands = root / "bin"
-        for directory in (self.units, commands):
+        self.commands = root / "bin"
+        for directory in (self.units, self.commands):
             directory.mkdir()
         systemctl = SYSTEMCTL.format(log=self.log, refusal=self.refusal, units=self.units)
         for name, text in (("systemctl", systemctl), ("systemd-run", SYSTEMD_RUN)):
-            (commands / name).write_text(text)
-            (commands / name).chmod(0o755)
-        self.path = f"{commands}:{os.environ['PATH']}"
+            (self.commands / name).write_text(text)
+            (self.commands / name).chmod(0o755)
+        self.path = f"{self.commands}:{os.environ['PATH']}"
 
     def step(self, step: str, content: str = "new\n", check: bool = False, **more: Any) -> dict[str, Any]:
-        """Run the module as Ansible does."""
+        """Run the module."""
         arguments = {
             "name": "firewall",
             "files": {str(self.file): {"content": content, "validate": "grep -q . %s"}},
@@ -62,19 +61,9 @@ class Host:
             "step": step,
             "state_dir": str(self.state),
             "unit_dir": str(self.units),
-            "_ansible_check_mode": check,
             **more,
         }
-        done = subprocess.run(
-            [sys.executable, str(MODULE)],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            env={**os.environ, "PATH": self.path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        return run_module("guarded_files", arguments, check, programs=self.commands)
 
     def time_is_up(self) -> None:
         """Do what the timer, or a reboot, does: run the service."""

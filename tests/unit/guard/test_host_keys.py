@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import grp
-import json
 import os
 import pwd
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "library" / "sshd_host_keys.py"
+from tests.modules import run_module
+
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen (openssh-client)")
 
 
 def run(directory: Path, check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run the module as Ansible does, with short keys that are quick to make."""
+    """Run the module, with short keys that are quick to make."""
     arguments = {
         "directory": str(directory),
         "rsa_bits": 2048,
         "require_key": False,
-        "_ansible_check_mode": check,
         **options,
     }
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return run_module("sshd_host_keys", arguments, check)
 
 
 def make_key(path: Path, *options: str) -> bytes:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from declared_sockets import covers
 
-MODULE = Path(__file__).parents[3] / "library" / "declared_sockets.py"
+from tests.modules import run_module
 
 SSHD = {"proto": "tcp", "port": 22, "owner": "sshd"}
 DNSCACHE = {"proto": "udp", "port": 53, "owner": "dnscache", "address": "127.0.0.1"}
@@ -35,16 +31,7 @@ def run(
     ss = tmp_path / "ss"
     ss.write_text(program or f"#!/bin/sh\ncat <<'END'\n{listening}END\n")
     ss.chmod(0o755)
-    arguments = {"ANSIBLE_MODULE_ARGS": {"declared": declared, "seconds": seconds, "_ansible_check_mode": check}}
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps(arguments),
-        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return json.loads(done.stdout)
+    return run_module("declared_sockets", {"declared": declared, "seconds": seconds}, check, programs=tmp_path)
 
 
 def test_every_socket_is_listed_with_its_owner_and_nothing_is_amiss(tmp_path: Path) -> None:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "library" / "file_set.py"
+from tests.modules import run_module
 
 
 def run(entries: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run the module as Ansible does: a process with JSON on standard input."""
+    """Run the module, for files of whoever runs the tests."""
     owner = {"owner": str(os.getuid()), "group": str(os.getgid())}
-    arguments = {"ANSIBLE_MODULE_ARGS": {"entries": entries, "_ansible_check_mode": check, **owner, **options}}
-    done = subprocess.run(
-        [sys.executable, str(MODULE)], input=json.dumps(arguments), capture_output=True, text=True, check=False
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return run_module("file_set", {"entries": entries, **owner, **options}, check)
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:

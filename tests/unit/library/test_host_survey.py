@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from host_survey import Chain, Finding, Host, Socket, Wanted, findings, told
 from gatewright import PROJECT
 from gatewright.chapters.foundation import release_note
 from gatewright.chapters.survey import may_have
+from tests.modules import run_module
 
-MODULE = Path(host_survey.__file__)
 QMAILD = {"name": "qmaild", "uid": 64011, "gid": 64011, "home": "/var/qmail"}
 NGINX = Socket("tcp", "0.0.0.0", 80, "nginx", "nginx.service", "nginx")
 
@@ -366,12 +364,7 @@ def test_a_clock_that_is_off_is_told_and_one_that_is_wrong_refused() -> None:
 
 def run(wanted: dict[str, Any], accept: list[str], check: bool = False) -> Any:
     """Run the module on this machine."""
-    arguments = {"wanted": wanted, "accept": accept, "_ansible_check_mode": check}
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return json.loads(done.stdout)
+    return run_module("host_survey", {"wanted": wanted, "accept": accept}, check)
 
 
 KINDS = ["firewall", "socket", "account", "ssh", "package", "mirror", "resolver", "space", "memory", "clock"]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "roles/hardening/library/live_sysctl.py"
+from tests.modules import run_module
 
 
 class Kernel:
@@ -28,15 +25,7 @@ class Kernel:
 
     def set(self, settings: dict[str, Any], check: bool = False) -> Any:
         """Run the module; return what it says."""
-        options = {"settings": settings, "root": str(self.root), "_ansible_check_mode": check, "_ansible_diff": True}
-        done = subprocess.run(
-            [sys.executable, str(MODULE)],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": options}),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return json.loads(done.stdout)
+        return run_module("live_sysctl", {"settings": settings, "root": str(self.root)}, check, diff=True)
 
 
 @pytest.fixture

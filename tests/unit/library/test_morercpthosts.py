@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "library" / "morercpthosts.py"
+from tests.modules import run_module
 
 
 def cdb(keys: list[str]) -> bytes:
@@ -55,15 +52,8 @@ def run(control: Path, domains: list[str], check: bool = False, made: list[str] 
     program = control.parent / "qmail-newmrh"
     program.write_text(f"#!/bin/sh\nexec cp {source} {control}/morercpthosts.cdb\n")
     program.chmod(0o755)
-    arguments = {
-        "control": str(control), "domains": domains, "qmail_newmrh": str(program), "_ansible_check_mode": check
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    arguments = {"control": str(control), "domains": domains, "qmail_newmrh": str(program)}
+    return run_module("morercpthosts", arguments, check)
 
 
 def test_it_is_made_once_kept_in_step_and_removed(control: Path) -> None:

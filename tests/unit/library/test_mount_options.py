@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import mount_options
 import pytest
 
-MODULE = Path(__file__).parents[3] / "roles/hardening/library/mount_options.py"
+from tests.modules import run_module
+
 ALL = ["nodev", "noexec", "nosuid"]
 
 FSTAB = """\
@@ -52,15 +49,9 @@ class Host:
     def run(self, wanted: dict[str, Any], check: bool = False, fails: bool = False, **options: Any) -> Any:
         """Run the module; return what it says."""
         arguments = {"wanted": wanted, "fstab": str(self.fstab), "mounts": str(self.mounts), **options}
-        done = subprocess.run(
-            [sys.executable, str(MODULE)],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}),
-            env=os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-        )
-        assert bool(done.returncode) is fails, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        answer = run_module("mount_options", arguments, check, programs=self.programs)
+        assert answer.get("failed", False) is fails, answer
+        return answer
 
     @property
     def calls(self) -> list[str]:

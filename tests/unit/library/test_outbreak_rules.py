@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "library" / "outbreak_rules.py"
+from tests.modules import run_module
+
 ISO = ".iso\tSIZE=-1\tOutbreak"
 SUBJECT = ".*invoice.*\tPolicy-Subject:\tOutbreak"
 
@@ -31,15 +28,10 @@ def gatescan(tmp_path: Path) -> Path:
     return program
 
 
-def run(gatescan: Path, **options: Any) -> dict[str, Any]:
-    """Run the module as Ansible does."""
+def run(gatescan: Path, check: bool = False, **options: Any) -> dict[str, Any]:
+    """Run the module."""
     arguments = {"path": str(gatescan.parent / "outbreak.txt"), "gatescan": str(gatescan), **options}
-    done = subprocess.run(
-        [sys.executable, str(MODULE)], env={**os.environ, "PATH": f"{gatescan.parent}:{os.environ['PATH']}"},
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return run_module("outbreak_rules", arguments, check, programs=gatescan.parent)
 
 
 def builds(gatescan: Path) -> int:
@@ -94,6 +86,6 @@ def test_rules_that_do_not_build_leave_the_old_ones(gatescan: Path) -> None:
 
 
 def test_check_mode_says_what_would_change_and_changes_nothing(gatescan: Path) -> None:
-    would = run(gatescan, state="block", rules=[ISO], _ansible_check_mode=True)
+    would = run(gatescan, state="block", rules=[ISO], check=True)
     assert would["changed"] and ISO in would["diff"]["after"]
     assert not (gatescan.parent / "outbreak.txt").exists() and builds(gatescan) == 0

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pinned_archive
 import pytest
+
+from tests.modules import run_module
 
 
 def make_archive(path: Path, top: str = "thing-1.0", mtime: int = 0, text: bytes = b"hello\n") -> Path:
@@ -24,16 +24,9 @@ def make_archive(path: Path, top: str = "thing-1.0", mtime: int = 0, text: bytes
     return path
 
 
-ROOT = Path(__file__).parents[3]
-
-
 def run(**arguments: Any) -> dict[str, Any]:
-    """Run the module as Ansible would, with its arguments as JSON."""
-    command = [sys.executable, str(ROOT / "library/pinned_archive.py")]
-    text = json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": False, **arguments}})
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    """Run the module."""
+    return run_module("pinned_archive", arguments)
 
 
 def test_content_digest_is_what_the_documented_shell_line_prints(tmp_path: Path) -> None:
@@ -105,9 +98,9 @@ def test_check_mode_looks_whether_it_can_be_had_and_keeps_nothing(tmp_path: Path
     folder = tmp_path / "folder"
     folder.mkdir()
     archive = make_archive(folder / "x.tar.gz")
-    asked = {"name": "x.tar.gz", "sha256": "0" * 64, "cache_dir": str(tmp_path / "c"), "_ansible_check_mode": True}
-    there = run(**asked, mirrors=[folder.as_uri()])
+    asked = {"name": "x.tar.gz", "sha256": "0" * 64, "cache_dir": str(tmp_path / "c")}
+    there = run_module("pinned_archive", {**asked, "mirrors": [folder.as_uri()]}, check=True)
     assert (there["changed"], there["source"]) == (True, archive.as_uri())
-    nowhere = run(**asked, mirrors=[(tmp_path / "gone").as_uri()])
+    nowhere = run_module("pinned_archive", {**asked, "mirrors": [(tmp_path / "gone").as_uri()]}, check=True)
     assert nowhere["failed"] and "cannot be had" in nowhere["msg"] and "source_build_archive_dir" in nowhere["msg"]
     assert not (tmp_path / "c").exists()

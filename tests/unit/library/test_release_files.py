@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-LIBRARY = Path(__file__).parents[3] / "library"
+from tests.modules import run_module
 
 
 def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run a module as Ansible does: a process with JSON on standard input."""
-    done = subprocess.run(
-        [sys.executable, str(LIBRARY / f"{module}.py")],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": check, **options}}),
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    result: dict[str, Any] = json.loads(done.stdout)
+    """Run a module that is to succeed."""
+    result = run_module(module, options, check)
     assert not result.get("failed"), result
     return result
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import strict_modes
 
-MODULE = Path(__file__).parents[3] / "roles/hardening/library/strict_modes.py"
+from tests.modules import run_module
 
 # Keeps the overrides as `path mode` lines; --update gives the file its mode.
 STATOVERRIDE = """\
@@ -53,16 +49,8 @@ class Host:
 
     def run(self, check: bool = False, **options: Any) -> Any:
         """Run the module; return what it says."""
-        arguments = options | {"search": str(self.files), "_ansible_check_mode": check, "_ansible_diff": True}
-        done = subprocess.run(
-            [sys.executable, str(MODULE)],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            env=os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return json.loads(done.stdout)
+        arguments = options | {"search": str(self.files)}
+        return run_module("strict_modes", arguments, check, diff=True, programs=self.programs)
 
 
 @pytest.fixture

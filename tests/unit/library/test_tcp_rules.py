@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "library" / "tcp_rules.py"
+from tests.modules import run_module
+
 RULES = '127.:allow,RELAYCLIENT=""\n10.0.0.1-9:allow,RELAYCLIENT=""\n192.0.2.:deny\n:allow\n'
 PROOFS = [
     {"address": "10.0.0.9", "entry": "office", "deny": False, "env": {"RELAYCLIENT": ""}},
@@ -27,19 +26,13 @@ pytestmark = pytest.mark.skipif(
 def run(
     folder: Path, content: str = RULES, proofs: list[dict[str, Any]] | None = None, check: bool = False
 ) -> dict[str, Any]:
-    """Run the module as Ansible does: a process with JSON on standard input."""
+    """Run the module."""
     arguments = {
         "path": str(folder / "tcp.smtp"),
         "content": content,
         "proofs": PROOFS if proofs is None else proofs,
-        "_ansible_check_mode": check,
     }
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return run_module("tcp_rules", arguments, check)
 
 
 def asked(folder: Path, address: str) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "library" / "trimmed_units.py"
+from tests.modules import run_module
 
 SYSTEMCTL = '''\
 #!{python}
@@ -62,16 +60,7 @@ class Host:
         return path.read_text().splitlines() if path.exists() else []
 
     def run(self, *names: str, check: bool = False) -> Any:
-        arguments = {"ANSIBLE_MODULE_ARGS": {"names": list(names), "_ansible_check_mode": check}}
-        done = subprocess.run(
-            [sys.executable, str(MODULE)],
-            input=json.dumps(arguments),
-            env=os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return json.loads(done.stdout)
+        return run_module("trimmed_units", {"names": list(names)}, check, programs=self.folder)
 
 
 @pytest.fixture
