@@ -221,6 +221,33 @@ def test_strangers_who_come_and_go_for_ever_leave_a_database_of_one_size(keeper:
     assert keeper.state.stat().st_size < 200_000
 
 
+def test_strangers_who_come_and_go_while_nothing_can_be_written_cost_no_memory(keeper: Gatekeeper) -> None:
+    from gatekeeper.store import Store
+
+    store = Store(keeper.place / "nowhere/state.sqlite", lambda: 1000.0)
+    shelf = store.shelf("guesses", 200)
+
+    async def live() -> list[int]:
+        waiting = []
+        for round_ in range(20):
+            for number in range(300):
+                shelf.put(f"2001:db8:{round_:x}:{number:x}::/64", [1.0], 1500)
+            await store.flush()
+            waiting.append(len(shelf._changed))
+        return waiting
+
+    waiting = asyncio.run(live())
+    assert store.trouble and max(waiting) <= 600
+    store.path = keeper.state
+    asyncio.run(store.flush())
+    again = Store(keeper.state, lambda: 1000.0)
+    kept = again.shelf("guesses", 1000)
+    again.load()
+    store.close()
+    again.close()
+    assert len(kept) == 200 and kept.get("2001:db8:13:12b::/64") == [1.0]
+
+
 def test_entries_are_bounded_and_expire(keeper: Gatekeeper) -> None:
     from gatekeeper.store import Store
 

@@ -14,6 +14,8 @@ from gatekeeper.store import Shelf
 log = logging.getLogger("gatekeeper")
 
 DAY = 86_400.0
+STEP = 60.0
+"""Seconds by which a clock may be put back before what was counted by it counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Limits:
         if not found or len(found) != 4:
             return full, 0.0, now
         tokens, at, count, began = found
+        if now < at - STEP:
+            return full, 0.0, now
         refilled = tokens + max(now - at, 0.0) / 60 * (account.rate.minute or 0)
         # a clock that was put back ends a day, too
         return min(refilled, full), *((count, began) if 0 <= now - began < DAY else (0.0, now))

@@ -95,8 +95,9 @@ class Shelf:
         return [self._change(key) for key in self._entries]
 
     def put_back(self, key: str) -> None:
-        """A change that could not be written."""
-        self._changed.add(key)
+        """A change that could not be written; too many that are gone meanwhile are left to expire in the database."""
+        if key in self._entries or len(self._changed) < self.room:
+            self._changed.add(key)
 
     def _change(self, key: str) -> Change:
         value, expires = self._entries.get(key, (None, 0.0))
