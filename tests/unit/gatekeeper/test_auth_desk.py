@@ -13,7 +13,7 @@ import pytest
 from gatekeeper.auth.desk import PACKET, PING, ROOM, TEXT, UNKNOWN, Desk
 from gatekeeper.auth.judge import Site
 from gatekeeper.auth.tally import Tally
-from gatekeeper.names import name_of
+from gatekeeper.names import name_of, spellings
 from test_dkim_verified import BODY, HEADER, signed
 from test_dmarc import EVIL, SITE, SUFFIXES, zone
 from zone import Zone
@@ -197,6 +197,29 @@ PEOPLE = replace(SITE, own=frozenset({"gw.test"}), protected=tuple(map(name_of, 
 def test_a_name_of_ours_with_a_foreign_address_is_told(tmp_path: Path, author: str, is_borrowed: bool) -> None:
     header = f"From: {author}\nTo: bob@gw.test\n\n".encode()
     answer = ask(files(tmp_path, TRACE + header, b"Fx@evil.test\0Tbob@gw.test\0\0"), zone(), PEOPLE)[8:]
+    assert (b"own-name" in answer.partition(b" ")[0]) is is_borrowed
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "is_borrowed"),
+    [
+        ("J\u00fcrgen Wei\u00df", "Juergen Weiss", True),
+        ("J\u00fcrgen Wei\u00df", "J\u00fcrgen WEISS", True),
+        ("Juergen Weiss", "Wei\u00df, J\u00fcrgen", True),
+        ("Juergen Weiss", "Wei\u00df, Ju\u0308rgen", True),
+        ("J\u00fcrgen Wei\u00df", "Jurgen Weiss", True),
+        ("J\u00fcrgen Mueller", "JuergenM\u00fcller (Work)", True),
+        ("S\u00f8ren B\u00e6k", "Soeren Baek", True),
+        ("\u00c5sa Lund", "Aasa Lund", True),
+        ("\u00de\u00f3ra J\u00f3nsd\u00f3ttir", "Thora Jonsdottir", True),
+        ("J\u00fcrgen Wei\u00df", "Juergen Weisser", False),
+        ("Jo Hansen", "Joe Hansen", False),
+    ],
+)
+def test_letters_that_are_written_as_two_are_the_same(tmp_path: Path, name: str, shown: str, is_borrowed: bool) -> None:
+    people = replace(PEOPLE, protected=tuple(spellings(name)))
+    header = f"From: {shown} <x@gmail.test>\nTo: bob@gw.test\n\n".encode()
+    answer = ask(files(tmp_path, TRACE + header, b"Fx@evil.test\0Tbob@gw.test\0\0"), zone(), people)[8:]
     assert (b"own-name" in answer.partition(b" ")[0]) is is_borrowed
 
 

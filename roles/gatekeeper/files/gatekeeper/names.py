@@ -27,6 +27,16 @@ _SMALL = str.maketrans(
 )
 _ALIKE = str.maketrans("i1|0", "lllo")
 """Those of ours that look like one another."""
+_AS_TWO = str.maketrans({
+    "\u00df": "ss", "\u1e9e": "Ss", "\u00e6": "ae", "\u00c6": "Ae", "\u0153": "oe", "\u0152": "Oe",
+    "\u00fe": "th", "\u00de": "Th",
+})  # fmt: skip
+"""Letters that are written as two where they are not to be had."""
+_UMLAUTS = str.maketrans({
+    "\u00e4": "ae", "\u00c4": "Ae", "\u00f6": "oe", "\u00d6": "Oe", "\u00fc": "ue", "\u00dc": "Ue",
+    "\u00f8": "oe", "\u00d8": "Oe", "\u00e5": "aa", "\u00c5": "Aa",
+})  # fmt: skip
+"""Those that are written so, or without their mark."""
 _NAMED = re.compile(r"(?:[A-Z ]+ )?(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z]{2,} )*([A-Z])(?: WITH .*)?")
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
 """Letters, says Unicode, of which nothing is shown."""
@@ -92,16 +102,24 @@ class Name:
 
 def shown_names(text: str) -> Iterator[Name]:
     """What a reader may see: the name, and that with what a mark in it turns round (`\u202erelliM nnA`)."""
-    yield name_of(text)
+    yield from spellings(text)
     if _TURNED.search(text):
-        yield name_of(_TURNED.sub(lambda found: found[1][::-1], text))
+        yield from spellings(_TURNED.sub(lambda found: found[1][::-1], text))
+
+
+def spellings(text: str) -> Iterator[Name]:
+    """A name as it is without accents, and as it is with two letters for one (`Juergen`) where it has such letters."""
+    yield name_of(text)
+    written = unicodedata.normalize("NFKC", text)
+    if (spelt := written.translate(_UMLAUTS)) != written:
+        yield name_of(spelt)
 
 
 def name_of(text: str) -> Name:
     """A name without accents, case, punctuation and what cannot be seen."""
     if text.isascii():
         return Name(_words(text), _words(_CAPITAL_WITHIN.sub(" ", text)))
-    text = "".join(filter(_letter, unicodedata.normalize("NFKC", text)))
+    text = "".join(filter(_letter, unicodedata.normalize("NFKC", text).translate(_AS_TWO)))
     return Name(_words(text), _words("".join(map(_spaced, f" {text}", text, f"{text[1:]} "))))
 
 

@@ -38,7 +38,7 @@ from gatekeeper.auth.mail import Message, of_file
 from gatekeeper.auth.names import AskedNames, Names
 from gatekeeper.auth.tally import Tally, tally_of
 from gatekeeper.config import Config, ConfigError
-from gatekeeper.names import name_of
+from gatekeeper.names import spellings
 from gatekeeper.protocol import Garbage, readable
 from gatekeeper.resolve import Resolver
 
@@ -216,7 +216,7 @@ def site_of(config: Config) -> Site:
         frozenset(name.removeprefix(".") for name in config.own_domains),
         frozenset(config.forwarders),
         config.may_spoof,
-        tuple(map(name_of, config.protected_names)),
+        tuple(name for person in config.protected_names for name in spellings(person)),
     )
 
 
