@@ -58,6 +58,14 @@ def test_the_delimiter_of_tags_can_be_another_or_none(keeper: Gatekeeper) -> Non
     assert keeper.ask("ann-x@corp.test").startswith("550 ")
 
 
+def test_a_mailbox_may_have_the_delimiter_in_its_name(keeper: Gatekeeper) -> None:
+    keeper.start(recipients={"corp.test": {"list": ["ann-marie", "c-d-e"]}}, delimiter="-")
+    for recipient in ("ann-marie", "ann-marie-news", "ann-marie-news-2026", "Ann-Marie-", "c-d-e-f"):
+        assert keeper.ask(f"{recipient}@corp.test") == "DUNNO", recipient
+    for recipient in ("ann", "ann-news", "c-d-x", "-ann-marie"):
+        assert keeper.ask(f"{recipient}@corp.test").startswith("550 "), recipient
+
+
 @pytest.mark.parametrize("recipient", ["postmaster@corp.test", "PostMaster@corp.test", "postmaster"])
 def test_postmaster_always_has_mail(keeper: Gatekeeper, recipient: str) -> None:
     keeper.start(recipients={"corp.test": {"list": ["ann"]}})

@@ -36,9 +36,9 @@ class Table:
 
 
 def names(local: str, delimiter: str) -> list[str]:
-    """A local part, and the mailbox that it may be a tag of."""
-    mailbox, found, _ = local.partition(delimiter) if delimiter else ("", "", "")
-    return [local, mailbox] if found and mailbox else [local]
+    """A local part, and the mailboxes that it may be a tag of; those may have the delimiter too (`ann-marie-news`)."""
+    edges = (at for at in range(1, len(local)) if local[at] == delimiter)
+    return [local, *(local[:edge] for edge in edges)]
 
 
 def make_table(entries: Iterable[str]) -> tuple[Table, int]:
