@@ -49,6 +49,38 @@ def test_a_list_has_its_end_and_is_put_in_the_place_of_the_old_one(tmp_path: Pat
     assert path.stat().st_mode & 0o777 == 0o640 and [each.name for each in tmp_path.iterdir()] == ["corp.test"]
 
 
+class Answers:
+    """A connection of ldap3 whose server says this: references to others, and how it ended."""
+
+    def __init__(self, code: int, *references: str) -> None:
+        self.response: list[dict[str, Any]] = [{"type": "searchResEntry", "raw_attributes": {"mail": [b"a@corp.test"]}}]
+        self.response += [{"type": "searchResRef", "uri": [each]} for each in references]
+        self.result = {"result": code, "description": "limitExceeded"}
+
+    def search(self, *_: object, **__: object) -> None:
+        """Ask it."""
+
+
+DIRECTORY = directory.Directory(servers=("ldaps://dc.corp.test",), base="dc=corp,dc=test")
+
+
+@pytest.mark.parametrize("code", [3, 4, 10, 11], ids=["time", "size", "referral", "administrator"])
+def test_an_answer_that_a_limit_has_cut_off_is_none(code: int) -> None:
+    with pytest.raises(directory.FetchError, match="limitExceeded"):
+        directory._pages(Answers(code), DIRECTORY)
+
+
+def test_an_answer_whose_rest_another_server_has_is_none() -> None:
+    with pytest.raises(directory.FetchError, match="another server has a part, ldap://branch"):
+        directory._pages(Answers(0, "ldap://branch.corp.test/DC=branch,DC=corp,DC=test"), DIRECTORY)
+
+
+def test_what_active_directory_keeps_elsewhere_are_no_mailboxes() -> None:
+    elsewhere = ("DC=ForestDnsZones,DC=corp,DC=test", "DC=DomainDnsZones,DC=corp,DC=test", "CN=Configuration,DC=corp")
+    found = directory._pages(Answers(0, *(f"ldaps://corp.test/{name}" for name in elsewhere)), DIRECTORY)
+    assert found == [{"mail": [b"a@corp.test"]}]
+
+
 # Against Debian's slapd
 
 ROOT = root_of("usr/sbin/slapd")
@@ -72,6 +104,7 @@ rootdn "cn=gateway,dc=corp,dc=test"
 rootpw secret
 directory {place}/data
 maxsize 33554432
+limits dn.exact="cn=short,dc=corp,dc=test" size.soft=500 size.hard=500 size.pr=500 size.prtotal=1000
 limits * size.soft=500 size.hard=500 size.pr=unlimited size.prtotal=unlimited
 limits dn.exact="cn=gateway,dc=corp,dc=test" size.soft=500 size.hard=500 size.pr=unlimited size.prtotal=unlimited
 """
@@ -103,6 +136,7 @@ class Slapd:
 
     def _people(self) -> Path:
         entries = ["dn: dc=corp,dc=test\nobjectClass: domain\ndc: corp\n"]
+        entries.append("dn: cn=short,dc=corp,dc=test\nobjectClass: person\ncn: short\nsn: x\nuserPassword: secret\n")
         for number in range(PEOPLE):
             entries.append(
                 f"dn: cn=user{number},dc=corp,dc=test\nobjectClass: inetOrgPerson\nobjectClass: mailbox\n"
@@ -205,12 +239,13 @@ def test_all_pages_are_fetched_over_tls(slapd: Slapd, keeper: Gatekeeper, way: s
     ("changes", "words"),
     [
         ({"password": "wrong"}, "invalidCredentials"),
+        ({"user": "cn=short,dc=corp,dc=test"}, "sizeLimitExceeded"),
         ({"ca": "/etc/ssl/certs/ca-certificates.crt"}, "certificate verify failed"),
         ({"base": "dc=nowhere,dc=test"}, "noSuchObject"),
         ({"filter": "(mail=nobody@corp.test)"}, "has no address at corp.test"),
         ({"servers": ["ldaps://localhost:1"]}, "ldaps://localhost:1"),
     ],
-    ids=["password", "certificate", "base", "nobody", "down"],
+    ids=["password", "limit", "certificate", "base", "nobody", "down"],
 )
 def test_what_cannot_be_fetched_changes_nothing(
     slapd: Slapd, tmp_path: Path, changes: dict[str, Any], words: str

@@ -38,6 +38,8 @@ DEEPEST = 20
 _ITEM = re.compile(r"\([A-Za-z0-9][A-Za-z0-9.;-]*(?::dn)?(?::[A-Za-z0-9.-]+:)?[~<>]?=(?:[^()\\]|\\[^()])+\)")
 _NAMING = re.compile(r" *[A-Za-z0-9][A-Za-z0-9.-]* *= *(?! )(?:[^\\;<>\"]|\\.)+")
 _COMMA = re.compile(r"(?<!\\),")
+_NO_PEOPLE = re.compile(r"ldaps?://[^/]*/(?:DC=(?:Forest|Domain)DnsZones|CN=Configuration),.*", re.IGNORECASE)
+"""What Active Directory says another server has, and where nobody has mail."""
 _KIND = re.compile(r"([A-Za-z0-9]+):")
 Entry = Mapping[str, Iterable[bytes]]
 """Values by attribute."""
@@ -300,6 +302,7 @@ def _pages(connection: Any, settings: Directory) -> list[Entry]:
         connection.search(
             settings.base, settings.search, attributes=list(settings.attributes), paged_size=PAGE, paged_cookie=cookie
         )
+        _refuse_part(connection)
         found += [item["raw_attributes"] for item in connection.response if item["type"] == "searchResEntry"]
         if len(found) > MOST:
             raise FetchError(f"more than {MOST} entries")
@@ -307,3 +310,15 @@ def _pages(connection: Any, settings: Directory) -> list[Entry]:
         cookie = control["value"]["cookie"] if control else None
         if not cookie:
             return found
+
+
+def _refuse_part(connection: Any) -> None:
+    """Raise FetchError if an answer is not the whole one: ldap3 itself passes over limits and references."""
+    if connection.result["result"]:
+        raise FetchError(f"it gives a part only: {connection.result['description']}")
+    for item in connection.response:
+        elsewhere = [where for where in item.get("uri", ()) if not _NO_PEOPLE.fullmatch(where)]
+        if item["type"] == "searchResRef" and elsewhere:
+            raise FetchError(
+                f"another server has a part, {elsewhere[0]}: ask the global catalog (port 3269), or a base without it"
+            )
