@@ -1,6 +1,6 @@
 """How long RCPT takes at the door, beside bare qmail-smtpd, and what a slow name server costs.
 
-    python3 -m bench.door [--rounds N] [--recipients N] [--messages N] [--json FILE]
+    python3 -m bench.door [--rounds N] [--recipients N] [--messages N] [--tries N] [--json FILE]
 
 Needs what bench.scanner needs, and keeps to the loopback address as it does. RCPT: sessions with a gatekeeper that
 knows a thousand recipients, and asks a server of the bench's for those of another domain; each way of it right after
@@ -21,15 +21,16 @@ import socketserver
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import count
-from pathlib import Path
 
+from bench import options
 from bench.scanner import corpus, variants
 from bench.scanner.accounting import Group
-from bench.scanner.load import send_all
+from bench.scanner.load import Load, send_all
 from bench.scanner.qmail import HOME, Qmail
 from bench.scanner.variants import Variant
 from bench.scanner.waiting import wait_until
@@ -45,6 +46,8 @@ DELAY = 0.2
 TRIES = 10_000 / 600
 """Messages a second of a relay client that was taken over."""
 LIMITS = {"client": {"messages": {"minute": 1}}}
+OVER = "451 4.7.1 too many messages in a minute"
+"""What a client is told that is over its limit."""
 _numbers = count()
 
 
@@ -166,26 +169,33 @@ class Beside:
 def taken_over(qmail: Qmail, doors: Doors, messages: Sequence[bytes], tries: int) -> Iterator[Beside]:
     """Runs of others' messages, alone and beside it by turns, until it has tried so often."""
     while tries > 0:
-        alone = _p99(qmail, doors.messages, messages)
+        qmail.empty_queue()
+        alone = _p99(doors.messages, messages)
+        qmail.empty_queue()
         with Flood(doors.relay.port) as flood:
-            beside = _p99(qmail, doors.messages, messages)
+            beside = _p99(doors.messages, messages)
         tries -= flood.tries
         yield Beside(beside, alone, flood.tries, flood.passed)
 
 
-def _p99(qmail: Qmail, variant: Variant, messages: Sequence[bytes]) -> float:
-    qmail.empty_queue()
-    load = send_all(variant.port, messages, SESSIONS)
-    if load.refused:
-        raise SystemExit(f"bench: {load.refused} messages of others were refused")
-    return load.percentile(99) * 1e3
+def _p99(variant: Variant, messages: Sequence[bytes]) -> float:
+    return _accepted(variant, messages, SESSIONS).percentile(99) * 1e3
+
+
+def _accepted(variant: Variant, messages: Sequence[bytes], sessions: int) -> Load:
+    """Send messages of which none may be refused."""
+    load = send_all(variant.port, messages, sessions)
+    if load.refusals:
+        raise SystemExit(f"bench: {len(messages)} messages of others, {load.refused}")
+    return load
 
 
 class Flood:
-    """A relay client that tries a message every so often while the `with` lasts."""
+    """A relay client that tries a message every so often while the `with` lasts; its limit alone may stop one."""
 
     def __init__(self, port: int) -> None:
         self.port, self.tries, self.passed = port, 0, 0
+        self._stopped: Counter[str] = Counter()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send)
 
@@ -196,12 +206,16 @@ class Flood:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        if others := [reply for reply in self._stopped if OVER not in reply]:
+            raise SystemExit(f"bench: not for its limit, a relay client was told {', '.join(others)}")
 
     def _send(self) -> None:
         began = time.monotonic()
         while not self._ended.wait(max(0.0, began + self.tries / TRIES - time.monotonic())):
             self.tries += 1
-            self.passed += send_all(self.port, [b"Subject: x\n\nbuy\n"], 1).accepted
+            load = send_all(self.port, [b"Subject: x\n\nbuy\n"], 1)
+            self.passed += load.accepted
+            self._stopped.update(load.refusals)
 
 
 @dataclass(frozen=True)
@@ -228,7 +242,7 @@ def _rate(qmail: Qmail, variant: Variant, messages: int, delay: float) -> tuple[
     made = qmail.site.of_strangers(corpus.mixed(messages), next(_numbers) * 1_000_000)
     qmail.empty_queue()
     qmail.site.delay, before = delay, variant.cpu
-    load = send_all(variant.port, made, AT_ONCE)
+    load = _accepted(variant, made, AT_ONCE)
     qmail.site.delay = 0.0
     wait_until(lambda: qmail.queued == messages, "all messages in the queue")
     return load.rate, (variant.cpu - before) / messages * 1e3
@@ -263,23 +277,17 @@ def _variant(name: str, at: int, cleanup: ExitStack) -> Variant:
     return made
 
 
-def options() -> argparse.Namespace:
-    """The command line."""
-    assert __doc__
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.door", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of runs of each kind")
-    parser.add_argument("--recipients", type=int, default=4000, help="of a run")
-    parser.add_argument("--messages", type=int, default=400, help="of a run")
-    parser.add_argument("--tries", type=int, default=10_000, help="of the relay client that was taken over, in all")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+def command_line() -> argparse.Namespace:
+    """What is asked for."""
+    parser = options.parser("bench.door", __doc__, rounds=3, messages=400)
+    parser.add_argument("--recipients", type=int, default=4000, help="of a run (%(default)s)")
+    parser.add_argument("--tries", type=int, default=10_000, help="of a relay client that was taken over (%(default)s)")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure and print."""
-    chosen = options()
+    chosen = command_line()
     if os.geteuid() != 0:
         raise SystemExit("bench: needs root, for users and control groups")
     with ExitStack() as cleanup:

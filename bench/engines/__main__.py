@@ -9,12 +9,12 @@ signatures what is measured is the way to ask, not the search.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench import options
 from bench.scanner.corpus import mixed
 from lab.talk import LabHost, lab_host
 
@@ -59,13 +59,8 @@ def show(rounds: Rounds) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.engines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options.parser("bench.engines", __doc__, rounds=3, messages=40)
     parser.add_argument("--gateway", default="gw1", help="the lab's host")
-    parser.add_argument("--messages", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     chosen = parser.parse_args()
     measured = measure(LabHost(lab_host(chosen.gateway)), chosen.messages, chosen.rounds)
     show(measured.rounds)

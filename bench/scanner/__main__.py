@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
+from bench import options
 from bench.scanner import corpus, variants
 from bench.scanner.load import send_all
 from bench.scanner.qmail import Qmail
@@ -50,8 +50,8 @@ def measure(qmail: Qmail, variant: Variant, messages: Sequence[bytes], sessions:
     load = send_all(variant.port, messages, sessions)
     wait_until(lambda: _rests(variant), f"{variant.name} to come to rest")
     used = variant.cpu - before
-    if load.refused or qmail.queued != len(messages):
-        raise SystemExit(f"bench: {variant.name}: {load.refused} of {len(messages)} refused, {qmail.queued} queued")
+    if load.refusals or qmail.queued != len(messages):
+        raise SystemExit(f"bench: {variant.name}: {len(messages)} sent, {qmail.queued} queued, {load.refused}")
     return Run(used / load.accepted * 1e3, load.rate, load.percentile(50) * 1e3, load.percentile(99) * 1e3)
 
 
@@ -154,24 +154,18 @@ def fence(qmail: Qmail, fenced: Variant, unfenced: Variant, messages: Sequence[b
     return ratios
 
 
-def options() -> argparse.Namespace:
-    """The command line."""
-    assert __doc__
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.scanner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs for each variant and corpus")
-    parser.add_argument("--messages", type=int, default=400, help="messages a run")
+def command_line() -> argparse.Namespace:
+    """What is asked for."""
+    parser = options.parser("bench.scanner", __doc__, rounds=5, messages=400)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="variants, by the beginning of their names")
     parser.add_argument("--unsigned", action="store_true", help="no DKIM signatures, as older trees' bench")
     parser.add_argument("--no-curve", action="store_true", help="leave out the cost by size")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure and print."""
-    chosen = options()
+    chosen = command_line()
     if os.geteuid() != 0:
         raise SystemExit("bench: needs root, for users and control groups")
     results: dict[str, object] = {}

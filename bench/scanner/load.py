@@ -6,6 +6,7 @@ import socket
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -16,12 +17,18 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of one run: messages accepted and not, seconds in all, seconds of each session."""
+    """What came of one run: messages accepted, what was said to the others, seconds in all, seconds of each session."""
 
     accepted: int
-    refused: int
+    refusals: Sequence[str]
     seconds: float
     sessions: Sequence[float]
+
+    @property
+    def refused(self) -> str:
+        """How many messages were refused, and with which replies."""
+        replies = ", ".join(f"{number} x {said!r}" for said, number in Counter(self.refusals).most_common())
+        return f"{len(self.refusals)} refused" + (f": {replies}" if replies else "")
 
     @property
     def rate(self) -> float:
@@ -44,14 +51,14 @@ def send_all(port: int, messages: Sequence[bytes], sessions: int = 20) -> Load:
     todo = iter(data)
     lock = threading.Lock()
     times: list[float] = []
-    codes: list[bytes] = []
+    said: list[str] = []
 
     def work(host: str) -> None:
         for message in _shared(todo, lock):
             begun = time.perf_counter()
-            code = _session(port, message, host)
+            reply = _session(port, message, host)
             times.append(time.perf_counter() - begun)
-            codes.append(code)
+            said.append(reply)
 
     begun = time.perf_counter()
     threads = [threading.Thread(target=work, args=(f"127.0.1.{number + 1}",)) for number in range(sessions)]
@@ -59,8 +66,8 @@ def send_all(port: int, messages: Sequence[bytes], sessions: int = 20) -> Load:
         thread.start()
     for thread in threads:
         thread.join()
-    accepted = codes.count(b"250")
-    return Load(accepted, len(codes) - accepted, time.perf_counter() - begun, times)
+    refusals = [reply for reply in said if not reply.startswith("250")]
+    return Load(len(said) - len(refusals), refusals, time.perf_counter() - begun, times)
 
 
 def _shared(todo: Iterator[bytes], lock: threading.Lock) -> Iterator[bytes]:
@@ -72,27 +79,30 @@ def _shared(todo: Iterator[bytes], lock: threading.Lock) -> Iterator[bytes]:
         yield message
 
 
-def _session(port: int, data: bytes, host: str) -> bytes:
-    """One session; the code of the reply to the message, or of what stopped it before."""
+def _session(port: int, data: bytes, host: str) -> str:
+    """One session; the reply to the message, or what stopped it before, with the command it came to."""
+    at = "connection"
     try:
         with socket.create_connection(("127.0.0.1", port), TIMEOUT, (host, 0)) as connection:
             replies = connection.makefile("rb")
-            for command in (b"", b"EHLO bench.example", b"MAIL FROM:<a@example.org>",
-                            b"RCPT TO:<sink@bench.example>", b"DATA"):  # fmt: skip
+            for command in ("", "EHLO bench.example", "MAIL FROM:<a@example.org>",
+                            "RCPT TO:<sink@bench.example>", "DATA"):  # fmt: skip
+                at = command or at
                 if command:
-                    connection.sendall(command + b"\r\n")
-                code = _reply(replies)
-                if code[:1] not in b"23" or not code:
-                    return code
+                    connection.sendall(f"{command}\r\n".encode())
+                reply = _reply(replies)
+                if reply[:1] not in ("2", "3"):
+                    return f"{at}: {reply}"
+            at = "message"
             connection.sendall(data)
             return _reply(replies)
-    except OSError:
-        return b""
+    except OSError as error:
+        return f"{at}: {error}"
 
 
-def _reply(replies: BinaryIO) -> bytes:
-    """The code of one reply, all lines of it read."""
+def _reply(replies: BinaryIO) -> str:
+    """The last line of one reply, all lines of it read; empty if the session ended before."""
     while True:
         line = replies.readline()
         if line[3:4] != b"-":
-            return line[:3]
+            return line.decode("ascii", "replace").rstrip()

@@ -92,7 +92,11 @@ class Qmail:
         return len(os.listdir(HOME / "queue/todo"))
 
     def empty_queue(self) -> None:
-        """Forget what was accepted."""
+        """Forget what was accepted; nobody may be sending.
+
+        qmail-queue names a message's three files after the inode of one of them: if that one alone goes while it works,
+        the next message with this inode finds the others in its way, and is put off.
+        """
         for name in ("pid", "intd", "todo", "mess"):
             for path in (HOME / "queue" / name).rglob("*"):
                 if stat.S_ISREG(path.lstat().st_mode):
