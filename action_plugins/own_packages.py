@@ -5,10 +5,16 @@ Options: packages (paths of .deb files on the controller).
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
+# Ansible loads an action by the path of its file: the project's package must be made known.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from gatewright.role_files import changed
 
 APT_GET = [
     *("apt-get", "--yes", "--quiet", "--no-install-recommends", "--allow-downgrades"),
@@ -35,7 +41,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             done: dict[str, Any] = self._execute_module("ansible.builtin.command", command, task_vars=task_vars)
         finally:
             self._remove_tmp_path(there)
-        return answer | done
+        return answer | done | changed(task_vars)
 
     def _bring(self, package: Path, folder: str) -> str:
         """Bring one package; return where it is."""

@@ -70,6 +70,17 @@ options:
         a copy of what was at a path when the module first replaced or removed it.
     type: path
     default: /var/lib/gatewright
+  task:
+    description:
+      - Which task this is, and C(digest) of its arguments. For the action plugin only, which has them noted in the file
+        C(stat-cache) in C(ledger_dir) once all is in order, and does not send a task of which M(host_survey) says that
+        nobody has touched its files since.
+    type: str
+    default: ""
+  digest:
+    description: See C(task).
+    type: str
+    default: ""
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -112,6 +123,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_native
+from ansible.module_utils.on_gateway import stat_cache
 
 STATES = ("file", "directory", "link", "absent", "touch")
 KEYS = {"content", "state", "target", "owner", "group", "mode"}
@@ -412,6 +424,29 @@ def bring_about(ledger_dir: str, entries: Collection[Entry], pending: Collection
     record(ledger, known, made, entries)
 
 
+def marks_of(params: Mapping[str, Any], entries: Collection[Entry], note: str) -> list[stat_cache.Mark]:
+    """What the files look like, whom their owners' names mean, and that nothing is owed for them."""
+    looked = [(entry.state, entry.path) for entry in entries]
+    looked += [("names", os.path.normpath(os.path.join(params["root"], name))) for name in params["purge"]]
+    for key, kind in (("owner", "user"), ("group", "group")):
+        given = (str(entry[key]) for entry in params["entries"].values() if isinstance(entry, dict) and key in entry)
+        looked += [(kind, name) for name in sorted({str(params[key]), *given}) if not name.isdigit()]
+    marks = [stat_cache.mark(kind, name) for kind, name in looked]
+    return [*marks, ("absent", note, None)] if note else marks
+
+
+def note_order(params: Mapping[str, Any], entries: Collection[Entry], note: str) -> None:
+    """Note for the next run that all is in order, unless somebody has touched a file meanwhile."""
+    place = params["ledger_dir"]
+    if not params["digest"] or not os.path.isdir(place):
+        return
+    text = stat_cache.text_with(place, params["task"], params["digest"], marks_of(params, entries, note))
+    # looked at after the marks were taken: a later change is one of the marks
+    if text and all(matches(entry, look(entry.path)) for entry in entries):
+        path = os.path.join(place, stat_cache.NAME)
+        replace_atomically(Entry(path, "file", None, "", os.geteuid(), os.getegid(), 0o600), text.encode())
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look at everything first, then change what differs."""
     os.umask(0o022)  # directories on the way to an entry are everybody's to enter, whatever root's umask is
@@ -426,6 +461,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         if note and pending:
             write_note(note, paths)
         bring_about(params["ledger_dir"], entries, pending)
+        note_order(params, entries, note)
     return {
         "changed": bool(paths),
         "changed_paths": paths,
@@ -448,6 +484,8 @@ def main() -> None:
             "owed": {"type": "str", "default": ""},
             "owed_dir": {"type": "path", "default": "/var/lib/gatewright/owed"},
             "ledger_dir": {"type": "path", "default": "/var/lib/gatewright"},
+            "task": {"type": "str", "default": ""},
+            "digest": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

@@ -37,6 +37,13 @@ EXAMPLES = r"""
 RETURN = r"""
 problems: {description: "Obstacles, C(kind: sentence) each.", type: list, elements: str, returned: always}
 remarks: {description: "What is no obstacle, in the same form.", type: list, elements: str, returned: always}
+untouched:
+  description: >-
+    Digests of M(file_set)'s tasks whose files are as that module left them. None where packages come or go in this run,
+    as these may bring files of their own.
+  type: list
+  elements: str
+  returned: always
 host:
   description: >-
     What later roles need to know: C(package_ports) (of apt's sources and proxies), C(ssh_port) (by which this run came
@@ -67,6 +74,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.on_gateway import stat_cache
 
 MB = 1_000_000
 BUILD_SPACE = 800 * MB
@@ -976,6 +984,11 @@ def told(host: Host, wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def untouched(host: Host, wanted: Wanted) -> list[str]:
+    """The tasks whose files nobody has touched, for a run in which no package touches them either."""
+    return [] if to_install(host, wanted) or to_purge(host, wanted) else stat_cache.untouched(str(BUILD_PLACE))
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -994,6 +1007,7 @@ def main() -> None:
     problems = [str(item) for item in found if not item.is_remark and item.kind not in module.params["accept"]]
     remarks = [str(item) for item in found if str(item) not in problems]
     result = {"changed": False, "problems": problems, "remarks": remarks, "host": told(host, wanted)}
+    result |= {"untouched": untouched(host, wanted), "seen": time.time_ns()}
     for remark in remarks:
         module.warn(remark)
     if problems:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from on_gateway import stat_cache
 
 from tests.modules import run_module
 
@@ -116,3 +119,91 @@ def test_what_a_run_that_was_cut_still_owes_is_a_change_until_it_is_done(tmp_pat
 def test_a_check_notes_nothing(tmp_path: Path) -> None:
     run({"me": "x"}, check=True, root=str(tmp_path), owed="resolver", owed_dir=str(tmp_path / "owed"))
     assert not (tmp_path / "owed").exists()
+
+
+# What the next run may trust
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    (tmp_path / "ledger").mkdir()
+    return tmp_path / "ledger"
+
+
+def kept(tmp_path: Path, ledger: Path, **options: Any) -> list[str]:
+    """Have a set of every kind brought about; the digests of which the survey would say that nobody touched them."""
+    entries = {
+        "me": "owner of gw.example.org\n",
+        "log": {"state": "directory", "mode": "0700"},
+        "link": {"state": "link", "target": "me"},
+        "log/state": {"state": "touch", "mode": "0600"},
+        "env/IP": "127.0.0.1\n",
+        "gone": {"state": "absent"},
+    }
+    places = {"root": str(tmp_path), "ledger_dir": str(ledger), "owed_dir": str(ledger)}
+    told = {**places, "purge": ["env"], "keep": ["*.cdb"], **options}
+    assert not run(entries, task="a task", digest="d", **told).get("failed")
+    return stat_cache.untouched(str(ledger))
+
+
+def rewrite(path: Path) -> None:
+    """Same size, same time of writing, other content."""
+    before = path.stat()
+    path.write_text(path.read_text().swapcase())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+TOUCHES = {
+    "content": lambda top: rewrite(top / "me"),
+    "mode": lambda top: (top / "me").chmod(0o600),
+    "replaced by the same": lambda top: (top / "me").rename(top / "old") and shutil.copy2(top / "old", top / "me"),
+    "removed": lambda top: (top / "me").unlink(),
+    "a directory's mode": lambda top: (top / "log").chmod(0o755),
+    "a link's target": lambda top: (top / "link").unlink() or (top / "link").symlink_to("log"),
+    "a file in the place of a link": lambda top: (top / "link").unlink() or (top / "link").write_text("me"),
+    "a touched file's mode": lambda top: (top / "log/state").chmod(0o644),
+    "a stray in a purged directory": lambda top: (top / "env/STRAY").write_text(""),
+    "what is to be absent": lambda top: (top / "gone").symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
+def test_what_somebody_touched_is_not_trusted(tmp_path: Path, ledger: Path, touch: Callable[[Path], object]) -> None:
+    assert kept(tmp_path, ledger) == ["d"]
+    touch(tmp_path)
+    assert stat_cache.untouched(str(ledger)) == []
+    assert kept(tmp_path, ledger) == ["d"]
+
+
+def test_what_is_not_the_tasks_own_may_change(tmp_path: Path, ledger: Path) -> None:
+    assert kept(tmp_path, ledger) == ["d"]
+    (tmp_path / "log/state").write_text("written by its service\n")
+    (tmp_path / "log/current").write_text("a line\n")
+    (tmp_path / "another").write_text("x")
+    assert stat_cache.untouched(str(ledger)) == ["d"]
+
+
+def test_files_for_which_something_is_owed_are_not_trusted(tmp_path: Path, ledger: Path) -> None:
+    assert kept(tmp_path, ledger, owed="restart") == []
+    (ledger / "restart").unlink()
+    assert stat_cache.untouched(str(ledger)) == ["d"]
+
+
+def test_a_check_and_a_set_that_failed_are_not_trusted(tmp_path: Path, ledger: Path) -> None:
+    assert run({"me": "x"}, check=True, root=str(tmp_path), ledger_dir=str(ledger), task="t", digest="d")["changed"]
+    assert run({"me": {"state": "odd"}}, root=str(tmp_path), ledger_dir=str(ledger), task="t", digest="d")["failed"]
+    assert stat_cache.untouched(str(ledger)) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"t": 1}', '{"t": {"digest": "d", "marks": [["odd", "/", 1]]}}'])
+def test_a_damaged_note_is_no_note(tmp_path: Path, ledger: Path, text: str) -> None:
+    (ledger / stat_cache.NAME).write_text(text)
+    assert stat_cache.untouched(str(ledger)) == []
+    assert kept(tmp_path, ledger) == ["d"]
+
+
+def test_a_task_has_one_note_however_often_it_changes(tmp_path: Path, ledger: Path) -> None:
+    for number in range(20):
+        run({f"f{number}": "x"}, root=str(tmp_path), ledger_dir=str(ledger), task="a task", digest=str(number))
+    assert stat_cache.untouched(str(ledger)) == ["19"]
+    assert len(stat_cache.read(str(ledger))) == 1

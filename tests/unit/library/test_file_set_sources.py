@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -35,7 +36,11 @@ class Role:
 
     def play(self, task: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
         """Run a task of the role's."""
-        self.write("tasks/main.yml", yaml.safe_dump([task]))
+        return self.play_all([task], *options)
+
+    def play_all(self, tasks: list[dict[str, Any]], *options: str) -> subprocess.CompletedProcess[str]:
+        """Run tasks of the role's."""
+        self.write("tasks/main.yml", yaml.safe_dump(tasks))
         self.write("vars/main.yml", "port: 25\n")
         playbook = self.folder.parents[1] / "play.yml"
         playbook.write_text(yaml.safe_dump(PLAY))
@@ -44,6 +49,7 @@ class Role:
             env={
                 **os.environ,
                 "ANSIBLE_LIBRARY": str(PROJECT / "library"),
+                "ANSIBLE_MODULE_UTILS": str(PROJECT / "module_utils"),
                 "ANSIBLE_ACTION_PLUGINS": str(PROJECT / "action_plugins"),
                 "ANSIBLE_ROLES_PATH": str(self.folder.parent),
                 "ANSIBLE_HOME": str(self.folder.parent / "home"),
@@ -132,3 +138,50 @@ def test_a_roles_configuration_is_in_files_at_the_target_path() -> None:
     assert found == []
     templates = (PROJECT / "roles").glob("*/templates/**/*.j2")
     assert [path.name for path in templates if "_managed }}" in path.read_text()] == []  # file_set gives `managed`
+
+
+# What the survey found untouched
+
+
+def task(role: Role, name: str, **entries: str) -> dict[str, Any]:
+    """A task by which the role owns files of its host, with a ledger."""
+    owner = {"owner": str(os.getuid()), "group": str(os.getgid()), "ledger_dir": str(role.host / "ledger")}
+    return {"name": name, "file_set": {"root": str(role.host), "entries": entries} | owner}
+
+
+def survey(role: Role, *names: str) -> str:
+    """What a run's survey says of the host: that nobody touched the files of these tasks."""
+    notes = json.loads((role.host / "ledger/stat-cache").read_text())
+    return json.dumps(
+        {"_survey_found": {"untouched": [notes[f"ours : {name}"]["digest"] for name in names], "seen": 7}}
+    )
+
+
+@pytest.fixture
+def kept(role: Role) -> Role:
+    """A role whose two tasks have owned a file each, which somebody has removed since: now it shows who is sent."""
+    (role.host / "ledger").mkdir()
+    assert "changed=2" in role.play_all([task(role, "one", a="x"), task(role, "two", b="y")]).stdout
+    (role.host / "b").unlink()
+    return role
+
+
+def test_a_task_whose_files_nobody_touched_is_not_sent(kept: Role) -> None:
+    found = survey(kept, "one", "two")
+    done = kept.play_all([task(kept, "one", a="x"), task(kept, "two", b="y")], "-e", found)
+    assert "ok=2 " in done.stdout and "changed=0" in done.stdout
+    assert not (kept.host / "b").exists()
+
+
+def test_a_task_that_says_something_else_now_is_sent(kept: Role) -> None:
+    done = kept.play_all([task(kept, "two", b="z")], "-e", survey(kept, "one", "two"))
+    assert "changed=1" in done.stdout and (kept.host / "b").read_text() == "z"
+
+
+def test_once_a_run_has_changed_a_file_every_task_is_sent(kept: Role) -> None:
+    done = kept.play_all([task(kept, "one", a="new"), task(kept, "two", b="y")], "-e", survey(kept, "one", "two"))
+    assert "changed=2" in done.stdout and (kept.host / "b").read_text() == "y"
+
+
+def test_without_a_survey_every_task_is_sent(kept: Role) -> None:
+    assert "changed=1" in kept.play_all([task(kept, "one", a="x"), task(kept, "two", b="y")]).stdout

@@ -359,6 +359,13 @@ def test_a_clock_that_is_off_is_told_and_one_that_is_wrong_refused() -> None:
     assert findings(Host(clock_off=5), Wanted()) == []
 
 
+def test_no_file_is_trusted_in_a_run_that_installs_or_purges_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host_survey.stat_cache.untouched", lambda place: ["a"])
+    assert host_survey.untouched(Host(installed={"chrony": "4"}), Wanted(packages=["chrony"])) == ["a"]
+    assert host_survey.untouched(Host(), Wanted(packages=["chrony"])) == []
+    assert host_survey.untouched(Host(installed={"at": "3"}), Wanted(purged=["at"])) == []
+
+
 # The module as Ansible runs it
 
 
