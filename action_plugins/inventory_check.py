@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ sys.path.append(str(PROJECT))
 from gatewright.chapters import Chapter, chapter_of  # needs the line above
 from gatewright.chapters.play import PLAY
 from gatewright.inventory import Host, Role, check_host, owner_of, remarks_of
+from gatewright.problems import InventoryError, Problems
+from gatewright.role_check import check_published, options_of
+from gatewright.roles import main_files
 
 # A default play knows these of every host; nobody writes them.
 MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
@@ -48,7 +52,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         """Fail with all problems of all hosts, or say how many were looked at."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         facts = task_vars or {}
-        roles = self._roles(Path(self._task.args.get("roles_path", PROJECT / "roles")))
+        wrong = Problems()
+        roles = self._roles(Path(self._task.args.get("roles_path", PROJECT / "roles")), wrong)
+        if wrong.found:
+            return result | refusal({"": wrong.found})
         name = facts["inventory_hostname"]
         needs_facts = bool(self._task.args.get("needs_facts", False))
         if needs_facts and not made_of_facts(facts["hostvars"].raw_get(name), roles):
@@ -67,18 +74,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         told = {"warnings": remarks} if remarks else {}
         return result | told | {"changed": False, "msg": f"hosts whose inventory is in order: {len(hosts)}"}
 
-    def _roles(self, folder: Path) -> dict[str, Role]:
+    def _roles(self, folder: Path, problems: Problems) -> dict[str, Role]:
+        """The roles in a folder. What is wrong with one, which then is left out, is noted."""
         roles = {PLAY.name: PLAY}
         for path in sorted(item for item in folder.iterdir() if item.is_dir()):
-            specs = self._read(path / "meta" / "argument_specs.yml").get("argument_specs") or {}
-            options: dict[str, Any] = {}
-            for entry_point in specs.values():
-                options = {**(entry_point.get("options") or {}), **options}
-            if "main" in specs:
-                options |= specs["main"].get("options") or {}
-            defaults = self._read(path / "defaults" / "main.yml")
-            roles[path.name] = Role(path.name, options, defaults, chapter_of(path) or Chapter())
+            role = problems.collect(partial(self._role, path))
+            if role:
+                roles[path.name] = role
+                check_published(role, problems)
         return roles
+
+    def _role(self, path: Path) -> Role:
+        """The role in a folder. Raises InventoryError."""
+        options = options_of(path.name, self._read(path / "meta" / "argument_specs.yml"))
+        defaults: dict[str, Any] = {}
+        for file in main_files(path / "defaults"):
+            defaults |= self._read(file)
+        try:
+            chapter = chapter_of(path) or Chapter()
+        except Exception as error:  # a chapter is a program: whatever it raises is the role's mistake, and is told so
+            raise InventoryError([f"roles/{path.name}: its chapter cannot be read: {error}"]) from error
+        return Role(path.name, options, defaults, chapter)
 
     def _read(self, path: Path) -> dict[str, Any]:
         return (self._loader.load_from_file(str(path)) or {}) if path.exists() else {}
@@ -110,9 +126,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
 
 
 def refusal(problems: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The result for hosts with problems, and what an administrator is told."""
+    """The result for hosts with problems, or for roles (no name), and what an administrator is told."""
     told = [
-        "\n  - ".join([f"The inventory of {name} is wrong, and nothing was changed:", *found])
+        "\n  - ".join(
+            [f"{f'The inventory of {name}' if name else 'A role'} is wrong, and nothing was changed:", *found]
+        )
         for name, found in problems.items()
     ]
     return {"failed": True, "problems": problems, "msg": "\n".join(told)}

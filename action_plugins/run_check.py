@@ -1,4 +1,4 @@
-"""Action: refuse a run that would do nothing, and variables of the command line that nobody reads.
+"""Action: refuse a run that would do nothing, and variables of the command line that nobody reads; name odd tags.
 
 On the controller alone, in a play over `all:localhost`, so that it runs whatever the inventory holds.
 
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
@@ -22,7 +23,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from gatewright.problems import suggest  # needs the line above
+from gatewright.role_check import options_of
+from gatewright.roles import main_files, tags_of
 
+_SPECIAL = ("all", "always", "never", "tagged", "untagged")
 # What Ansible and those who call it (AWX, its ancestors) set themselves.
 FOREIGN = ("ansible_", "awx_", "tower_", "molecule_")
 
@@ -42,7 +46,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         if problems:
             told = "\n".join(f"  - {problem}" for problem in problems)
             return result | {"failed": True, "problems": problems, "msg": f"Nothing was done:\n{told}"}
-        return result | {"changed": False}
+        remarks = self._unknown_tags()
+        return result | {"changed": False} | ({"warnings": remarks} if remarks else {})
+
+    def _unknown_tags(self) -> list[str]:
+        """Remarks on tags that no task here has; a playbook that imports this one may have them."""
+        roles = {path.name for path in (PROJECT / "roles").iterdir()}
+        doubtful = {*context.CLIARGS["tags"], *context.CLIARGS["skip_tags"]}.difference(roles, _SPECIAL)
+        known = roles | self._tags() if doubtful else roles
+        return [f"no task of Gatewright has the tag {tag}{suggest(tag, known)}" for tag in sorted(doubtful - known)]
+
+    def _tags(self) -> set[str]:
+        places = ("playbooks/*.yml", "playbooks/tasks/*.yml", "roles/*/tasks/**/*.yml")
+        files = [path for place in places for path in PROJECT.glob(place)]
+        return {tag for path in files for tag in tags_of(self._loader.load_from_file(str(path)))}
 
     def _unread(self, facts: Mapping[str, Any]) -> list[str]:
         """Variables of the command line that neither the playbook, nor a role, nor the inventory reads."""
@@ -62,11 +79,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     def _options(self) -> set[str]:
         """The variables of all roles, and what the preflight says more about if it is misspelt."""
         names: set[str] = {"gatewright_serial"}
-        for path in (PROJECT / "roles").glob("*/defaults/main.yml"):
-            names |= set(self._loader.load_from_file(str(path)) or {})
-        for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml"):
-            specs = (self._loader.load_from_file(str(path)) or {}).get("argument_specs", {})
-            names |= {name for entry in specs.values() for name in entry.get("options", {})}
+        for role in (PROJECT / "roles").iterdir():
+            for path in main_files(role / "defaults"):
+                names |= set(self._loader.load_from_file(str(path)) or {})
+            path = role / "meta" / "argument_specs.yml"
+            names |= set(options_of(role.name, self._loader.load_from_file(str(path)) if path.exists() else {}))
         return names
 
 

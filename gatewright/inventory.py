@@ -115,7 +115,10 @@ def check_host(
     for role in roles.values():
         _check_types(problems, host, role, validate)
     for role in roles.values():
-        role.chapter.check(Site(host, gateways, roles), problems)
+        try:
+            role.chapter.check(Site(host, gateways, roles), problems)
+        except Exception as error:  # a mistake in a chapter is told with its role, beside all else that is wrong
+            problems.add(f"role {role.name}", f"the check of its chapter ended in {type(error).__name__}: {error}")
     return list(dict.fromkeys(problems.found))
 
 

@@ -169,6 +169,7 @@ environment_name = matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environme
 sha256 = matching(r"[0-9a-fA-F]{64}", "a SHA-256 of 64 hexadecimal digits", empty=True)
 size = matching(r"\d{1,12}[KMGT]?|infinity", "a size as systemd has it, such as 500M or 3G, or infinity")
 journal_size = matching(r"[1-9]\d{0,11}[KMGT]?", "a size as systemd has it, such as 500M")
+mode = matching(r"[0-7]{3,4}", 'the mode of a file in quotation marks, such as "0750"')
 octal = matching(r"0?[0-7]{3}", 'three octal digits in quotation marks, such as "027"')
 
 

@@ -48,6 +48,10 @@ _sysctl = kinds.matching(
     r"[a-z0-9_]+([./][A-Za-z0-9_*-]+)+", "the name of a kernel setting, such as net.ipv4.ip_forward"
 )
 _program = kinds.path()
+WRITABLE = kinds.record(
+    {"path": kinds.path(), "owner": kinds.account, "group": kinds.account, "mode": kinds.mode}, needed=["path"]
+)
+"""A folder that services below svscan write to: the inventory's or a role's."""
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -97,12 +101,7 @@ CHAPTER = Chapter(
         "hardening_integrity_schedule": kinds.calendar,
         "hardening_setid_stripped": kinds.listed(_program),
         "hardening_setid_allowed": kinds.listed(kinds.path(pattern=True)),
-        "hardening_svscan_writable": kinds.listed(
-            kinds.record(
-                {"path": kinds.path(), "owner": kinds.account, "group": kinds.account, "mode": kinds.octal},
-                needed=["path"],
-            )
-        ),
+        "hardening_svscan_writable": kinds.listed(WRITABLE),
         "hardening_svscan_extra": _sandbox,
     },
     check=check,

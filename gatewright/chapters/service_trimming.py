@@ -5,7 +5,7 @@ from __future__ import annotations
 from gatewright import kinds
 from gatewright.chapters import Chapter
 
-_socket = kinds.record(
+SOCKET = kinds.record(
     {
         "proto": kinds.choice("tcp", "udp"),
         "port": kinds.port,
@@ -14,6 +14,7 @@ _socket = kinds.record(
     },
     needed=["proto", "port", "owner"],
 )
+"""A socket that may be there: the inventory's or a role's."""
 
 CHAPTER = Chapter(
     options={
@@ -21,6 +22,6 @@ CHAPTER = Chapter(
         "service_trimming_mta_units": kinds.listed(kinds.unit),
         "service_trimming_extra_units": kinds.listed(kinds.unit),
         "service_trimming_purged_packages": kinds.listed(kinds.package),
-        "service_trimming_allowed_sockets": kinds.listed(_socket),
+        "service_trimming_allowed_sockets": kinds.listed(SOCKET),
     },
 )

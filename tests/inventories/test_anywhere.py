@@ -136,6 +136,17 @@ def batches(company: Path, serial: Any) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
+    ("tags", "words"),
+    [("tcp_smpt,qmail", "the tag tcp_smpt; did you mean 'tcp_smtp'?"), ("qmail_control,scanner", "")],
+)
+def test_a_misspelt_tag_is_remarked_on(company: Path, tags: str, words: str) -> None:
+    done = play(company, str(PROJECT / "playbooks" / "site.yml"), "--tags", tags, "-e", "sshd_port=0")
+    told = " ".join((done.stdout + done.stderr).split())
+    assert ("no task of Gatewright has" in told) is bool(words)
+    assert words in told
+
+
+@pytest.mark.parametrize(
     "options", [("--start-at-task", "*Compile*"), ("--start-at-task", "x"), ("--skip-tags", "always")]
 )
 def test_a_run_that_passes_over_the_preflight_does_nothing(company: Path, options: tuple[str, ...]) -> None:

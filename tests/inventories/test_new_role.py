@@ -128,6 +128,20 @@ def test_what_it_needs_is_gathered(project: Path, tmp_path: Path) -> None:
         assert words in shown, shown
 
 
+def test_a_need_of_its_that_nobody_can_meet_is_told_before_anything_is_changed(project: Path, tmp_path: Path) -> None:
+    defaults = project / "roles" / "greeter" / "defaults" / "main.yml"
+    right = defaults.read_text()
+    defaults.write_text(right.replace("[greeter-package]", "greeter-package"))
+    try:
+        done = run(project, tmp_path, "--check", "--tags", "show")
+    finally:
+        defaults.write_text(right)
+    assert done.returncode != 0
+    assert "A role is wrong, and nothing was changed:" in done.stdout + done.stderr
+    assert "greeter__packages: must be a list, not a string" in done.stdout + done.stderr
+    assert "TASK [Learn which Debian this is]" not in done.stdout
+
+
 def test_its_tag_does_what_others_do_for_it(project: Path, tmp_path: Path) -> None:
     done = run(project, tmp_path, "--tags", "greeter", "--list-tasks")
     tasks = re.findall(r"^ +(\w+) : (.+?)\t", done.stdout, re.MULTILINE)

@@ -1,0 +1,119 @@
+"""What is wrong with roles themselves: their specifications, and what they publish to others.
+
+Whoever adds a role hears of it before a host is changed. Only what stands there as it is can be looked at: an entry
+with a template in it is checked by whoever gathers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from gatewright import kinds
+from gatewright.chapters.firewall.ruleset import inbound_rule, openings, way_out
+from gatewright.chapters.hardening import WRITABLE
+from gatewright.chapters.service_trimming import SOCKET
+from gatewright.inventory import Role
+from gatewright.kinds import Kind
+from gatewright.needs import KINDS, Shape
+from gatewright.problems import InventoryError, Problems, kind_of, suggest
+
+TYPES = frozenset(
+    {"bits", "bool", "bytes", "dict", "float", "int", "json", "jsonarg", "list", "path", "raw", "sid", "str"}
+)
+"""That Ansible knows in argument specifications."""
+# Similarity above which what a role publishes is a misspelt kind; what else it hands over has a name of its own.
+_SLIP = 0.8
+
+
+def options_of(role: str, specs: Any) -> dict[str, dict[str, Any]]:
+    """The options of all entry points of a role's argument_specs.yml, those of `main` before others of their name.
+
+    Raises InventoryError.
+    """
+    where = f"roles/{role}/meta/argument_specs.yml"
+    points = _mapping(where, "argument_specs", _mapping(where, "the file", specs).get("argument_specs"))
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(points, key=lambda point: point != "main"):
+        options = _mapping(where, f"{name}: options", _mapping(where, name, points[name]).get("options"))
+        for option, content in options.items():
+            found.setdefault(str(option), _option(where, option, content))
+    return found
+
+
+def _mapping(where: str, what: str, value: Any) -> Mapping[str, Any]:
+    """A mapping, or nothing for one that is empty."""
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    raise InventoryError([f"{where}: {what}: must be a mapping, not {kind_of(value)}"])
+
+
+def _option(where: str, name: str, content: Any) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        raise InventoryError([f"{where}: {name}: must be a mapping with type and description, not {kind_of(content)}"])
+    if content.get("type", "str") not in TYPES:
+        raise InventoryError([f"{where}: {name}: {content['type']!r} is no type; known are {', '.join(sorted(TYPES))}"])
+    return dict(content)
+
+
+def check_published(role: Role, problems: Problems) -> None:
+    """What a role's defaults say to others has the shape of its kind, and entries that mean something."""
+    for name, value in role.defaults.items():
+        kind = name.removeprefix(f"{role.name}__")
+        if kind == name:
+            continue
+        if kind in KINDS:
+            _check_need(problems, name, kind, value)
+        elif slip := suggest(kind, KINDS, _SLIP):
+            problems.add(name, f"there is no kind {kind}{slip}")
+
+
+def _check_need(problems: Problems, name: str, kind: str, value: Any) -> None:
+    shape = KINDS[kind]
+    if (isinstance(value, str) and "{{" in value) or shape is Shape.ONE:
+        return
+    if shape is Shape.LIST and isinstance(value, list):
+        for index, item in enumerate(value):
+            if kind in ENTRIES and "{{" not in str(item):
+                ENTRIES[kind](problems, f"{name}[{index}]", item)
+    elif shape is not Shape.LIST and isinstance(value, Mapping):
+        if kind == "firewall":
+            _check_firewall(problems, name, value)
+    else:
+        problems.add(name, f"must be {'a list' if shape is Shape.LIST else 'a mapping'}, not {kind_of(value)}")
+
+
+def _check_firewall(problems: Problems, name: str, value: Mapping[str, Any]) -> None:
+    for direction, entries in value.items():
+        if direction not in ("inbound", "outbound", "loopback"):
+            problems.add(name, f"unknown key {direction!r} (known: inbound, outbound, loopback)")
+        elif direction in _OPENINGS and not isinstance(entries, str):
+            for entry in openings(f"{name}.{direction}", entries):
+                if "{{" not in str(entry.value):
+                    problems.collect(partial(_OPENINGS[direction], entry.where, entry.value))
+
+
+def _inbound(where: str, value: Any) -> list[str]:
+    """An opening, whose rate is one of the site's."""
+    return inbound_rule(where, value, (), [str(value.get("rate"))] if isinstance(value, Mapping) else [])
+
+
+_OPENINGS = {"inbound": _inbound, "outbound": way_out}
+
+ENTRIES: Mapping[str, Kind] = {
+    "packages": kinds.package,
+    "groups": kinds.record({"name": kinds.account, "gid": kinds.account_id}, needed=["name", "gid"]),
+    "users": kinds.record(
+        {"name": kinds.account, "uid": kinds.account_id, "gid": kinds.account_id, "home": kinds.path()},
+        needed=["name", "uid", "gid", "home"],
+    ),
+    "trimmed_units": kinds.unit,
+    "sockets": SOCKET,
+    "writable": WRITABLE,
+    "profiles": kinds.file_name,
+    "logs": kinds.record({"name": kinds.file_name, "path": kinds.path()}, needed=["name", "path"]),
+    "trees": kinds.path(),
+    "kept": kinds.path(),
+}
+"""What an entry of a kind must be, for those that are lists of simple things."""

@@ -1,0 +1,102 @@
+"""What is wrong with a role itself is told by its place, before a host is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gatewright.chapters import Chapter
+from gatewright.inventory import Host, Role, Site, check_host
+from gatewright.problems import InventoryError, Problems
+from gatewright.role_check import check_published, options_of
+from gatewright.roles import roles_of, tags_of
+from tests.unit.preflight.site_of import NEEDED, PROJECT, load, roles, validate
+
+SPECS = "roles/greeter/meta/argument_specs.yml"
+
+
+def published(**defaults: Any) -> list[str]:
+    problems = Problems()
+    check_published(Role("greeter", {}, {f"greeter__{kind}": value for kind, value in defaults.items()}), problems)
+    return problems.found
+
+
+@pytest.mark.parametrize("role", roles())
+def test_the_roles_here_are_right(role: str) -> None:
+    problems = Problems()
+    check_published(roles()[role], problems)
+    assert problems.found == []
+    specs = load(PROJECT / "roles" / role / "meta" / "argument_specs.yml")
+    assert options_of(role, specs).keys() == roles()[role].options.keys()
+
+
+@pytest.mark.parametrize(
+    ("need", "words"),
+    [
+        ({"packages": "greeter"}, "greeter__packages: must be a list, not a string"),
+        ({"packages": None}, "greeter__packages: must be a list, not nothing"),
+        ({"packages": ["fine", "Has Blank"]}, "greeter__packages[1]: must be the name of a Debian package"),
+        ({"users": {"name": "greeter"}}, "greeter__users: must be a list, not a mapping"),
+        ({"users": [{"name": "greeter"}]}, "greeter__users[0]: needs uid and gid and home"),
+        ({"firewall": [{"port": 5}]}, "greeter__firewall: must be a mapping, not a list"),
+        ({"firewall": {"inbond": []}}, "greeter__firewall: unknown key 'inbond'"),
+        ({"firewall": {"inbound": [{"port": "http"}]}}, "greeter__firewall.inbound[0] (http): port 'http'"),
+        ({"firewall": {"outbound": [{"port": 5}]}}, "greeter__firewall.outbound[0] (5): names no user"),
+        ({"sockets": [{"proto": "tcp", "port": 5}]}, "greeter__sockets[0]: needs owner"),
+        ({"trimmed_units": ["a.service"]}, "greeter__trimmed_units[0]: is the name of a unit with its suffix"),
+        ({"pakages": ["x"]}, "greeter__pakages: there is no kind pakages; did you mean 'packages'?"),
+    ],
+)
+def test_a_need_that_nobody_can_meet_is_refused(need: dict[str, Any], words: str) -> None:
+    assert published(**need)[0].startswith(words), published(**need)
+
+
+def test_what_is_made_when_it_is_gathered_is_left_to_that() -> None:
+    assert published(packages="{{ x }}", users=[{"name": "a", "uid": "{{ x }}"}], firewall={"inbound": "{{ x }}"}) == []
+
+
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [
+        (["a"], f"{SPECS}: the file: must be a mapping, not a list"),
+        ({"argument_specs": ["main"]}, f"{SPECS}: argument_specs: must be a mapping, not a list"),
+        ({"argument_specs": {"main": "x"}}, f"{SPECS}: main: must be a mapping, not a string"),
+        ({"argument_specs": {"main": {"options": ["x"]}}}, f"{SPECS}: main: options: must be a mapping"),
+        ({"argument_specs": {"main": {"options": {"x": None}}}}, f"{SPECS}: x: must be a mapping with type"),
+        ({"argument_specs": {"main": {"options": {"x": {"type": "integer"}}}}}, f"{SPECS}: x: 'integer' is no type"),
+    ],
+)
+def test_a_specification_that_is_none_is_told_with_its_file(specs: Any, words: str) -> None:
+    with pytest.raises(InventoryError, match="roles/greeter") as raised:
+        options_of("greeter", specs)
+    assert raised.value.problems[0].startswith(words)
+
+
+def test_an_empty_specification_has_no_options() -> None:
+    for specs in ({}, {"argument_specs": None}, {"argument_specs": {"main": None}}):
+        assert options_of("greeter", specs) == {}
+
+
+def test_a_check_that_fails_itself_is_told_with_its_role() -> None:
+    def broken_check(_site: Site, _problems: Problems) -> None:
+        raise KeyError("port")
+
+    host = Host("gw1", NEEDED)
+    broken = Role("greeter", {}, {}, Chapter(check=broken_check))
+    told = check_host(host, {"gw1": host}, {**roles(), "greeter": broken}, validate)
+    assert told == ["role greeter: the check of its chapter ended in KeyError: 'port'"]
+
+
+def test_roles_of_a_playbook_are_found_however_they_are_written() -> None:
+    tasks = [
+        {"block": [{"ansible.builtin.import_role": {"name": "inner"}}], "always": [{"import_role": "name=last"}]},
+        {"include_role": {"role": "other"}},
+    ]
+    plays = [{"roles": ["first", {"role": "second"}], "tasks": tasks}, {"import_playbook": "x.yml", "tasks": None}]
+    assert roles_of(plays) == ["first", "second", "inner", "last", "other"]
+
+
+def test_tags_of_a_playbook_are_found_in_blocks_too() -> None:
+    plays = [{"tags": "a,b", "tasks": [{"tags": ["c", "{{ query('publishers', 'x') }}"], "block": [{"tags": "d"}]}]}]
+    assert tags_of(plays) == {"a", "b", "c", "d"}
