@@ -1,15 +1,19 @@
-"""The messages of the public suites, from the folder that GATEWRIGHT_SUITES names: one folder a repository."""
+"""The public suites, from the folder that GATEWRIGHT_SUITES names: one folder a repository."""
 
 from __future__ import annotations
 
 import ast
 import binascii
 import email
+import os
 import quopri
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+VARIABLE = "GATEWRIGHT_SUITES"
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 """The antivirus test string; every engine knows it, and it does nothing."""
 PROGRAM = b"MZ\x90\x00" + bytes(56) + b"\x40\0\0\0PE\0\0\x4c\x01" + bytes(range(256)) * 2
@@ -25,6 +29,27 @@ class Sample:
 
 
 Source = Callable[[Path], Iterator[Sample]]
+
+
+def folder() -> Path:
+    """The folder of the suites, or a skip where none is named."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        pytest.skip(f"{VARIABLE} names no folder with the suites")
+    return Path(named)
+
+
+def path_of(name: str) -> Path:
+    """A file or folder of a suite, or a skip that says that it is not there."""
+    path = folder() / name
+    if not path.exists():
+        pytest.skip(f"not found: {path}")
+    return path
+
+
+def text_of(name: str) -> str:
+    """What a file of a suite says, or a skip."""
+    return path_of(name).read_text(encoding="utf-8", errors="replace")
 
 
 def _lf(raw: bytes) -> bytes:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +18,8 @@ from gatekeeper.auth import arc, spf
 from gatekeeper.auth.mail import of_bytes
 from gatekeeper.resolve import TryLater
 
-VARIABLE = "GATEWRIGHT_SUITES"
+from tests.suites.public import path_of
+
 OTHERWISE = {
     "cv_fail_i1_as_cv_fail": "the suite leaves open what a chain is that says of itself that it is broken: fail",
     "cv_fail_i2_as2_fail": "the same",
@@ -32,13 +31,7 @@ OTHERWISE = {
 
 def scenarios(name: str) -> Iterator[Mapping[str, Any]]:
     """The parts of a suite, or a skip that says that it is not there."""
-    named = os.environ.get(VARIABLE)
-    if not named:
-        pytest.skip(f"{VARIABLE} names no folder with the suites")
-    path = Path(named) / name
-    if not path.exists():
-        pytest.skip(f"not found: {path}")
-    yield from yaml.safe_load_all(path.read_bytes())
+    yield from yaml.safe_load_all(path_of(name).read_bytes())
 
 
 class Zone:

@@ -6,17 +6,16 @@ mail-dmarc/*.t         mail-dmarc's t
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from gatekeeper.auth import dkim, dmarc, suffixes
 from gatekeeper.auth.dmarc import Evidence, Policy, Record
 from gatekeeper.auth.mail import authors, of_bytes
 
-VARIABLE = "GATEWRIGHT_SUITES"
+from tests.suites.public import text_of
+
 SYNTAX = "what else is wrong in a record counts as its default (RFC 7489, 6.6.3)"
 OTHERWISE = {
     "v=DMARC1; p=n;": "OpenDMARC takes the beginning of a policy's name",
@@ -29,17 +28,6 @@ OTHERWISE = {
     "z": "a top level that is not listed is a public suffix",
 }
 """Cases in which gatekeeper says something else, and why."""
-
-
-def text_of(name: str) -> str:
-    """A file of a suite, or a skip that says that it is not there."""
-    named = os.environ.get(VARIABLE)
-    if not named:
-        pytest.skip(f"{VARIABLE} names no folder with the suites")
-    path = Path(named) / name
-    if not path.exists():
-        pytest.skip(f"not found: {path}")
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def listed() -> suffixes.Suffixes:

@@ -7,7 +7,6 @@ Runs where GATEWRIGHT_SUITES names the folder; see test_suites.py. The files are
 from __future__ import annotations
 
 import binascii
-import os
 import resource
 import subprocess
 import sys
@@ -20,7 +19,8 @@ import pytest
 from gatescan.judging.judge import MessageReport
 from gatescan.model import Verdict
 
-from tests.suites.test_suites import VARIABLE, as_attachment, judged
+from tests.suites.public import path_of
+from tests.suites.test_suites import as_attachment, judged
 
 SUITES = ("libarchive", "oletools", "poi", "sheetjs", "zugferd", "pdfjs", "corkami-pocs")
 SIZE_MAX = 12_000_000
@@ -55,8 +55,7 @@ def _line(line: bytes) -> bytes:
 
 
 def files(suite: str) -> Iterator[Path]:
-    root = Path(os.environ[VARIABLE]) / suite
-    for path in sorted(root.rglob("*")):
+    for path in sorted(path_of(suite).rglob("*")):
         if path.is_file() and not path.name.startswith(".git") and path.stat().st_size <= SIZE_MAX:
             yield path
 
@@ -80,9 +79,7 @@ def tell(suite: str) -> None:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_files_that_nobody_here_made(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
-    named = os.environ.get(VARIABLE)
-    if not named or not (Path(named) / suite).is_dir():
-        pytest.skip(f"{VARIABLE} names no folder with {suite}")
+    path_of(suite)
     started = [sys.executable, "-c", f"from tests.suites import test_files; test_files.tell({suite!r})"]
     done = subprocess.run(started, capture_output=True, text=True, check=False)
     rows = [line.split("\t") for line in done.stdout.splitlines()]

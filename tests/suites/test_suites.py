@@ -6,7 +6,6 @@ which readers were asked, is printed. docs/scanner.md has the suites' commits an
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from gatescan.model import Buffer, Finding, Verdict
 
 from tests.suites import public, readers
 
-VARIABLE = "GATEWRIGHT_SUITES"
 HELD_AT_MOST = 0.001
 CONFIG, CONTEXT = Config(), Context("ann@example.net", ("bob@example.org",), "192.0.2.7")
 SHIPPED = SHIPPED_RULES.read_text()
@@ -62,10 +60,7 @@ def printable_name(name: str) -> str:
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the suites."""
-    named = os.environ.get(VARIABLE)
-    if not named:
-        pytest.skip(f"{VARIABLE} names no folder with the suites")
-    return Path(named)
+    return public.folder()
 
 
 @pytest.fixture(scope="session")
