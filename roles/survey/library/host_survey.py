@@ -48,8 +48,9 @@ host:
   description: >-
     What later roles need to know: C(package_ports) (of apt's sources and proxies), C(ssh_port) (by which this run came
     in; 0 if unknown), C(controller) (its address), C(missing) (packages to install), C(has_fresh_lists),
-    C(has_python_apt), C(tables) (of other firewalls, C(family name)), C(users), C(groups) and C(primary_groups) (of the
-    wanted names that are there, with their numbers), C(builds) (Gatewright's own packages, name to version).
+    C(has_python_apt), C(has_old_resolv_conf), C(tables) (of other firewalls, C(family name)), C(users), C(groups) and
+    C(primary_groups) (of the wanted names that are there, with their numbers), C(builds) (Gatewright's own packages,
+    name to version).
   type: dict
   returned: always
 """
@@ -195,6 +196,7 @@ class Host:
     servers: tuple[str, ...] | None = None
     resolvers: tuple[str, ...] = ()
     resolving: tuple[str, ...] = ()
+    has_old_resolv_conf: bool = False
     release: Release = Release()
 
     @property
@@ -958,6 +960,7 @@ def look(wanted: Wanted) -> Host:
         clock_off=time.time() - wanted.time if wanted.time else 0,
         servers=servers,
         resolvers=resolvers,
+        has_old_resolv_conf=os.path.lexists("/etc/resolv.conf.old"),
         resolving=at_once(lambda item: asked(item, True), resolvers) if servers == () else (),
         release=release_now(),
     )
@@ -976,6 +979,7 @@ def told(host: Host, wanted: Wanted) -> dict[str, Any]:
         "units": list(host.units),
         "has_fresh_lists": host.has_fresh_lists,
         "has_python_apt": host.has_python_apt,
+        "has_old_resolv_conf": host.has_old_resolv_conf,
         "tables": sorted({chain.table for chain in foreign_chains(host, wanted)}),
         "users": {name: ids[0] for name, ids in host.users.items() if name in users},
         "primary_groups": {name: ids[1] for name, ids in host.users.items() if name in users},
