@@ -161,7 +161,8 @@ class Release:
 class Host:
     """What was found. Sizes in bytes, times in seconds; lists_age: of apt's lists, None if there are none.
 
-    configured: packages that were removed and left their configuration; automatic: those that came for another's sake.
+    configured: packages that were removed and left their configuration; automatic: those that came for another's sake;
+    unknown: wanted ones of which apt's fresh lists have nothing.
     """
 
     name: str = ""
@@ -175,6 +176,7 @@ class Host:
     unfinished: Mapping[str, str] = field(default_factory=dict)
     configured: frozenset[str] = frozenset()
     automatic: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
     units: tuple[str, ...] = ()
     held: frozenset[str] = frozenset()
     mtas: frozenset[str] = frozenset()
@@ -207,7 +209,7 @@ class Host:
     @property
     def has_fresh_lists(self) -> bool:
         """Whether apt knows today's packages."""
-        return self.lists_age is not None and self.lists_age < FRESH_LISTS
+        return is_fresh(self.lists_age)
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,11 @@ class Finding:
     def __str__(self) -> str:
         """As it is shown."""
         return f"{self.kind}: {self.text}"
+
+
+def is_fresh(age: float | None) -> bool:
+    """Whether apt's lists of this age are taken as they are."""
+    return age is not None and age < FRESH_LISTS
 
 
 def port_of(address: str) -> int:
@@ -415,6 +422,9 @@ def packages(host: Host, wanted: Wanted) -> Iterator[Finding]:
     if held := sorted(stuck & host.held):
         advice = f"Release them: apt-mark unhold {' '.join(held)}"
         yield Finding("package", f"held packages would have to be installed or removed: {several(held)}. {advice}")
+    if host.unknown:
+        advice = "Look at foundation_extra_packages and at apt's sources, or run apt-get update"
+        yield Finding("package", f"apt knows no package of the name {several(sorted(host.unknown))}. {advice}")
 
 
 def must_build(host: Host, wanted: Wanted) -> bool:
@@ -749,6 +759,12 @@ def automatic_now() -> frozenset[str]:
     return frozenset(found[1] for part in marked if (found := re.search(r"^Package: (\S+)$", part, re.MULTILINE)))
 
 
+def unknown_to_apt(names: Sequence[str]) -> frozenset[str]:
+    """Those of the names that apt's lists have no package of; none where apt says nothing at all."""
+    known = re.findall(r"^(\S+):$", output("apt-cache", "policy", "dpkg", *names) if names else "", re.MULTILINE)
+    return frozenset(names).difference(known) if "dpkg" in known else frozenset()
+
+
 def units_now() -> tuple[str, ...]:
     """Units of the host's own, and folders of services for svscan in /etc."""
     return tuple(sorted((*glob.glob("/etc/systemd/system/*.*"), *glob.glob("/etc/*/service"))))
@@ -920,8 +936,9 @@ def look(wanted: Wanted) -> Host:
     controller, port = connection()
     login = login_name(wanted.login)
     place = existing(BUILD_PLACE)
-    proxies, sources = proxies_now(), sources_now()
-    needs_packages = any(item not in installed for item in (*wanted.builds, *wanted.packages))
+    proxies, sources, age = proxies_now(), sources_now(), lists_age()
+    absent = [item for item in wanted.packages if item not in installed]
+    needs_packages = bool(absent) or any(item not in installed for item in wanted.builds)
     can_ask = needs_packages and not finds_proxies_itself()
     reached = at_once(answers, proxies or sources) if can_ask else None
     resolvers = tuple(item for item in resolvers_now() if "%" not in item)
@@ -940,6 +957,7 @@ def look(wanted: Wanted) -> Host:
         unfinished=unfinished,
         configured=configured,
         automatic=automatic_now(),
+        unknown=unknown_to_apt(absent) if is_fresh(age) else frozenset(),
         units=units_now(),
         held=frozenset(output("apt-mark", "showhold").split()),
         mtas=mail_servers(),
@@ -952,7 +970,7 @@ def look(wanted: Wanted) -> Host:
         proxies=proxies,
         sources=sources,
         reached=reached,
-        lists_age=lists_age(),
+        lists_age=age,
         has_python_apt=has_python_apt(),
         free=shutil.disk_usage(place).free,
         runs_programs=not os.statvfs(place).f_flag & os.ST_NOEXEC,

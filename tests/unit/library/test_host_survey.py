@@ -271,6 +271,15 @@ def test_held_packages_that_the_run_moves_are_refused_and_others_are_not() -> No
     only(problems(host, wanted), "chrony, exim4-base.", "apt-mark unhold chrony exim4-base")
 
 
+def test_a_package_that_apt_does_not_know_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(problems(Host(unknown=frozenset({"chronny"}))), "package: apt knows no package of the name chronny.", "update")
+    said = "dpkg:\n  Installed: 1\nchrony:\n  Candidate: 4\n  Version table:\nvirtual:\n  Candidate: (none)\n"
+    monkeypatch.setattr(host_survey, "output", lambda *_command: said)
+    assert host_survey.unknown_to_apt(["chrony", "chronny", "virtual"]) == {"chronny"}
+    monkeypatch.setattr(host_survey, "output", lambda *_command: "")
+    assert host_survey.unknown_to_apt(["chrony"]) == frozenset() == host_survey.unknown_to_apt([])
+
+
 def test_what_dpkg_has_not_finished_is_named() -> None:
     listed = "ii \tbash\t5\niF \tpostfix\t3.7\niHR\tcups\t2\nrc \told\t1\nhi \texim4\t4\n"
     installed, unfinished, configured = host_survey.dpkg_states(listed)
