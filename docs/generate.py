@@ -1,4 +1,4 @@
-"""The documentation that roles write themselves: roles/NAME/README.md and docs/inventory.md.
+"""The documentation that roles write themselves: roles/NAME/README.md, docs/inventory.md, and rows of docs/where.md.
 
 `python -m docs.generate` writes it, of each role's meta/argument_specs.yml and defaults/main.yml. With `--check` it
 writes nothing and fails when a file is stale, or when specs and defaults of a role disagree.
@@ -184,9 +184,25 @@ def inventory(roles: Iterable[Role]) -> str:
     return "\n".join([*lines, END, ""])
 
 
+def index(roles: Iterable[Role], present: str, project: Path) -> str:
+    """docs/where.md with a row for each role that has none: where its variables' meaning is, and its README."""
+    head, table, rest = present.partition("| chapter | the role |")
+    rows, end, further = rest.partition("\n\n")
+    for role in roles:
+        folder = f"roles/{role.name}"
+        if f"`{folder}`" not in rows:
+            own = f"{folder}/chapter.py"
+            chapter = own if (project / own).exists() else f"gatewright/chapters/{role.name}.py"
+            rows += f"\n| {role.title} | `{folder}` | `{chapter}` | its variables: `{folder}/README.md` |"
+    return head + table + rows + end + further
+
+
 def documents(project: Path, roles: Iterable[Role]) -> dict[Path, str]:
     """Every generated file and what it must hold."""
     found = {project / "docs" / "inventory.md": inventory(roles)}
+    where = project / "docs" / "where.md"
+    if where.exists():
+        found[where] = index(roles, where.read_text(), project)
     for role in roles:
         path = project / "roles" / role.name / "README.md"
         found[path] = readme(role, path.read_text() if path.exists() else "")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from docs import generate
+
 PROJECT = Path(__file__).parents[2]
 TEXT = (PROJECT / "docs" / "where.md").read_text()
 TOPS = {path.name for path in PROJECT.iterdir()}
@@ -24,7 +26,19 @@ def test_a_path_of_the_index_is_there(path: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_and_its_chapter_are_in_the_index(role: str) -> None:
     assert f"`roles/{role}`" in TEXT
-    assert re.search(rf"`gatewright/chapters/{role}(\.py)?`", TEXT)
+    assert re.search(rf"`(gatewright/chapters/{role}(\.py)?|roles/{role}/chapter\.py)`", TEXT)
+
+
+def test_a_role_that_the_index_lacks_gets_a_row_from_make_docs(tmp_path: Path) -> None:
+    role = generate.Role("doorbell", "Greets", (), (), ())
+    row = "| Greets | `roles/doorbell` | `gatewright/chapters/doorbell.py` | its variables: `roles/doorbell/README.md` |"
+    found = generate.index([role], TEXT, tmp_path)
+    assert f"{row}\n\n## Things" in found
+    assert found.replace(f"\n{row}", "") == TEXT
+    assert generate.index([role], found, tmp_path) == found
+    (tmp_path / "roles" / "doorbell").mkdir(parents=True)
+    (tmp_path / "roles" / "doorbell" / "chapter.py").touch()
+    assert "`roles/doorbell/chapter.py`" in generate.index([role], TEXT, tmp_path)
 
 
 def test_the_index_is_no_empty_page() -> None:

@@ -110,7 +110,6 @@ def test_virtual_headers(header: str, regex: str, message: bytes) -> None:
 
 
 def test_encrypted_archive_as_virtual_header() -> None:
-    pytest.importorskip("zipfile")
     sealed = bytearray(zipped(letter__txt=b"secret text"))
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         sealed[sealed.index(mark) + offset] |= 1
