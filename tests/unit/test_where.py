@@ -30,15 +30,15 @@ def test_every_role_and_its_chapter_are_in_the_index(role: str) -> None:
 
 
 def test_a_role_that_the_index_lacks_gets_a_row_from_make_docs(tmp_path: Path) -> None:
-    role = generate.Role("doorbell", "Greets", (), (), ())
-    row = "| Greets | `roles/doorbell` | `gatewright/chapters/doorbell.py` | its variables: `roles/doorbell/README.md` |"
+    role = generate.Role("bell", "Greets", (), (), ())
+    row = "| Greets | `roles/bell` | `gatewright/chapters/bell.py` | its variables: `roles/bell/README.md` |"
     found = generate.index([role], TEXT, tmp_path)
     assert f"{row}\n\n## Things" in found
     assert found.replace(f"\n{row}", "") == TEXT
     assert generate.index([role], found, tmp_path) == found
-    (tmp_path / "roles" / "doorbell").mkdir(parents=True)
-    (tmp_path / "roles" / "doorbell" / "chapter.py").touch()
-    assert "`roles/doorbell/chapter.py`" in generate.index([role], TEXT, tmp_path)
+    (tmp_path / "roles" / "bell").mkdir(parents=True)
+    (tmp_path / "roles" / "bell" / "chapter.py").touch()
+    assert "`roles/bell/chapter.py`" in generate.index([role], TEXT, tmp_path)
 
 
 def test_the_index_is_no_empty_page() -> None:
