@@ -241,6 +241,8 @@ class Config:
     journal: JournalConfig = field(default_factory=JournalConfig)
     authentication: bool = False
     """Whether gatekeeper has to have said of each message from outside who it is from."""
+    fleet: tuple[str, ...] = ()
+    """Names of the other gateways: whoever believes this one's results may believe theirs, so none may be forged."""
     certificate: str = ""
     """File of the SMTP server's certificate, for the doctor to look at; empty if it speaks no TLS."""
     engines: tuple[dict[str, typing.Any], ...] = ()

@@ -9,6 +9,7 @@ that could not be looked at.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gatescan.config import Config
@@ -90,27 +91,27 @@ def texts(found: Authentication | None) -> list[str]:
     return list(dict.fromkeys(text for item in results for text in (item.partition(" ")[0], item)))
 
 
-def cleaned(message: Buffer, hostname: str) -> tuple[bytes, int]:
-    """A message's beginning without fields that forge our results, and how many of its bytes that stands for.
+def cleaned(message: Buffer, ours: Collection[str]) -> tuple[bytes, int]:
+    """A message's beginning without fields that forge results of our names, and how many of its bytes that stands for.
 
     Nothing, and 0, if there is none.
     """
     head = bytes(message[:HEADER_MOST])
     body = _BODY.search(head)
     head = head[: body.end()] if body else head
-    pieces, position = [], 0
+    pieces, position, names = [], 0, {name.lower().encode() for name in ours}
     for field in _FIELD.finditer(head):
-        if _names(field[1], hostname):
+        if not names.isdisjoint(_names(field[1])):
             pieces.append(head[position : field.start()])
             # behind a bare CR the line end is that of the field in which it hides
             position = field.end(1) if head[: field.start()].endswith(b"\r") else field.end()
     return b"".join(pieces), position
 
 
-def _names(value: bytes, hostname: str) -> bool:
-    """Whether the name before the first semicolon, its comments too, is ours; `gw\\.test` is gw.test in quotes."""
+def _names(value: bytes) -> set[bytes]:
+    """What may be the name before the first semicolon, its comments too; `gw\\.test` is gw.test in quotes."""
     words = _NOT_NAME.split(value[: _first_semicolon(value)].lower().replace(b"\\", b""))
-    return hostname.lower().encode() in {word.rstrip(b".") for word in words}
+    return {word.rstrip(b".") for word in words}
 
 
 def _first_semicolon(value: bytes) -> int:

@@ -225,7 +225,7 @@ def _own_results(message: Buffer, report: MessageReport, config: Config) -> tupl
     """Our results and the message's beginning without forged ones, and for how many of its bytes they stand."""
     if report.authentication is None:
         return b"", 0
-    beginning, replaced = authentication.cleaned(message, config.hostname)
+    beginning, replaced = authentication.cleaned(message, (config.hostname, *config.fleet))
     return report.authentication.field(config.hostname) + beginning, replaced
 
 
