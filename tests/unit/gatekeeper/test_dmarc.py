@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from gatekeeper.addresses import parse_client
 from gatekeeper.auth import arc
-from gatekeeper.auth.dmarc import Policy, parse
+from gatekeeper.auth.dmarc import Policy, _one, parse
 from gatekeeper.auth.judge import Origin, Report, Site, judge
 from gatekeeper.auth.mail import Body, Field, of_bytes, relaxed
 from gatekeeper.auth.suffixes import Suffixes
@@ -86,6 +86,20 @@ def test_a_record_says_what_a_domain_wants(text: str, policy: Policy, below: Pol
 @pytest.mark.parametrize("text", ["", "v=DMARC2; p=reject", "v=DMARC1", "v=DMARC1; p=maybe", "p=reject; v=DMARC"])
 def test_what_is_no_record_says_nothing(text: str) -> None:
     assert parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_found"),
+    [
+        (["V=DMARC1; p=reject"], True),
+        (["v=spf1 -all", "v=DMARC1; p=reject"], True),
+        (["v=DMARC12; p=none", "v=DMARC1; p=reject"], True),
+        (["v=dmarc1; p=reject"], False),
+        (["v=DMARC1; p=none", "v=DMARC1; p=reject"], False),
+    ],
+)
+def test_of_several_texts_those_that_are_records_count(texts: list[str], is_found: bool) -> None:
+    assert bool(_one(texts)) is is_found
 
 
 # Alignment

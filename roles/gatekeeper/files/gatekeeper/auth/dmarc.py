@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -17,6 +18,8 @@ from gatekeeper.resolve import TryLater
 
 USUAL = 512
 """Characters of a record up to which what it says is kept: long ones would take much memory."""
+
+_BEGINNING = re.compile(r"[ \t]*[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 
 
 class Policy(IntEnum):
@@ -147,7 +150,7 @@ async def _published(author: str, suffixes: Suffixes, names: Names) -> tuple[Rec
 
 
 def _one(texts: Sequence[str]) -> Record | None:
-    found = [text for text in texts if text.replace(" ", "").replace("\t", "").startswith("v=DMARC1")]
+    found = [text for text in texts if _BEGINNING.match(text)]
     return parse(found[0]) if len(found) == 1 else None
 
 
