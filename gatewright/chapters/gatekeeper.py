@@ -26,6 +26,9 @@ _OWN_KEYS = (
 _NEED_AUTHENTICATION = (
     "gatekeeper_may_spoof", "gatekeeper_forwarders", "gatekeeper_protected_names", "gatekeeper_dmarc_reports",
 )  # fmt: skip
+_NEED_GATEKEEPER = ("gatekeeper_recipients", "gatekeeper_dns_lists")
+_SHOWN = 10
+"""Domains that a remark names."""
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -35,6 +38,29 @@ def check(site: Site, problems: Problems) -> None:
     _check_authentication(site, problems)
     if site.value("gatekeeper_dmarc_reports") is True:
         check_reporter(site, problems, "gatekeeper_dmarc_reports", "gatekeeper_reports", "gatepost_reports")
+
+
+def remark(site: Site, remarks: Problems) -> None:
+    """Domains whose mail becomes bounces to forged senders, and what nobody looks at."""
+    if site.value("gatekeeper_enabled") is not True:
+        for name in _NEED_GATEKEEPER:
+            if site.value(name):
+                remarks.add(name, "nobody looks at it: that needs gatekeeper_enabled: true")
+    elif found := _open(site):
+        named = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+        what = "what their servers refuse becomes bounces to senders that are often forged (backscatter)"
+        remarks.add(
+            "gatekeeper_recipients", f"{named} take mail for whoever, so {what}; name a list, a file or a callout"
+        )
+
+
+def _open(site: Site) -> list[str]:
+    """The domains that take mail for whoever."""
+    recipients = site.value("gatekeeper_recipients")
+    told = recipients.items() if isinstance(recipients, Mapping) else ()
+    rules = {in_ascii(str(domain)): rule for domain, rule in told}
+    names = _routed(site) | _names(site.value("smtproutes_extra_rcpthosts"))
+    return sorted(name for name in names if next((rules[at] for at in covering(name) if at in rules), "any") == "any")
 
 
 def _check_authentication(site: Site, problems: Problems) -> None:
@@ -160,4 +186,5 @@ CHAPTER = Chapter(
         "gatekeeper_uid": kinds.account_id,
     },
     check=check,
+    remark=remark,
 )

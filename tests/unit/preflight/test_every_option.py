@@ -395,6 +395,29 @@ def test_logs_in_plain_text_are_remarked_on_and_no_problem() -> None:
     assert remark.startswith("hardening_log_server: gets the logs in plain text")
 
 
+def test_domains_that_take_mail_for_whoever_are_remarked_on_and_no_problem() -> None:
+    routes: list[dict[str, Any]] = [{"domain": name, "host": "10.0.0.2"} for name in ("a.test", "b.test", "sub.c.test")]
+    routes += [{"domain": name, "host": "10.0.0.2", "subdomains": True} for name in ("c.test", "d.test")]
+    known: dict[str, Any] = {"a.test": "any", "c.test": {"list": ["ann"]}, ".c.test": {"list": ["ann"]}}
+    values: dict[str, Any] = {"smtproutes_routes": routes, "gatekeeper_recipients": known}
+    assert problems_of(**values, gatekeeper_enabled=True) == []
+    (remark,) = remarks_about(**values, gatekeeper_enabled=True)
+    assert remark.startswith("gatekeeper_recipients: .d.test, a.test, b.test, d.test take mail for whoever")
+    assert "backscatter" in remark
+    whole = {name: {"list": ["ann"]} for name in ("a.test", "b.test", "c.test", ".c.test", "d.test", ".d.test")}
+    assert remarks_about(smtproutes_routes=routes, gatekeeper_recipients=whole, gatekeeper_enabled=True) == []
+    assert remarks_about(smtproutes_routes=routes) == []
+
+
+def test_a_door_that_is_set_up_and_switched_off_is_remarked_on() -> None:
+    routes = [{"domain": "a.test", "host": "10.0.0.2"}]
+    lists = {"list.test": {"codes": ["127.0.0.2"]}}
+    values: dict[str, Any] = {"gatekeeper_recipients": {"a.test": {"list": ["ann"]}}, "gatekeeper_dns_lists": lists}
+    assert problems_of(smtproutes_routes=routes, **values) == []
+    for name, remark in zip(values, remarks_about(smtproutes_routes=routes, **values), strict=True):
+        assert remark == f"{name}: nobody looks at it: that needs gatekeeper_enabled: true"
+
+
 def test_the_sender_of_reports_is_named_once_for_both_kinds() -> None:
     values: dict[str, Any] = {
         "gatepost_tls_reports": True, "gatekeeper_dmarc_reports": True, "gatekeeper_enabled": True,
