@@ -49,6 +49,14 @@ def test_a_list_has_its_end_and_is_put_in_the_place_of_the_old_one(tmp_path: Pat
     assert path.stat().st_mode & 0o777 == 0o640 and [each.name for each in tmp_path.iterdir()] == ["corp.test"]
 
 
+def test_an_address_that_looks_like_a_comment_spoils_no_list(tmp_path: Path) -> None:
+    from gatekeeper.listfile import read_listing
+
+    directory.write(tmp_path / "corp.test", addresses({"mail": [b"ann@corp.test", b"smtp:#sales@corp.test"]}))
+    found = read_listing(tmp_path / "corp.test").table
+    assert found.knows("#sales", "corp.test", "+") and found.knows("ann", "corp.test", "+")
+
+
 class Answers:
     """A connection of ldap3 whose server says this: references to others, and how it ended."""
 

@@ -23,6 +23,7 @@ WHO: dict[str, Any] = {"servers": ["ldaps://dc.corp.test"], "base": "dc=corp,dc=
         {"recipients": {"corp.test": {"list": ["*"]}}},
         {"recipients": {"corp.test": {"list": ["*@corp.test"]}}},
         {"recipients": {"corp.test": {"list": ["ann@other.test"]}}},
+        {"recipients": {"corp.test": {"list": ["ann", "#sales"]}}},
         {"recipients": {".corp.test": {"list": ["ann@corp.test"]}}},
         {"recipients": {"corp.test": {"file": "/etc/lists/"}}},
         {"relay_senders": {"192.0.2.0/24": ["*@corp.test"]}},

@@ -49,6 +49,8 @@ def parse_entry(text: str) -> tuple[str, str]:
         raise AddressError("has no local part" if not local else "is too long")
     if any(letter.isspace() or not letter.isprintable() for letter in text) or "@" in local:
         raise AddressError("is not one address: it has a blank, a control character or two @ in it")
+    if text.startswith("#"):
+        raise AddressError("begins as comments do: put what is in front of the domain in quotation marks")
     # In quotes it is a mailbox's own letter, as it is in lists that were kept when it still counted as one.
     written = text.rpartition("@")[0] or text
     if "*" in (written[0], written[-1]):

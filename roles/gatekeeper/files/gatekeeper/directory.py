@@ -230,6 +230,8 @@ def _address(value: bytes, domain: str) -> str:
     if kind and kind[1].lower() != "smtp":
         return ""
     text = text[kind.end() :] if kind else text
+    if text.startswith("#") and "@" in text:  # a comment, in the file
+        text = '"{}"@{}'.format(*text.rsplit("@", 1))
     try:
         local, found = parse_entry(text)
     except AddressError as error:
