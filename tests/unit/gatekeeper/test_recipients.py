@@ -354,6 +354,11 @@ def mailboxes(address: str) -> str:
     """What a server says of its mailboxes."""
     name = address.partition("@")[0].lower()
     told = {"bob": "550 5.1.1 unknown", "old": "550 no such user", "grey": "450 later", "policy": "550 5.7.1 not you"}
+    told |= {
+        "null": "553 5.1.7 no null senders here",
+        "sender": "550 5.1.8 <>: sender rejected",
+        "moved": "551 5.1.6 moved",
+    }
     return told.get(name, "250 ok")
 
 
@@ -381,7 +386,9 @@ def test_the_routes_server_is_asked_once_with_the_null_sender(keeper: Gatekeeper
 def test_only_a_word_about_the_mailbox_refuses(keeper: Gatekeeper, route: MailServer) -> None:
     assert keeper.ask("grey@corp.test").startswith("451 4.4.3 ")
     assert keeper.ask("ann@corp.test") == "DUNNO"
-    assert keeper.ask("policy@corp.test") == "DUNNO"
+    for name in ("policy", "null", "sender"):
+        assert keeper.ask(f"{name}@corp.test") == "DUNNO", name
+    assert keeper.ask("moved@corp.test").startswith("550 5.1.1 ")
 
 
 def test_relay_clients_cause_no_callouts(keeper: Gatekeeper, route: MailServer) -> None:

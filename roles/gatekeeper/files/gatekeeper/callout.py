@@ -32,8 +32,10 @@ SERVERS = 1000
 LINE = 4096
 LINES = 100
 _CODE = re.compile(r"([2-5]\d\d)([ -]|$)")
-_STATUS = re.compile(r"5\d\d[ -]5\.(\d{1,3})\.\d{1,3}")
+_STATUS = re.compile(r"5\d\d[ -]5\.(\d{1,3}\.\d{1,3})")
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+_OF_SENDER = ("1.7", "1.8")
+"""Statuses that speak of the sender's address (RFC 3463), which is the null one."""
 _UNKNOWN_CODES = ("550", "551", "553", "554", "556")
 
 
@@ -253,7 +255,8 @@ def quoted(address: str) -> str:
 def is_unknown(code: str, text: str) -> bool:
     """Whether a refusal says that there is no such mailbox, and not that policy forbids us to ask."""
     status = _STATUS.match(text)
-    return code in _UNKNOWN_CODES and (status is None or status[1] in ("0", "1", "2"))
+    says = status[1] if status else "0.0"
+    return code in _UNKNOWN_CODES and says[:2] in ("0.", "1.", "2.") and says not in _OF_SENDER
 
 
 async def _expect(reader: asyncio.StreamReader, what: str) -> None:
