@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 import sqlite3
 import time
@@ -348,6 +349,38 @@ def test_dns_that_is_dead_is_no_verdict(keeper: Gatekeeper, trouble: str) -> Non
     assert keeper.ask(client_address=HIT) == "DUNNO"
     setattr(keeper.names, trouble, False)
     assert keeper.ask(client_address=HIT).startswith("550 ")
+
+
+def test_a_list_that_says_nothing_is_waited_for_once_and_not_by_each_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gatekeeper import dnslists
+    from gatekeeper.config import parse
+
+    class Mute:
+        """A name server that never answers."""
+
+        asked = 0
+
+        async def records(self, *_: str) -> list[str]:
+            self.asked += 1
+            await asyncio.sleep(60)
+            return []
+
+    now, server = 1000.0, Mute()
+    monkeypatch.setattr(dnslists, "HASTE", 0.01)
+    config = parse({"dns_lists": LISTS, "dns_seconds": 0.5})
+    states = {ZONE: dnslists.State(is_in_order=True)}
+    lists = dnslists.DnsLists(config, server, lambda: now, states)  # type: ignore[arg-type]
+
+    async def ask(times: int) -> float:
+        began = time.monotonic()
+        for _ in range(times):
+            assert await lists.refusing(ipaddress.ip_address(MISS)) == ""
+        return time.monotonic() - began
+
+    assert asyncio.run(ask(40)) < 10
+    assert server.asked == 40, "it is asked all the same, as it may be back"
+    now += 60
+    assert asyncio.run(ask(1)) > 0.4, "after a while it has all its time again"
 
 
 def test_a_list_that_could_not_be_tested_is_left_out_and_named(keeper: Gatekeeper) -> None:

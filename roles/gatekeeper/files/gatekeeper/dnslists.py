@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ LISTED, UNLISTED = ipaddress.ip_address("127.0.0.2"), ipaddress.ip_address("127.
 _ANSWERS = ipaddress.ip_network("127.0.0.0/8")
 KEPT = 300.0
 """Seconds for which a client's verdict is kept."""
+SILENT, HASTE = 30.0, 0.5
+"""Seconds for which a list counts as silent that gave no answer in time, and for which it is waited for meanwhile."""
 ROOM = 20_000
 """Clients whose verdicts are kept."""
 
@@ -44,11 +47,12 @@ def question(address: IPAddress, zone: str) -> str:
 
 @dataclass(slots=True)
 class State:
-    """Whether a list is in order, and when it is to be tested again."""
+    """Whether a list is in order, when it is to be tested again, and until when it counts as silent."""
 
     is_in_order: bool = False
     test_at: float = 0.0
     why: str = ""
+    silent_until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -97,16 +101,23 @@ class DnsLists:
 
     async def _weight(self, zone: str, client: IPAddress) -> int | None:
         """How much a list says against a client; None if it does not answer."""
-        entry = self.config.dns_lists[zone]
+        entry, patience, began = self.config.dns_lists[zone], self._patience(zone), time.monotonic()
         try:
-            async with asyncio.timeout(self.config.dns_seconds):
+            async with asyncio.timeout(patience):
                 codes = await self._codes(zone, client)
         except (TryLater, TimeoutError):
+            if HASTE < patience < 2 * (time.monotonic() - began):  # one that fails at once holds nobody up
+                self.states[zone].silent_until = self.clock() + SILENT
             return None
         except Disordered as error:
             self._leave_out(zone, str(error))
             return None
         return entry.weight if any(code in network for code in codes for network in entry.codes) else 0
+
+    def _patience(self, zone: str) -> float:
+        """How long a list may take: each recipient of each message would wait for a dead one."""
+        is_silent = 0 < self.states[zone].silent_until - self.clock() <= SILENT
+        return min(HASTE, self.config.dns_seconds) if is_silent else self.config.dns_seconds
 
     async def _codes(self, zone: str, address: IPAddress) -> list[ipaddress.IPv4Address]:
         """A list's answers; raise Disordered, TryLater."""
