@@ -58,6 +58,16 @@ def test_gatekeeper_asks_again_after_some_minutes_of_a_no(server: NameServer, mo
     assert asked() == ["127.0.0.3"]
 
 
+def test_a_clock_that_is_put_back_keeps_no_answer(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver(parse({"name_server_port": server.port}))
+    server.records["mx.test"] = ["192.0.2.1"]
+    later(monkeypatch, 365 * 86_400.0)
+    assert list(asyncio.run(resolver.records("mx.test", "A"))) == ["192.0.2.1"]
+    server.records["mx.test"] = ["192.0.2.2"]
+    later(monkeypatch, -365 * 86_400.0)
+    assert list(asyncio.run(resolver.records("mx.test", "A"))) == ["192.0.2.2"]
+
+
 def test_gatepost_asks_again_after_some_minutes_of_a_no(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = GatepostsResolver(parse_gatepost({"name_server_port": server.port}))
     for _ in range(2):

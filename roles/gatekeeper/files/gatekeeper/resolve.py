@@ -83,7 +83,7 @@ class Resolver:
         found = self._kept.get(key)
         if found is None:
             return None
-        if found[1] <= time.time():
+        if not 0 < found[1] - time.time() <= LONGEST:  # a clock may be put back, too
             del self._kept[key]
             return None
         self._kept.move_to_end(key)
