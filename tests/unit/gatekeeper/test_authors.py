@@ -135,10 +135,19 @@ def test_brackets_in_a_name_make_no_other_author(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["", "From: \n", "From: ann\n", "From: Nobody:;\n", "From: <>\n", "Sender: <a@b.test>\n"]
+    "header",
+    ["", "From: \n", "From: ann\n", "From: Nobody:;\n", "From: <>\n", "Sender: ann\n", "Reply-To: <a@b.test>\n"],
 )
 def test_a_message_may_have_no_author(header: str) -> None:
     assert found(header).domains == ()
+
+
+@pytest.mark.parametrize("author", ["", "From: \n", "From: ann\n", "From: <>\n"])
+def test_without_an_author_programs_show_the_sender(author: str) -> None:
+    assert found(f"Sender: Ann <ann@corp.test>\n{author}") == Authors(("corp.test",), False)
+    assert found(f"{author}Sender: <eve@evil.test>\nSender: ann@corp.test\n").domains == ("evil.test", "corp.test")
+    assert found("From: eve@evil.test\nSender: ann@corp.test\n") == Authors(("evil.test",), True)
+    assert found(author + "Sender: eve@evil.test\n" * 10 + "Sender: ann@corp.test\n").is_cut
 
 
 @pytest.mark.parametrize("domain", ["", ".", "test", "[192.0.2.7]", "-x", "a..test", ".test", f"{'a' * 64}.test"])

@@ -245,6 +245,12 @@ def test_our_own_name_from_outside_is_spoofed_whatever_its_policy() -> None:
     assert judged(names=Zone(txt=EVIL), site=OWN).why.startswith("it is written in the name of corp.test")
 
 
+def test_our_own_name_as_the_sender_of_what_has_no_author_is_spoofed() -> None:
+    message = b"Sender: Ann <ann@corp.test>\nTo: bob@corp.test\n\n" + BODY
+    found = judged(message, zone(), OWN)
+    assert (found.dmarc.result, found.verdict) == ("permerror", "spoofed")
+
+
 def test_our_own_name_with_a_proof_is_not() -> None:
     names = Zone(txt={**EVIL, "one._domainkey.corp.test": record()})
     found = judged(signed(HEADER + BODY), names, OWN)

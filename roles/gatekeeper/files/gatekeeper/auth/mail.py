@@ -217,7 +217,16 @@ def single_blanks(text: bytes) -> bytes:
 
 
 def authors(message: Message) -> Authors:
-    """Whose name a message bears."""
+    """Whose name a message bears. Without an author some programs show the sender; that is never plain."""
+    found = _in_from(message)
+    if found.domains or found.is_cut:
+        return found
+    fields = message.named("sender")
+    senders = _mentioned(_text(_ends(item.value)) for item in fields[:DOMAINS])
+    return Authors(senders[:DOMAINS], False, max(len(fields), len(senders)) > DOMAINS)
+
+
+def _in_from(message: Message) -> Authors:
     found = [item.value for item in message.named("from")]
     header = b"\n" + message.header
     hidden = [match[0] + _line(header, match.end()) for match in islice(_HIDDEN_FROM.finditer(header), DOMAINS)]
