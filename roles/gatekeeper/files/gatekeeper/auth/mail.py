@@ -32,6 +32,7 @@ BLOCK = 1 << 18
 DOMAINS = 10
 """Domains of authors that are looked at, and fields in which they may stand."""
 
+_FROM, _SENDERS = b"from:", ("sender", "resent-from")
 _NOT_PRINTABLE = bytes(code for code in range(256) if not ord("!") <= code <= ord("~"))
 _RUN_OF_BLANKS = re.compile(rb"  +")
 # A From that some readers see where no field begins. `h=From:To` of a signature, folded, is none.
@@ -217,13 +218,14 @@ def single_blanks(text: bytes) -> bytes:
 
 
 def authors(message: Message) -> Authors:
-    """Whose name a message bears. Without an author some programs show the sender; that is never plain."""
+    """Whose name a message bears. Where programs see no author in From, some show a sender: that is never plain."""
     found = _in_from(message)
-    if found.domains or found.is_cut:
+    is_seen = any(item.raw[: len(_FROM)].lower() == _FROM for item in message.named("from"))
+    if found.is_cut or (found.domains and is_seen):
         return found
-    fields = message.named("sender")
-    senders = _mentioned(_text(_ends(item.value)) for item in fields[:DOMAINS])
-    return Authors(senders[:DOMAINS], False, max(len(fields), len(senders)) > DOMAINS)
+    fields = [item for item in message.fields if item.name in _SENDERS]
+    domains = dict.fromkeys(found.domains + _mentioned(_text(_ends(item.value)) for item in fields[:DOMAINS]))
+    return Authors(tuple(domains)[:DOMAINS], False, max(len(fields), len(domains)) > DOMAINS)
 
 
 def _in_from(message: Message) -> Authors:
