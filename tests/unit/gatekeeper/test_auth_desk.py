@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gatekeeper.auth import spf
 from gatekeeper.auth.desk import PACKET, PING, ROOM, TEXT, UNKNOWN, Desk
 from gatekeeper.auth.judge import Site
 from gatekeeper.auth.tally import Tally
@@ -82,7 +83,23 @@ def test_what_a_name_server_does_not_say_is_told_apart(tmp_path: Path) -> None:
     assert answer[8:].startswith(b"temperror spf=pass") and b"dmarc=temperror" in answer
 
 
-def test_name_servers_that_take_too_long_are_no_different(tmp_path: Path) -> None:
+def test_a_strangers_slow_name_server_hides_no_forged_colleague(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Zone):
+        async def texts(self, name: str) -> list[str]:
+            await asyncio.sleep(600 if name == "evil.test" else 0)
+            return await super().texts(name)
+
+    monkeypatch.setattr(spf, "SECONDS", 0.5)
+    site = Site(SUFFIXES, "gw.test", own=frozenset({"corp.test"}))
+    fds = files(tmp_path, TRACE + HEADER + BODY, b"Fx@evil.test\0Tbob@gw.test\0\0")
+    assert ask(fds, Slow(), site, patience=0.5)[8:].startswith(b"spoofed spf=temperror smtp.mailfrom=evil.test; ")
+
+
+def test_name_servers_that_take_too_long_are_no_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spf, "SECONDS", 0.05)
+
     class Slow(Zone):
         async def texts(self, name: str) -> list[str]:
             await asyncio.sleep(600)

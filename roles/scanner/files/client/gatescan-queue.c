@@ -76,7 +76,7 @@ enum {
   LARGEST = 240000000,      /* and whatever anybody says; the daemon takes a little more */
   DATA_ROOM = 1 << 20,      /* bytes beyond qmail-smtpd's own limit: it answers 552, and adds a line */
   LAST_RESORT = 86400,      /* seconds, as qmail-queue's own: then SIGALRM ends this, a crash to the caller */
-  AUTH_TIMEOUT = 60,        /* seconds to wait for gatekeeper, which answers within 20 */
+  AUTH_TIMEOUT = 60,        /* seconds to wait for gatekeeper, which answers within 40 */
   AUTH_LIMIT = 512,         /* bytes of its answer */
   DEFAULT_TIMEOUT = 240,    /* seconds; well under what SMTP clients wait after the final dot */
   WHOLE_MESSAGE_WAIT = 20,  /* milliseconds, see read_message */

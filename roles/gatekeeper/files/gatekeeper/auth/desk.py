@@ -31,7 +31,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gatekeeper.addresses import parse_client
-from gatekeeper.auth import suffixes
+from gatekeeper.auth import spf, suffixes
 from gatekeeper.auth.dmarc import Policy
 from gatekeeper.auth.judge import Origin, Report, Site, Verdict, judge
 from gatekeeper.auth.mail import Message, of_file
@@ -80,7 +80,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Answers the queue client. patience: seconds for an answer. counts: messages by what DMARC says.
+    """Answers the queue client. patience: seconds for an answer, beside those that a stranger's SPF may take: his name
+    servers are not to keep us from saying what else there is. counts: messages by what DMARC says.
 
     tally: what counts for reports to other domains.
     """
@@ -116,12 +117,12 @@ class Desk:
         if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (request.message, request.envelope)):
             raise Garbage("a message that is no file")
         message = of_file(request.message, ROOM)
-        asked = origin(request, message)
+        asked, seconds = origin(request, message), self.patience + spf.SECONDS
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(seconds):
                 report = await judge(message, asked, self.names, self.site)
         except TimeoutError:
-            log.info("authentication later client=%s: no answer within %g s", asked.client, self.patience)
+            log.info("authentication later client=%s: no answer within %g s", asked.client, seconds)
             self.counts["temperror"] += 1
             return UNKNOWN
         self.counts[str(report.dmarc.result)] += 1
