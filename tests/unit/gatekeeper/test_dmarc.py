@@ -190,6 +190,26 @@ def test_no_forged_author_has_a_pass(header: str) -> None:
     assert " dmarc=pass" not in found.header()
 
 
+TWO = b"From: <x@slow.test>, <ann@corp.test>\nSubject: x\n\nhello\n"
+
+
+@pytest.mark.parametrize("policy", ["v=DMARC1; p=none", "v=DMARC1; p=reject", "no record"])
+def test_a_dead_domain_beside_a_colleagues_hides_no_forgery(policy: str) -> None:
+    names = zone(policy)
+    names.failing = {"_dmarc.slow.test"}
+    assert judged(TWO, names, OWN).verdict == "spoofed"
+
+
+def test_a_dead_domain_beside_one_that_wants_such_mail_refused_changes_nothing() -> None:
+    names = zone()
+    names.failing = {"_dmarc.slow.test"}
+    found = judged(TWO, names)
+    assert (found.dmarc.result, found.verdict, found.wanted) == ("permerror", "unauthenticated", Policy.REJECT)
+    names = zone("v=DMARC1; p=quarantine")
+    names.failing = {"_dmarc.slow.test"}
+    assert judged(TWO, names).verdict == "later"
+
+
 @pytest.mark.parametrize("header", FORGED.values(), ids=FORGED)
 @pytest.mark.parametrize("has_policy", [True, False])
 def test_a_forged_colleague_is_found_whatever_the_trick(header: str, has_policy: bool) -> None:
@@ -381,6 +401,15 @@ def test_a_forwarders_key_that_cannot_be_had_now_is_waited_for() -> None:
     assert judged(sealed(HEADER + BODY, "eve.test"), names, site).verdict == "unauthenticated"
     names.failing |= {"one._domainkey.eve.test"}
     assert judged(sealed(HEADER + BODY, "eve.test"), names, site).verdict == "unauthenticated"
+
+
+def test_nobody_is_waited_for_in_a_named_forwarders_name() -> None:
+    names = zone(**{"one._domainkey.lists.test": record()})
+    names.failing = {"one._domainkey.eve.test"}
+    site = Site(SUFFIXES, "gw.test", own=frozenset({"corp.test"}), forwarders=frozenset({"lists.test"}))
+    seal, rest = sealed(HEADER + BODY, "eve.test").split(b"\n", 1)
+    found = judged(seal.replace(b"d=eve.test", b"d=lists.test") + b"\n" + rest, names, site)
+    assert (found.chain.result, found.verdict) == ("fail", "spoofed")
 
 
 def test_a_chain_is_not_longer_than_fifty() -> None:

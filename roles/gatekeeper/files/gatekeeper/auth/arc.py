@@ -81,11 +81,22 @@ async def verify(message: Message, names: Names, begun: Begun | Chain) -> Chain:
 
 
 async def _check(message: Message, hops: list[Hop], seals: list[dkim.Tags], names: Names) -> None:
-    """Raise Unusable if a seal or the last signature is not one of this message."""
-    await _check_signature(message, hops, names)
+    """Raise Unusable if a seal or the last signature is not one of this message; TryLater if that cannot be known now.
+
+    All are looked at: a stranger whose name server is dead is not waited for where a seal is forged.
+    """
+    late: TryLater | None = None
+    try:
+        await _check_signature(message, hops, names)
+    except TryLater as error:
+        late = error
     for at in range(len(hops), 0, -1):
-        seal = seals[at - 1]
-        dkim.check(await dkim.key_of(seal, names), _digest(hops[:at]), seal)
+        try:
+            dkim.check(await dkim.key_of(seals[at - 1], names), _digest(hops[:at]), seals[at - 1])
+        except TryLater as error:
+            late = late or error
+    if late:
+        raise late
 
 
 def _hops(message: Message) -> list[Hop]:

@@ -118,11 +118,24 @@ async def check(
     try:
         if authors.is_one:
             return await _check(authors.domains[0], evidence, names, chance)
-        found = await asyncio.gather(*(_check(domain, evidence, names, chance) for domain in authors.domains))
+        worst = await _worst(authors.domains, evidence, names, chance)
     except TryLater as error:
         return Dmarc(Result.TEMPERROR, authors.domains[0], why=str(error))
-    worst = max(found, key=lambda item: item.policy)
     return Dmarc(Result.PERMERROR, worst.domain, worst.policy, worst.policy, why="it is not plain who the author is")
+
+
+async def _worst(domains: Sequence[str], evidence: Evidence, names: Names, chance: Callable[[], float]) -> Dmarc:
+    """The strictest of several domains. Raises TryLater if one that says nothing now might be stricter."""
+    asked = (_check(domain, evidence, names, chance) for domain in domains)
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    known = [item for item in found if isinstance(item, Dmarc)]
+    worst = max(known, key=lambda item: item.policy, default=None)
+    is_strictest = worst is not None and worst.policy is Policy.REJECT
+    for error in found:
+        if isinstance(error, BaseException) and not (is_strictest and isinstance(error, TryLater)):
+            raise error
+    assert worst
+    return worst
 
 
 async def _check(author: str, evidence: Evidence, names: Names, chance: Callable[[], float]) -> Dmarc:

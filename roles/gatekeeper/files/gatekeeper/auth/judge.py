@@ -167,11 +167,11 @@ def _verdict(
     """The verdict, what is to be done, and why."""
     if found.result is dmarc.Result.PASS or forwarder:
         return Verdict.NOTHING, Policy.NONE, ""
-    if found.result is dmarc.Result.TEMPERROR:
+    own = _spoofed(origin, writers, found, site)
+    if found.result is dmarc.Result.TEMPERROR and (writers.is_one or not own):
         return Verdict.LATER, Policy.NONE, found.why
     if origin.client and _is_ours(writers, site) and site.is_exempt(origin.client, evidence):
         return Verdict.NOTHING, Policy.NONE, ""
-    own = _spoofed(origin, writers, found, site)
     is_lost = own or found.wanted > Policy.NONE
     if is_lost and chain.result == "temperror" and chain.sealers[-1:] and chain.sealers[-1] in site.forwarders:
         return Verdict.LATER, Policy.NONE, chain.why
