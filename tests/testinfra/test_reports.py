@@ -26,10 +26,6 @@ ON = {
     "gatepost_reports_contact": "postmaster@corp.test",
     "gatepost_dkim_domains": ["corp.test"],
 }
-WANTED = {
-    "_dmarc.world.test": "v=DMARC1; p=none; rua=mailto:dmarc@world.test",
-    "_smtp._tls.world.test": "v=TLSRPTv1; rua=mailto:tls@world.test",
-}
 COUNTS = {
     "gatekeeper-dmarc-reports": "/var/lib/gatekeeper/dmarc/counts",
     "gatepost-tls-reports": "/var/lib/gatepost-reports/counts",
@@ -38,12 +34,20 @@ COUNTS = {
 
 
 @pytest.fixture(scope="module")
-def switched_on(gateway: Gateway) -> Iterator[None]:
-    """The gateway reports, and the DNS knows who wants it; afterwards nothing of it is left."""
+def mailboxes(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    """Who wants DMARC's and TLS's reports, as the DNS knows, of a gateway that sends them; then nothing of it is left.
+
+    Each gateway sends to mailboxes of its own: it has no part in what another one sent.
+    """
+    dmarc, tls = (f"{kind}-{gateway.name}@world.test" for kind in ("dmarc", "tls"))
+    wanted = {
+        "_dmarc.world.test": f"v=DMARC1; p=none; rua=mailto:{dmarc}",
+        "_smtp._tls.world.test": f"v=TLSRPTv1; rua=mailto:{tls}",
+    }
     dns, data = lab_host("dns"), hosts.dns_data([lab_host(name) for name in GATEWAYS])
-    hosts.serve_dns(dns, data + hosts.text_records(WANTED))
+    hosts.serve_dns(dns, data + hosts.text_records(wanted))
     playbook(SITE, gateway.name, "--tags", TAGS, variables=ON, seconds=MINUTES)
-    yield
+    yield dmarc, tls
     playbook(SITE, gateway.name, "--tags", TAGS, seconds=MINUTES)
     hosts.serve_dns(dns, data)
     timers = gateway.run("systemctl", "list-timers", "--all", "--no-pager")
@@ -58,7 +62,9 @@ def today_is_over(gateway: Gateway, folder: str) -> None:
     gateway.run("mv", counted, f"{folder}/{today - timedelta(1)}.jsonl")
 
 
-def test_who_asks_for_reports_gets_one_a_day(switched_on: None, gateway: Gateway, outside: Peer, office: Peer) -> None:
+def test_who_asks_for_reports_gets_one_a_day(
+    mailboxes: tuple[str, str], gateway: Gateway, outside: Peer, office: Peer
+) -> None:
     inward, out = token(), token()
     assert outside.send(gateway.ipv4, "user@corp.test", mark=inward).code == 250
     assert office.send(gateway.ipv4, "bob@world.test", mark=out, sender="ann@corp.test").code == 250
@@ -70,10 +76,10 @@ def test_who_asks_for_reports_gets_one_a_day(switched_on: None, gateway: Gateway
         today_is_over(gateway, folder)
         for _ in range(2):
             gateway.run("systemctl", "start", f"{unit}.service")
-    for mailbox in ("dmarc", "tls"):
-        mail = outside.arrived(f"To: {mailbox}@world.test")
+    for mailbox in mailboxes:
+        mail = outside.arrived(f"To: {mailbox}")
         assert "The Corp" in str(mail["From"]) and "world.test" in str(mail["Subject"])
         assert [part.get_content_type() for part in mail.iter_attachments()]
     gateway.wait_for_empty_queue()
-    for mailbox in ("dmarc", "tls"):
-        assert len(outside.find(f"To: {mailbox}@world.test")) == 1, "a second run sends nothing"
+    for mailbox in mailboxes:
+        assert len(outside.find(f"To: {mailbox}")) == 1, "a second run sends nothing"
