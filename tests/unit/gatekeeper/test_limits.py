@@ -341,6 +341,15 @@ def test_a_list_that_lists_everybody_or_nobody_is_left_out_and_named(keeper: Gat
     assert "dead.test is left out: it does not list 127.0.0.2" in keeper.log
 
 
+def test_a_list_that_lists_everybody_by_ipv6_is_left_out_and_named(keeper: Gatekeeper) -> None:
+    """RFC 5782, 5: ::ffff:127.0.0.1 must not be listed."""
+    nobody = ".".join("100000f7ffff" + "0" * 20)
+    keeper.names.lists(ZONE, "7.2.0.192", nobody)
+    start_with_lists(keeper, LISTS)
+    assert f"ALERT the DNS list {ZONE} is left out: it lists everybody by IPv6" in keeper.log
+    assert keeper.ask(client_address=HIT) == "DUNNO"
+
+
 @pytest.mark.parametrize("trouble", ["is_mute", "is_soft"])
 def test_dns_that_is_dead_is_no_verdict(keeper: Gatekeeper, trouble: str) -> None:
     keeper.names.lists(ZONE, "7.2.0.192")

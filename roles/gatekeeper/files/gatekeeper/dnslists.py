@@ -1,12 +1,14 @@
 """DNS lists of clients (RFC 5782): by return code, over both families, and only those that are in order.
 
-A list is in order when it lists 127.0.0.2 and not 127.0.0.1. It is asked for both at the start and every hour; one that
-fails, or that answers with an error code or with what is no answer of a list, is left out until it is in order again.
+A list is in order when it lists 127.0.0.2, and neither 127.0.0.1 nor ::ffff:127.0.0.1. It is asked for them at the
+start and every hour; one that fails, or that answers with an error code or with what is no answer of a list, is left
+out until it is in order again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import time
@@ -25,6 +27,7 @@ TEST = 3600.0
 HURRY = 60.0
 """The same as long as a list has not answered any."""
 LISTED, UNLISTED = ipaddress.ip_address("127.0.0.2"), ipaddress.ip_address("127.0.0.1")
+UNLISTED_SIX = ipaddress.ip_address("::ffff:127.0.0.1")
 _ANSWERS = ipaddress.ip_network("127.0.0.0/8")
 KEPT = 300.0
 """Seconds for which a client's verdict is kept."""
@@ -148,6 +151,9 @@ class DnsLists:
                     raise Disordered(f"it does not list {LISTED}, as every list does")
                 if await self._codes(zone, UNLISTED):
                     raise Disordered(f"it lists {UNLISTED}, and so everybody")
+                with contextlib.suppress(TryLater):  # one that knows no IPv6 may say so
+                    if await self._codes(zone, UNLISTED_SIX):
+                        raise Disordered("it lists everybody by IPv6")
         except (TryLater, TimeoutError) as error:
             self._not_tested(zone, str(error) or "no answer in time")
         except Disordered as error:
