@@ -3,14 +3,15 @@
 On the controller alone, in a play over `all:localhost`, so that it runs whatever the inventory holds.
 
 Options: group (the hosts of the plays that follow; `gateways`), takes (variables that the playbook reads from the
-command line beside those of the roles, and those that variables of the inventory are made of).
+command line beside those of the roles, and those that variables of the inventory are made of: each with its form, which
+is text, number, truth or ports).
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Ansible loads an action by the path of its file: the project's package must be made known.
 sys.path.append(str(PROJECT))
 
-from gatewright.problems import suggest  # needs the line above
+from gatewright import kinds  # needs the line above
+from gatewright.problems import Problems, suggest
 from gatewright.role_check import options_of
 from gatewright.roles import main_files, tags_of
 
+# What `-e NAME=VALUE` makes text of is right as text, too.
+_FORMS: Mapping[str, kinds.Kind] = {
+    "text": kinds.checked_elsewhere,
+    "number": kinds.either("a number", kinds.number(0), kinds.matching(r"\d{1,9}", "digits")),
+    "truth": kinds.either("true or false", kinds.truth, kinds.matching(r"(?i)true|false|yes|no|on|off|1|0", "a word")),
+    "ports": kinds.listed(kinds.ports),
+}
 _SPECIAL = ("all", "always", "never", "tagged", "untagged")
 # What Ansible and those who call it (AWX, its ancestors) set themselves.
 FOREIGN = ("ansible_", "awx_", "tower_", "molecule_")
@@ -42,7 +51,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         result: dict[str, Any] = super().run(tmp, task_vars)
         facts = task_vars or {}
         group = str(self._task.args.get("group", "gateways"))
-        problems = [*nobody(facts, group), *self._unread(facts)]
+        given = load_extra_vars(self._loader)
+        takes = self._task.args.get("takes", {})
+        problems = [*nobody(facts, group), *self._unread(facts, given, takes), *wrong_values(given, takes)]
         if problems:
             told = "\n".join(f"  - {problem}" for problem in problems)
             return result | {"failed": True, "problems": problems, "msg": f"Nothing was done:\n{told}"}
@@ -61,11 +72,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         files = [path for place in places for path in PROJECT.glob(place)]
         return {tag for path in files for tag in tags_of(self._loader.load_from_file(str(path)))}
 
-    def _unread(self, facts: Mapping[str, Any]) -> list[str]:
+    def _unread(self, facts: Mapping[str, Any], given: Iterable[str], taken: Collection[str]) -> list[str]:
         """Variables of the command line that neither the playbook, nor a role, nor the inventory reads."""
-        given = [str(name) for name in load_extra_vars(self._loader) if not str(name).startswith(FOREIGN)]
-        taken = {str(name) for name in self._task.args.get("takes", ())}
-        doubtful = [name for name in given if name not in taken]
+        doubtful = [str(name) for name in given if name not in taken and not str(name).startswith(FOREIGN)]
         if not doubtful:
             return []
         options = self._options()
@@ -85,6 +94,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             path = role / "meta" / "argument_specs.yml"
             names |= set(options_of(role.name, self._loader.load_from_file(str(path)) if path.exists() else {}))
         return names
+
+
+def wrong_values(given: Mapping[str, Any], takes: Mapping[str, str]) -> list[str]:
+    """Values of the command line that the playbook can make nothing of; what is a template is left to the playbook."""
+    problems = Problems()
+    for name, form in takes.items():
+        if name in given and "{{" not in str(given[name]):
+            _FORMS[form](problems, name, given[name])
+    return problems.found
 
 
 def nobody(facts: Mapping[str, Any], group: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 # Ansible loads a filter by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.verification import verification, verification_table
+from gatewright.verification import gateway_names, verification, verification_table
 
 
 class FilterModule:
@@ -18,4 +18,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"verification": verification, "verification_table": verification_table}
+        return {
+            "gateway_names": gateway_names,
+            "verification": verification,
+            "verification_table": verification_table,
+        }

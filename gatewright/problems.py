@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
-UNQUOTED = """write it without quotation marks, on the command line as JSON: -e '{"NAME": VALUE}'"""
+UNQUOTED = (
+    """write it without quotation marks; on the command line that is JSON: -e '{"NAME": VALUE}', """
+    "in an inventory of the INI form True and False"
+)
 """What to do with a number or a truth value that came as text."""
 
 

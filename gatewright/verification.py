@@ -45,6 +45,17 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
     ]
 
 
+def gateway_names(gateways: Sequence[str], hostvars: Mapping[str, Facts]) -> list[dict[str, list[str]]]:
+    """Return by which names and addresses an MX record may mean each gateway; one without a state has not answered."""
+    found = []
+    for name in gateways:
+        host = hostvars[name]
+        state = host.get("_verify_state") or {}
+        names = [name, host.get("qmail_me", name), state.get("me", name)]
+        found.append({"names": names, "addresses": [host.get("ansible_host", name), *state.get("addresses", ())]})
+    return found
+
+
 def verification_table(rows: Sequence[Row]) -> list[str]:
     """The rows as lines in columns."""
     cells = [("", "CHECK", "EXPECTED", "FOUND")]

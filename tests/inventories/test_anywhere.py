@@ -136,6 +136,24 @@ def batches(company: Path, serial: Any) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
+    ("playbook", "given", "words"),
+    [
+        ("upgrade.yml", "upgrade_reboot=nevr", "upgrade_reboot: must be true or false, not 'nevr'"),
+        ("remove.yml", "remove_data=ture", "remove_data: must be true or false, not 'ture'"),
+        ("remove.yml", "remove_seconds=ten", "remove_seconds: must be a number, not 'ten'"),
+        ("verify.yml", "verify_closed_ports=80", "verify_closed_ports: must be a list, not a string"),
+    ],
+)
+def test_a_value_that_a_playbook_can_make_nothing_of_is_an_error(
+    company: Path, playbook: str, given: str, words: str
+) -> None:
+    done = play(company, str(PROJECT / "playbooks" / playbook), "-e", given)
+    assert done.returncode != 0
+    assert words in done.stdout + done.stderr
+    assert not (company / "connected").exists()
+
+
+@pytest.mark.parametrize(
     ("tags", "words"),
     [("tcp_smpt,qmail", "the tag tcp_smpt; did you mean 'tcp_smtp'?"), ("qmail_control,scanner", "")],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatewright.verification import verification, verification_table
+from gatewright.verification import gateway_names, verification, verification_table
 
 GATEWAYS = [
     {"names": ["gw1.example.org"], "addresses": ["192.0.2.1"]},
@@ -202,3 +202,15 @@ def test_the_table_tells_a_note_from_what_is_wrong() -> None:
     found["state"] |= {"me": "gw1.example.org", "records": RECORDS | {"addresses": {"203.0.113.1": []}}}
     lines = verification_table(verification(found, GATEWAYS))
     assert [line.split()[0] for line in lines if "PTR of" in line] == ["note"]
+
+
+def test_gateways_have_the_names_and_addresses_of_inventory_and_host() -> None:
+    state = {"me": "mx1.example.org", "addresses": ["192.0.2.1", "2001:db8::1"]}
+    hosts: dict[str, dict[str, Any]] = {
+        "gw1": {"ansible_host": "10.0.0.1", "qmail_me": "gw1.example.org", "_verify_state": state},
+        "gw2": {"_verify_state": None},
+    }
+    assert gateway_names(list(hosts), hosts) == [
+        {"names": ["gw1", "gw1.example.org", "mx1.example.org"], "addresses": ["10.0.0.1", "192.0.2.1", "2001:db8::1"]},
+        {"names": ["gw2", "gw2", "gw2"], "addresses": ["gw2"]},
+    ]
