@@ -21,7 +21,7 @@ from gatewright.role_files import RoleFiles
 display = Display()
 
 PAUSE = 0.5  # seconds between two attempts
-SETTLED = 1.3  # seconds from the answer to `apply` until the change is in force, as a rule
+SETTLED = 0.7  # seconds from the answer to `apply` until the change is in force, as a rule
 GRACE = 60  # seconds that a restored host gets to answer again
 APPLY_SECONDS = 3  # after the answer to `apply`, the change is in force at the latest
 # Without these a session that a ruleset cuts in the middle would hang for as long as TCP is patient.

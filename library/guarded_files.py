@@ -108,7 +108,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
 
-APPLY_DELAY = 1  # seconds; the answer that names the token is on its way before the rules change
+APPLY_DELAY = 0.3  # seconds from this process's end; the answer that names the token is out before the rules change
+ANSWER_SECONDS = 5  # that this process gets to end
 COMMAND_SECONDS = 60
 FILE_KEYS = {"content", "mode", "validate"}
 STEPS = ("compare", "apply", "status", "confirm", "restore")
@@ -117,7 +118,7 @@ RESTORE_SCRIPT = """\
 #!/bin/sh
 # Puts back what stood here before an unconfirmed change. Run by a timer, at boot, or by the next run.
 cd {state} || exit 1
-systemctl stop {unit}-apply.timer {unit}-apply.service 2>/dev/null
+systemctl stop {unit}-apply.service 2>/dev/null
 # Whoever renames `armed` first owns it: a confirmation that comes now finds nothing to confirm.
 if [ -d restoring ] || mv -T armed restoring 2>/dev/null; then
 {puts}
@@ -227,6 +228,15 @@ def put(path: str, content: bytes, mode: int) -> None:
         raise
 
 
+def write_through(path: Path) -> None:
+    """Have a file, or a folder's list of names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def put_back(number: int, path: str) -> str:
     """Return the shell lines that bring one saved file back, or remove it if there was none."""
     target, saved = shlex.quote(path), f"restoring/{number}"
@@ -263,6 +273,7 @@ class Guard:
         self.armed: Path = self.state / "armed"
         self.unit_dir = Path(params["unit_dir"])
         self.unit = f"gatewright-guard-{self.name}"
+        self.at_boot = self.unit_dir / "multi-user.target.wants" / f"{self.unit}.service"
         self.window: int = params["window"]
         self.apply_command: str = params["apply"]
         self.restore_command: str = params["restore"] or params["apply"]
@@ -297,12 +308,13 @@ class Guard:
         put(str(self.state / "apply"), apply_script.encode(), 0o700)
         put(str(self.unit_dir / f"{self.unit}.service"), SERVICE.format(**facts).encode(), 0o644)
         put(str(self.unit_dir / f"{self.unit}.timer"), TIMER.format(**facts).encode(), 0o644)
-        os.sync()
+        self.at_boot.parent.mkdir(exist_ok=True)
+        self.at_boot.unlink(missing_ok=True)
+        self.at_boot.symlink_to(f"../{self.unit}.service")
+        self._write_through()
         refusal = "the rollback cannot be armed, so nothing was changed"
         try:
-            must_run("systemctl daemon-reload", refusal)
-            must_run(f"systemctl --quiet enable {self.unit}.service", refusal)
-            must_run(f"systemctl start {self.unit}.timer", refusal)
+            must_run(f"systemctl daemon-reload && systemctl start {self.unit}.timer", refusal)
         except GuardError:
             self.disarm()
             raise
@@ -310,11 +322,18 @@ class Guard:
 
     def disarm(self) -> None:
         """Remove the rollback and all it kept."""
-        run_shell(f"systemctl stop {self.unit}.timer; systemctl --quiet disable {self.unit}.service")
-        for suffix in ("timer", "service"):
-            (self.unit_dir / f"{self.unit}.{suffix}").unlink(missing_ok=True)
+        run_shell(f"systemctl stop {self.unit}.timer")
+        for unit in (self.at_boot, *(self.unit_dir / f"{self.unit}.{suffix}" for suffix in ("timer", "service"))):
+            unit.unlink(missing_ok=True)
         run_shell("systemctl daemon-reload")
         shutil.rmtree(self.state, ignore_errors=True)
+
+    def _write_through(self) -> None:
+        """Have all that the rollback needs on the disk, so that no loss of power comes between."""
+        folders = (self.armed, self.state, *self.state.parents[:2], self.at_boot.parent, self.unit_dir)
+        for path in (*self.armed.iterdir(), *folders):
+            if not path.is_symlink():
+                write_through(path)
 
     @staticmethod
     def _save(path: str, target: Path) -> None:
@@ -324,12 +343,11 @@ class Guard:
         os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
 
     def start_apply(self) -> None:
-        """Have systemd run the apply command in a moment, free of this connection."""
-        must_run(
-            f"systemd-run --quiet --collect --unit={self.unit}-apply --on-active={APPLY_DELAY} "
-            f"--timer-property=AccuracySec=100ms /bin/sh {shlex.quote(str(self.state / 'apply'))}",
-            "the change cannot be applied",
-        )
+        """Have systemd run the apply command a moment after this process's end, free of this connection."""
+        answered = f"/usr/bin/timeout {ANSWER_SECONDS} /usr/bin/tail -s 0.1 --pid={os.getpid()} -f /dev/null"
+        command = ["systemd-run", "--quiet", "--collect", "--no-block", f"--unit={self.unit}-apply"]
+        command += [f"--property=ExecStartPre={word}" for word in (f"-{answered}", f"/usr/bin/sleep {APPLY_DELAY}")]
+        must_run(shlex.join([*command, "/bin/sh", str(self.state / "apply")]), "the change cannot be applied")
 
     def status(self, token: str) -> dict[str, Any]:
         """Return how far the change of that name has come."""

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import guarded_files
 import pytest
 
 from tests.modules import run_module
@@ -207,3 +208,18 @@ def test_nobody_confirms_a_change_of_another_run(host: Host) -> None:
     assert host.step("confirm", token="0" * 16)["failed"] is True
     host.time_is_up()
     assert host.file.read_text() == "old\n"
+
+
+def test_all_that_the_rollback_needs_is_on_the_disk_before_it_is_armed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = guarded_files.Guard(
+        {"name": "x", "state_dir": host.state, "unit_dir": host.units, "window": 60, "apply": "true", "restore": ""}
+    )
+    written: set[Path] = set()
+    armed_after: list[set[Path]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: written.add(Path(f"/proc/self/fd/{number}").readlink()))
+    monkeypatch.setattr(guarded_files, "must_run", lambda *_: armed_after.append(set(written)))
+    guard.arm([str(host.file)])
+    needed = {host.state, guard.state, guard.armed, *guard.armed.iterdir(), host.units, guard.at_boot.parent}
+    assert needed <= armed_after[0]
