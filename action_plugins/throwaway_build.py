@@ -69,7 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
                 self._fetch(plan["result"], result, built["sha256"][plan["result"]])
         finally:
             self._remove_tmp_path(there)
-        return {"changed": True, "path": str(results[0])}
+        return {"changed": True, "path": str(results[0]), "has_fetched_lists": built["has_fetched_lists"]}
 
     def _send(self, plan: dict[str, Any], folder: str) -> Path:
         """Bring a plan's sources to the host and turn its paths into those there. Returns where its result goes."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import fnmatch
 import hashlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -111,6 +113,10 @@ path:
   description: The result.
   type: str
   returned: success
+has_fetched_lists:
+  description: Whether apt's lists had to be fetched.
+  type: bool
+  returned: when it was built
 sha256:
   description: SHA-256 of each result, in hex, by its path.
   type: dict
@@ -122,6 +128,12 @@ TOOLS = [
     *("libc6-dev", "make", "mawk", "patch", "sed", "tar"),
 ]
 """What a build with make expects to find."""
+
+NEVER_USED = ("libasan*", "libhwasan*", "liblsan*", "libtsan*", "libubsan*")
+"""What the compiler depends on for programs with -fsanitize, a tenth of all to unpack: only for who names it."""
+
+NOT_UNPACKED = ("./usr/share/doc", "./usr/share/man", "./usr/share/info", "./usr/share/locale", "./usr/bin/*lto-dump*")
+"""What no build reads."""
 
 BUILDER = 65534
 """uid and gid of the unprivileged steps: nobody's, who owns nothing."""
@@ -192,8 +204,11 @@ def environment() -> dict[str, str]:
     }
 
 
-def download_packages(runner: Runner, place: Path, packages: Sequence[str]) -> list[Path]:
-    """Download packages with all that they depend on, as if nothing were installed. Returns the .deb files."""
+def download_packages(runner: Runner, place: Path, packages: Sequence[str]) -> tuple[list[Path], bool]:
+    """Download packages with all that they depend on, as if nothing were installed.
+
+    Returns the .deb files, and whether apt's lists had to be fetched.
+    """
     archives = place / "archives"
     (archives / "partial").mkdir(parents=True)
     status = place / "status"
@@ -207,24 +222,34 @@ def download_packages(runner: Runner, place: Path, packages: Sequence[str]) -> l
     ]
     command = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
     download = ("downloading the compiler", [*command, "--yes", "--download-only", "install", *packages])
+    has_fetched_lists = False
     try:
         runner.run(*download)
     except BuildError:  # the lists may be old, or not there at all
         runner.run("apt-get update", ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", "update"])
+        has_fetched_lists = True
         runner.run(*download)
-    return sorted(archives.glob("*.deb"))
+    return sorted(archives.glob("*.deb")), has_fetched_lists
+
+
+def is_used(deb: Path, named: Sequence[str]) -> bool:
+    """Whether a build may need a package, which it may have named itself."""
+    name = deb.name.partition("_")[0]
+    return name in named or not any(fnmatch.fnmatch(name, pattern) for pattern in NEVER_USED)
 
 
 def unpack_packages(runner: Runner, root: Path, debs: Sequence[Path]) -> None:
-    """Unpack packages into a merged-/usr root. No maintainer script runs."""
+    """Unpack packages into a merged-/usr root, without what no build reads. No maintainer script runs."""
     for name in ("bin", "sbin", "lib", "lib64"):
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
-    # Unpacking is decompressing: one process a processor. Some packages of Debian 12 still ship /bin or /lib: keep our
-    # links in their place.
-    each = f'dpkg-deb --fsys-tarfile "$1" | tar -x -p --keep-directory-symlink -C "{root}" && rm "$1"'
+    # Unpacking is decompressing: one process a processor, and first what takes longest. Some packages of Debian 12 ship
+    # /bin or /lib: keep our links in their place.
+    leave = shlex.join(f"--exclude={pattern}" for pattern in NOT_UNPACKED)
+    each = f'dpkg-deb --fsys-tarfile "$1" | tar -x -p --keep-directory-symlink {leave} -C "{root}" && rm "$1"'
     command = ["xargs", "-d", "\\n", "-P", str(os.cpu_count() or 1), "-n", "1", "/bin/sh", "-ec", each, "unpack"]
-    runner.run("unpacking the compiler", command, script="\n".join(map(str, debs)))
+    largest_first = sorted(debs, key=lambda deb: deb.stat().st_size, reverse=True)
+    runner.run("unpacking the compiler", command, script="\n".join(map(str, largest_first)))
 
 
 def furnish(root: Path, groups: Sequence[dict[str, object]], users: Sequence[dict[str, object]]) -> None:
@@ -282,11 +307,15 @@ def pack(runner: Runner, place: Path, root: Path, result: Path, package: dict[st
     for name, text in package.get("scripts", {}).items():
         (control / name).write_text(text)
         (control / name).chmod(0o755)
-    runner.run("packing", ["dpkg-deb", "--build", str(out), str(result)])
+    # fast, as every host unpacks it once
+    runner.run("packing", ["dpkg-deb", "-Zgzip", "-z1", "--build", str(out), str(result)])
 
 
-def build_all(plans: Sequence[dict[str, Any]], timeout: int, place: Path) -> None:
-    """Make a root with what every plan needs, and build in it one after another. The caller removes `place`."""
+def build_all(plans: Sequence[dict[str, Any]], timeout: int, place: Path) -> bool:
+    """Make a root with what every plan needs, and build in it one after another. The caller removes `place`.
+
+    Returns whether apt's lists had to be fetched.
+    """
     runner = Runner(timeout)
     root = place / "root"
     root.mkdir(mode=0o755)
@@ -294,10 +323,13 @@ def build_all(plans: Sequence[dict[str, Any]], timeout: int, place: Path) -> Non
     def of_all(name: str) -> list[Any]:
         return [item for plan in plans for item in plan[name]]
 
-    unpack_packages(runner, root, download_packages(runner, place, [*TOOLS, *map(str, of_all("packages"))]))
+    named = [*TOOLS, *map(str, of_all("packages"))]
+    debs, has_fetched_lists = download_packages(runner, place, named)
+    unpack_packages(runner, root, [deb for deb in debs if is_used(deb, named)])
     furnish(root, of_all("groups"), of_all("users"))
     for plan in plans:
         build(runner, root, plan, place)
+    return has_fetched_lists
 
 
 def build(runner: Runner, root: Path, params: dict[str, Any], place: Path) -> None:
@@ -377,12 +409,13 @@ def main() -> None:
         signal.signal(number, leave)
     try:
         with throwaway_place(Path(module.params["work_dir"])) as place:
-            build_all(plans, module.params["timeout"], place)
+            has_fetched_lists = build_all(plans, module.params["timeout"], place)
     except (BuildError, OSError, KeyError) as error:
         module.fail_json(msg=f"{Path(module.params['archive']).name}: {error}")
     module.exit_json(
         changed=True,
         path=module.params["result"],
+        has_fetched_lists=has_fetched_lists,
         sha256={plan["result"]: release(Path(plan["result"])) for plan in plans},
     )
 

@@ -85,8 +85,9 @@ def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapp
                 module.fail_json(msg=f"systemctl does not stop {', '.join(still)}: {errors.strip()}")
     known = [unit for unit in pending if found[unit]["LoadState"] not in ("not-found", "masked")]
     if known:
-        # an init script without a unit file cannot be disabled by every systemd; the mask below holds it all the same
-        module.run_command(["systemctl", "disable", "--quiet", "--", *known])
+        # An init script without a unit file cannot be disabled by every systemd; the mask below holds it all the same,
+        # and has systemd read its units again for both.
+        module.run_command(["systemctl", "disable", "--quiet", "--no-reload", "--", *known])
     module.run_command(["systemctl", "mask", "--quiet", "--", *pending], check_rc=True)
     # of a unit that had failed or was killed just now; it is an error for one that is not loaded
     module.run_command(["systemctl", "reset-failed", "--", *pending])

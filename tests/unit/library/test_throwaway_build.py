@@ -5,6 +5,7 @@ A whole build needs root, apt and a mirror: the lab's hosts do that.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,42 @@ def test_sources_of_a_role_are_read_without_what_tools_leave() -> None:
     files = source_build.role_files("scanner", "client", "gatescan")
     assert "client/gatescan-queue.c" in files and "gatescan/__init__.py" in files
     assert not [name for name in files if "__pycache__" in name]
+
+
+def test_what_only_fsanitize_needs_is_unpacked_for_who_names_it() -> None:
+    asan, gcc = Path("libasan8_14.2.0-19_amd64.deb"), Path("gcc-14_14.2.0-19_amd64.deb")
+    assert [throwaway_build.is_used(deb, throwaway_build.TOOLS) for deb in (asan, gcc)] == [False, True]
+    assert throwaway_build.is_used(asan, ["libasan8"])
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb makes and unpacks packages")
+def test_the_root_has_programs_and_headers_but_no_documentation(work_dir: Path) -> None:
+    content = work_dir / "content"
+    files = ("usr/bin/cc1", "usr/include/x.h", "usr/share/doc/x/README", "usr/share/man/man1/x.1")
+    for path in (content / name for name in files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    control = dict.fromkeys(("Package", "Maintainer", "Description"), "x") | {"Version": "1", "Architecture": "all"}
+    runner, root, deb = throwaway_build.Runner(30), work_dir / "root", work_dir / "x_1_all.deb"
+    content.rename(work_dir / "out")
+    throwaway_build.pack(runner, work_dir, work_dir, deb, {"control": control})
+    throwaway_build.unpack_packages(runner, root, [deb])
+    assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == sorted(files[:2])
+
+
+@pytest.mark.parametrize("has_lists", [True, False])
+def test_it_is_told_whether_apts_lists_had_to_be_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_lists: bool
+) -> None:
+    fetched: list[bool] = []
+
+    def apt(_self: throwaway_build.Runner, what: str, command: list[str]) -> str:
+        if command[-1] == "update":
+            fetched.append(True)
+        elif not has_lists and not fetched:
+            raise throwaway_build.BuildError(what)
+        return ""
+
+    monkeypatch.setattr(throwaway_build.Runner, "run", apt)
+    _debs, has_fetched = throwaway_build.download_packages(throwaway_build.Runner(1), tmp_path, ["gcc"])
+    assert has_fetched is not has_lists
