@@ -9,6 +9,7 @@ from typing import Any
 
 import host_survey
 import pytest
+import yaml
 from host_survey import Chain, Finding, Host, Socket, Wanted, findings, told
 
 from gatewright import PROJECT
@@ -230,6 +231,16 @@ def test_an_account_with_another_number_is_refused_or_keeps_its_own() -> None:
     assert problems(host, replace(wanted, adopt_accounts=True)) == []
     assert told(host, wanted)["users"] == {"qmaild": 7791}
     assert told(host, wanted)["primary_groups"] == {"qmaild": 65534}
+
+
+def test_every_number_of_an_account_can_be_the_hosts() -> None:
+    (task,) = yaml.safe_load((PROJECT / "roles/survey/tasks/adopt.yml").read_text())
+    specs = [yaml.safe_load(path.read_text()) for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml")]
+    options = {name for spec in specs for entry in spec["argument_specs"].values() for name in entry.get("options", {})}
+    numbers = {name for name in options if name.endswith(("_uid", "_gid")) and "__" not in name}
+    assert numbers - task["ansible.builtin.set_fact"].keys() == set()
+    made = yaml.safe_load((PROJECT / "roles/gatepost/vars/main.yml").read_text())
+    assert made["_gatepost_signer_user"]["name"] in task["ansible.builtin.set_fact"]["gatepost_signer_uid"]
 
 
 def test_a_number_that_somebody_else_has_is_told_with_a_free_one() -> None:
