@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import desk
@@ -24,6 +26,8 @@ RECORDS = {
     "slow.example": "v=spf1 ip4:192.0.2.7 -all",
 }
 WORKERS = 2
+ROUNDS, SESSIONS = 5, 6
+"""Messages of each kind that are sent while gatekeeper is killed, and messages at a time."""
 
 
 class Gate:
@@ -169,3 +173,44 @@ def test_waiting_for_a_name_server_holds_no_worker_of_the_scanner(gate: Gate) ->
     assert [call.process.poll() for call in waiting] == [None] * len(waiting)
     gate.keeper.names.release()
     assert [call.finish().status for call in waiting] == [0] * len(waiting)
+
+
+KINDS = (
+    ("ann@strict.example", "ann@strict.example"),
+    ("ann@strict.example", "x@slow.example"),
+    ("boss@example.org", "x@slow.example"),
+)
+"""Authors and senders of mail that is to be delivered, refused and held."""
+SIGNATURE = "DKIM-Signature: v=1; a=rsa-sha256; d={domain}; s=x; h=from; bh=AAAA; b=AAAA\n"
+"""Of a domain of each message's own: what is remembered of others answers no question about it."""
+
+
+def test_none_is_lost_and_none_gets_past_gatekeeper_while_it_is_killed(gate: Gate) -> None:
+    """Who hears 4xx tries again, as mail servers do."""
+    waiting = [(kind, f"{number}.{at}.example") for number in range(ROUNDS) for at, kind in enumerate(KINDS)]
+    fates: Counter[str] = Counter()
+    while waiting:
+        batch, waiting = waiting[:SESSIONS], waiting[SESSIONS:]
+        for order, sent in zip(batch, killed(gate, batch), strict=True):
+            is_later = sent.status == 71 or sent.text.startswith(b"Z")
+            waiting += [order] * is_later
+            fates["later" if is_later else f"{sent.status} {sent.text.decode().partition(':')[0]}"] += 1
+    assert fates.pop("later") >= ROUNDS / 2, "it was killed while it was asked"
+    assert fates == {"0 ": 2 * ROUNDS, "82 Dmessage refused": ROUNDS}
+    delivered = [message for message, _ in gate.records.all]
+    assert len(delivered) == ROUNDS == len(gate.desk.quarantine().entries())
+    assert all(b"dmarc=pass header.from=strict.example" in message for message in delivered)
+
+
+def killed(gate: Gate, batch: Sequence[tuple[tuple[str, str], str]]) -> list[rig.Sent]:
+    """What becomes of messages, half of which gatekeeper is asked about when its worker is killed."""
+    half, names = len(batch) // 2, gate.keeper.names
+    names.held, before = {f"x._domainkey.{domain}" for _, domain in batch[:half]}, len(names.asked)
+    calls = [gate.begin(*kind, SIGNATURE.format(domain=domain)) for kind, domain in batch[:half]]
+    if calls:
+        rig.wait_until(lambda: names.held & set(names.asked[before:]), "it asks")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(gate.keeper.worker, signal.SIGKILL)
+    names.release()
+    calls += [gate.begin(*kind, SIGNATURE.format(domain=domain)) for kind, domain in batch[half:]]
+    return [call.finish() for call in calls]
