@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable
 from itertools import count
@@ -17,6 +18,9 @@ SENDER = "example.org"
 """The domain of all messages, if nothing else is said."""
 STRANGERS = "strangers.example"
 """All domains below it are known, each with a policy and the same key."""
+WAITING = 4_000_000
+"""Bytes of questions that may wait: all sessions ask several at once, and a lost one is asked again seconds later."""
+_SO_RCVBUFFORCE = 33  # Linux: more than net.core.rmem_max, for root
 
 
 class Site(Names):
@@ -25,6 +29,7 @@ class Site(Names):
     def __init__(self) -> None:
         """Make a key, and publish what receivers look for."""
         super().__init__("127.0.0.1")
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, WAITING)
         self.delay = 0.0
         """Seconds before each answer."""
         self._secret = Secret(SENDER, "bench", generate_private_key(65537, 2048))
