@@ -109,6 +109,14 @@ def check_keys(where: str, entry: Any, known: set[str]) -> Mapping[str, Any]:
     return entry
 
 
+def read_opening(where: str, value: Any, known: set[str]) -> Mapping[str, Any]:
+    """Return an entry of which every key has a value: networks without one would mean everybody."""
+    entry = check_keys(where, value, known)
+    if empty := [key for key in entry if entry[key] is None]:
+        raise fail(where, f"{empty[0]} has no value; leave the line away for what holds without it")
+    return entry
+
+
 def as_list(value: Any) -> list[Any]:
     """Return a value as a list; nothing as an empty one."""
     if value is None:
@@ -187,7 +195,7 @@ def remark(where: str, entry: Mapping[str, Any], default: str = "") -> str:
 
 def inbound_rule(where: str, value: Any, admin: Sequence[Network], rates: Iterable[str]) -> list[str]:
     """Return the rules of one entry of what other hosts may reach."""
-    entry = check_keys(where, value, INBOUND_KEYS)
+    entry = read_opening(where, value, INBOUND_KEYS)
     networks = networks_of(where, entry.get("networks"))
     if not networks and entry.get("admin"):
         networks = list(admin)
@@ -233,7 +241,7 @@ def uid_of(where: str, user: str, entry: Mapping[str, Any], ids: Mapping[str, An
 
 def way_out(where: str, value: Any) -> tuple[list[str], list[str]]:
     """Return the users of one entry of what this host's users may reach, and the ends of its rules."""
-    entry = check_keys(where, value, OUTBOUND_KEYS)
+    entry = read_opening(where, value, OUTBOUND_KEYS)
     users = [str(user) for user in as_list(entry.get("user"))]
     if not users:
         raise fail(where, "names no user")
@@ -275,7 +283,7 @@ def loopback_rules(problems: Problems, policy: Mapping[str, Any], host: Survey) 
 
 def loopback_rule(where: str, value: Any, ids: Mapping[str, Any], host: Survey) -> list[str]:
     """Return the rule of one entry of what loopback keeps from all users but those that are named."""
-    entry = check_keys(where, value, LOOPBACK_KEYS)
+    entry = read_opening(where, value, LOOPBACK_KEYS)
     users = [str(user) for user in as_list(entry.get("user"))]
     if not users:
         raise fail(where, "names no user")

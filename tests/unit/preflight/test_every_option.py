@@ -290,6 +290,11 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"scanner_daily_digest": True, "scanner_local_domains": []}, "scanner_daily_digest: has no effect"),
         ({"scanner_settings": {"release": {"enabled": True}}}, "scanner_settings.release: has a variable of its own"),
         ({"firewall_outbound": [{"user": "monitor"}]}, "firewall_outbound[0]"),
+        ({"firewall_inbound": [{"port": 3128, "networks": None}]}, "firewall_inbound[0] (3128): networks has no value"),
+        (
+            {"firewall_outbound": [{"user": "x", "port": 25, "networks": None}]},
+            "firewall_outbound[0] (25): networks has",
+        ),
         ({"qmail_me": "mx.example.org", "qmail_postmaster": "me@mx.example.org"}, "qmail_postmaster: is at"),
         ({"gatekeeper_authentication": True}, "gatekeeper_authentication: needs gatekeeper_enabled: true"),
         ({"gatekeeper_forwarders": ["lists.test"]}, "gatekeeper_forwarders: nobody looks at it"),
