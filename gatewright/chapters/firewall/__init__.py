@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from gatewright import kinds
@@ -16,10 +17,23 @@ def check(site: Site, problems: Problems) -> None:
     limits = site.value("firewall_rates")
     rates(problems, limits)
     known = limits if isinstance(limits, dict) else {}
+    for role, rate in rates_of_roles(site):
+        if rate not in known:
+            problems.add("firewall_rates", f"lacks {rate}, by which role {role} limits who comes to its port")
     for entry in openings("firewall_inbound", site.host.values.get("firewall_inbound")):
         problems.collect(partial(inbound_rule, entry.where, entry.value, (), known))
     for entry in openings("firewall_outbound", site.host.values.get("firewall_outbound")):
         problems.collect(partial(way_out, entry.where, entry.value))
+
+
+def rates_of_roles(site: Site) -> Iterator[tuple[str, str]]:
+    """The limits that roles' openings name, each with the role."""
+    for role in site.roles.values():
+        published = role.defaults.get(f"{role.name}__firewall")
+        inbound = published.get("inbound") if isinstance(published, Mapping) else ()
+        for entry in inbound if isinstance(inbound, list) else ():
+            if isinstance(entry, Mapping) and "rate" in entry:
+                yield role.name, str(entry["rate"])
 
 
 _table = kinds.matching(

@@ -290,6 +290,7 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"scanner_daily_digest": True, "scanner_local_domains": []}, "scanner_daily_digest: has no effect"),
         ({"scanner_settings": {"release": {"enabled": True}}}, "scanner_settings.release: has a variable of its own"),
         ({"firewall_outbound": [{"user": "monitor"}]}, "firewall_outbound[0]"),
+        ({"firewall_rates": {}}, "firewall_rates: lacks smtp, by which role qmail limits"),
         ({"firewall_inbound": [{"port": 3128, "networks": None}]}, "firewall_inbound[0] (3128): networks has no value"),
         (
             {"firewall_outbound": [{"user": "x", "port": 25, "networks": None}]},
