@@ -45,7 +45,7 @@ def question(address: IPAddress, zone: str) -> str:
     """The name by which a list has an address."""
     if address.version == 4:
         return ".".join(reversed(str(address).split("."))) + f".{zone}"
-    return ".".join(reversed(address.exploded.replace(":", ""))) + f".{zone}"
+    return ".".join(reversed(f"{int(address):032x}")) + f".{zone}"
 
 
 @dataclass(slots=True)
