@@ -89,6 +89,8 @@ def parse_sender(value: object) -> str:
     if not isinstance(value, str) or value.count("@") != 1:
         raise ValueError(f"{value!r} is neither an address nor @domain")
     local, _at, domain = value.partition("@")
+    if local == "*":
+        raise ValueError(f"{value!r} would be that one address, with a star; for all of a domain write @{domain}")
     if local and not _LOCAL_PART.fullmatch(local):
         raise ValueError(f"{value!r} has a space or control character in it")
     return f"{local}@{parse_domain(domain)}"
