@@ -20,7 +20,7 @@ def check(site: Site, problems: Problems) -> None:
     if policy:
         keyed(problems, policy, ipv6=site.value("ucspi_tcp_install_method") != "source")
         for entry in policy.entries:
-            if entry.has_senders and site.value("gatekeeper_enabled") is not True:
+            if entry.senders and site.value("gatekeeper_enabled") is not True:
                 problems.add(entry.where, "has senders, which nobody looks at: that needs gatekeeper_enabled: true")
 
 

@@ -28,6 +28,8 @@ _KEYS = {
     NETWORKS: {"address", "comment", "env"},
 }
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SENDERS = "RELAYSENDERS"
+"""For whom a relay client sends, as the scanner's queue client reads it."""
 _QUOTES = "\"'/|~!%^`"
 _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 # Limits of a session, of our patch to qmail-smtpd.
@@ -56,7 +58,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the inventory. access: relay, deny or None (environment only). has_senders: not for whoever."""
+    """One entry of the inventory. access: relay, deny or None (environment only). senders: for whom (none: whoever)."""
 
     network: Network
     access: str | None
@@ -64,7 +66,7 @@ class Entry:
     comment: str
     where: str
     variable: str
-    has_senders: bool = False
+    senders: tuple[str, ...] = ()
 
     def covers(self, other: Network) -> bool:
         """Whether every address of `other` is one of this entry's."""
@@ -136,7 +138,9 @@ class Policy:
         env.update(self.default_env)
         for entry in covering:
             if entry.access == "relay":
-                env["RELAYCLIENT"] = ""  # a wider entry's suffix is not this one's
+                env["RELAYCLIENT"] = ""  # a wider entry's suffix is not this one's, nor are its senders
+                env.pop(SENDERS, None)
+                env.update({SENDERS: " ".join(entry.senders)} if entry.senders else {})
             env.update(entry.env)
         return Decision(deny=False, env=tuple(env.items()))
 
@@ -195,18 +199,21 @@ def _read_entry(problems: Problems, variable: str, access: str | None, index: in
         problems.add(where, str(error))
         return None
     _check_reach(problems, where, access, network)
-    has_senders = known and "senders" in item
-    if has_senders:
-        _check_senders(problems, where, item["senders"])
-    return Entry(network, access, env, comment if known else "", where, variable, has_senders)
+    senders = _read_senders(problems, where, item["senders"]) if known and "senders" in item else ()
+    return Entry(network, access, env, comment if known else "", where, variable, senders)
 
 
-def _check_senders(problems: Problems, where: str, value: object) -> None:
+def _read_senders(problems: Problems, where: str, value: object) -> tuple[str, ...]:
     """gatekeeper's own parser knows what a sender is."""
     try:
-        config.senders("senders", value)
+        found = tuple(sorted(config.senders("senders", value)))
     except config.ConfigError as error:
         problems.add(where, str(error))
+        return ()
+    wrong = _env_problem("senders", " ".join(found), relay=True)
+    if wrong:
+        problems.add(where, wrong)
+    return found
 
 
 def _check_reach(problems: Problems, where: str, access: str | None, network: Network) -> None:
@@ -246,6 +253,8 @@ def _env_problem(name: str, text: str, relay: bool) -> str:
         return f"{name} must be printable ASCII on one line"
     if all(quote in text for quote in _QUOTES):
         return f"{name} contains every character that could quote it"
+    if name == SENDERS:
+        return f"{SENDERS} comes of senders: name them there"
     if name == "RELAYCLIENT" and not relay:
         return f"RELAYCLIENT would let these clients relay; list them in {CLIENTS}"
     if name == "DATABYTES" and (not text.isdecimal() or not int(text)):

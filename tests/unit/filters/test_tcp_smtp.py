@@ -280,9 +280,17 @@ def test_whether_the_gateways_own_programs_may_relay_is_said(local_relay: bool) 
     assert ("RELAYCLIENT" in proof["env"]) == local_relay
 
 
-def test_senders_are_gatekeepers_and_change_no_rule() -> None:
-    plain = tcp_smtp(["192.0.2.0/24"])
-    assert tcp_smtp([{"address": "192.0.2.0/24", "senders": ["example.org"]}]) == plain
+def test_for_whom_a_client_sends_is_the_narrowest_entrys() -> None:
+    wide = {"address": "192.0.2.0/24", "senders": [".Example.org", "ann@example.com", "example.org"]}
+    rules = tcp_smtp([wide, "192.0.2.7", {"address": "192.0.2.8", "senders": ["example.net"]}])["text"].splitlines()
+    assert '192.0.2.:allow,RELAYCLIENT="",RELAYSENDERS=".example.org ann@example.com example.org"' in rules
+    assert '192.0.2.7:allow,RELAYCLIENT=""' in rules
+    assert '192.0.2.8:allow,RELAYCLIENT="",RELAYSENDERS="example.net"' in rules
+
+
+def test_senders_are_gatekeepers() -> None:
+    with pytest.raises(InventoryError, match="comes of senders"):
+        tcp_smtp([{"address": "192.0.2.0/24", "env": {"RELAYSENDERS": "example.org"}}])
     with pytest.raises(InventoryError, match="has a blank"):
         tcp_smtp([{"address": "192.0.2.0/24", "senders": ["two words"]}])
     for entry in ("*", "@", "", ".", "*@example.org", "@example.org", "*.example.org"):

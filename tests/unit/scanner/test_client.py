@@ -10,7 +10,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -362,6 +362,41 @@ def test_it_is_not_asked_about_our_own_and_nobody_speaks_in_its_name(gateway: Ga
     with gateway.daemon():
         sent = gateway.send(b"pass\n", env=env, GATESCAN_AUTH="/nowhere", GATEKEEPER_AUTH="- lies")
     assert "GATEKEEPER_AUTH" not in rig.saw(gateway, sent)["env"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "is_client"),
+    [
+        (b"ann@example.org", True),
+        (b"Ann@EXAMPLE.Org", True),
+        (b"x@mail.example.org", True),
+        (b"bob@example.com", True),
+        (b"BOB@example.com", True),
+        (b"", True),
+        (b"#@[]", True),
+        (b"ann@notexample.org", False),
+        (b"ann@.example.org", False),
+        (b"ann@example.org.attacker.test", False),
+        (b"bob@example.org@attacker.test", False),
+        (b"ann@example.com", False),
+        (b"notbob@example.com", False),
+        (b"ann@sub.example.com", False),
+    ],
+)
+def test_a_relay_client_that_sends_for_somebody_else_is_a_stranger(
+    gateway: Gateway, sender: bytes, is_client: bool
+) -> None:
+    """So the scanner takes his message for what it is: one from outside, of which gatekeeper says who it is from."""
+    env = {
+        "TCPREMOTEIP": "192.0.2.7",
+        "RELAYCLIENT": "",
+        "RELAYSENDERS": "example.org .example.org bob@example.com .sub.example.net",
+    }
+    asked = nullcontext("/nowhere") if is_client else gatekeeper(gateway, replying(told(0, b"- spf=pass")))
+    with gateway.daemon(), asked as path:
+        sent = gateway.send(b"pass\n", rig.wire(sender, b"bob@example.net"), env=env, GATESCAN_AUTH=path)
+    seen = rig.saw(gateway, sent)["env"]
+    assert ("RELAYCLIENT" in seen, "GATEKEEPER_AUTH" in seen) == (is_client, not is_client)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@
  * With GATESCAN_AUTH, the path of gatekeeper's socket, a stranger's message is first shown there in the same way: who is
  * it from? The answer goes on to the daemon as GATEKEEPER_AUTH. So nobody but this process waits for name servers.
  *
+ * RELAYSENDERS, beside RELAYCLIENT, names for whom a relay client sends (domains, `.domain` for all below it, addresses,
+ * with blanks between them). A message of anybody else's is a stranger's: it goes on without RELAYCLIENT.
+ *
  * Environment: GATESCAN_AUTH, GATESCAN_SOCKET, GATESCAN_NEXT, GATESCAN_SPOOL, GATESCAN_TIMEOUT (seconds to wait for the
  * verdict), DATABYTES, else GATESCAN_DATABYTES (bytes of the largest message, as qmail-smtpd knows it), and
  * GATESCAN_TEXT_FD: the descriptor on which the caller reads a refusal's text (6 for notqmail, 4 for netqmail
@@ -82,6 +85,7 @@ enum {
   WHOLE_MESSAGE_WAIT = 20,  /* milliseconds, see read_message */
   PIPE_SIZE = 1 << 17,      /* bytes */
   VALUE_LIMIT = 512,        /* bytes of one variable; the remote host's name is the sender's to choose */
+  SENDER_LIMIT = 1100,      /* bytes of the envelope in which its sender stands */
   TEXT_LIMIT = 255,         /* bytes that qmail-smtpd reads */
   REPLY_HEAD = 8            /* bytes: version, code, start (4), length of the text (2) */
 };
@@ -424,6 +428,59 @@ static int only_to_read(int fd)
   return (int) read_only;
 }
 
+static int is_same(const char *a, const char *b, size_t length)
+{
+  for (size_t i = 0; i < length; ++i) {
+    const char upper = 'A' <= b[i] && b[i] <= 'Z' ? (char) (b[i] + 'a' - 'A') : b[i];
+
+    if (a[i] != upper) return 0;
+  }
+  return 1;
+}
+
+/* Whether an entry of RELAYSENDERS, in lower case, names a sender whose domain has so many bytes. */
+static int names(const char *entry, size_t length, const char *sender, size_t size, size_t domain)
+{
+  int is_address = 0;
+
+  for (size_t i = 0; i < length; ++i) is_address |= entry[i] == '@';
+  if (*entry == '.') return domain > length && is_same(entry, sender + size - length, length);
+  return length == (is_address ? size : domain) && is_same(entry, sender + size - length, length);
+}
+
+/* Whether a relay client sends for whom it may. Bounces, and qmail's bounces of bounces, it always may. */
+static int is_spoken_for(const char *sender, size_t size, const char *entries)
+{
+  size_t domain = 0;
+
+  if (!size || (size == 4 && is_same("#@[]", sender, size))) return 1;
+  while (domain < size && sender[size - 1 - domain] != '@') ++domain;
+  for (size_t length; *entries; entries += length + (entries[length] == ' ')) {
+    for (length = 0; entries[length] && entries[length] != ' ';) ++length;
+    if (length && names(entries, length, sender, size, domain)) return 1;
+  }
+  return 0;
+}
+
+/* Forget RELAYCLIENT if the envelope's sender is not one of RELAYSENDERS. */
+static void look_at_sender(int envelope)
+{
+  const char *entries = variable(environment, "RELAYSENDERS");
+  const long got = entries ? CALL(SYS_pread64, envelope, buffer, SENDER_LIMIT, 0) : 0;
+  long size = 1; /* behind the F */
+  char **left = environment;
+
+  if (!entries) return;
+  while (size < got && buffer[size]) ++size;
+  if (got > 0 && size < got && is_spoken_for(buffer + 1, (size_t) size - 1, entries)) return;
+  for (char **one = environment; *one; ++one) {
+    char *alone[2] = { *one, NULL };
+
+    if (!variable(alone, "RELAYCLIENT")) *left++ = *one;
+  }
+  *left = NULL;
+}
+
 /* Have gatekeeper say who a stranger's message is from. It refuses nothing itself. */
 static void authenticate(int message, int envelope)
 {
@@ -475,6 +532,7 @@ static int start(int argc, char **argv, char **environment_given)
   envelope = read_envelope();
   if (!spooled) seal(message); /* a file of the spool cannot be sealed: the daemon copies it */
   seal(envelope);
+  look_at_sender(envelope);
   authenticate(message, envelope);
   ask(setting("GATESCAN_SOCKET", GATESCAN_SOCKET), number("GATESCAN_TIMEOUT", DEFAULT_TIMEOUT, 3600), message, envelope,
       reply, sizeof reply);
