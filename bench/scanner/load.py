@@ -86,7 +86,7 @@ def _session(port: int, data: bytes, host: str) -> str:
         with socket.create_connection(("127.0.0.1", port), TIMEOUT, (host, 0)) as connection:
             replies = connection.makefile("rb")
             for command in ("", "EHLO bench.example", "MAIL FROM:<a@example.org>",
-                            "RCPT TO:<sink@bench.example>", "DATA"):  # fmt: skip
+                            "RCPT TO:<sink@bench.example>", "DATA"):  # as the dialogue goes # fmt: skip
                 at = command or at
                 if command:
                     connection.sendall(f"{command}\r\n".encode())

@@ -378,7 +378,7 @@ def test_a_list_that_says_nothing_is_waited_for_once_and_not_by_each_recipient(m
     monkeypatch.setattr(dnslists, "HASTE", 0.01)
     config = parse({"dns_lists": LISTS, "dns_seconds": 0.5})
     states = {ZONE: dnslists.State(is_in_order=True)}
-    lists = dnslists.DnsLists(config, server, lambda: now, states)  # type: ignore[arg-type]
+    lists = dnslists.DnsLists(config, server, lambda: now, states)  # type: ignore[arg-type]  # a resolver that is mute
 
     async def ask(times: int) -> float:
         began = time.monotonic()

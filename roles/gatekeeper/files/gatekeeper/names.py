@@ -30,12 +30,12 @@ _ALIKE = str.maketrans("i1|0", "lllo")
 _AS_TWO = str.maketrans({
     "\u00df": "ss", "\u1e9e": "Ss", "\u00e6": "ae", "\u00c6": "Ae", "\u0153": "oe", "\u0152": "Oe",
     "\u00fe": "th", "\u00de": "Th",
-})  # fmt: skip
+})  # pairs, several in a row # fmt: skip
 """Letters that are written as two where they are not to be had."""
 _UMLAUTS = str.maketrans({
     "\u00e4": "ae", "\u00c4": "Ae", "\u00f6": "oe", "\u00d6": "Oe", "\u00fc": "ue", "\u00dc": "Ue",
     "\u00f8": "oe", "\u00d8": "Oe", "\u00e5": "aa", "\u00c5": "Aa",
-})  # fmt: skip
+})  # pairs, several in a row # fmt: skip
 """Those that are written so, or without their mark."""
 _NAMED = re.compile(r"(?:[A-Z ]+ )?(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z]{2,} )*([A-Z])(?: WITH .*)?")
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
