@@ -1,7 +1,8 @@
 """Action: refuse a wrong inventory before anything changes.
 
 It reads the inventory's variables of all hosts and the roles' specifications, once and on the controller alone: no
-connection is made. Every problem is told, each with the host, the variable, the entry and what is wrong.
+connection is made. Every problem is told, each with the host, the variable, the entry and what is wrong. It returns
+`made_of_facts`: the hosts whose inventory has variables that are known only with their facts.
 
 Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`), needs_facts
 (false; true looks at the host again when its facts are known, if a variable of its inventory is made of them).
@@ -58,8 +59,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             return result | refusal({"": wrong.found})
         name = facts["inventory_hostname"]
         needs_facts = bool(self._task.args.get("needs_facts", False))
-        if needs_facts and not made_of_facts(facts["hostvars"].raw_get(name), roles):
-            return result | {"changed": False, "msg": "no variable is made of facts"}
         group = facts["groups"].get(self._task.args.get("group", "gateways"), [])
         gateways = {other: self._host(facts["hostvars"], other, roles) for other in group}
         if needs_facts:
@@ -72,7 +71,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             return result | refusal({name: found for name, found in problems.items() if found})
         remarks = [] if needs_facts else remarks_on(hosts, gateways, roles)
         told = {"warnings": remarks} if remarks else {}
-        return result | told | {"changed": False, "msg": f"hosts whose inventory is in order: {len(hosts)}"}
+        later = [host.name for host in hosts if made_of_facts(facts["hostvars"].raw_get(host.name), roles)]
+        said = f"hosts whose inventory is in order: {len(hosts)}"
+        return result | told | {"changed": False, "msg": said, "made_of_facts": later}
 
     def _roles(self, folder: Path, problems: Problems) -> dict[str, Role]:
         """The roles in a folder. What is wrong with one, which then is left out, is noted."""
@@ -97,7 +98,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         return Role(path.name, options, defaults, chapter)
 
     def _read(self, path: Path) -> dict[str, Any]:
-        return (self._loader.load_from_file(str(path)) or {}) if path.exists() else {}
+        """What a file of YAML holds, as Ansible keeps it (`unsafe`: no copy of it, which takes longer than reading)."""
+        return (self._loader.load_from_file(str(path), unsafe=True) or {}) if path.exists() else {}
 
     def _host(
         self, hostvars: Mapping[str, Any], name: str, roles: Mapping[str, Role], facts_known: bool = False

@@ -36,8 +36,12 @@ from ansible.plugins.lookup import LookupBase
 # Ansible loads a lookup by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from gatewright.chapters import load_rooms
 from gatewright.needs import publishers
 from gatewright.problems import InventoryError
+
+# Tags are looked up while a playbook is read: before the first worker is forked, and in the process that forks them all.
+load_rooms()
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible ships no types

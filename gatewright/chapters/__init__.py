@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -49,6 +51,16 @@ def chapter_of(role: Path) -> Chapter | None:
         return _of(importlib.import_module(f"{__name__}.{role.name}"))
     own = role / "chapter.py"
     return _of(_load(own, f"gatewright_chapter_{role.name}")) if own.is_file() else None
+
+
+def load_rooms() -> None:
+    """Load all rooms. In the process that forks Ansible's workers, before it does, this saves each of them the work.
+
+    A room that cannot be read is left to the preflight, which tells the mistake.
+    """
+    for room in pkgutil.iter_modules(__path__):
+        with contextlib.suppress(Exception):
+            importlib.import_module(f"{__name__}.{room.name}")
 
 
 def _load(path: Path, name: str) -> ModuleType:
