@@ -37,6 +37,8 @@ KINDS: Mapping[str, Shape] = {
     "groups": Shape.LIST,
     "users": Shape.LIST,
     "trimmed_units": Shape.LIST,
+    # what a role asks of a host before anything changes: a name, and a shell command that prints the answer
+    "questions": Shape.JOINED,
     # the host: what is open, what listens, what services below svscan write to and need of its sandbox
     "firewall": Shape.EACH,
     "relay_networks": Shape.LIST,

@@ -37,36 +37,16 @@ trimmed:
   returned: always
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-
-SUFFIXES = ("service", "socket", "timer", "path")
-RUNNING = ("active", "activating", "reloading", "deactivating")
+from ansible.module_utils.on_gateway.trimming import RUNNING, plan, question, read, units_of
 
 
 def present(module: AnsibleModule, units: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return unit -> LoadState and ActiveState, for units of which systemd knows a file, a mask or a process."""
-    command = ["systemctl", "show", "--property=Id,Names,LoadState,ActiveState", "--", *units]
-    _code, output, _errors = module.run_command(command, check_rc=True)
-    blocks = [
-        dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n") if block.strip()
-    ]
-    return {unit: block for unit, block in zip(units, blocks, strict=True) if block["Id"] == unit}
-
-
-def plan(names: Iterable[str], found: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return the units that are not trimmed yet: those that exist, and the service of each name in any case."""
-    pending = []
-    for name in names:
-        for suffix in SUFFIXES:
-            unit = f"{name}.{suffix}"
-            state = found.get(unit)
-            if state is None or (state["LoadState"] == "not-found" and suffix != "service"):
-                continue
-            if state["LoadState"] != "masked" or state["ActiveState"] in (*RUNNING, "failed"):
-                pending.append(unit)
-    return pending
+    """Return what systemd knows of units."""
+    _code, output, _errors = module.run_command(question(units), check_rc=True)
+    return read(output, units)
 
 
 def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapping[str, str]]) -> None:
@@ -102,8 +82,7 @@ def main() -> None:
     wrong = [name for name in names if "." in name or "/" in name or not name.strip()]
     if wrong:
         module.fail_json(msg=f"{wrong[0]!r} is not the name of a unit without its suffix")
-    units = [f"{name}.{suffix}" for name in names for suffix in SUFFIXES]
-    found = present(module, units)
+    found = present(module, units_of(names))
     pending = plan(names, found)
     if pending and not module.check_mode:
         trim(module, pending, found)

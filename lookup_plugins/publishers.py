@@ -40,7 +40,7 @@ from gatewright.chapters import load_rooms
 from gatewright.needs import publishers
 from gatewright.problems import InventoryError
 
-# Tags are looked up while a playbook is read: before the first worker is forked, and in the process that forks them all.
+# Tags are looked up while a playbook is read: in the process that forks the workers, before the first of them.
 load_rooms()
 
 

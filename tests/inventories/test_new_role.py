@@ -29,6 +29,7 @@ greeter__firewall:
   outbound: [{user: greeter, port: 2501, comment: greets others}]
 greeter__sockets: [{proto: tcp, port: "{{ greeter_port }}", owner: greeter}]
 greeter__trimmed_units: [greeter-old]
+greeter__questions: {greeter: cat /etc/greeter.conf}
 greeter__writable: [{path: /var/lib/greeter}]
 """,
     "meta/argument_specs.yml": """
@@ -65,6 +66,7 @@ GATHERED = {
     "rules": "_firewall_rules",
     "sockets": "service_trimming_declared_sockets",
     "units": "service_trimming_from_roles",
+    "survey": "_survey_wanted",
     "writable": "hardening_svscan_writable_from_roles",
 }
 
@@ -124,7 +126,7 @@ def test_what_it_needs_is_gathered(project: Path, tmp_path: Path) -> None:
     shown = done.stdout.partition("TASK [Show]")[2]
     for words in ("greeter-package", '"greeter": 4711', "tcp dport 2500 accept", "meta skuid 4711 tcp dport 2501"):
         assert words in shown, shown
-    for words in ("greeter-old", "/var/lib/greeter", '"owner": "greeter"', "/nonexistent"):
+    for words in ("greeter-old", "/var/lib/greeter", '"owner": "greeter"', "/nonexistent", "cat /etc/greeter.conf"):
         assert words in shown, shown
 
 

@@ -44,6 +44,15 @@ untouched:
   type: list
   elements: str
   returned: always
+untrimmed:
+  description: Of the names in C(trimmed), those of which a unit is not masked, or runs.
+  type: list
+  elements: str
+  returned: where no package comes or goes in this run
+answers:
+  description: By name, what the command of each question printed; those that failed are left out.
+  type: dict
+  returned: where no package comes or goes in this run
 host:
   description: >-
     What later roles need to know: C(package_ports) (of apt's sources and proxies), C(ssh_port) (by which this run came
@@ -75,7 +84,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.on_gateway import stat_cache
+from ansible.module_utils.on_gateway import stat_cache, trimming
 
 MB = 1_000_000
 BUILD_SPACE = 800 * MB
@@ -214,12 +223,17 @@ class Host:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the run is going to make of the host, by the variables of the same meaning."""
+    """What the run is going to make of the host, by the variables of the same meaning.
+
+    trimmed: names of units that are to be masked. questions: by name, a shell command whose output a role asks for.
+    """
 
     name: str = ""
     packages: Sequence[str] = ()
     purged: Sequence[str] = ()
     units: Sequence[str] = ()
+    trimmed: Sequence[str] = ()
+    questions: Mapping[str, str] = field(default_factory=dict)
     sockets: Sequence[Mapping[str, Any]] = ()
     users: Sequence[Mapping[str, Any]] = ()
     groups: Sequence[Mapping[str, Any]] = ()
@@ -585,11 +599,11 @@ def findings(host: Host, wanted: Wanted) -> list[Finding]:
 # How it is found out
 
 
-def output(*command: str) -> str:
-    """What a program prints; nothing if it cannot be run or fails."""
+def run(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """Run a program; None if it cannot be run, or does not end."""
     environment = {**os.environ, "LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", "")}
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             capture_output=True,
             text=True,
@@ -599,8 +613,13 @@ def output(*command: str) -> str:
             env=environment,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+        return None
+
+
+def output(*command: str) -> str:
+    """What a program prints; nothing if it cannot be run or fails."""
+    done = run(*command)
+    return done.stdout if done and done.returncode == 0 else ""
 
 
 def text_of(path: str | Path) -> str:
@@ -1006,9 +1025,32 @@ def told(host: Host, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def untouched(host: Host, wanted: Wanted) -> list[str]:
-    """The tasks whose files nobody has touched, for a run in which no package touches them either."""
-    return [] if to_install(host, wanted) or to_purge(host, wanted) else stat_cache.untouched(str(BUILD_PLACE))
+def lasting(host: Host, wanted: Wanted) -> dict[str, Any]:
+    """What will hold for the run, and saves a role its own look; none of it where packages come or go, and change it.
+
+    untouched: the tasks of file_set whose files nobody has touched. untrimmed: names of units that are to be trimmed.
+    answers: to the questions of roles, those whose command did not fail.
+    """
+    if to_install(host, wanted) or to_purge(host, wanted):
+        return {"untouched": []}
+    return {
+        "untouched": stat_cache.untouched(str(BUILD_PLACE)),
+        "untrimmed": untrimmed(wanted.trimmed),
+        "answers": {name: said for name, command in wanted.questions.items() if (said := answer(command)) is not None},
+    }
+
+
+def untrimmed(names: Sequence[str]) -> list[str]:
+    """The names of which a unit is not masked yet, or runs."""
+    units = trimming.units_of(names)
+    known = trimming.read(output(*trimming.question(units)), units) if units else {}
+    return sorted({unit.rpartition(".")[0] for unit in trimming.plan(names, known)})
+
+
+def answer(command: str) -> str | None:
+    """What a shell command prints; None if it fails."""
+    done = run("sh", "-c", command)
+    return done.stdout if done and done.returncode == 0 else None
 
 
 def main() -> None:
@@ -1029,7 +1071,7 @@ def main() -> None:
     problems = [str(item) for item in found if not item.is_remark and item.kind not in module.params["accept"]]
     remarks = [str(item) for item in found if str(item) not in problems]
     result = {"changed": False, "problems": problems, "remarks": remarks, "host": told(host, wanted)}
-    result |= {"untouched": untouched(host, wanted), "seen": time.time_ns()}
+    result |= {**lasting(host, wanted), "seen": time.time_ns()}
     for remark in remarks:
         module.warn(remark)
     if problems:

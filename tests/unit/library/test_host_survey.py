@@ -379,11 +379,35 @@ def test_a_clock_that_is_off_is_told_and_one_that_is_wrong_refused() -> None:
     assert findings(Host(clock_off=5), Wanted()) == []
 
 
-def test_no_file_is_trusted_in_a_run_that_installs_or_purges_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_that_was_seen_is_trusted_in_a_run_that_installs_or_purges_a_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("host_survey.stat_cache.untouched", lambda place: ["a"])
-    assert host_survey.untouched(Host(installed={"chrony": "4"}), Wanted(packages=["chrony"])) == ["a"]
-    assert host_survey.untouched(Host(), Wanted(packages=["chrony"])) == []
-    assert host_survey.untouched(Host(installed={"at": "3"}), Wanted(purged=["at"])) == []
+    wanted = Wanted(packages=["chrony"], questions={"name": "echo it"})
+    seen = host_survey.lasting(Host(installed={"chrony": "4"}), wanted)
+    assert seen == {"untouched": ["a"], "untrimmed": [], "answers": {"name": "it\n"}}
+    assert host_survey.lasting(Host(), wanted) == {"untouched": []}
+    assert host_survey.lasting(Host(installed={"at": "3"}), Wanted(purged=["at"])) == {"untouched": []}
+
+
+def test_a_question_whose_command_fails_is_left_to_its_role() -> None:
+    questions = {"yes": "true", "no": "echo half; false", "gone": "no-such-program", "two": "printf 'a\nb'"}
+    assert host_survey.lasting(Host(), Wanted(questions=questions))["answers"] == {"yes": "", "two": "a\nb"}
+
+
+def test_names_are_untrimmed_as_long_as_a_unit_is_not_masked_or_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"at.timer": ("loaded", "active"), "cups.service": ("masked", "failed")}
+
+    def output(*command: str) -> str:
+        return "\n".join(shown(unit) for unit in command[command.index("--") + 1 :])
+
+    def shown(unit: str) -> str:  # of syslog systemd makes an alias: that one's name answers for it
+        load, active = known.get(unit, ("not-found" if unit.startswith("none.") else "masked", "inactive"))
+        return f"Id={unit.replace('syslog', 'rsyslog')}\nLoadState={load}\nActiveState={active}\n"
+
+    monkeypatch.setattr("host_survey.output", output)
+    assert host_survey.untrimmed(["old", "at", "cups", "none", "syslog"]) == ["at", "cups", "none"]
+    assert host_survey.untrimmed([]) == []
 
 
 # The module as Ansible runs it
