@@ -28,7 +28,7 @@ from gatewright.chapters import Chapter, chapter_of  # needs the line above
 from gatewright.chapters.play import PLAY
 from gatewright.inventory import Host, Role, check_host, owner_of, remarks_of
 from gatewright.problems import InventoryError, Problems
-from gatewright.role_check import check_published, options_of
+from gatewright.role_check import check_published, options_of, specs_of
 from gatewright.roles import main_files
 
 # A default play knows these of every host; nobody writes them.
@@ -87,7 +87,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
 
     def _role(self, path: Path) -> Role:
         """The role in a folder. Raises InventoryError."""
-        options = options_of(path.name, self._read(path / "meta" / "argument_specs.yml"))
+        options = options_of(path.name, specs_of(path))
         defaults: dict[str, Any] = {}
         for file in main_files(path / "defaults"):
             defaults |= self._read(file)

@@ -9,6 +9,7 @@ is text, number, truth or ports).
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -24,8 +25,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from gatewright import kinds  # needs the line above
-from gatewright.problems import Problems, suggest
-from gatewright.role_check import options_of
+from gatewright.problems import InventoryError, Problems, suggest
+from gatewright.role_check import options_of, specs_of
 from gatewright.roles import main_files, tags_of
 
 # What `-e NAME=VALUE` makes text of is right as text, too.
@@ -90,9 +91,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         names: set[str] = {"gatewright_serial"}
         for role in (PROJECT / "roles").iterdir():
             for path in main_files(role / "defaults"):
-                names |= set(self._loader.load_from_file(str(path)) or {})
-            path = role / "meta" / "argument_specs.yml"
-            names |= set(options_of(role.name, self._loader.load_from_file(str(path)) if path.exists() else {}))
+                names |= set(self._loader.load_from_file(str(path), unsafe=True) or {})  # unsafe: as it is, not a copy
+            with contextlib.suppress(InventoryError):  # the preflight tells it, with all else that is wrong
+                names |= set(options_of(role.name, specs_of(role)))
         return names
 
 

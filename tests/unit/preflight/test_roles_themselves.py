@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from gatewright.chapters import Chapter
 from gatewright.inventory import Host, Role, Site, check_host
 from gatewright.problems import InventoryError, Problems
-from gatewright.role_check import check_published, options_of
+from gatewright.role_check import check_published, options_of, specs_of
 from gatewright.roles import roles_of, tags_of
-from tests.unit.preflight.site_of import NEEDED, PROJECT, load, roles, validate
+from tests.unit.preflight.site_of import NEEDED, PROJECT, roles, validate
 
 SPECS = "roles/greeter/meta/argument_specs.yml"
 
@@ -27,8 +28,7 @@ def test_the_roles_here_are_right(role: str) -> None:
     problems = Problems()
     check_published(roles()[role], problems)
     assert problems.found == []
-    specs = load(PROJECT / "roles" / role / "meta" / "argument_specs.yml")
-    assert options_of(role, specs).keys() == roles()[role].options.keys()
+    assert options_of(role, specs_of(PROJECT / "roles" / role)).keys() == roles()[role].options.keys()
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,19 @@ def test_a_specification_that_is_none_is_told_with_its_file(specs: Any, words: s
     with pytest.raises(InventoryError, match="roles/greeter") as raised:
         options_of("greeter", specs)
     assert raised.value.problems[0].startswith(words)
+
+
+@pytest.mark.parametrize("text", ["argument_specs: [", "a: !vault b", "a: \0"])
+def test_a_specification_that_cannot_be_read_is_told_with_its_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "roles" / "greeter" / "meta" / "argument_specs.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(InventoryError) as raised:
+        specs_of(path.parents[1])
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{SPECS}: cannot be read: ") and "\n" not in problem
+    path.unlink()
+    assert specs_of(path.parents[1]) == {}
 
 
 def test_an_empty_specification_has_no_options() -> None:
