@@ -183,29 +183,35 @@ class Demonstration:
                 continue
             source = outside.address(31, family)
             self.deliver(
-                f"a clean message, IPv{family}", gateway,
+                f"a clean message, IPv{family}",
+                gateway,
                 lambda mark, server=server, source=source: outside.send(  # type: ignore[misc]
                     server,
                     self.user,
                     on_the_wire(letter(mark, "someone@world.test", self.user).as_string()),
                     source=source,
                 ),
-                office, f"outside -> {name} -> office",
-            )  # fmt: skip
+                office,
+                f"outside -> {name} -> office",
+            )
         self.deliver(
-            "mail of a relay client", gateway,
+            "mail of a relay client",
+            gateway,
             lambda mark: office.send(gateway.ipv4, "friend@world.test", sender=self.user, mark=mark),
-            outside, f"office -> {name} -> outside",
-        )  # fmt: skip
+            outside,
+            f"office -> {name} -> outside",
+        )
         stranger = outside.send(gateway.ipv4, "victim@elsewhere.test", mark=token())
         self.add(
             "mail for a foreign domain", f"outside -> {name}", "553 at rcpt", f"{stranger.code} at {stranger.stage}"
         )
         neighbour = office.send(gateway.ipv4, "friend@world.test", mark=token(), source=self.neighbour)
         self.add(
-            "a host just outside the relay network", f"office -> {name}", "553 at rcpt",
+            "a host just outside the relay network",
+            f"office -> {name}",
+            "553 at rcpt",
             f"{neighbour.code} at {neighbour.stage}",
-        )  # fmt: skip
+        )
 
     def unknown(self, gateway: Chokepoint) -> None:
         """Mail for somebody whom the office does not know; gatekeeper must be on."""
@@ -231,9 +237,11 @@ class Demonstration:
         how = eventually(lambda: delivery(gateway.deliveries(), recipient), 60, f"a delivery to {recipient}")
         tls = f"{how['tls'] or 'plain text'}, {'verified' if how['verified'] else 'not verified'}"
         self.add(
-            "mail that leaves by MX", f"office -> {gateway.name} -> outside", "TLSv1.3, verified, signature valid",
+            "mail that leaves by MX",
+            f"office -> {gateway.name} -> outside",
+            "TLSv1.3, verified, signature valid",
             f"{tls}, {found}",
-        )  # fmt: skip
+        )
 
     def attachments(self, gateway: Chokepoint) -> None:
         """The paper's test messages, and some of the nastier ones."""
@@ -242,9 +250,10 @@ class Demonstration:
         program = b"MZ" + bytes(200)
         self.hold("a program that is called a picture", gateway, lambda mark: attached(mark, "cat.jpg", program))
         self.hold(
-            "a program in a zip in a zip", gateway,
+            "a program in a zip in a zip",
+            gateway,
             lambda mark: attached(mark, "files.zip", zipped("inner.zip", zipped("run.scr", b"MZ" + bytes(200)))),
-        )  # fmt: skip
+        )
         self.hold("two readings: two boundaries", gateway, two_boundaries)
         bomb = zipped("zeros", bytes(400_000_000))
         self.hold("a bomb: 400 MB of zeros in a zip", gateway, lambda mark: attached(mark, "bomb.zip", bomb))

@@ -69,8 +69,11 @@ class Runner:
         """Start it by the command that runs a program inside; raise NotBegun if it does not come up."""
         self._process = subprocess.Popen(
             [*inside, "python3", "-c", RUNNER],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         self._said = b""
         if self._next_line(ANSWER_SECONDS) != b"ready":
             self.close()

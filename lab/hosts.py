@@ -34,7 +34,7 @@ def ensure_network(internal: bool) -> None:
     run(
         "podman", "network", "create", "--disable-dns", "--ipv6", *options,
         "--subnet", f"{NET4}.0/24", "--subnet", f"{NET6}:/64", NETWORK,
-    )  # fmt: skip
+    )  # an option beside its value # fmt: skip
 
 
 def join_network() -> None:
@@ -72,7 +72,7 @@ def start_from(image: str, host: Host, uplink: bool = False, sandboxes: bool = F
         "--systemd=always", "--restart=always", "--dns=none", "--no-hosts",
         *(f"--cap-add={capability}" for capability in host.capabilities), *(SANDBOXES if sandboxes else ()),
         image, "/sbin/init",
-    )  # fmt: skip
+    )  # an option beside its value # fmt: skip
 
 
 def wait(host: Host) -> None:

@@ -12,7 +12,7 @@ SSH_ARGUMENTS = (
     "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
     "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "IdentitiesOnly=yes",
     "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", "ControlPath=/run/gatewright-lab-%C",
-)  # fmt: skip
+)  # an option beside its value # fmt: skip
 
 
 def ssh(host: Host, *options: str) -> list[str]:

@@ -108,9 +108,13 @@ class LabHost:
                 return subprocess.CompletedProcess(command, told.status, as_text(told.stdout), as_text(told.stderr))
         return subprocess.run(
             inside(self.host, *command, is_interactive=stdin is not None),
-            input=stdin, capture_output=True, text=True, env=environment(), errors="surrogateescape",
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            errors="surrogateescape",
             timeout=seconds,
-        )  # fmt: skip
+        )
 
     def sh(self, script: str, check: bool = True) -> str:
         """Run a shell script inside and return what it prints."""

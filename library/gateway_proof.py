@@ -194,8 +194,12 @@ def is_denied(address: str) -> bool:
     try:
         said = subprocess.run(
             ["tcprulescheck", "/etc/tcp.smtp.cdb"],
-            env=environment, capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return "deny connection" in said.stdout

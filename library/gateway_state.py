@@ -105,7 +105,7 @@ def run(*command: str, stdin: str = "", **environment: str) -> str:
         done = subprocess.run(
             command, env={"PATH": PATH, **environment}, input=stdin, capture_output=True, text=True, timeout=SECONDS,
             check=False,
-        )  # fmt: skip
+        )  # short arguments, many a line # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout

@@ -43,7 +43,7 @@ def booted(name: str, image: str, settings: Sequence[str] = ()) -> Iterator[Host
     run("podman", "rm", "--force", "--ignore", container)
     run("podman", "run", "--detach", "--name", container, "--hostname", "bench.corp.test", "--systemd=always",
         "--cap-add=NET_ADMIN", "--dns=none", "--no-hosts", *(f"--sysctl={setting}" for setting in settings),
-        image, "/sbin/init")  # fmt: skip
+        image, "/sbin/init")  # a command as one types it # fmt: skip
     try:
         run("podman", "exec", container, "sh", "-c", "systemctl is-system-running --wait", check=False)
         suite = run("podman", "exec", container, "sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME").strip()
@@ -150,9 +150,10 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--machine", help="a gateway of the lab that is a virtual machine; nothing else is measured")
     top.add_argument(
-        "--profiles", type=lambda text: text.split(","),
+        "--profiles",
+        type=lambda text: text.split(","),
         help="OpenSCAP's profiles; all if not named, but none for --machine, as they take an emulated machine long",
-    )  # fmt: skip
+    )
     return top
 
 

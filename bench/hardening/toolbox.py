@@ -46,7 +46,7 @@ def toolbox(suite: str) -> Path:
     _take_machine_view(root / CONTENT / f"ssg-debian{NUMBER[suite]}-ds.xml")
     parts = [name for name in ("usr", "lib", "etc/lynis") if (root / name).exists()]
     run("tar", "--create", "--exclude=usr/share/doc", "--exclude=usr/share/man", "--exclude=usr/share/locale",
-        f"--file={archive}", f"--directory={root}", *parts)  # fmt: skip
+        f"--file={archive}", f"--directory={root}", *parts)  # a command as one types it # fmt: skip
     run("rm", "-rf", str(root))
     return archive
 

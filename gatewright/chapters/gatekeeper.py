@@ -20,12 +20,15 @@ _OWN_KEYS = (
     "recipients", "list_loss", "delimiter", "guesses", "limits", "relay_senders", "dns_lists", "dns_threshold",
     "home", "socket", "state", "clients", "authentication", "authentication_socket", "own_domains", "may_spoof",
     "forwarders", "protected_names", "dmarc_counts", "organization", "contact",
-)  # fmt: skip
+)  # names, many a line # fmt: skip
 
 
 _NEED_AUTHENTICATION = (
-    "gatekeeper_may_spoof", "gatekeeper_forwarders", "gatekeeper_protected_names", "gatekeeper_dmarc_reports",
-)  # fmt: skip
+    "gatekeeper_may_spoof",
+    "gatekeeper_forwarders",
+    "gatekeeper_protected_names",
+    "gatekeeper_dmarc_reports",
+)
 _NEED_GATEKEEPER = ("gatekeeper_recipients", "gatekeeper_dns_lists")
 _SHOWN = 10
 """Domains that a remark names."""

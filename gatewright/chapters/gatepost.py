@@ -23,7 +23,7 @@ SIGNER = "gatepost-signer"
 _OWN_KEYS = (
     "journal", "domains", "prefer", "is_ipv6_used", "helo", "own_addresses", "reuse_seconds", "per_host", "signer",
     "clients", "home", "socket", "tls_counts", "reporter", "organization", "contact",
-)  # fmt: skip
+)  # names, many a line # fmt: skip
 _PEM = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 _ANCHOR = re.compile(
     r"[A-Za-z0-9._-]+ ([0-9]+ )?(IN )?(DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]{40,}|DNSKEY 257 3 [0-9]+ [A-Za-z0-9+/= ]+)"

@@ -45,7 +45,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "plain": plain, "lines": lines, "address": address, "recipients": recipients, "when": when, "span": span,
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
     return made
 
 

@@ -114,9 +114,12 @@ def application(fleet: Fleet) -> Starlette:
     made = Starlette(
         routes=routes,
         exception_handlers={
-            UsageError: failed, InventoryError: failed, BusyError: busy, HTTPException: not_there,
+            UsageError: failed,
+            InventoryError: failed,
+            BusyError: busy,
+            HTTPException: not_there,
         },
-    )  # fmt: skip
+    )
     made.state.desk, made.state.results = Desk(fleet), changes.Results()
     made.state.where = ", ".join(fleet.inventories) or "the usual inventory"
     return made

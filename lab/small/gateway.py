@@ -65,9 +65,13 @@ class SmallPeer:
         if message is None and mark:
             message = f"From: {sender}\r\nTo: {recipient}\r\nSubject: {mark}\r\n\r\n{mark}\r\n"
         order = {
-            "server": server, "port": self.port, "sender": sender, "recipients": [recipient], "message": message,
+            "server": server,
+            "port": self.port,
+            "sender": sender,
+            "recipients": [recipient],
+            "message": message,
             "source": source or self.source,
-        }  # fmt: skip
+        }
         return Reply(**converse(order))  # type: ignore[arg-type]
 
     def find(self, mark: str) -> list[str]:
@@ -192,7 +196,7 @@ def _serve(place: Place, home: Path, variables: Mapping[str, Any], env: Mapping[
     place.start(
         "qmail/smtpd", "tcpserver", "-v", "-R", "-H", "-l", "0", "-x", cdb, "-c", "20", HERE, str(port),
         home / "bin/qmail-smtpd", env=env,
-    )  # fmt: skip
+    )  # a command as one types it # fmt: skip
     wait_until(lambda: _answers(port), f"qmail-smtpd on port {port}", lambda: place.said("qmail/smtpd"))
 
 

@@ -131,7 +131,7 @@ class Place:
             [str(word) for word in command],
             cwd=cwd or self.path, env=self.environment(env), input=stdin, capture_output=True, text=True,
             errors="replace", timeout=COMMAND_SECONDS, check=False, **self._as_user(),
-        )  # fmt: skip
+        )  # short arguments, many a line # fmt: skip
         if done.returncode:
             words = " ".join(map(str, command))
             raise LabError(f"{words} failed ({done.returncode}):\n{(done.stdout + done.stderr)[-2000:]}")
@@ -145,7 +145,7 @@ class Place:
             [str(word) for word in command],
             cwd="/", env=self.environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True, **self._as_user(),
-        )  # fmt: skip
+        )  # short arguments, many a line # fmt: skip
         self._running.append(process)
         log = (self.folder(f"var/log/{name}") / "current").open("wb", buffering=0)
         threading.Thread(target=_log_lines, args=(process.stdout, log), daemon=True).start()

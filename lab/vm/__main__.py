@@ -47,8 +47,10 @@ def check_machine() -> None:
     """Raise LabError that names what is missing for virtual machines."""
     missing = [package for program, package in NEEDED.items() if not shutil.which(program)]
     if missing:
-        raise LabError(f"missing: {', '.join(missing)}. On Debian: apt-get install --no-install-recommends "
-                       f"{' '.join(missing)} (requirements/apt-vm.txt)")  # fmt: skip
+        raise LabError(
+            f"missing: {', '.join(missing)}. On Debian: apt-get install --no-install-recommends "
+            f"{' '.join(missing)} (requirements/apt-vm.txt)"
+        )
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         raise LabError("missing: /dev/net/tun, by which a virtual machine joins the lab's network (modprobe tun)")
 

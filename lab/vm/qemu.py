@@ -17,8 +17,12 @@ from lab.vm.disk import FOLDER, KERNEL_OPTIONS, Disk
 
 MEMORY = 1536
 """Of the machine, in MiB."""
-VISITORS = ["-device", "qemu-xhci", "-device", "usb-tablet", "-device", "usb-storage,drive=stick",
-            "-drive", "if=none,id=stick,file.driver=null-co,file.size=1M,format=raw"]  # fmt: skip
+VISITORS = [
+    *("-device", "qemu-xhci"),
+    *("-device", "usb-tablet"),
+    *("-device", "usb-storage,drive=stick"),
+    *("-drive", "if=none,id=stick,file.driver=null-co,file.size=1M,format=raw"),
+]
 """USB devices that somebody plugs in between two boots: a pointer and a stick."""
 BOOT_SECONDS = 900
 STOP_SECONDS = 900
@@ -62,7 +66,7 @@ class VirtualMachine:
             "-netdev", f"tap,id=net,ifname=gw{NUMBER}-{self.host.octet},script={ATTACH},downscript=no",
             "-device", f"virtio-net-pci,netdev=net,mac={self.host.mac},romfile=",
             *devices,
-        ]  # fmt: skip
+        ]  # an option beside its value # fmt: skip
 
     def start(self, options: str = f"root=/dev/vda ro {KERNEL_OPTIONS}", devices: Sequence[str] = ()) -> None:
         """Switch it on; returns once it has booted."""

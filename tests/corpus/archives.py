@@ -60,7 +60,7 @@ def cases() -> Iterator[Case]:
     for source in (
         _zip_headers, _polyglots, _damaged_zips, _locked, _bombs, _nested, _depth, _volumes, _disguised, _links,
         _everywhere, _odd_names, _unknown_containers, _office, _pdf, _self_extracting, _harmless,
-    ):  # fmt: skip
+    ):  # names, many a line # fmt: skip
         yield from source()
 
 
@@ -556,6 +556,6 @@ def _harmless() -> Iterator[Case]:
         ("pk.txt", b"PK\nis short for packet.\n" * 9),
         ("rar.txt", b"Rar! is how such files begin.\n"),
         ("archive.tar.txt", b"notes about archive.tar\n"),
-    ):  # fmt: skip
+    ):
         yield _case(0, f"harmless/file/{name}", name, data, HARMLESS)
         yield _case(0, f"harmless/in-zip/{name}", "papers.zip", pack.zip_bytes([(name, data), PAPER]), HARMLESS)

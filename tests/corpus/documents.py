@@ -56,7 +56,7 @@ def ole_bytes(streams: Mapping[str, bytes], class_id: bytes = bytes(16)) -> byte
         for i, node in enumerate(nodes)
     )
     header = struct.pack("<8s16sHHHHH6sLLLLLLLLLL", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"", 62, 3, 0xFFFE, 9, 6, b"",
-                         0, 1, 1, 0, 4096, _END, 0, _END, 0, 0)  # fmt: skip
+                         0, 1, 1, 0, 4096, _END, 0, _END, 0, 0)  # a header's fields, in a row # fmt: skip
     table = struct.pack(f"<{len(fat)}L", *fat).ljust(512, b"\xff")
     return header.ljust(512, b"\xff") + table + directory.ljust(directory_sectors * 512, b"\x00") + content
 

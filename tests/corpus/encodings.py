@@ -54,7 +54,7 @@ def _transfer() -> Iterator[tuple[int, str, bytes, Verdict]]:
         "upper-case": b"BASE64", "comma": b"base64,", "semicolon": b"base64;", "quoted": b'"base64"',
         "comment": b"base64 (really)", "comment-first": b"(x) base64", "two-words": b"base64 7bit",
         "spelled": b"base-64", "x": b"x-base64", "folded": b"\n base64", "unknown": b"x-unknown", "tab": b"\tbase64\t",
-    }.items():  # fmt: skip
+    }.items():  # short cases, many a line # fmt: skip
         yield 22, f"transfer/{name}", entity(encoding, coded), POLICY
         harmless = base64_lines(b"%PDF-1.4 some text here %%EOF")
         if name in ("comma", "two-words", "spelled", "x", "unknown"):

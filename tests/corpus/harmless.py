@@ -35,7 +35,7 @@ WORDS = {
 CHARSETS = {
     "de": "iso-8859-1", "fr": "windows-1252", "ru": "koi8-r", "ja": "iso-2022-jp", "zh": "gb18030", "ko": "euc-kr",
     "ar": "windows-1256", "he": "windows-1255", "el": "iso-8859-7",
-}  # fmt: skip
+}  # short pairs, many a line # fmt: skip
 LANGUAGES = tuple(WORDS)
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(13) + zlib.compress(bytes(400)) + b"\0\0\0\0IEND\xaeB`\x82"
@@ -43,9 +43,13 @@ GIF = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0" + bytes(range(200)) + b"\xff\xd9"
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Count 0/Kids[]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 FILES = (
-    ("png", "image/png", PNG), ("gif", "image/gif", GIF), ("jpg", "image/jpeg", JPEG), ("pdf", "application/pdf", PDF),
-    ("csv", "text/csv", b"name;sum\nann;1\n"), ("txt", "text/plain", b"nothing special\n"),
-)  # fmt: skip
+    ("png", "image/png", PNG),
+    ("gif", "image/gif", GIF),
+    ("jpg", "image/jpeg", JPEG),
+    ("pdf", "application/pdf", PDF),
+    ("csv", "text/csv", b"name;sum\nann;1\n"),
+    ("txt", "text/plain", b"nothing special\n"),
+)
 
 
 class Writer:
@@ -105,7 +109,7 @@ def _alternative(writer: Writer, encoding: str = "qp", boundary: bytes = b"=_alt
     return (
         b'Content-Type: multipart/alternative;\n boundary="' + boundary + b'"\n\n--' + boundary + b"\n" + plain
         + b"\n--" + boundary + b"\n" + html + b"\n--" + boundary + b"--\n"
-    )  # fmt: skip
+    )  # in the order of the message # fmt: skip
 
 
 def _word(text: str) -> bytes:
@@ -394,7 +398,7 @@ _SHAPES: tuple[Callable[[Writer], bytes], ...] = (
     _signed_inline, _signed_smime, _signed_opaque, _digest, _list_footer, _epilogue, _bounce_dsn, _bounce_headers_only,
     _bounce_qmail, _forwarded, _forwarded_inline, _raw_8_bit_name, _fallback_name, _inline_data_image, _patch,
     _voicemail, _auto_reply, _two_same_headers, _careless_php, _no_end, _crlf,
-)  # fmt: skip
+)  # names, many a line # fmt: skip
 
 _Single = tuple[int, str, bytes]
 
@@ -408,7 +412,7 @@ def _oddities() -> Iterator[_Single]:
         "charset": b'multipart/mixed; charset="utf-8"; boundary="b1"', "folded": b'multipart/mixed;\n\tboundary="b1"',
         "type": b'multipart/related; type="multipart/alternative"; boundary="b1"', "double": b"multipart/mixed;; boundary=b1",
         "flowed": b"multipart/mixed; boundary=b1; format=flowed; delsp=yes", "comment": b"multipart/mixed; boundary=b1 (x)",
-    }.items():  # fmt: skip
+    }.items():  # short cases, two a line # fmt: skip
         boundary = b"=_b1" if name == "equals" else b"b1"
         body = (
             b"--"
@@ -438,9 +442,13 @@ def _oddities() -> Iterator[_Single]:
         entity = b"Content-Type: text/plain\nContent-Transfer-Encoding: " + value + b"\n\n" + body
         yield 22, f"encoding/{name.replace(' ', '-')}", multipart(TEXT, entity)
     for name, body in {
-        "no-padding": pdf.replace(b"=", b""), "wrap-75": base64_lines(PDF, 75), "blank-lines": pdf.replace(b"\n", b"\n\n"),
-        "one-line": pdf.replace(b"\n", b""), "trailing-blank": pdf + b"\n\n  \n", "empty": b"",
-    }.items():  # fmt: skip
+        "no-padding": pdf.replace(b"=", b""),
+        "wrap-75": base64_lines(PDF, 75),
+        "blank-lines": pdf.replace(b"\n", b"\n\n"),
+        "one-line": pdf.replace(b"\n", b""),
+        "trailing-blank": pdf + b"\n\n  \n",
+        "empty": b"",
+    }.items():
         entity = b"Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\n" + body
         yield 28, f"base64/{name}", multipart(TEXT, entity)
     qp = b"Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n"
@@ -515,7 +523,7 @@ def _names() -> Iterator[_Single]:
         "C:\\\\Users\\\\ann\\\\report.pdf", "folder/report.pdf", "2026/11/22.pdf", "a" * 200 + ".pdf", "$budget.pdf", "#1.pdf",
         "\u200frtl\u200f.pdf", "\u05d3\u05d5\u05d7.pdf", "\u202a\u062a\u0642\u0631\u064a\u0631\u202c.pdf", "naïve café.pdf",
         "re\u0301sume\u0301.pdf", "\u8cc7\u6599\uff08\u6700\u7d42\uff09.pdf", "\U0001f600.jpg", "100\uff05.pdf", "e=mc2.pdf", "a=?b.pdf", "what?.pdf",
-    ):  # fmt: skip
+    ):  # names, many a line # fmt: skip
         label = base64.b32encode(zlib.crc32(name.encode()).to_bytes(4, "big")).decode().rstrip("=").lower()
         yield 48, f"names/quoted/{label}", multipart(TEXT, with_fields(named(name)))
         yield 48, f"names/extended/{label}", multipart(TEXT, with_fields(disposition(b"filename*=" + _extended(name))))
@@ -552,7 +560,7 @@ def _look_alikes() -> Iterator[_Single]:
         "from": "From the beginning\n>From here on\n", "url": "see data:text/html,hello or https://example.com/setup.exe\n",
         "html": "use <script> tags and new Blob() with createObjectURL and atob()\n", "utf7": "1 +ADw 2 is odd\n",
         "dots": ".\n..\n...\n", "semicolons": 'filename="x.exe"; name=y.exe\n',
-    }.items():  # fmt: skip
+    }.items():  # short cases, two a line # fmt: skip
         yield 30, f"prose/{name}", single(b"Content-Type: text/plain; charset=utf-8\n", text.encode())
         yield 30, f"prose-qp/{name}", multipart(_entity(text, encoding="qp"), file_entity(b"a.pdf", PDF))
     svg = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/><style>rect{fill:red}</style></svg>'

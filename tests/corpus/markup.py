@@ -113,7 +113,7 @@ WRAPPINGS: dict[str, Callable[[str], str]] = {
     "style": lambda s: f"</script><style id=s>:root{{--c:{_coded(s)}}}</style><script>eval(atob(getComputedStyle(document.body).getPropertyValue('--c')))",
     "comment": lambda s: f"</script><!--{_coded(s)}--><script>eval(atob(document.childNodes[0].data))",
     "hidden-input": lambda s: f"</script><input type=hidden id=h value={_coded(s)}><script>eval(atob(h.value))",
-}  # fmt: skip
+}  # a case a line # fmt: skip
 
 WORDS: dict[str, Callable[[str], str]] = {
     "joined": lambda s: s.replace("URL.createObjectURL", "URL['create'+'Object'+'URL']").replace("atob(", "window['a'+'tob'](").replace("a.download=", "a['down'+\"load\"]="),
@@ -134,7 +134,7 @@ WORDS: dict[str, Callable[[str], str]] = {
     "microsoft": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]));", "navigator.msSaveOrOpenBlob(new Blob([u]),'invoice.iso');"),
     "other-array": lambda s: s.replace("Uint8Array", "Int8Array").replace("atob(", "decode("),
     "data-view": lambda s: s.replace("new Uint8Array(b.length)", "new DataView(new ArrayBuffer(b.length))").replace("atob(", "decode("),
-}  # fmt: skip
+}  # a case a line # fmt: skip
 
 
 def pages() -> dict[str, str]:
@@ -248,9 +248,7 @@ def _laced() -> Iterator[tuple[str, bytes]]:
     """Pages and texts with bytes in them that readers pass over."""
     page = f"<html><body><a download=run.exe href='data:application/octet-stream;base64,{CODED}'>open</a></body></html>"
     built = _page(SAVING)
-    uu = b"begin 644 run.exe\n" + b"".join(
-        _uuencoded_lines(EXE)
-    ) + b"`\nend\n"  # fmt: skip
+    uu = b"begin 644 run.exe\n" + b"".join(_uuencoded_lines(EXE)) + b"`\nend\n"
     for control in (0, 1, 2, 7, 8, 11, 14, 31, 127):
         byte = bytes((control,))
         data = b"<html><!-- " + byte * 3 + b" -->" + page.encode()[6:]

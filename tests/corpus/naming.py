@@ -173,6 +173,6 @@ def _dangerous() -> Iterator[tuple[int, str, bytes, Verdict]]:
         "inner": "a/../../b.txt", "encoded": "..%2f..%2fa.txt", "device": "CON",
         "lpt": "LPT1", "option": "-rf", "long-option": "--output", "pipe": "|id", "backticks": "a`id`.txt",
         "dollar": "a$(id).txt",
-    }.items():  # fmt: skip
+    }.items():  # short cases, many a line # fmt: skip
         yield 47, f"made-for/{what}", named(name), POLICY
     yield 18, "nul", named(b"a.txt\0b"), AMBIGUOUS

@@ -228,7 +228,7 @@ _STRUCTURES: dict[str, Callable[[bytes], bytes]] = {
     "bounced": _bounced,
     "message-subtype/unknown": lambda e: multipart(TEXT, b"Content-Type: message/x-anything\n\n" + multipart(TEXT, e, boundary=b"in")),
     "message-subtype/encoded": lambda e: multipart(TEXT, b"Content-Type: message/rfc2822\nContent-Transfer-Encoding: base64\n\n" + base64_lines(multipart(TEXT, e, boundary=b"in"))),
-}  # fmt: skip
+}  # a case a line # fmt: skip
 
 
 def compressed(content: bytes) -> bytes:
@@ -269,7 +269,7 @@ def _signed() -> Iterator[tuple[str, bytes]]:
         "authenticated": _smime_type(2, der(2, b"\0") + der(0x31, b"") + _algorithm() + _content(EXE) + der(4, bytes(32))),
         "stamped": _smime_type(31, der(2, b"\1") + der(0x16, b"https://example.org/a") + der(0x30, der(1, b"\0")) + der(4, EXE)),
         "stamped-plain": _smime_type(31, der(2, b"\1") + der(4, file)),
-    }.items():  # fmt: skip
+    }.items():  # short cases, many a line # fmt: skip
         for what, type_ in {"named": b"application/octet-stream", "typed": b"application/pkcs7-mime"}.items():
             yield f"signed/{name}/{what}", file_entity(b"document.p7m", content, type_)
     script = signed(b'MsgBox "good morning"\n')
@@ -331,10 +331,12 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         yield f"uu/{name}/file", file_entity(b"letter.txt", text, b"text/plain")
     quoted = _in_quoted_printable(EXE)
     for name, entity in {
-        "base64": b"Content-Type: text/plain\n\n" + base64_lines(EXE), "base64-late": b"\nHello,\n\n" + base64_lines(EXE, 60),
-        "quoted": b"Content-Type: text/plain\n\n" + quoted, "zip": b"\n" + base64_lines(zip_bytes([("run.exe", EXE)])),
+        "base64": b"Content-Type: text/plain\n\n" + base64_lines(EXE),
+        "base64-late": b"\nHello,\n\n" + base64_lines(EXE, 60),
+        "quoted": b"Content-Type: text/plain\n\n" + quoted,
+        "zip": b"\n" + base64_lines(zip_bytes([("run.exe", EXE)])),
         "typed": b"Content-Type: application/octet-stream; name=papers.dat\n\n" + base64_lines(EXE),
-    }.items():  # fmt: skip
+    }.items():
         yield f"coded-without-fields/{name}", entity
     yield "uu/in-picture", b"Content-Type: image/png\n\n" + lines
     yield "uu/in-message", b"Content-Type: message/rfc822\n\n" + lines
@@ -445,7 +447,7 @@ def _names() -> Iterator[tuple[str, bytes]]:
         "doubled-quotes": b'""run.vbs""', "escaped-quotes": b'"\\"run.vbs\\""', "angle": b"<run.vbs>", "angle-quoted": b'"<run.vbs>"',
         "angle-within": b'"run.v<b>s"', "quoted-then-more": b'"run".vbs', "quoted-and-quote": b'"run".vbs"', "curly": "\u201crun.vbs\u201d".encode(),
         "guillemets": "\u00abrun.vbs\u00bb".encode(), "question": b'"run.vbs?"', "slash": b'"run.vbs/"',
-    }.items():  # fmt: skip
+    }.items():  # short cases, many a line # fmt: skip
         yield f"marks/{label}", head + b"=" + written
         yield f"marks/{label}/type", b"Content-Type: application/octet-stream; name=" + written
     yield "ebcdic", head + b'="=?ibm037?b?' + binascii.b2a_base64("run.vbs".encode("cp037"), newline=False) + b'?="'
@@ -457,7 +459,7 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
         "path": b"/tmp/Quarterly report.pdf", "path-windows": b"C:\\\\Users\\\\ann\\\\report.pdf", "thousands": b"Revenue $(000s).pdf",
         "currency": b"Budget $(USD m).pdf", "device-like": b"Con.pdf", "aux": b"aux.pdf", "backticks": b"the `final` version.pdf",
         "apostrophes": b"Ann`s and Bob`s.pdf", "deep": b"/".join([b"a folder with a rather long name"] * 12) + b"/report.pdf",
-    }.items():  # fmt: skip
+    }.items():  # short cases, many a line # fmt: skip
         yield f"name/{label}", multipart(TEXT, file_entity(name, pdf, b"application/pdf"))
     alternative = b"--ab\nContent-Type: text/plain\n\nHello Bob\n--ab\nContent-Type: text/html\n\n<html><body>Hello Bob</body></html>\n--ab--\n"
     for field in (b"X-Diagnostics", b"References", b"To"):

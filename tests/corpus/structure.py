@@ -205,7 +205,7 @@ _HIDING: list[tuple[int, str, Callable[[bytes], bytes]]] = [
     (26, "appledouble", lambda e: multipart(
         TEXT, b"Content-Type: multipart/appledouble; boundary=ad\n\n" + _parts(
             b"Content-Type: application/applefile\n\nx\n", e, boundary=b"ad", end=b"--ad--\n"))),
-]  # fmt: skip
+]  # a case a line # fmt: skip
 
 
 def _ambiguous() -> Iterator[Case]:

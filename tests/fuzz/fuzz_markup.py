@@ -22,7 +22,7 @@ TOKENS = (
     *(b"[1,2,3,4,5,6,7,8,9,10,11,12,", b"41 42 43 44 ", b"QUJD" * 20, b"4142" * 20, b"\0", b"\x1b(B", b"+ADw-"),
     *(b"\xff\xfe", b"createObjectURL", b"a.download=", b"setAttribute('download", b"_0x1a2b", b"(![]+[])"),
     *(b"eJwDAAAAAAE", b"<", b">", b"=", b",", b"\n", b"/"),
-)  # fmt: skip
+)
 SLOW = 5.0
 """Seconds of CPU for at most some 100 KB, far beyond anything that is linear."""
 

@@ -45,8 +45,11 @@ def play(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [ANSIBLE, "-i", "hosts.yml", *arguments],
         cwd=folder,
         env={**own, "ANSIBLE_SSH_EXECUTABLE": str(folder / "ssh"), "ANSIBLE_HOME": str(folder / "home")},
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 @pytest.mark.parametrize("name", PLAYBOOKS)
@@ -79,7 +82,7 @@ def test_another_repository_finds_every_role_and_module(company: Path) -> None:
         ({"gateways": {"gw1": GATEWAY}}, ("-e", "nonsense=1"), "nonsense: nobody reads this variable"),
     ],
     ids=["misspelt group", "empty group", "limit", "variable"],
-)  # fmt: skip
+)
 def test_a_run_that_would_do_nothing_is_an_error(
     company: Path, playbook: str, groups: dict[str, Any], arguments: tuple[str, ...], words: str
 ) -> None:

@@ -107,9 +107,13 @@ def run(project: Path, folder: Path, *arguments: str, **variables: Any) -> subpr
     own = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHONPATH"))}
     return subprocess.run(
         [ANSIBLE, "-i", folder / "hosts.yml", project / "playbooks" / "site.yml", *arguments],
-        cwd=folder, env={**own, "ANSIBLE_HOME": str(folder / "home")},
-        capture_output=True, text=True, check=False, timeout=180,
-    )  # fmt: skip
+        cwd=folder,
+        env={**own, "ANSIBLE_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
 
 
 def test_its_wrong_values_are_refused_like_all_others(project: Path, tmp_path: Path) -> None:

@@ -66,8 +66,12 @@ class Run:
         }
         done = subprocess.run(
             [found, "-i", inventory, playbook, *options],
-            env={**os.environ, **settings}, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         self.code = done.returncode
         self.output = done.stdout + done.stderr
         self.problems: dict[str, list[str]] = {}

@@ -20,8 +20,11 @@ def test_the_small_demonstration_shows_every_message_and_leaves_nothing(tmp_path
         done = subprocess.run(
             [PROJECT / "gw", "demo", "--small"],
             env={"PATH": str(tmp_path), "TMPDIR": temporary, "GATEWRIGHT_LAB_STANDIN": "1"},
-            capture_output=True, text=True, check=False, cwd="/",
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+        )
         left = list(Path(temporary).iterdir())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "15 of 15 as expected" in done.stdout

@@ -99,7 +99,7 @@ class Scanner:
                 "quarantine_log": str(place / "log/quarantine.log"), "json_log": str(place / "log/messages.jsonl"),
                 "metrics": str(place / "lib/gatescan.prom"), "counters": str(place / "lib/counters"),
             },
-        }  # fmt: skip
+        }  # settings as in the file # fmt: skip
         self.env = os.environ | {"PYTHONPATH": str(FILES), "GATESCAN_CONFIG": str(place / "config.json")}
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None

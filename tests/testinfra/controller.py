@@ -57,6 +57,6 @@ def call(command: Sequence[str], succeeds: bool, seconds: float = COMMAND_SECOND
     done = subprocess.run(
         command, cwd=project, env=environment() | own, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds,
-    )  # fmt: skip
+    )  # short arguments, many a line # fmt: skip
     assert (done.returncode == 0) == succeeds, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}"
     return Run(done.returncode, done.stdout)

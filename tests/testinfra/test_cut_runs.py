@@ -51,7 +51,7 @@ def run_until(title: str, host: str, variables: dict[str, object]) -> bool:
     with subprocess.Popen(
         command, cwd=PROJECT, env=environment(), text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
+    ) as process:  # short arguments, many a line # fmt: skip
         assert process.stdout
         for line in process.stdout:
             found = TASK.match(line)

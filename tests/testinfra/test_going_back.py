@@ -131,7 +131,7 @@ def test_nothing_is_lost_when_a_gateway_goes_back_a_release_and_forward_again(
     figures = {
         "messages": len(traffic.told), "sent at the end of": sent, "got 250": len(taken), "replies": dict(codes),
         "held": len(held), "arrived": len(arrived), "twice": len(twice),
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
     print("\nback and forward:", json.dumps(figures))
     assert len(taken) == len(traffic.told) >= LEAST, figures
     assert [number for number in taken if not found[number]] == [], "got 250 and is missing"

@@ -8,21 +8,25 @@ from lab_hosts import Gateway
 USERS = {
     "alias": "nofiles", "qmaild": "nofiles", "qmaill": "nofiles", "qmailp": "nofiles",
     "qmailq": "qmail", "qmailr": "qmail", "qmails": "qmail",
-}  # fmt: skip
+}  # users of a group share a line # fmt: skip
 SERVICES = {
     "dnscache": "/etc/dnscache",
     "qmail-send": "/var/qmail/supervise/qmail-send",
     "qmail-smtpd": "/var/qmail/supervise/qmail-smtpd",
 }
 RUNS_AS = {
-    "tcpserver": "qmaild", "dnscache": "dnscache",
-    "qmail-rspawn": "qmailr", "qmail-clean": "qmailq", "qmail-send": "qmails", "qmail-lspawn": "root",
-}  # fmt: skip
+    "tcpserver": "qmaild",
+    "dnscache": "dnscache",
+    "qmail-rspawn": "qmailr",
+    "qmail-clean": "qmailq",
+    "qmail-send": "qmails",
+    "qmail-lspawn": "root",
+}
 SETUID = {
     "/usr/bin/chfn", "/usr/bin/chsh", "/usr/bin/gpasswd", "/usr/bin/mount", "/usr/bin/newgrp", "/usr/bin/passwd",
     "/usr/bin/su", "/usr/bin/umount", "/usr/lib/dbus-1.0/dbus-daemon-launch-helper", "/usr/lib/openssh/ssh-keysign",
     "/usr/bin/sudo",
-}  # fmt: skip
+}  # names, many a line # fmt: skip
 """What Debian itself brings. Gatewright may take some of it away, and brings only qmail's own."""
 
 

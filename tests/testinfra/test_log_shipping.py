@@ -38,9 +38,11 @@ def server(gateway: Gateway, outside: Peer) -> Iterator[Peer]:
     )
     gateway.run("sh", "-c", f"cat > {AUTHORITIES}", stdin=outside.sh(f"openssl x509 -in {FOLDER}/server.pem"))
     settings: dict[str, object] = {
-        "log_shipping_enabled": True, "log_shipping_server": outside.ipv4, "log_shipping_name": NAME,
+        "log_shipping_enabled": True,
+        "log_shipping_server": outside.ipv4,
+        "log_shipping_name": NAME,
         "log_shipping_authorities": AUTHORITIES,
-    }  # fmt: skip
+    }
     serve(outside)
     playbook("playbooks/site.yml", gateway.name, "--tags=log_shipping", variables=settings)
     yield outside
@@ -74,7 +76,11 @@ def test_what_happened_while_the_server_was_away_is_told_when_it_is_back(gateway
 
 
 def test_it_runs_without_rights(gateway: Gateway, server: Peer) -> None:
-    shown = gateway.run("ps", "-o", "user:20=", "-p", gateway.sh(
-        "systemctl show --property MainPID --value gatewright-log-shipping"
-    ).strip())  # fmt: skip
+    shown = gateway.run(
+        "ps",
+        "-o",
+        "user:20=",
+        "-p",
+        gateway.sh("systemctl show --property MainPID --value gatewright-log-shipping").strip(),
+    )
     assert shown.strip() == "gatewright-logs"

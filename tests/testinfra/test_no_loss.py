@@ -113,7 +113,7 @@ def test_nothing_is_lost_under_blows(gateway: Gateway, outside: Peer, office: Pe
         "seconds": round(time.monotonic() - began), "messages": MESSAGES, "seed": SEED, "got 250": len(taken),
         "replies": dict(codes), "held": len(held), "arrived": len(arrived),
         "twice": sum(found[number] == 2 for number in found), "blows": dict(blows.fell),
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
     print("\nno loss:", json.dumps(figures))
     assert sum(blows.fell.values()) >= len(BLOWS), "it was hit"
     assert len(taken) > MESSAGES * 0.9, figures

@@ -161,7 +161,7 @@ def test_nothing_is_lost_on_the_way_out(gateway: Gateway, outside: Peer, office:
         "seconds": round(time.time() - began), "messages": MESSAGES, "seed": SEED, "got 250": len(taken),
         "arrived": len(copies), "in plain text": len(plain), "unsigned": len(unsigned), "more than once": len(twice),
         "warnings": sum(warnings.values()), "blows": dict(blows.fell),
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
     print("\nno loss on the way out:", json.dumps(figures))
     assert min(blows.fell[name] for name in strikes) >= 1, "each blow fell"
     assert len(taken) > MESSAGES * 0.9, figures

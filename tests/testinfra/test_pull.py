@@ -49,9 +49,13 @@ class Repository:
         ssh = " ".join(["ssh", *SSH_ARGUMENTS])
         own = ("-c", "user.name=Admin", "-c", "user.email=admin@corp.test")
         done = subprocess.run(
-            ["git", *own, *words], cwd=self.clone, env={**os.environ, "GIT_SSH_COMMAND": ssh}, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
+            ["git", *own, *words],
+            cwd=self.clone,
+            env={**os.environ, "GIT_SSH_COMMAND": ssh},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -11,7 +11,7 @@ from lab_hosts import Gateway, Peer, eventually, token
 SERVICES = ("qmail-send", "qmail-smtpd")
 VERBS = {
     "start", "stop", "restart", "doqueue", "alrm", "flush", "queue", "reload", "hup", "pause", "cont", "cdb", "stat",
-}  # fmt: skip
+}  # names, many a line # fmt: skip
 
 
 @pytest.fixture(autouse=True)

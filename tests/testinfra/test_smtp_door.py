@@ -9,7 +9,7 @@ ODD = [
     "victim%world.test@corp.test", "victim@world.test@corp.test", '"victim@world.test"@corp.test',
     '"victim%world.test"@corp.test', "world.test!victim@corp.test", "victim@world.test\t@corp.test",
     "victim\\@world.test@corp.test", "victim@world.test\\@corp.test",
-]  # fmt: skip
+]  # short cases, many a line # fmt: skip
 KEYGRAB = """
 import ctypes, os, socket, threading, time
 libc = ctypes.CDLL(None, use_errno=True)

@@ -21,9 +21,11 @@ LOADS: dict[str, Callable[[Path], object]] = {
     "log shipping": gatewright_log_shipping.load,
 }
 ERRORS = (
-    gatekeeper.config.ConfigError, gatepost.config.ConfigError, gatescan.config.ConfigError,
+    gatekeeper.config.ConfigError,
+    gatepost.config.ConfigError,
+    gatescan.config.ConfigError,
     gatesettings.ConfigError,
-)  # fmt: skip
+)
 """One class, and a copy of it in each program."""
 SERVER = '"server": "logs.test", "name": "logs.test", "authorities": "/ca.pem"'
 WRONG = [

@@ -30,9 +30,13 @@ class Controller:
         own = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         done = subprocess.run(
             [ANSIBLE, "-i", "inventory", PROJECT / f"playbooks/{name}.yml", *options, "-e", json.dumps(given)],
-            cwd=self.folder, env={**own, "ANSIBLE_HOME": str(self.folder / "home")},
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+            cwd=self.folder,
+            env={**own, "ANSIBLE_HOME": str(self.folder / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
         return done.returncode, done.stdout + done.stderr
 
     def restore(self, **variables: object) -> tuple[int, str]:

@@ -32,9 +32,13 @@ class Compiled:
     def ask(self, address: str) -> Answer:
         """What tcpserver would do with a client at this address (text as tcpserver writes it)."""
         run = subprocess.run(
-            ["tcprulescheck", self.cdb], env={"TCPREMOTEIP": address, "PATH": "/usr/bin:/usr/local/bin"},
-            capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
+            ["tcprulescheck", self.cdb],
+            env={"TCPREMOTEIP": address, "PATH": "/usr/bin:/usr/local/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
         env = {}
         for line in run.stdout.splitlines():
             if line.startswith("set environment variable "):
@@ -90,10 +94,11 @@ def lists_of(item: st.SearchStrategy[str]) -> st.SearchStrategy[Lists]:
             "deny": st.lists(item, max_size=3, unique=True),
             "networks": st.lists(
                 st.fixed_dictionaries({"address": item, "env": env.filter(bool)}),
-                max_size=3, unique_by=lambda each: str(each["address"]),
+                max_size=3,
+                unique_by=lambda each: str(each["address"]),
             ),
         }
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.slow
@@ -189,12 +194,15 @@ def test_tcpserver_itself_writes_and_judges_addresses_as_we_say(tcprules: str, t
         "2001:db8:50::1": "", "2001:db8:5f:0:1:0:0:1": "", "2001:db8:60::1": "none", "2001:db8:51:8:1:2:3:4": None,
         "2001:db8:51:9:0:2:3:4": "", "2001:db8:0:1:2:3:4:5": "", "2001:db8:0:1::5": "", "2001:db8::5": "",
         "2001:db8:1:0:0:5:0:0": "none", "2001:db8:9:9:0:0:0:77": "", "2001:db8:9:9:0:77:0:0": "none",
-    }  # fmt: skip
+    }  # short cases, many a line # fmt: skip
     compiled = Compiled(tcprules, tcp_smtp(**lists)["text"], tmp_path)
     run = subprocess.run(
         ["unshare", "-n", "python3", "-c", CONNECT, str(compiled.cdb), *clients],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     texts = {client: tcpserver_text(ipaddress.ip_address(client)) for client in clients}
     expected = [
         f"{client} denied" if right is None else f"{client} {texts[client]} {right}".strip()

@@ -178,7 +178,7 @@ class ConsoleSite:
         logs.judged(
             moment - logs.begin, [ANN], "quarantine", held=one, subject=escape, findings=found, verdict=verdict,
             **{"from": f"{escape[:30]}@example.net"},
-        )  # fmt: skip
+        )  # short arguments, many a line # fmt: skip
         return one
 
     # asking it

@@ -32,8 +32,12 @@ def test_the_report_is_one_file_that_runs_and_fetches_nothing_and_names_who_is_s
     python = f"ansible_python_interpreter={sys.executable}"
     done = subprocess.run(
         [*command, "-e", f"report_file={report}", "-e", "report_days=1", "-e", python],
-        cwd=PROJECT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert report.exists(), done.stdout + done.stderr
     text = report.read_text()
     style = re.findall("<style>.*?</style>", text, re.DOTALL)

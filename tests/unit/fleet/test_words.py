@@ -23,7 +23,7 @@ from gatewright.console.words import words
         ("<p>a</p><script>b = '<p>'", "a <script>b = '<p>'"),
         ("&#" + "9" * 5000 + ";", "&#" + "9" * 5000 + ";"),
     ],
-)  # fmt: skip
+)
 def test_words_are_shown_with_where_links_lead_and_what_has_no_end_as_it_is(page: str, shown: str) -> None:
     assert words(page) == shown
 

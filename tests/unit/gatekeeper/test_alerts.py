@@ -31,9 +31,9 @@ def inject(keeper: Gatekeeper) -> Path:
     program = keeper.place / "bin/qmail-inject"
     program.parent.mkdir()
     program.write_text(
-        f'#!/bin/sh\n[ ! -e {keeper.place}/broken ] || {{ echo full >&2; exit 111; }}\n'
+        f"#!/bin/sh\n[ ! -e {keeper.place}/broken ] || {{ echo full >&2; exit 111; }}\n"
         f'echo "arguments:$*" >> {keeper.place}/mails\ncat >> {keeper.place}/mails\n'
-    )  # fmt: skip
+    )
     program.chmod(0o755)
     return keeper.place / "mails"
 

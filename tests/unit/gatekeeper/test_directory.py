@@ -28,8 +28,10 @@ def addresses(*entries: dict[str, list[bytes]], domain: str = "corp.test") -> li
 def test_addresses_are_mail_and_the_smtp_ones_of_proxy_addresses() -> None:
     proxies = [b"SMTP:Ann@corp.test", b"smtp:a.miller@Corp.test", b"x500:/o=Corp/cn=ann", b"sip:ann@corp.test"]
     assert addresses({"mail": [b"ann@corp.test"], "proxyAddresses": proxies, "other": [b"bob@corp.test"]}) == [
-        "ann@corp.test", "Ann@corp.test", "a.miller@corp.test",
-    ]  # fmt: skip
+        "ann@corp.test",
+        "Ann@corp.test",
+        "a.miller@corp.test",
+    ]
 
 
 def test_those_of_other_domains_and_what_is_no_address_are_left_out() -> None:

@@ -60,7 +60,7 @@ def signed(
     field = dkimpy.sign(
         message.replace(b"\n", b"\r\n"), b"one", b"corp.test", pem, canonicalize=(header, body),
         signature_algorithm=algorithm.encode(), **more,
-    )  # fmt: skip
+    )  # short arguments, many a line # fmt: skip
     return bytes(field).replace(b"\r\n", b"\n") + message
 
 

@@ -118,7 +118,7 @@ def test_a_domain_hears_what_came_in_its_name_and_what_was_done(office: Office) 
     published = {item.tag: item.text for item in report.iterfind("policy_published/*")}
     assert published == {
         "domain": "corp.test", "adkim": "r", "aspf": "r", "p": "reject", "sp": "quarantine", "pct": "100",
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
     assert report.findtext("record/identifiers/header_from") == "corp.test"
     assert report.findtext("record/row/source_ip") == "192.0.2.7"
     assert report.findtext("report_metadata/org_name") == "Example & <Co>"

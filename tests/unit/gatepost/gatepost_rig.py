@@ -85,7 +85,7 @@ def compile_client(socket_path: Path, output: Path, restart: int = int(PATIENCE)
     subprocess.run(
         ["make", "-s", "-C", CLIENT, f"OUT={output.parent}", f"SOCKET={socket_path}", f"RESTART={restart}",
          "BARE=", "CFLAGS=-O1 -g -fsanitize=address,undefined -DBARE_LIBC"], check=True,
-    )  # fmt: skip
+    )  # a command as one types it # fmt: skip
     (output.parent / "gatepost-remote").rename(output)
 
 
@@ -127,7 +127,7 @@ class Gatepost:
         self.settings = {
             "home": str(self.home), "socket": str(self.place / "socket"), "name_server_port": self.names.port,
             "takes_loopback": True, "reuse_seconds": 0, "journal": str(self.journal), "back_off": 0, **settings,
-        }  # fmt: skip
+        }  # short pairs, many a line # fmt: skip
         self.config.write_text(json.dumps(self.settings))
 
     def start(self, **settings: object) -> None:
@@ -148,7 +148,7 @@ class Gatepost:
             [sys.executable, *self.code, "--config", str(self.config), "daemon", "--allow-root"],
             env={**os.environ, "PYTHONPATH": f"{PROJECT}/roles/gatepost/files:{PROJECT}/tests/unit/scanner"},
             stderr=subprocess.PIPE,
-        )  # fmt: skip
+        )
         assert self.process.stderr is not None
         self.log = self.process.stderr
 
@@ -197,8 +197,10 @@ class Gatepost:
         with letter.open("rb") as file:
             process = subprocess.Popen(
                 [self.program, domain, sender, *(recipients or ("bob@corp.test",))],
-                stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         return process
 
     def run(

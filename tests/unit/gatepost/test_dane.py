@@ -149,7 +149,7 @@ def test_one_record_that_fits_is_enough(records: str) -> None:
         "0 0 1 leaf", "1 1 1 leaf", "1 0 0 leaf", "4 1 1 leaf", "255 1 1 leaf", "3 2 1 leaf", "3 255 1 leaf",
         "3 1 3 leaf", "3 1 255 leaf", "2 3 1 root",
     ],
-)  # fmt: skip
+)  # short cases, many a line # fmt: skip
 def test_what_smtp_cannot_use_counts_for_nothing(record: str) -> None:
     assert dane.usable([tlsa(record)]) == ()
     assert result(f"{record}, 3 1 1 leaf", "leaf, sub") is None

@@ -65,7 +65,7 @@ def signer(keys: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
         [sys.executable, "-m", "gatepost", "signer", "--socket", str(path), "--keys", str(keys),
          "--client", str(os.getuid())],
         env=CODE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )  # a command as one types it # fmt: skip
     assert process.stderr is not None and b"signing for corp.test" in process.stderr.readline()
     yield path, process
     process.send_signal(signal.SIGTERM)

@@ -175,7 +175,7 @@ def yard_of(
              "--client", str(os.getuid())], b"signing for",
         ),
         "gatepost": Service(served, b"serving"),
-    }  # fmt: skip
+    }  # a command as one types it # fmt: skip
     if resolver:
         services["unbound"] = resolver
     try:

@@ -196,9 +196,13 @@ def yard(tmp_path: Path, authority: Path, chain: tuple[Path, Path, Path]) -> Ite
     daemon = Gatepost(tmp_path, names)
     daemon.furnish()
     daemon.start(
-        port=port, is_validating=True, sts_socket=str(tmp_path / "sts"), authorities=str(chain[0]),
-        domains={"required.test": "required"}, reuse_seconds=1,
-    )  # fmt: skip
+        port=port,
+        is_validating=True,
+        sts_socket=str(tmp_path / "sts"),
+        authorities=str(chain[0]),
+        domains={"required.test": "required"},
+        reuse_seconds=1,
+    )
     yield Yard(daemon, servers)
     for one in (*servers.values(), busy):
         one.close()

@@ -205,7 +205,7 @@ def test_an_alias_is_followed(start: Callable[..., Gatepost], listen: Listen, zo
         ),
     ],
     ids=["null MX", "no domain", "no address", "no such server", "lame DNS", "own host", "own host is the best"],
-)  # fmt: skip
+)  # the records of a case side by side # fmt: skip
 def test_a_domain_that_takes_no_mail_is_told_apart_from_one_that_cannot_be_asked(
     start: Callable[..., Gatepost],
     listen: Listen,
@@ -352,13 +352,16 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     made = []
     for name in ("a.test", "other.test"):
         request, pem = place / f"{name}.csr", place / f"{name}.pem"
-        subprocess.run([*new, "-subj", f"/CN={name}", "-keyout", place / f"{name}.key", "-out", request],
-                       check=True, capture_output=True)  # fmt: skip
+        subprocess.run(
+            [*new, "-subj", f"/CN={name}", "-keyout", place / f"{name}.key", "-out", request],
+            check=True,
+            capture_output=True,
+        )
         (place / "ext").write_text(f"subjectAltName=DNS:{name}\n")
         signed = subprocess.run(
             ["openssl", "x509", "-req", "-in", request, "-CA", ca, "-CAkey", key, "-CAcreateserial", "-days", "9",
              "-extfile", place / "ext"], check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+        ).stdout  # a command as one types it # fmt: skip
         pem.write_text((place / f"{name}.key").read_text() + signed + ca.read_text())
         made.append(pem)
     return ca, made[0], made[1]

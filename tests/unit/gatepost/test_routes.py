@@ -72,8 +72,12 @@ def test_a_message_goes_by_tls_and_the_report_says_so(remote: Remote, server: Se
     assert server.messages == [b"Subject: x\r\n\r\nhello\r\n"]
     assert said_in_plain(server) == [b"EHLO", b"STARTTLS"]
     assert server.lines(encrypted=True) == [
-        b"EHLO gw.test\r\n", b"MAIL FROM:<ann@gw.test>\r\n", b"RCPT TO:<bob@corp.test>\r\n", b"DATA\r\n", b"QUIT\r\n",
-    ]  # fmt: skip
+        b"EHLO gw.test\r\n",
+        b"MAIL FROM:<ann@gw.test>\r\n",
+        b"RCPT TO:<bob@corp.test>\r\n",
+        b"DATA\r\n",
+        b"QUIT\r\n",
+    ]
 
 
 def test_helohost_goes_before_me(remote: Remote, server: Server) -> None:

@@ -39,12 +39,16 @@ def test_the_sample_of_rfc_8463_is_signed_as_it_is_there() -> None:
     private = base64.b64decode("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
     secret = Secret("football.example.com", "brisbane", Ed25519PrivateKey.from_private_bytes(private))
     assert secret.record() == "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
-    message = prepare(iter([
-        b"From: Joe SixPack <joe@football.example.com>\nTo: Suzie Q <suzie@shopping.example.net>\n"
-        b"Subject: Is dinner ready?\nDate: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\n"
-        b"Message-ID: <20030712040037.46341.5F8J@football.example.com>\n\n"
-        b"Hi.\n\nWe lost the game.  Are you hungry yet?\n\nJoe.\n"
-    ]))  # fmt: skip
+    message = prepare(
+        iter(
+            [
+                b"From: Joe SixPack <joe@football.example.com>\nTo: Suzie Q <suzie@shopping.example.net>\n"
+                b"Subject: Is dinner ready?\nDate: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\n"
+                b"Message-ID: <20030712040037.46341.5F8J@football.example.com>\n\n"
+                b"Hi.\n\nWe lost the game.  Are you hungry yet?\n\nJoe.\n"
+            ]
+        )
+    )
     assert message is not None
     body = base64.b64encode(message.body_hash)
     assert body == b"2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8="

@@ -89,7 +89,7 @@ DOMAINS = [
     Domain("untrusted.test", "sts", "certificate-not-trusted", sts=b"OK secure match=.untrusted.test"),
     Domain("othermx.test", "sts", "validation-failure", sts=b"OK secure match=mx.elsewhere.test"),
     Domain("nopolicy.test", "sts", "sts-policy-fetch-error", sts=b"TIMEOUT the policy's server does not answer"),
-]  # fmt: skip
+]
 
 
 def certify(ca: Path, names: list[str], end: datetime.timedelta) -> str:
@@ -140,9 +140,13 @@ class Site:
         path = {**os.environ, "PYTHONPATH": f"{PROJECT}/roles/gatepost/files"}
         port = str(self.daemon.names.port)
         done = subprocess.run(
-            [*command, "--sent", str(self.sent), "--name-server-port", port], env=path, timeout=PATIENCE,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [*command, "--sent", str(self.sent), "--name-server-port", port],
+            env=path,
+            timeout=PATIENCE,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode
 
@@ -199,9 +203,9 @@ def site(built: Gatepost) -> Site:
     (place / "broken").unlink(missing_ok=True)
     inject = place / "qmail/bin/qmail-inject"
     inject.write_text(
-        f'#!/bin/sh\n[ ! -e {place}/broken ] || {{ echo full >&2; exit 111; }}\n'
+        f"#!/bin/sh\n[ ! -e {place}/broken ] || {{ echo full >&2; exit 111; }}\n"
         f'echo "$*" >> {place}/mails/arguments\nexec cat > $(mktemp {place}/mails/XXXXXX.mail)\n'
-    )  # fmt: skip
+    )
     inject.chmod(0o755)
     built.configure(
         tls_counts=str(made.counts), reporter=REPORTER, organization="Example & Söhne", contact="tls@gw.test"
@@ -276,15 +280,17 @@ def test_a_failure_names_the_server_and_the_policy(yard: Site) -> None:
     reports = yard.reports()
     (told,) = reports["othername.test"]["policies"]
     assert told["policy"] == {
-        "policy-type": "sts", "policy-domain": "othername.test", "mx-host": ["*.othername.test"],
+        "policy-type": "sts",
+        "policy-domain": "othername.test",
+        "mx-host": ["*.othername.test"],
         "policy-string": ["version: STSv1", "mode: enforce", "mx: *.othername.test"],
-    }  # fmt: skip
+    }
     address = next(domain.address for domain in DOMAINS if domain.name == "othername.test")
     assert told["failure-details"] == [{
         "result-type": "certificate-host-mismatch", "sending-mta-ip": "127.0.0.1", "receiving-ip": address,
         "receiving-mx-hostname": "mx.othername.test", "failure-reason-code": "hostname mismatch",
         "failed-session-count": 3,
-    }]  # fmt: skip
+    }]  # short pairs, many a line # fmt: skip
     (told,) = reports["otherdane.test"]["policies"]
     assert told["policy"]["policy-string"] == ["3 1 1 " + "00" * 32]
     assert told["policy"]["mx-host"] == ["mx.otherdane.test"]
@@ -432,7 +438,7 @@ def test_failures_of_many_kinds_make_no_large_report(site: Site) -> None:
     for number in range(2000):
         ledger.add({
             "domain": "good.test", "policy": "no-policy-found", "result": "validation-failure", "why": str(number),
-        })  # fmt: skip
+        })  # short pairs, many a line # fmt: skip
     wants_reports(site, "good.test")
     site.pass_midnight()
     site.report()

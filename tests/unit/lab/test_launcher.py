@@ -69,8 +69,11 @@ def test_missing_packages_are_named_to_who_may_not_install_them(tmp_path: Path, 
     (tmp_path / "list").write_text("# needed\nlibfoo\nbar\n")
     said = subprocess.run(
         ["/bin/sh", PROJECT / "requirements/packages.sh", tmp_path / "list"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert said.returncode == (0 if is_there else 1)
     assert is_there or "apt-get install --no-install-recommends libfoo bar" in said.stderr
 
@@ -85,8 +88,11 @@ def test_daemons_for_tests_are_unpacked_once_and_missed_by_nobody_else(tmp_path:
     for _ in range(2):
         said = subprocess.run(
             ["/bin/sh", PROJECT / "requirements/unpack.sh", tmp_path / "cache", "slapd"],
-            env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert said.returncode == 0
         assert said.stderr == ("" if is_there else "setup: not to be had: slapd; their tests are left out\n")
     assert (tmp_path / "cache/usr").exists() is is_there

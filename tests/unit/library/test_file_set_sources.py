@@ -55,8 +55,11 @@ class Role:
                 "ANSIBLE_HOME": str(self.folder.parent / "home"),
                 "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             },
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
 
 
 @pytest.fixture

@@ -46,8 +46,11 @@ class Host:
                 "ANSIBLE_HOME": str(self.place / "home"),
                 "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             },
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
 
 
 @pytest.fixture

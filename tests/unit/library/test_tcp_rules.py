@@ -38,8 +38,11 @@ def run(
 def asked(folder: Path, address: str) -> str:
     return subprocess.run(
         [shutil.which("tcprulescheck") or "", folder / "tcp.smtp.cdb"],
-        env={"TCPREMOTEIP": address}, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        env={"TCPREMOTEIP": address},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:

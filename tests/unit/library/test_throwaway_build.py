@@ -78,7 +78,7 @@ def test_what_all_packages_have_in_common_need_not_be_said() -> None:
     assert control | {"Version": ""} == {
         "Package": "gatewright-greeter", "Architecture": "arm64", "Maintainer": "Gatewright <root@localhost>",
         "Section": "mail", "Priority": "optional", "Depends": "python3", "Version": "",
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
 
     others = {"archive": "a-1.0", "package": {"control": {"Package": "p", "Version": "1", "Architecture": "all"}}}
     control = source_build.build_plan(others, {"sha256": "0"}, "/cache", "trixie", "x86_64")["package"]["control"]

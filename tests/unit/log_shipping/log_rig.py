@@ -153,9 +153,12 @@ class Desk:
         )
         self.written: list[tuple[str, str]] = []
         self.settings: dict[str, object] = {
-            "server": "127.0.0.1", "port": port, "name": NAME, "authorities": str(certificate),
+            "server": "127.0.0.1",
+            "port": port,
+            "name": NAME,
+            "authorities": str(certificate),
             "logs": [{"name": log.name, "path": str(log.path)} for log in self.logs],
-        }  # fmt: skip
+        }
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **settings: object) -> None:

@@ -203,11 +203,14 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
 RELEASE = {"scanner_release_by_mail": True, "scanner_release_key": "k" * 32, "qmail_me": "gw1.example.org"}
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
 PULL = {
-    "pull_enabled": True, "pull_repository": "ssh://git@git.test:2222/mail.git", "ansible_user": "root",
-    "pull_key": KEY, "pull_known_hosts": ["[git.test]:2222 ssh-ed25519 AAAAC3Nz"],
+    "pull_enabled": True,
+    "pull_repository": "ssh://git@git.test:2222/mail.git",
+    "ansible_user": "root",
+    "pull_key": KEY,
+    "pull_known_hosts": ["[git.test]:2222 ssh-ed25519 AAAAC3Nz"],
     "pull_wheel": "wheels/ansible_core-2.19.14-py3-none-any.whl",
     "pull_signers": ['ann@corp.test namespaces="git" ssh-ed25519 AAAAC3Nz Ann'],
-}  # fmt: skip
+}
 SECOND = {**RELEASE, "qmail_me": "gw2.example.org"}
 
 
@@ -426,10 +429,14 @@ def test_a_door_that_is_set_up_and_switched_off_is_remarked_on() -> None:
 
 def test_the_sender_of_reports_is_named_once_for_both_kinds() -> None:
     values: dict[str, Any] = {
-        "gatepost_tls_reports": True, "gatekeeper_dmarc_reports": True, "gatekeeper_enabled": True,
-        "gatekeeper_authentication": True, "gatepost_reports_organization": "Example",
-        "gatepost_reports_contact": "reports@mail.example.org", "gatepost_dkim_domains": ["example.org"],
-    }  # fmt: skip
+        "gatepost_tls_reports": True,
+        "gatekeeper_dmarc_reports": True,
+        "gatekeeper_enabled": True,
+        "gatekeeper_authentication": True,
+        "gatepost_reports_organization": "Example",
+        "gatepost_reports_contact": "reports@mail.example.org",
+        "gatepost_dkim_domains": ["example.org"],
+    }
     assert problems_of(**values) == []
     other = problems_of(**values, gatekeeper_reports_contact="reports@example.net")
     assert [problem for problem in other if problem.startswith("gatekeeper_reports_contact: example.net is none of")]

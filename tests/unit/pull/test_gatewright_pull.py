@@ -54,7 +54,7 @@ class Site:
             "repository": str(self.repository), "branch": "main", "inventory": "hosts.yml", "playbook": "site.yml",
             "host": "gw1", "release": "ansible_core-2.19.1", "is_signed": False, "has_vault": False,
             "report_to": "admin@corp.test",
-        }  # fmt: skip
+        }  # short pairs, many a line # fmt: skip
         (self.place.settings / "settings.json").write_text(json.dumps(known | changed))
 
     def git(self, *words: str, at: Path | None = None) -> str:

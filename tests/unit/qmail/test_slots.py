@@ -85,8 +85,12 @@ def test_an_ipv6_source_is_its_64_and_its_48_has_twice_as_many(connect: Connect)
 def test_strangers_leave_the_places_of_relay_clients(connect: Connect) -> None:
     assert codes(connect, *[f"192.0.2.{host}" for host in range(1, 9)]) == ["220"] * 6 + ["421"] * 2
     assert codes(connect, *["198.51.100.1"] * 3, "198.51.100.2", "198.51.100.3", relay=True) == [
-        "220", "220", "421", "220", "421",
-    ]  # fmt: skip
+        "220",
+        "220",
+        "421",
+        "220",
+        "421",
+    ]
 
 
 def test_a_place_is_free_again_when_its_session_is_over_however_it_ended(connect: Connect) -> None:

@@ -212,7 +212,7 @@ def test_each_recipient_and_each_message_is_asked_about_over_one_connection(smtp
         "client_name": "peer.test", "helo_name": "client.test", "sender": "ann@client.test", "client_port": "4711",
         "recipient": "u@corp.test", "recipient_count": "0", "encryption_protocol": "TLSv1.3",
         "encryption_cipher": "TLS_AES",
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
     assert expected.items() <= first.items()
     assert (data["recipient"], data["recipient_count"]) == ("", "2")
     instances = [question["instance"] for question in policy.questions]
@@ -258,7 +258,7 @@ def test_a_message_that_policy_refuses_at_data_is_not_taken(smtpd: Smtpd, policy
     "noise",
     [b"\n\n", b"action=OK\n", b"nonsense\n\n", b"ACTION=OK\n\n", b"action=OK\n\naction=OK\n\n", b"action=OK\0\n\n",
      b"x" * 100_000, b""],
-)  # fmt: skip
+)  # short cases, many a line # fmt: skip
 def test_a_daemon_that_lies_lets_nobody_in(smtpd: Smtpd, policy: PolicyDaemon, noise: bytes) -> None:
     policy.raw, policy.answers_per_connection = True, 1
     policy.answer = lambda question: noise

@@ -42,8 +42,11 @@ def judged(head: str, line: str) -> dict[str, object]:
     source = Path(__file__).parents[3] / "roles" / "scanner" / "files"
     done = subprocess.run(
         [sys.executable, "-c", PROBE, head, line, str(SIZE)],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(source)}, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(source)},
+        check=True,
+    )
     found: dict[str, object] = json.loads(done.stdout)
     return found
 

@@ -46,8 +46,12 @@ class Qmail:
         """Run one of its programs."""
         return subprocess.run(
             [self.home / "bin" / program, *arguments],
-            input=given, capture_output=True, env={**os.environ, **(env or {})}, timeout=60, check=False,
-        )  # fmt: skip
+            input=given,
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+            timeout=60,
+            check=False,
+        )
 
     def smtp(self, *lines: str, body: bytes = b"", env: Mapping[str, str] | None = None) -> list[str]:
         """Speak SMTP under a tcpserver's environment; returns the replies' lines."""
@@ -78,9 +82,7 @@ class Qmail:
             command = [*through, str(self.home / "bin" / "qmail-start"), "./Maildir/"]
             path = ":".join([*front, str(self.home / "bin"), os.environ["PATH"]])
             environment = {**os.environ, "PATH": path}
-            self.sender = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-            )  # fmt: skip
+            self.sender = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         wait_for(lambda: "status: local 0/" in self.log() or "cannot start" in self.log(), "qmail-send's first status")
 
     def stop(self, number: int = signal.SIGTERM) -> None:

@@ -178,8 +178,9 @@ def test_exit_codes_of_qmail_queue(qmail: Qmail, envelope: bytes, code: int) -> 
     assert len(list((qmail.home / "queue/intd").iterdir())) == (code == 0)
 
 
-@pytest.mark.parametrize(("missing", "code"), [("queue", 62), ("queue/pid", 63), ("queue/mess", 64), ("queue/intd", 65),
-                                               ("queue/todo", 66)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("missing", "code"), [("queue", 62), ("queue/pid", 63), ("queue/mess", 64), ("queue/intd", 65), ("queue/todo", 66)]
+)
 def test_trouble_with_the_queue_is_told_apart(qmail: Qmail, missing: str, code: int) -> None:
     (qmail.home / missing).rename(qmail.home / "elsewhere")
     assert qmail.enqueue(b"x\n", b"Fa@x\0Tb@y\0\0") == code

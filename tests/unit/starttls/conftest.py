@@ -62,9 +62,11 @@ def start(program: Path, certificate: Path, tmp_path: Path) -> Iterator[Start]:
         opened = f"9< {file}" if file else "9<&-"
         process = subprocess.Popen(
             ["sh", "-c", f"exec {program} {server} {opened}"],
-            stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.PIPE,
             env={**os.environ, "STARTTLS": policy, **environment},
-        )  # fmt: skip
+        )
         theirs.close()
         sessions.append(Session(ours, process, log, offers=bool(file and file.read_text())))
         return sessions[-1]

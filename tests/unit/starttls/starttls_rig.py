@@ -120,8 +120,9 @@ def make_certificate(path: Path, *options: str) -> Path:
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     made = subprocess.run(
         ["openssl", "req", "-x509", *key, "-subj", "/CN=gateway.test", "-keyout", "-", *options],
-        capture_output=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        check=True,
+    )
     path.write_bytes(made.stdout)
     return path
 

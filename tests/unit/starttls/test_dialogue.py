@@ -21,8 +21,12 @@ def test_ehlo_names_starttls_behind_what_the_server_offers(start: Start) -> None
     session = start()
     assert session.hear(b"\r\n") == b"220 here\r\n"
     assert session.ask(b"EHLO client\r\n", b"STARTTLS\r\n").split(b"\r\n") == [
-        b"250-here", b"250-PIPELINING", b"250-8BITMIME", b"250 STARTTLS", b"",
-    ]  # fmt: skip
+        b"250-here",
+        b"250-PIPELINING",
+        b"250-8BITMIME",
+        b"250 STARTTLS",
+        b"",
+    ]
 
 
 def test_a_client_that_reads_once_sees_the_whole_reply(start: Start) -> None:

@@ -223,8 +223,10 @@ class Sender:
             channel.running[slot] = (self.delivery, message, place, address)
             path = split_path("mess", message.number).encode()
             request = bytes([slot]) + b"\0".join([path, message.sender, address, b""])
-            log(b"starting delivery %d: msg %d to %s %s"
-                % (self.delivery, message.number, channel.name.encode(), safe(address)))  # fmt: skip
+            log(
+                b"starting delivery %d: msg %d to %s %s"
+                % (self.delivery, message.number, channel.name.encode(), safe(address))
+            )
             if not write_all(channel.to_spawn, request):
                 raise Lost
             self.status()

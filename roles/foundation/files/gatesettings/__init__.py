@@ -138,7 +138,7 @@ def join(where: str, key: str) -> str:
 _NAMES: Mapping[type, str] = {
     str: "string", Path: "string", int: "whole number", float: "number", bool: "truth value (true or false)",
     dict: "object", list: "list", type(None): "null",
-}  # fmt: skip
+}  # short pairs, many a line # fmt: skip
 
 
 def _kind(value: object) -> str:

@@ -122,6 +122,10 @@ def _dmarc_reports(options: argparse.Namespace) -> int:
 
 
 _VERBS = {
-    "daemon": _daemon, "alerts": _alerts, "doctor": _doctor, "accept": _accept, "auth": _auth,
+    "daemon": _daemon,
+    "alerts": _alerts,
+    "doctor": _doctor,
+    "accept": _accept,
+    "auth": _auth,
     "dmarc-reports": _dmarc_reports,
-}  # fmt: skip
+}

@@ -20,7 +20,7 @@ HEADER_LIMIT = 1 << 20
 GUARDED = ("from", "reply-to", "to", "cc", "subject", "date", "message-id", "mime-version", "content-type")
 """Fields that are signed once more than they stand there, so that nobody can add another one."""
 SIGNED = (*GUARDED, "sender", "in-reply-to", "references", "content-transfer-encoding", "list-id", "list-unsubscribe",
-          "list-unsubscribe-post")  # fmt: skip
+          "list-unsubscribe-post")  # names, many a line # fmt: skip
 LINE = 76
 """Characters of a line of the signature field."""
 _RUN_OF_BLANKS = re.compile(rb"  +")
@@ -162,7 +162,7 @@ def unsigned(message: Signable, key: Key, now: int) -> tuple[bytes, bytes]:
         "v": "1", "a": f"{key.algorithm}-sha256", "c": "relaxed/relaxed", "d": key.domain, "s": key.selector,
         "t": str(now), "h": ":".join(sorted(signed + over, key=SIGNED.index)),
         "bh": base64.b64encode(message.body_hash).decode(), "b": "",
-    }  # fmt: skip
+    }  # short pairs, many a line # fmt: skip
     field = b"DKIM-Signature: " + "; ".join(f"{name}={value}" for name, value in tags.items()).encode()
     digest = hashlib.sha256()
     for name in sorted(set(signed), key=SIGNED.index):

@@ -41,7 +41,7 @@ class Tally:
             "domain": domain, "policy": policy.kind, "text": [line[:LINE] for line in policy.text[:MOST_LINES]],
             "hosts": [host[:LINE] for host in policy.hosts[:MOST_LINES]], "result": outcome.result,
             "why": outcome.why[:LINE], "mx": mx[:LINE], "to": to, "by": by,
-        })  # fmt: skip
+        })  # short pairs, many a line # fmt: skip
 
 
 def is_report(fd: int, reporter: int) -> bool:

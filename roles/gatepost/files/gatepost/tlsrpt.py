@@ -119,8 +119,11 @@ def _policy(domain: str, key: Key, count: Count) -> dict[str, Any]:
 def _failure(failure: Failure, number: int) -> dict[str, Any]:
     result, why, mx, to, by = failure
     optional = {
-        "sending-mta-ip": by, "receiving-mx-hostname": mx, "receiving-ip": to, "failure-reason-code": why,
-    }  # fmt: skip
+        "sending-mta-ip": by,
+        "receiving-mx-hostname": mx,
+        "receiving-ip": to,
+        "failure-reason-code": why,
+    }
     return {
         "result-type": result,
         **{name: value for name, value in optional.items() if value},

@@ -119,7 +119,7 @@ def test_how_it_is_asked(daemon: Start) -> None:
             b"POST /checkv2 HTTP/1.0", b"Content-Length: 4", b"IP: 192.0.2.7", b"From: ann@example.net",
             b"Rcpt: bob@example.org", b"User: relay-client", b"1234",
         ]
-    ]  # fmt: skip
+    ]  # a request's lines # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ FRAGMENTS = st.sampled_from(
         b"(This file must be converted with BinHex 4.0)\n:", b"-----BEGIN PGP MESSAGE-----\n", b"\x30\x80\x06\x09",
         b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", b"\x00\x05\x16\x07", b"\xff\xfe", b"+ADw-", b"a", b"\xe9",
     ]
-)  # fmt: skip
+)  # short fragments, many a line # fmt: skip
 MESSAGES = st.lists(FRAGMENTS | st.binary(max_size=12), max_size=60).map(b"".join)
 
 

@@ -16,7 +16,7 @@ FAMILIES: dict[str, tuple[str, str, Callable[[Record], float]]] = {
                                    lambda r: r.left_alone),
     "gatescan_engine_signatures_seconds": ("gauge", "When its signatures were made, in seconds since 1970.",
                                            lambda r: r.signatures),
-}  # fmt: skip
+}  # a figure a line # fmt: skip
 """Name: kind, help, and the figure in a record."""
 
 

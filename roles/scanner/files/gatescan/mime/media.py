@@ -33,14 +33,14 @@ _WELL_KNOWN = frozenset({
     "7z", "bmp", "csv", "doc", "docx", "eml", "gif", "gz", "html", "ics", "jpg", "key", "mp3", "mp4", "mpg", "msg",
     "odp", "ods", "odt", "pages", "pdf", "png", "ppt", "pptx", "rar", "rtf", "svg", "tar", "tif", "txt", "vcf",
     "wav", "webp", "xls", "xlsx", "xml", "zip",
-})  # fmt: skip
+})  # names, many a line # fmt: skip
 _ENCODINGS = {
     b"": "identity", b"7bit": "identity", b"8bit": "identity", b"binary": "identity",
     b"base64": "base64", b"quoted-printable": "quoted-printable",
     b"x-uuencode": "uuencode", b"x-uue": "uuencode", b"uuencode": "uuencode", b"uue": "uuencode",
     b"x-yencode": "yenc", b"yenc": "yenc", b"x-binhex40": "binhex", b"binhex": "binhex",
     b"mac-binhex40": "binhex",
-}  # fmt: skip
+}  # spellings of one encoding share a line # fmt: skip
 # Words that careless programs write there and that every client takes for "not encoded".
 _CARELESS = re.compile(rb"[78][ -]?bits?|none|text|plain|utf-?8|us-ascii|iso-8859-\d+|quoted-?printable|binary")
 

@@ -47,5 +47,5 @@ class Alarm:
             time=time.time(), held="", verdict="quarantine", reason=reason, from_="gatescan",
             subject="look through `gatescan quarantine list`: what cannot be held gets 4xx",
             direction="inbound", action="alarm", admin=True,
-        )  # fmt: skip
+        )  # short arguments, many a line # fmt: skip
         self._notices.put(event)

@@ -114,7 +114,7 @@ class Answers:
         journal.event(
             "release", held=entry.id, by=f"{printable(address, 1003)} by mail", message_id=entry.message_id,
             verdict=entry.verdict, qp=queued, to=[printable(address, 1003)],
-        )  # fmt: skip
+        )  # short arguments, many a line # fmt: skip
         journal.close()
 
     def _address(self, entry: Entry, recipient: str) -> str:

@@ -27,7 +27,7 @@ _CHARSETS = {
     **{f"iso8859{n}": f"iso8859_{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)},
     **{f"windows{n}": f"cp{n}" for n in (874, *range(1250, 1259))},
     **{f"cp{n}": f"cp{n}" for n in (437, 850, 852, 866, 874, *range(1250, 1259))},
-}  # fmt: skip
+}  # spellings of like charsets share a line # fmt: skip
 
 _UNORDERED = ("utf-16", "utf-32")
 _MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")

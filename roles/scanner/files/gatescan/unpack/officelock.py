@@ -151,8 +151,12 @@ def workbook(body: bytes) -> Workbook | None:
             (header_size,) = struct.unpack_from("<L", body, 10)
             (bits,) = struct.unpack_from("<L", body, 14 + 16)
             at = 14 + header_size
-            return _checked(_crypto_api_keys(body[at + 4 : at + 20], bits or 40), body[at + 20 : at + 36],
-                            body[at + 40 : at + 60], "sha1")  # fmt: skip
+            return _checked(
+                _crypto_api_keys(body[at + 4 : at + 20], bits or 40),
+                body[at + 20 : at + 36],
+                body[at + 40 : at + 60],
+                "sha1",
+            )
     except struct.error:
         pass
     return None

@@ -84,8 +84,10 @@ def _binaries(part: Part, budget: Budget, document: packages.Document, name: str
 def _look(part: Part, text: str) -> None:
     packages.look_at_markup(part, text.encode())
     for found in _TEMPLATE.finditer(text):
-        if any(packages.from_elsewhere("attachedtemplate", html.unescape(a or b)) for _, a, b in
-               _ATTRIBUTE.findall(found.group(1))):  # fmt: skip
+        if any(
+            packages.from_elsewhere("attachedtemplate", html.unescape(a or b))
+            for _, a, b in _ATTRIBUTE.findall(found.group(1))
+        ):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
     paths = any("|" in html.unescape(found.group(1)) for found in _BOOK_PATH.finditer(text)) and "SupBook" in text
     formulas = (html.unescape(found.group(1) or found.group(2) or "") for found in _FORMULA.finditer(text))

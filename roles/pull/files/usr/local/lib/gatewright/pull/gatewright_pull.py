@@ -128,7 +128,7 @@ def said(place: Place, *command: str) -> str:
         done = subprocess.run(
             command, env=environment(place), capture_output=True, text=True, errors="replace", timeout=PROVE_SECONDS,
             check=False,
-        )  # fmt: skip
+        )  # short arguments, many a line # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PullError(f"{Path(command[0]).name}: {error}") from error
     if done.returncode:
@@ -172,7 +172,7 @@ def command(place: Place, settings: Settings) -> list[str]:
         *(["--verify-commit"] if settings.is_signed else []),
         *(["--vault-password-file", str(place.settings / "vault")] if settings.has_vault else []),
         settings.playbook,
-    ]  # fmt: skip
+    ]  # an option beside its value # fmt: skip
 
 
 def run(place: Place, words: list[str]) -> None:
@@ -181,7 +181,7 @@ def run(place: Place, words: list[str]) -> None:
     with subprocess.Popen(
         words, cwd=place.state, env=environment(place), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
-    ) as process:  # fmt: skip
+    ) as process:  # short arguments, many a line # fmt: skip
         assert process.stdout
         try:
             for line in process.stdout:
