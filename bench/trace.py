@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from on_gateway.trace.asked import Request
 from on_gateway.trace.logs import TAI
@@ -83,9 +84,9 @@ def main() -> None:
         print(f"{messages} messages, {total / 1e6:.0f} MB of logs, {FILES * SIZE / 1e6:.0f} MB of them qmail-send's")
         for name, filters in ASKED.items():
             since = filters.get("since")
-            asked = filters | {"since": time.time() + since if isinstance(since, int) else 0.0}
+            asked: dict[str, Any] = filters | {"since": time.time() + since if isinstance(since, int) else 0.0}
             began, spent = time.perf_counter(), time.process_time()
-            found = trace(Request(**asked), places)["records"]  # type: ignore[arg-type]
+            found = trace(Request(**asked), places)["records"]
             took, worked = time.perf_counter() - began, time.process_time() - spent
             print(f"{name:<26} {len(found):>5} found  {took:5.2f} s, {worked:5.2f} s of them a processor's", flush=True)
 

@@ -23,7 +23,7 @@ CPPCHECK = ("cppcheck", "--quiet", "--error-exitcode=1", "--enable=warning,porta
 CPPCHECK_C = (
     "--inline-suppr",
     "--std=c11",
-    "--suppress=normalCheckLevelMaxBranches",
+    "--suppress=normalCheckLevelMaxBranches",  # it says how deep it looks, not what is wrong
     "-DBARE_LIBC",  # without the assembly, which cppcheck cannot read
     "-D__SIZEOF_LONG__=8",
     "-Iroles/starttls/files/tls",

@@ -185,7 +185,7 @@ class Demonstration:
             self.deliver(
                 f"a clean message, IPv{family}",
                 gateway,
-                lambda mark, server=server, source=source: outside.send(  # type: ignore[misc]
+                lambda mark, server=server, source=source: outside.send(  # type: ignore[misc]  # a default is not inferred
                     server,
                     self.user,
                     on_the_wire(letter(mark, "someone@world.test", self.user).as_string()),

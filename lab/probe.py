@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 
-def converse(order: dict[str, Any]) -> dict[str, object]:
+def converse(order: dict[str, Any]) -> dict[str, Any]:
     """Send one message as `order` says; return the server's last reply and the stage that it was given at."""
     source = (order["source"], 0) if order.get("source") else None
     stage = "connect"

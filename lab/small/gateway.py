@@ -72,7 +72,7 @@ class SmallPeer:
             "message": message,
             "source": source or self.source,
         }
-        return Reply(**converse(order))  # type: ignore[arg-type]
+        return Reply(**converse(order))
 
     def find(self, mark: str) -> list[str]:
         """The messages in this host's mailbox that contain a word."""

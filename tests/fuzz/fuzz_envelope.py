@@ -87,7 +87,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20021122)
     chosen = parser.parse_args()
     if importlib.util.find_spec("atheris"):
-        import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it may not be here
 
         atheris.instrument_func(parse)
         atheris.Setup([sys.argv[0], f"-runs={chosen.runs}", f"-seed={chosen.seed}"], one_input)

@@ -110,7 +110,7 @@ def run_guided(runs: int, seconds: float, seed: int, strict: bool, corpus: Path)
         import gatescan.unpack.pdf
         import gatescan.unpack.rtf
         import gatescan.unpack.streams
-        import gatescan.unpack.tnef  # noqa: F401 loaded here so that it is instrumented
+        import gatescan.unpack.tnef  # noqa: F401  # loaded here so that it is instrumented
     for number, sample in enumerate(samples()):
         (corpus / f"sample-{number}").write_bytes(sample)
     bounds = [

@@ -14,7 +14,7 @@ AVAILABLE = importlib.util.find_spec("atheris") is not None
 
 def run(one_input: Callable[[bytes], None], seeds: Iterable[bytes], runs: int, seed: int, largest: int) -> int:
     """Fuzz `one_input`, starting from `seeds`; return the exit status. atheris ends its process, so it gets one."""
-    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it may not be here
 
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         for number, data in enumerate(seeds):

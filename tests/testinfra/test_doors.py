@@ -17,11 +17,12 @@ USUAL_UDP = "53,67,68,69,111,123,137,138,161,500,514,520,631,1434,1900,2049,4500
 def scan(peer: Peer, *options: str) -> dict[int, str]:
     """Return port -> state as nmap sees it from another host, for ports that are not simply filtered."""
     report = ElementTree.fromstring(peer.run("nmap", "-Pn", "-n", "-oX", "-", *options))
-    assert report.find("./runstats/hosts").get("up") == "1"  # type: ignore[union-attr]
+    assert report.find("./runstats/hosts[@up='1']") is not None
     return {
-        int(port.get("portid", "0")): port.find("state").get("state", "")  # type: ignore[union-attr]
+        int(port.get("portid", "0")): state.get("state", "")
         for port in report.findall("./host/ports/port")
-        if port.find("state").get("state") != "filtered"  # type: ignore[union-attr]
+        for state in port.findall("state")
+        if state.get("state") != "filtered"
     }
 
 

@@ -73,7 +73,7 @@ def judged(
     lines = eventually(lambda: len(found := scanner.lines(f"{mark}.")) == len(messages) and found, 60, "all judged")
     fates = {}
     for line in lines:
-        number = int(re.search(r"\.(\d+)@", line["to"][0])[1])  # type: ignore[index]
+        number, *_ = map(int, re.findall(r"\.(\d+)@", line["to"][0]))
         found = any(finding.get("source") == "clamd" for finding in line.get("findings", []))
         fates[numbers[number]] = (line["verdict"], line["action"], found)
     assert not recipient.find(mark)

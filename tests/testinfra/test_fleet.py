@@ -92,7 +92,7 @@ def test_a_message_in_the_queue_is_held_resumed_and_another_dropped(
     kept, dropped = token(), token()
     for mark, to in ((kept, "ann@corp.test"), (dropped, "ben@corp.test")):
         eventually(lambda mark=mark, to=to: outside.send(gateway.ipv4, to, mark=mark).code == 250, what="a 250")  # type: ignore[misc]  # a default is not inferred
-        eventually(lambda to=to: objects(gateway, "queue", "list", "--to", to), what="in the queue")  # type: ignore[misc]  # the same
+        eventually(lambda to=to: objects(gateway, "queue", "list", "--to", to), what="in the queue")  # type: ignore[misc]  # a default is not inferred
     gw(gateway, "queue", "drop", "--to", "ben@corp.test", "--yes")
     gw(gateway, "queue", "hold", "--to", "ann@corp.test")
     gateway.run("gatewright-cutoff", "open", "outbound")

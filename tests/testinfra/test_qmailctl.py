@@ -21,7 +21,7 @@ def started(gateway: Gateway) -> Iterator[None]:
     gateway.run("qmailctl", "cont")
     gateway.run("qmailctl", "start")
     for service in SERVICES:
-        eventually(lambda service=service: gateway.is_up(service), what=f"{service} is up")  # type: ignore[misc]
+        eventually(lambda service=service: gateway.is_up(service), what=f"{service} is up")  # type: ignore[misc]  # a default is not inferred
     gateway.wait_for_empty_queue()
 
 

@@ -36,7 +36,7 @@ def test_a_killed_process_comes_back(gateway: Gateway, outside: Peer, office: Pe
         what=f"a new {victim} after {before[0]}",
     )
     for service in SERVICES:
-        eventually(lambda service=service: gateway.is_up(service), what=f"{service} stays up")  # type: ignore[misc]
+        eventually(lambda service=service: gateway.is_up(service), what=f"{service} stays up")  # type: ignore[misc]  # a default is not inferred
     eventually(lambda: outside.send(gateway.ipv4, "user@corp.test", mark=marks[2]).code == 250, what="a 250 again")
     for mark in marks:
         office.arrived(mark)

@@ -144,25 +144,6 @@ def test_every_test_that_documents_name_is_there() -> None:
     assert named - there == set()
 
 
-def test_every_waiver_has_its_reason() -> None:
-    """On its line, as a comment just above it or its task, or at the head of its file."""
-    waiver = re.compile(r"# noqa|failed_when: false|ignore_errors:")
-    found = []
-    for path in [*(PROJECT / "roles").rglob("*.yml"), *(PROJECT / "playbooks").rglob("*.yml")]:
-        lines = path.read_text().splitlines()
-        for number, line in enumerate(lines):
-            told = line.partition("# ")[2] and "# noqa" not in line
-            if waiver.search(line) and not told and not _is_explained(lines, number):
-                found.append(f"{path.relative_to(PROJECT)}:{number + 1}")
-    assert found == []
-
-
-def _is_explained(lines: list[str], number: int) -> bool:
-    """Whether a comment stands just above a line, above the task that it is of, or at the head."""
-    task = max((at for at in range(number + 1) if lines[at].lstrip().startswith("- name:")), default=number)
-    return any(lines[at - 1].lstrip().startswith("#") for at in (2, number, task) if at)
-
-
 def test_gateways_that_pull_have_the_ansible_core_that_debian_12_takes_as_locked() -> None:
     pin, *hashes = [line for line in (PROJECT / "requirements/pull.txt").read_text().splitlines() if line[:1] != "#"]
     locked = (PROJECT / "requirements/dev.txt").read_text().splitlines()

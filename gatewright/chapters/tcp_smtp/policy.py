@@ -70,8 +70,13 @@ class Entry:
 
     def covers(self, other: Network) -> bool:
         """Whether every address of `other` is one of this entry's."""
-        # mypy does not see that equal versions are equal types
-        return other.version == self.network.version and other.subnet_of(self.network)  # type: ignore[arg-type]
+        return _is_within(other, self.network)
+
+
+def _is_within(inner: Network, outer: Network) -> bool:
+    return (
+        inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # same version, same type
+    )
 
 
 def _quoted(value: str) -> str:
@@ -222,8 +227,8 @@ def _check_reach(problems: Problems, where: str, access: str | None, network: Ne
     if access == "relay" and network.prefixlen < _WIDEST_RELAY[network.version] and not private:
         problems.add(where, f"would let {network.num_addresses} addresses relay: that is an open relay")
     if access == "deny":
-        for loopback in _LOOPBACK:  # mypy does not see it here either
-            if network.version == loopback.version and network.subnet_of(loopback):  # type: ignore[arg-type]
+        for loopback in _LOOPBACK:
+            if _is_within(network, loopback):
                 problems.add(where, "is this host's own loopback address, which must be able to send mail")
 
 

@@ -18,7 +18,10 @@ from gatewright.problems import InventoryError
 Answer = tuple[bool, dict[str, str]]
 Lists = dict[str, Any]
 SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example writes its files anew
+    derandomize=True,
 )
 
 

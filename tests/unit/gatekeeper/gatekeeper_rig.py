@@ -216,9 +216,9 @@ class Gatekeeper:
 
     def configure(self, **settings: object) -> None:
         """Write the configuration."""
-        told = {"home": str(self.place), "socket": str(self.socket), "state": str(self.state)}
+        told: dict[str, object] = {"home": str(self.place), "socket": str(self.socket), "state": str(self.state)}
         told |= {"metrics": str(self.place / "gatekeeper.prom"), "authentication_socket": str(self.authentication)}
-        told |= {"name_server_port": self.names.port, "dns_seconds": 1, "look_seconds": 0.1}  # type: ignore[dict-item]
+        told |= {"name_server_port": self.names.port, "dns_seconds": 1, "look_seconds": 0.1}
         self.config.write_text(json.dumps({**told, **settings}))
 
     def start(self, **settings: object) -> None:

@@ -20,7 +20,7 @@ async def attempt(self: Policy, question: Question) -> str:
     return "0"
 
 
-Policy.answer = attempt  # type: ignore[method-assign]
+Policy.answer = attempt  # type: ignore[method-assign]  # taken over, as an intruder would
 
 if __name__ == "__main__":
     sys.exit(cli.main(sys.argv[1:]))

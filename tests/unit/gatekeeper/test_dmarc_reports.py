@@ -87,9 +87,16 @@ def office(tmp_path: Path) -> Office:
 
 def content(mail: Message) -> ElementTree.Element:
     """The report in a mail."""
-    attached = mail.get_payload()[1]  # type: ignore[index]
-    assert attached.get_content_type() == "application/gzip"  # type: ignore[union-attr]
-    return ElementTree.fromstring(gzip.decompress(attached.get_payload(decode=True)))  # type: ignore[arg-type, union-attr]
+    packed = attached(mail).get_payload(decode=True)
+    assert isinstance(packed, bytes)
+    return ElementTree.fromstring(gzip.decompress(packed))
+
+
+def attached(mail: Message) -> Message:
+    """The attachment with the report."""
+    _, _, found = mail.walk()
+    assert found.get_content_type() == "application/gzip"
+    return found
 
 
 def rows(report: ElementTree.Element) -> dict[tuple[str | None, ...], int]:
@@ -133,7 +140,7 @@ def test_the_mail_is_named_as_rfc_7489_says(office: Office) -> None:
     begin = post.first_second(today() - timedelta(1))
     identity = content(mail).findtext("report_metadata/report_id")
     assert identity and identity.endswith("@gw1.gw.test")
-    name = mail.get_payload()[1].get_filename()  # type: ignore[index, union-attr]
+    name = attached(mail).get_filename()
     assert name == f"gw.test!corp.test!{begin}!{begin + 86399}!{identity.partition('@')[0]}.xml.gz"
     assert mail["Subject"].replace("\n", "") == f"Report Domain: corp.test Submitter: gw.test Report-ID: <{identity}>"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gatekeeper.auth.desk import ROOM
 from gatekeeper.auth.suffixes import LIST
-from gatekeeper_rig import Gatekeeper, put, wait_for
+from gatekeeper_rig import Gatekeeper, Session, put, wait_for
 
 NIGHTLY = bool(os.environ.get("GATEWRIGHT_NIGHTLY"))
 QUESTIONS, KILLS = (100_000, 30) if NIGHTLY else (2_000, 1)
@@ -66,11 +66,11 @@ class Life:
                     self._ask(session, number % KNOWN)
             self.show()
 
-    def _ask(self, session: object, number: int) -> None:
+    def _ask(self, session: Session, number: int) -> None:
         who = {"client_address": f"192.0.2.{number % 250 + 1}", "sender": f"s{number}@client.test"}
         given = [{}, {"relay_client": "yes"}, {"relay_client": "yes", "protocol_state": "DATA"}][number % 3]
         name = "ann" if number % 2 else "bob"
-        answer = session.ask(f"{name}@corp.test", **who, **given)  # type: ignore[attr-defined]
+        answer = session.ask(f"{name}@corp.test", **who, **given)
         is_refused = name == "bob" and given.get("protocol_state") != "DATA"
         assert answer.startswith("550 5.1.1 " if is_refused else "DUNNO")
 
@@ -130,7 +130,7 @@ def test_nobody_holds_more_after_workers_that_made_way_and_that_died(life: Life)
     for _ in range(KILLS):
         worker = keeper.worker
         os.kill(worker, signal.SIGKILL)
-        wait_for(lambda old=worker: keeper.worker not in (0, old), "another worker")  # type: ignore[misc]
+        wait_for(lambda old=worker: keeper.worker not in (0, old), "another worker")  # type: ignore[misc]  # a default is not inferred
         life.ask(KNOWN)
     life.ask(KNOWN * 4)
     assert_no_more(master, keeper.process.pid)

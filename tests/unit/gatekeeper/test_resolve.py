@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from typing import Any
 
 import dns.resolver
 import pytest
@@ -28,8 +29,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> NameServer:
     """A name server without SOA records, as dnscache, and a dnspython that takes such answers for everlasting."""
     made = dns.resolver.Answer.__init__
 
-    def everlasting(answer: dns.resolver.Answer, *arguments: object, **more: object) -> None:
-        made(answer, *arguments, **more)  # type: ignore[arg-type]
+    def everlasting(answer: dns.resolver.Answer, *arguments: Any, **more: Any) -> None:
+        made(answer, *arguments, **more)
         answer.expiration = time.time() + FOR_EVER
 
     monkeypatch.setattr(dns.resolver.Answer, "__init__", everlasting)

@@ -20,7 +20,7 @@ async def attempt(self: Deliverer, order: Order, account: Account) -> bytes:
     return report.part("K", "0")
 
 
-Deliverer.deliver = attempt  # type: ignore[method-assign]
+Deliverer.deliver = attempt  # type: ignore[method-assign]  # taken over, as an intruder would
 
 if __name__ == "__main__":
     sys.exit(cli.main(sys.argv[1:]))

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,9 +19,9 @@ UNBOUND = shutil.which("unbound", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_unbound = pytest.mark.skipif(UNBOUND is None, reason="Debian's unbound is not installed here")
 
 
-def lines(**values: object) -> list[str]:
+def lines(**values: Any) -> list[str]:
     """The lines of unbound's configuration."""
-    return [line.strip() for line in configuration(**values).splitlines()]  # type: ignore[arg-type]
+    return [line.strip() for line in configuration(**values).splitlines()]
 
 
 def test_it_believes_the_root_key_of_debian_unless_the_site_names_others() -> None:

@@ -341,12 +341,12 @@ def test_the_mail_is_what_rfc_8460_says(site: Site) -> None:
     assert mail.get_content_type() == "multipart/report" and mail.get_param("report-type") == "tlsrpt"
     assert (mail["TLS-Report-Submitter"], mail["To"]) == ("gw.test", "reports@good.test")
     assert "<tls@gw.test>" in mail["From"]
-    attached = mail.get_payload()[1]  # type: ignore[index]
-    assert attached.get_content_type() == "application/tlsrpt+gzip"  # type: ignore[union-attr]
+    _, _, attached = mail.walk()
+    assert attached.get_content_type() == "application/tlsrpt+gzip"
     begin = int(datetime.datetime.combine(YESTERDAY, datetime.time(), datetime.UTC).timestamp())
     report = site.reports()["good.test"]
     identity, _, host = report["report-id"].partition("@")
-    name = attached.get_filename()  # type: ignore[union-attr]
+    name = attached.get_filename()
     assert name == f"gw.test!good.test!{begin}!{begin + 86399}!{identity}.json.gz" and host == "gw.test"
     subject = "".join(mail["Subject"].splitlines())
     assert subject == f"Report Domain: good.test Submitter: gw.test Report-ID: <{report['report-id']}>"

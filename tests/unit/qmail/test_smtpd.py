@@ -131,14 +131,15 @@ def dripping(smtpd: Smtpd, first: bytes, drip: bytes) -> bytes:
     """What a client hears that says something every 50 ms, for as long as it is let."""
     process = smtpd.command({})
     assert process.stdin and process.stdout
-    process.stdin.write(first)
+    wire = process.stdin
+    wire.write(first)
     over = threading.Event()
 
     def drop() -> None:
         while not over.wait(0.05):
             try:
-                process.stdin.write(drip)  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
+                wire.write(drip)
+                wire.flush()
             except OSError:
                 return
 

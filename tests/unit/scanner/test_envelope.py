@@ -71,7 +71,11 @@ def test_any_bytes_are_an_envelope_or_an_error(data: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the client is built once and keeps nothing
+)
 @given(near_misses | envelopes.map(bytes))
 @example(b"F" + LONG + b"x")
 @example(b"Fa\0T" + LONG + b"\0\0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import costly
 import pytest
@@ -48,8 +49,8 @@ def cost(message: bytes, monkeypatch: pytest.MonkeyPatch, limits: Limits) -> Cos
     """Judge it."""
     made: list[Budget] = []
 
-    def budget(*words: object) -> Budget:
-        made.append(Budget(*words))  # type: ignore[arg-type]
+    def budget(*words: Any) -> Budget:
+        made.append(Budget(*words))
         return made[-1]
 
     monkeypatch.setattr(judging, "Budget", budget)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import desk
 import pytest
@@ -32,12 +33,12 @@ def gate(tmp_path: Path) -> desk.Desk:
     return desk.make(tmp_path)
 
 
-def entry(sender: str = "", recipients: tuple[str, ...] = ("bob@example.org",), **more: object) -> Entry:
+def entry(sender: str = "", recipients: tuple[str, ...] = ("bob@example.org",), **more: Any) -> Entry:
     """An entry like no other, unless the sender is given."""
     now = time.time()
     sender = sender or f"ann{next(numbers)}@example.net"
     fields = {"id": quarantine.new_id(now), "time": now, "sender": sender, "recipients": recipients, **more}
-    return Entry(**fields)  # type: ignore[arg-type]
+    return Entry(**fields)
 
 
 def held_files(gate: desk.Desk) -> list[str]:
@@ -350,11 +351,11 @@ def test_the_same_message_is_kept_once_and_counted(gate: desk.Desk) -> None:
     assert held.store(again, MESSAGE) == again.id, "what is gone is not what is held"
 
 
-def fill(held: Quarantine, most: int, **fields: object) -> int:
+def fill(held: Quarantine, most: int, **fields: Any) -> int:
     """Hold different messages until it is refused; how many were held."""
     for number in range(most):
         try:
-            held.store(entry(**fields), MESSAGE)  # type: ignore[arg-type]
+            held.store(entry(**fields), MESSAGE)
         except QuarantineFull:
             return number
     return most
@@ -369,12 +370,10 @@ def fill(held: Quarantine, most: int, **fields: object) -> int:
     ],
     ids=["one address", "one network", "local"],
 )
-def test_one_source_cannot_fill_it_for_others(
-    gate: desk.Desk, fields: dict[str, object], other: dict[str, object]
-) -> None:
+def test_one_source_cannot_fill_it_for_others(gate: desk.Desk, fields: dict[str, Any], other: dict[str, Any]) -> None:
     held = Quarantine(gate.change(quarantine={"max_messages": 300}).quarantine)
     assert fill(held, 60, **fields) == 30
-    held.store(entry(**other), MESSAGE)  # type: ignore[arg-type]
+    held.store(entry(**other), MESSAGE)
     assert fill(held, 60, **{**fields, "remote_ip": "2001:db8::2"} if "rule" in fields else fields) == 0
 
 

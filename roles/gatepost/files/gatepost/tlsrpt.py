@@ -68,8 +68,8 @@ class TlsReports:
             policies = found.setdefault(domain, {})
             key = (entry["policy"], _words(entry, "text"), _words(entry, "hosts"))
             if key in policies or len(policies) < MOST_POLICIES:
-                failure = tuple(_word(entry, name) for name in ("result", "why", "mx", "to", "by"))
-                policies.setdefault(key, Count()).add(failure)  # type: ignore[arg-type]
+                result, why, mx, to, by = (_word(entry, name) for name in ("result", "why", "mx", "to", "by"))
+                policies.setdefault(key, Count()).add((result, why, mx, to, by))
         return found
 
     def mailboxes(self, domain: str) -> Sequence[str]:

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from doubles.daemon import exactly, line
@@ -49,8 +50,8 @@ def answering(answer: bytes, asked: list[list[bytes]] | None = None) -> Serve:
     return serve
 
 
-def engine(path: str, **settings: object) -> Rspamd:
-    return Rspamd("rspamd", 30.0, RspamdSettings(path, **settings))  # type: ignore[arg-type]
+def engine(path: str, **settings: Any) -> Rspamd:
+    return Rspamd("rspamd", 30.0, RspamdSettings(path, **settings))
 
 
 @pytest.mark.parametrize(

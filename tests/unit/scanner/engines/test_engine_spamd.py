@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from doubles.daemon import line, to_end
@@ -28,8 +29,8 @@ def scored(score: str) -> bytes:
     return GOOD % (b"True" if float(score) >= 5 else b"False", score.encode())
 
 
-def engine(path: str, **settings: object) -> Spamd:
-    return Spamd("spamd", 30.0, SpamdSettings(path, **settings))  # type: ignore[arg-type]
+def engine(path: str, **settings: Any) -> Spamd:
+    return Spamd("spamd", 30.0, SpamdSettings(path, **settings))
 
 
 def answering(answer: bytes, asked: list[bytes] | None = None) -> Callable[[socket.socket], None]:

@@ -6,6 +6,7 @@ import ctypes
 import gzip
 import lzma
 import tarfile
+from collections.abc import Callable
 
 import pytest
 from gatescan import unpack
@@ -124,7 +125,7 @@ def test_gzip_streams_in_a_row_are_one_file_and_padding_is_harmless() -> None:
 
 
 @pytest.mark.parametrize("pack_zeros", [gzip.compress, pack.bzip2_bytes, lzma.compress, pack.lzma_bytes])
-def test_a_bomb_is_stopped_by_the_bytes_that_came_out(pack_zeros) -> None:  # type: ignore[no-untyped-def] # any packer
+def test_a_bomb_is_stopped_by_the_bytes_that_came_out(pack_zeros: Callable[[bytes], bytes]) -> None:
     opened = open_all(pack_zeros(bytes(20_000_000)), limits=SMALL)
     assert opened.limit == "bytes"
     assert opened.budget.bytes_out <= opened.budget.bytes_bound + 1
@@ -144,7 +145,7 @@ def test_many_folders_are_bounded_like_members() -> None:
 
 
 @pytest.mark.parametrize("writer", [pack.seven_zip_bytes, pack.rar4_bytes, pack.cab_bytes, pack.rpm_bytes])
-def test_a_cut_archive_is_against_policy(writer) -> None:  # type: ignore[no-untyped-def] # any packer
+def test_a_cut_archive_is_against_policy(writer: Callable[..., bytes]) -> None:
     assert open_all(writer([TEXT])[:60]).verdicts == {Verdict.POLICY}
 
 

@@ -11,7 +11,7 @@ stand in for each other) and `max_signature_days` (from then on there are warnin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -98,7 +98,7 @@ def _adapter(common: CommonSettings, name: str, own: Mapping[str, Any], where: s
     return CommandLine(name, timeout, PROGRAMS[kind], _settings(ProgramSettings, own, where))
 
 
-def _settings(cls: Callable[..., _S], own: Mapping[str, Any], where: str) -> _S:
-    settings: _S = build(cls, dict(own), where)  # type: ignore[arg-type]
+def _settings(cls: type[_S], own: Mapping[str, Any], where: str) -> _S:
+    settings = build(cls, dict(own), where)
     settings.check(where)
     return settings

@@ -210,7 +210,7 @@ class _JournalTail:
         rest = b""
         while True:
             if self._file is None and self.path.exists():
-                self._file = open(self.path, "rb")  # noqa: SIM115 (closed by __exit__)
+                self._file = open(self.path, "rb")  # noqa: SIM115  # __exit__ closes it
             rest += self._file.read() if self._file is not None else b""
             *lines, rest = rest.split(b"\n")
             for line in lines:

@@ -33,7 +33,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gatescan.context import Context, covers
 from gatescan.errors import GatescanError
@@ -368,7 +368,7 @@ def _to_json(rules: RuleSet) -> dict[str, object]:
     return {"format": FORMAT, **head, "rules": [asdict(rule) for rule in rules.rules]}
 
 
-def _from_json(data: dict[str, object]) -> RuleSet:
+def _from_json(data: dict[str, Any]) -> RuleSet:
     values = {key: data[key] for key in ("source", "mtime_ns", "size", "sha256", "built")}
     listed = data["rules"]
     if not isinstance(listed, list):
@@ -376,7 +376,7 @@ def _from_json(data: dict[str, object]) -> RuleSet:
     rules = tuple(
         Rule(**{**entry, "verdict": Verdict(entry["verdict"]), "domains": tuple(entry["domains"])}) for entry in listed
     )
-    return RuleSet(rules=rules, **values)  # type: ignore[arg-type]
+    return RuleSet(rules=rules, **values)
 
 
 def is_stale(rules: RuleSet) -> bool:
