@@ -36,6 +36,8 @@ KINDS: Mapping[str, Shape] = {
     "packages": Shape.LIST,
     "groups": Shape.LIST,
     "users": Shape.LIST,
+    # which variables hold the numbers of users and groups, so that a host that has one can keep its own
+    "numbers": Shape.LIST,
     "trimmed_units": Shape.LIST,
     # what a role asks of a host before anything changes: a name, and a shell command that prints the answer
     "questions": Shape.JOINED,

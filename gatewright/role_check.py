@@ -83,6 +83,8 @@ def check_published(role: Role, problems: Problems) -> None:
             continue
         if kind in KINDS:
             _check_need(problems, name, kind, value)
+            if kind == "numbers" and isinstance(value, list):
+                _check_numbers(problems, name, value, role)
         elif slip := suggest(kind, KINDS, _SLIP):
             problems.add(name, f"there is no kind {kind}{slip}")
 
@@ -100,6 +102,19 @@ def _check_need(problems: Problems, name: str, kind: str, value: Any) -> None:
             _check_firewall(problems, name, value)
     else:
         problems.add(name, f"must be {'a list' if shape is Shape.LIST else 'a mapping'}, not {kind_of(value)}")
+
+
+def _check_numbers(problems: Problems, name: str, entries: list[Any], role: Role) -> None:
+    """A number is in a variable of the role itself; a mapping has one for each of its names."""
+    for index, entry in enumerate(entries):
+        variable = entry.get("variable") if isinstance(entry, Mapping) else None
+        if not isinstance(variable, str):
+            continue
+        if variable not in role.public:
+            problems.add(f"{name}[{index}]", f"{variable} is no variable of role {role.name}")
+        elif isinstance(role.defaults.get(variable), Mapping) is ("name" in entry):
+            wrong = "is a mapping, which has the names" if "name" in entry else "is one number: needs the name of whose"
+            problems.add(f"{name}[{index}]", f"{variable} {wrong}")
 
 
 def _check_firewall(problems: Problems, name: str, value: Mapping[str, Any]) -> None:
@@ -125,6 +140,10 @@ ENTRIES: Mapping[str, Kind] = {
     "users": kinds.record(
         {"name": kinds.account, "uid": kinds.account_id, "gid": kinds.account_id, "home": kinds.path()},
         needed=["name", "uid", "gid", "home"],
+    ),
+    "numbers": kinds.record(
+        {"variable": kinds.line(), "of": kinds.choice("users", "groups"), "name": kinds.account},
+        needed=["variable", "of"],
     ),
     "trimmed_units": kinds.unit,
     "sockets": SOCKET,

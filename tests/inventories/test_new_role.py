@@ -20,10 +20,13 @@ ROLE = {
     "defaults/main.yml": """
 # The port that it listens on.
 greeter_port: 2500
+# The number of its user.
+greeter_uid: 4711
 # What it needs of others.
 greeter__packages: [greeter-package]
 greeter__groups: [{name: greeter, gid: 4711}]
-greeter__users: [{name: greeter, uid: 4711, gid: 4711, home: /nonexistent}]
+greeter__users: [{name: greeter, uid: "{{ greeter_uid }}", gid: 4711, home: /nonexistent}]
+greeter__numbers: [{variable: greeter_uid, of: users, name: greeter}]
 greeter__firewall:
   inbound: [{port: "{{ greeter_port }}", comment: greetings}]
   outbound: [{user: greeter, port: 2501, comment: greets others}]
@@ -39,6 +42,7 @@ argument_specs:
     description: [Greets.]
     options:
       greeter_port: {type: int, description: The port., default: 2500}
+      greeter_uid: {type: int, description: The user's number., default: 4711}
 """,
     "chapter.py": '''
 """The greeter."""
@@ -46,7 +50,7 @@ argument_specs:
 from gatewright import kinds
 from gatewright.chapters import Chapter
 
-CHAPTER = Chapter(options={"greeter_port": kinds.port})
+CHAPTER = Chapter(options={"greeter_port": kinds.port, "greeter_uid": kinds.account_id})
 ''',
     "tasks/main.yml": """
 - name: Greet
@@ -71,8 +75,16 @@ GATHERED = {
 }
 
 
-# The tasks of other roles change hosts: what they are given is printed in their place.
+# The tasks of other roles change hosts: what they are given is printed in their place. The survey's is what this host
+# is said to have.
 SHOW = f"""
+    - name: Have accounts
+      ansible.builtin.set_fact:
+        _survey_found: {{host: {{users: {{greeter: 970, qmaild: 7791}}, groups: {{nofiles: 7790}}}}}}
+      tags: [adopt]
+    - name: Adopt them
+      ansible.builtin.import_role: {{name: survey, tasks_from: adopt, rolespec_validate: false}}
+      tags: [adopt]
     - name: Show
       ansible.builtin.debug:
         msg: {json.dumps({key: f"{{{{ {name} }}}}" for key, name in GATHERED.items()})}
@@ -117,10 +129,11 @@ def run(project: Path, folder: Path, *arguments: str, **variables: Any) -> subpr
 
 
 def test_its_wrong_values_are_refused_like_all_others(project: Path, tmp_path: Path) -> None:
-    done = run(project, tmp_path, greeter_port=99999, greeter_prot=1)
+    done = run(project, tmp_path, greeter_port=99999, greeter_prot=1, greeter_uid=0)
     told = done.stdout + done.stderr
     assert done.returncode != 0
     assert "greeter_port: must be a number from 1 to 65535" in told
+    assert "greeter_uid: must be a number from 1" in told
     assert "greeter_prot: is no variable of role greeter; did you mean 'greeter_port'?" in told
 
 
@@ -132,6 +145,24 @@ def test_what_it_needs_is_gathered(project: Path, tmp_path: Path) -> None:
         assert words in shown, shown
     for words in ("greeter-old", "/var/lib/greeter", '"owner": "greeter"', "/nonexistent", "cat /etc/greeter.conf"):
         assert words in shown, shown
+
+
+@pytest.mark.parametrize(
+    ("is_wanted", "words"),
+    [
+        (True, ('"greeter": 970', "meta skuid 970 tcp dport 2501", '"qmaild": 7791', '"qmailq": 64014')),
+        (False, ('"greeter": 4711', "meta skuid 4711 tcp dport 2501", '"qmaild": 64011')),
+    ],
+)
+def test_an_account_of_its_keeps_the_hosts_number_where_the_site_wants_that(
+    project: Path, tmp_path: Path, is_wanted: bool, words: tuple[str, ...]
+) -> None:
+    done = run(project, tmp_path, "--check", "--tags", "adopt,show", foundation_adopt_accounts=is_wanted)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = done.stdout.partition("TASK [Show]")[2]
+    for word in words:
+        assert word in shown, done.stdout
+    assert ('"gid": 7790' in shown) is is_wanted, "a group's too"
 
 
 def test_a_need_of_its_that_nobody_can_meet_is_told_before_anything_is_changed(project: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -234,13 +235,21 @@ def test_an_account_with_another_number_is_refused_or_keeps_its_own() -> None:
 
 
 def test_every_number_of_an_account_can_be_the_hosts() -> None:
-    (task,) = yaml.safe_load((PROJECT / "roles/survey/tasks/adopt.yml").read_text())
     specs = [yaml.safe_load(path.read_text()) for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml")]
     options = {name for spec in specs for entry in spec["argument_specs"].values() for name in entry.get("options", {})}
     numbers = {name for name in options if name.endswith(("_uid", "_gid")) and "__" not in name}
-    assert numbers - task["ansible.builtin.set_fact"].keys() == set()
-    made = yaml.safe_load((PROJECT / "roles/gatepost/vars/main.yml").read_text())
-    assert made["_gatepost_signer_user"]["name"] in task["ansible.builtin.set_fact"]["gatepost_signer_uid"]
+    said = [
+        entry
+        for path in (PROJECT / "roles").glob("*/defaults/main.yml")
+        for name, entries in yaml.safe_load(path.read_text()).items()
+        if name.endswith("__numbers")
+        for entry in entries
+    ]
+    assert {entry["variable"] for entry in said} == numbers | {"qmail_users", "qmail_groups"}
+    files = [*(PROJECT / "roles").glob("*/defaults/main.yml"), *(PROJECT / "roles").glob("*/vars/main.yml")]
+    texts = [line for path in files for line in path.read_text().splitlines() if "variable:" not in line]
+    accounts = {found[1] for line in texts for found in re.finditer(r"'?name'?: '?([\w-]+)", line)}
+    assert {entry["name"] for entry in said if "name" in entry} - accounts == set()
 
 
 def test_a_number_that_somebody_else_has_is_told_with_a_free_one() -> None:

@@ -14,13 +14,21 @@ from gatewright.role_check import check_published, options_of, specs_of
 from gatewright.roles import roles_of, tags_of
 from tests.unit.preflight.site_of import NEEDED, PROJECT, roles, validate
 
+NUMBER = {"variable": "greeter_uid", "of": "users", "name": "greeter"}
 SPECS = "roles/greeter/meta/argument_specs.yml"
 
 
 def published(**defaults: Any) -> list[str]:
     problems = Problems()
-    check_published(Role("greeter", {}, {f"greeter__{kind}": value for kind, value in defaults.items()}), problems)
+    own: dict[str, Any] = {"greeter_uid": 970, "greeter_users": {"greeter": 970}}
+    own |= {f"greeter__{kind}": value for kind, value in defaults.items()}
+    check_published(Role("greeter", {}, own), problems)
     return problems.found
+
+
+def numbers(**change: Any) -> dict[str, Any]:
+    """A number that a role publishes, changed; None leaves a key away."""
+    return {"numbers": [{key: value for key, value in {**NUMBER, **change}.items() if value is not None}]}
 
 
 @pytest.mark.parametrize("role", roles())
@@ -39,6 +47,15 @@ def test_the_roles_here_are_right(role: str) -> None:
         ({"packages": ["fine", "Has Blank"]}, "greeter__packages[1]: must be the name of a Debian package"),
         ({"users": {"name": "greeter"}}, "greeter__users: must be a list, not a mapping"),
         ({"users": [{"name": "greeter"}]}, "greeter__users[0]: needs uid and gid and home"),
+        ({"numbers": {"greeter": "greeter_uid"}}, "greeter__numbers: must be a list, not a mapping"),
+        ({"numbers": ["greeter_uid"]}, "greeter__numbers[0]: must be a mapping, not a string"),
+        (numbers(of=None), "greeter__numbers[0]: needs of"),
+        (numbers(of="hosts"), "greeter__numbers[0]: of: 'hosts' is none of users, groups"),
+        (numbers(variable="greeter_udi"), "greeter__numbers[0]: greeter_udi is no variable of role"),
+        (numbers(variable="qmail_users"), "greeter__numbers[0]: qmail_users is no variable of role"),
+        (numbers(variable=7), "greeter__numbers[0]: variable: must be one line of text"),
+        (numbers(name=None), "greeter__numbers[0]: greeter_uid is one number: needs"),
+        (numbers(variable="greeter_users"), "greeter__numbers[0]: greeter_users is a mapping, which"),
         ({"firewall": [{"port": 5}]}, "greeter__firewall: must be a mapping, not a list"),
         ({"firewall": {"inbond": []}}, "greeter__firewall: unknown key 'inbond'"),
         ({"firewall": {"inbound": [{"port": "http"}]}}, "greeter__firewall.inbound[0] (http): port 'http'"),
@@ -50,6 +67,10 @@ def test_the_roles_here_are_right(role: str) -> None:
 )
 def test_a_need_that_nobody_can_meet_is_refused(need: dict[str, Any], words: str) -> None:
     assert published(**need)[0].startswith(words), published(**need)
+
+
+def test_a_number_or_a_mapping_of_numbers_of_the_roles_own_will_do() -> None:
+    assert published(numbers=[NUMBER, {"variable": "greeter_users", "of": "users"}]) == []
 
 
 def test_what_is_made_when_it_is_gathered_is_left_to_that() -> None:
