@@ -23,7 +23,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
+PROJECT = FOLDER.parents[1]
 TARGETS = tuple(sorted(path.stem.removeprefix("fuzz_") for path in FOLDER.glob("fuzz_*.py")))
 TURN = 5_000
 """Inputs of one process: short enough that a worker which leaks or hangs is noticed."""
@@ -42,14 +43,8 @@ class Turn:
     @property
     def command(self) -> list[str]:
         """What repeats it."""
-        return [
-            sys.executable,
-            str(FOLDER / f"fuzz_{self.target}.py"),
-            "--runs",
-            str(self.runs),
-            "--seed",
-            str(self.seed),
-        ]
+        numbers = ["--runs", str(self.runs), "--seed", str(self.seed)]
+        return [sys.executable, "-m", f"tests.fuzz.fuzz_{self.target}", *numbers]
 
 
 def turns(targets: tuple[str, ...], runs: int, seed: int) -> Iterator[Turn]:
@@ -88,7 +83,7 @@ def play(turn: Turn, until: float = float("inf")) -> tuple[Turn, int, str] | Non
     if time.monotonic() > until:
         return None
     try:
-        done = subprocess.run(turn.command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(turn.command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return turn, 0, f"not done after {PATIENCE} seconds"
     tried = re.search(r"^(\d+) ", done.stdout, re.MULTILINE)

@@ -1,6 +1,6 @@
 """Runs a fuzz target: guided by coverage when atheris is installed, else by bounded random mutation.
 
-    python3 tests/fuzz/fuzz_NAME.py [--runs N] [--seconds S] [--seed K]
+    python3 -m tests.fuzz.fuzz_NAME [--runs N] [--seconds S] [--seed K]
 
 It stops by itself at either bound, and fails loudly on the first input that makes the target raise.
 """

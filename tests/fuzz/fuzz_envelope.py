@@ -1,6 +1,6 @@
 """Fuzz the envelope and the request: whatever comes, it is read, or refused with a code; nothing else escapes.
 
-    python3 tests/fuzz/fuzz_envelope.py [--runs N] [--seed K]
+    python3 -m tests.fuzz.fuzz_envelope [--runs N] [--seed K]
 
 With atheris installed it is guided by coverage; without, it mutates sound input at random. It stops by itself.
 """
@@ -15,9 +15,6 @@ import os
 import random
 import socket
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 
 from gatescan.service import protocol
 from gatescan.service.envelope import EnvelopeError, parse

@@ -1,6 +1,6 @@
 """Fuzz the judge: the corpus's messages, mutated. None may raise, be an engine-error, or cost more than its budget.
 
-    python3 tests/fuzz/fuzz_judge.py [--runs N] [--seed K] [--keep DIR]
+    python3 -m tests.fuzz.fuzz_judge [--runs N] [--seed K] [--keep DIR]
 
 An engine-error means that something in the scanner met what it did not foresee. With atheris installed it is guided by
 coverage; without, it mutates at random. It stops by itself; --keep stores the messages that failed.
@@ -11,12 +11,8 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-import sys
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 
 from gatescan.cli.common import SHIPPED_RULES
 from gatescan.config import Config

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gatescan.judging.budget import Budget, LimitReached, Limits
 from gatescan.mime import charsets, markup

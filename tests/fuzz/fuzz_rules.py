@@ -1,6 +1,6 @@
 """Fuzz the rules: any bytes are rules or placed mistakes, and what was built is what is loaded.
 
-    python3 tests/fuzz/fuzz_rules.py [--runs N] [--seed K]
+    python3 -m tests.fuzz.fuzz_rules [--runs N] [--seed K]
 
 With atheris installed it is guided by coverage; without, it mutates sound rules at random. It stops by itself.
 """
@@ -10,12 +10,8 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/scanner/files"))
 
 from gatescan.context import Context
 from gatescan.judging import rules

@@ -1,4 +1,4 @@
-"""Fuzzes the unpack layer: `python3 tests/fuzz/fuzz_unpack.py [--runs N] [--seconds S] [--seed K]`.
+"""Fuzzes the unpack layer: `python3 -m tests.fuzz.fuzz_unpack [--runs N] [--seconds S] [--seed K]`.
 
 With atheris installed it is guided by coverage; without, it mutates the samples at random. It stops by itself at either
 bound. It fails on any exception that escapes, on a budget that is overrun, and, with --strict, on an exception that
@@ -13,9 +13,6 @@ import random
 import sys
 import time
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "roles/scanner/files")]
 
 SLACK = 1_100_000
 """A block may go over the bound by this many bytes before it is counted."""
