@@ -14,8 +14,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gatewright.console import changes, pages
+from gatewright.console.access import Access
 from gatewright.console.desk import BusyError, Desk
-from gatewright.console.guard import Guard
 from gatewright.console.render import page
 from gatewright.fleet import EXIT_USAGE
 from gatewright.fleet.ask import Fleet, UsageError, add_fleet, fleet_of
@@ -49,9 +49,9 @@ def main(words: list[str], further: list[str]) -> int:
     except (OSError, OverflowError) as error:
         print(f"gw console: port {options.port}: {error}", file=sys.stderr)
         return EXIT_USAGE
-    guard = guarded(fleet_of(options, further), listener.getsockname()[1])
-    print(f"gw console: {address(guard)}\nIts token is good once. Ctrl-C ends it.", flush=True)
-    server(guard).run(sockets=[listener])
+    access = with_access(fleet_of(options, further), listener.getsockname()[1])
+    print(f"gw console: {address(access)}\nIts token is good once. Ctrl-C ends it.", flush=True)
+    server(access).run(sockets=[listener])
     return 0
 
 
@@ -68,16 +68,16 @@ def listening(port: int) -> socket.socket:
     return made
 
 
-def address(guard: Guard) -> str:
+def address(access: Access) -> str:
     """Where the page is."""
-    return f"http://{guard.hosts[0]}/?token={guard.token}"
+    return f"http://{access.hosts[0]}/?token={access.token}"
 
 
-def server(guard: Guard) -> uvicorn.Server:
+def server(access: Access) -> uvicorn.Server:
     """The server, which says nothing of what it serves."""
     return uvicorn.Server(
         uvicorn.Config(
-            guard,
+            access,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -90,9 +90,9 @@ def server(guard: Guard) -> uvicorn.Server:
     )
 
 
-def guarded(fleet: Fleet, port: int) -> Guard:
+def with_access(fleet: Fleet, port: int) -> Access:
     """The whole application."""
-    return Guard(application(fleet), port)
+    return Access(application(fleet), port)
 
 
 def application(fleet: Fleet) -> Starlette:

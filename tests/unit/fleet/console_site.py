@@ -35,7 +35,7 @@ from test_commands import run_here, waiting
 from test_trace import ANN, delivered
 
 from gatewright.console import serve
-from gatewright.console.guard import Guard
+from gatewright.console.access import Access
 from gatewright.fleet import ask, measures
 from gatewright.fleet.ask import Answers, Fleet
 
@@ -218,8 +218,8 @@ class ConsoleSite:
         """The page, by a real server."""
         listener = serve.listening(0)
         fleet = Fleet((str(self.folder / "inventory"),), seconds=60)
-        guard = serve.guarded(fleet, listener.getsockname()[1])
-        server = serve.server(guard)
+        access = serve.with_access(fleet, listener.getsockname()[1])
+        server = serve.server(access)
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
         with (
             mock.patch.object(ask, "run", self.run),
@@ -228,7 +228,7 @@ class ConsoleSite:
         ):
             thread.start()
             try:
-                yield Browser(listener.getsockname()[1], guard)
+                yield Browser(listener.getsockname()[1], access)
             finally:
                 server.should_exit = True
                 thread.join(20)
@@ -259,7 +259,7 @@ class Browser:
     """Who asks the page: keeps its cookie, and sends what a browser sends."""
 
     port: int
-    guard: Guard
+    access: Access
     cookie: str = ""
 
     def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> tuple[int, dict[str, str], str]:
@@ -276,7 +276,7 @@ class Browser:
 
     def enter(self) -> Browser:
         """Exchange the token for a cookie."""
-        status, headers, _ = self.ask(f"/?token={self.guard.token}")
+        status, headers, _ = self.ask(f"/?token={self.access.token}")
         assert status == 303, status
         self.cookie = headers["set-cookie"].partition(";")[0]
         return self
@@ -289,12 +289,12 @@ class Browser:
 
     def send(self, path: str, *fields: tuple[str, str]) -> tuple[int, str]:
         """Send a form of ours; status and text, of the page behind a redirection if there is one."""
-        status, headers, text = self.ask(path, "POST", urlencode([("csrf", self.guard.csrf), *fields]))
+        status, headers, text = self.ask(path, "POST", urlencode([("csrf", self.access.csrf), *fields]))
         return (status, self.page(headers["location"])) if status == 303 else (status, text)
 
 
 if __name__ == "__main__":
     site = ConsoleSite(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp()))
     with site.served() as browser:
-        print(serve.address(browser.guard), flush=True)
+        print(serve.address(browser.access), flush=True)
         threading.Event().wait()

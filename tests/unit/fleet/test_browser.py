@@ -104,7 +104,7 @@ def test_pages_are_clicked_through_and_hostile_mail_neither_runs_nor_fetches(
     with socket.create_server(("127.0.0.1", 0)) as canary:
         site = ConsoleSite(tmp_path, canary=f"http://127.0.0.1:{canary.getsockname()[1]}/x")
         with site.served() as served:
-            chromium.open(serve.address(served.guard))
+            chromium.open(serve.address(served.access))
             base = f"http://127.0.0.1:{served.port}"
             assert chromium.title.startswith("Overview") and "messages judged" in chromium.text()
             for name in ("Trace", "Queue", "Outbreak", "Cut-off", "Quarantine"):

@@ -69,7 +69,7 @@ def test_a_stranger_sees_and_changes_nothing(stranger: Browser, site: ConsoleSit
     for path in (*PAGES, "/style.css", "/?token=", "/?token=" + "x" * 43):
         status, _, text = stranger.ask(path)
         assert (status, "corp.test" in text) == (403, False), path
-    body = urlencode([("csrf", stranger.guard.csrf), ("way", "both"), ("verb", "cut"), ("sure", "yes")])
+    body = urlencode([("csrf", stranger.access.csrf), ("way", "both"), ("verb", "cut"), ("sure", "yes")])
     assert stranger.ask("/do/cutoff", "POST", body)[0] == 403
     assert site.asked == []
 
@@ -77,7 +77,7 @@ def test_a_stranger_sees_and_changes_nothing(stranger: Browser, site: ConsoleSit
 def test_the_token_of_the_address_is_good_once_for_a_cookie_that_no_script_and_no_other_site_has(
     stranger: Browser,
 ) -> None:
-    address = f"/?token={stranger.guard.token}"
+    address = f"/?token={stranger.access.token}"
     status, headers, _ = stranger.ask(address)
     assert (status, headers["location"]) == (303, "/")
     assert {"httponly", "samesite=strict", "path=/"} <= {word.lower() for word in headers["set-cookie"].split("; ")}
@@ -94,7 +94,7 @@ def test_another_name_for_this_server_is_refused_with_the_cookie_too(admin: Brow
 
 def test_a_form_of_another_site_changes_nothing(admin: Browser, site: ConsoleSite) -> None:
     fields = [("way", "both"), ("verb", "cut"), ("sure", "yes")]
-    own = [("csrf", admin.guard.csrf), *fields]
+    own = [("csrf", admin.access.csrf), *fields]
     assert admin.ask("/do/cutoff", "POST", urlencode(fields))[0] == 403
     assert admin.ask("/do/cutoff", "POST", urlencode([("csrf", "x"), *fields]))[0] == 403
     for origin in ("https://evil.test", "null", "http://127.0.0.1:1"):
@@ -106,7 +106,7 @@ def test_a_form_of_another_site_changes_nothing(admin: Browser, site: ConsoleSit
 
 
 def test_every_answer_forbids_scripts_frames_and_other_servers(stranger: Browser) -> None:
-    for path in ("/?token=x", f"/?token={stranger.guard.token}"):
+    for path in ("/?token=x", f"/?token={stranger.access.token}"):
         check_policy(stranger.ask(path)[1])
     for path in ("/outbreak", "/nowhere", "/style.css"):
         check_policy(stranger.ask(path)[1])

@@ -21,7 +21,7 @@ from gatekeeper.auth.mail import of_bytes
 from gatekeeper.auth.reports import MOST_DOMAINS, MOST_OF_ORGANISATION, DmarcReports
 from gatekeeper.auth.tally import Tally
 from gatekeeper.gatereport import daily, post, records
-from gatekeeper.gatereport.ledger import Ledger, Sent, today
+from gatekeeper.gatereport.days import Days, Sent, today
 from test_auth_desk import TRACE, ask, files
 from test_dkim_verified import BODY, HEADER, signed
 from test_dmarc import ORIGIN, SITE, SUFFIXES, zone
@@ -52,14 +52,14 @@ class Office:
     place: Path
 
     @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.place / "counts")
+    def days(self) -> Days:
+        return Days(self.place / "counts")
 
     def judge(self, message: bytes, names: Zone, site: Site = SITE, sender: str = "first@evil.test") -> None:
         """Have a message judged and counted."""
         origin = Origin(ORIGIN.client, ORIGIN.helo, sender)
         report = asyncio.run(judge(of_bytes(message), origin, names, site, lambda: 0.0))
-        Tally(self.ledger).message(origin, report)
+        Tally(self.days).message(origin, report)
 
     def report(self, names: records.Names) -> list[Message]:
         """Pass midnight and send; the mails."""
@@ -67,7 +67,7 @@ class Office:
         if counted.exists():
             counted.rename(self.place / f"counts/{today() - timedelta(1)}.jsonl")
         reporter = replace(REPORTER, home=self.place)
-        daily.send_all(DmarcReports(reporter, names, SUFFIXES), reporter, self.ledger, Sent(self.place / "sent"))
+        daily.send_all(DmarcReports(reporter, names, SUFFIXES), reporter, self.days, Sent(self.place / "sent"))
         return [email.message_from_bytes(path.read_bytes()) for path in sorted(self.place.glob("*.mail"))]
 
 
@@ -223,7 +223,7 @@ def test_a_stranger_with_a_record_for_each_name_gets_few_reports_and_crowds_nobo
 
 def test_the_desk_counts_what_it_answers(office: Office, tmp_path: Path) -> None:
     fds = files(tmp_path, TRACE + HEADER + BODY, b"Fx@evil.test\0Tbob@gw.test\0\0")
-    ask(fds, zone(WANTED), tally=Tally(office.ledger))
+    ask(fds, zone(WANTED), tally=Tally(office.days))
     (mail,) = office.report(names_of())
     assert rows(content(mail)) == {("reject", "fail", "fail"): 1}
 

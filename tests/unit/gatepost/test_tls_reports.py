@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from gatepost.gatereport import records
-from gatepost.gatereport.ledger import Ledger, today
+from gatepost.gatereport.days import Days, today
 from gatepost_rig import PATIENCE, PROJECT, Gatepost, NameServer
 from server_rig import Server
 from test_mx import PolicyDaemon, chain, free_port, tlsa
@@ -164,9 +164,9 @@ class Site:
 
     def count(self, *domains: str) -> None:
         """Have sessions of some domains counted."""
-        ledger = Ledger(self.counts)
+        days = Days(self.counts)
         for domain in domains:
-            ledger.add({"domain": domain, "policy": "no-policy-found", "result": ""})
+            days.add({"domain": domain, "policy": "no-policy-found", "result": ""})
 
 
 def contents(mail: Message) -> Any:
@@ -414,9 +414,9 @@ def test_a_record_may_name_several_mailboxes_but_not_a_crowd() -> None:
 
 
 def test_a_day_has_a_bound_and_mail_goes_on_behind_it(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    ledger = Ledger(site.counts, limit=1000)
+    days = Days(site.counts, limit=1000)
     for number in range(100):
-        ledger.add({"domain": f"d{number}.test", "policy": "no-policy-found", "result": ""})
+        days.add({"domain": f"d{number}.test", "policy": "no-policy-found", "result": ""})
     assert (site.counts / f"{today()}.jsonl").stat().st_size <= 1000
     assert len(caplog.records) == 1 and "is full" in caplog.text
 
@@ -434,9 +434,9 @@ def test_lines_that_are_none_of_ours_spoil_no_report(site: Site) -> None:
 
 
 def test_failures_of_many_kinds_make_no_large_report(site: Site) -> None:
-    ledger = Ledger(site.counts)
+    days = Days(site.counts)
     for number in range(2000):
-        ledger.add({
+        days.add({
             "domain": "good.test", "policy": "no-policy-found", "result": "validation-failure", "why": str(number),
         })  # short pairs, many a line # fmt: skip
     wants_reports(site, "good.test")

@@ -21,7 +21,7 @@ from email.mime.multipart import MIMEMultipart
 from pathlib import Path
 from typing import Any, Protocol
 
-from .ledger import Ledger, Sent, today
+from .days import Days, Sent, today
 from .post import NotPosted, Reporter
 from .records import Unanswered
 
@@ -63,14 +63,14 @@ class Bounds:
         return self.reports <= 0 or time.monotonic() >= self.end
 
 
-def send_all(subject: Subject, reporter: Reporter, ledger: Ledger, sent: Sent) -> int:
+def send_all(subject: Subject, reporter: Reporter, days: Days, sent: Sent) -> int:
     """Send the reports of all finished days; returns how many must wait for another run.
 
     Raises OSError, BlockingIOError among them when another run has not ended.
     """
     bounds = Bounds(MOST_REPORTS)
     with _alone(sent.folder):
-        return sum(_try_day(_Day(subject, reporter, day, sent, bounds), ledger) for day in ledger.finished())
+        return sum(_try_day(_Day(subject, reporter, day, sent, bounds), days) for day in days.finished())
 
 
 @contextlib.contextmanager
@@ -100,16 +100,16 @@ class _Day:
         return today() - self.day
 
 
-def _try_day(about: _Day, ledger: Ledger) -> int:
+def _try_day(about: _Day, days: Days) -> int:
     """Send a day's reports, and forget it when that is done or too late; returns how many wait."""
     try:
         if about.age > datetime.timedelta(DAYS + 1):  # a run of a day before may not have come to its end
             log.error("the reports of %s are given up", about.day)
-        elif late := _send_day(about, about.subject.add_up(ledger.entries(about.day))):
+        elif late := _send_day(about, about.subject.add_up(days.entries(about.day))):
             if about.age <= datetime.timedelta(DAYS):
                 return late
             log.error("%d reports of %s are given up", late, about.day)
-        ledger.drop(about.day)
+        days.drop(about.day)
         about.sent.drop(about.day)
     except OSError as error:
         log.error("the reports of %s wait: %s", about.day, error)

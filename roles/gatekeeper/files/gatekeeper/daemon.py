@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gatekeeper")
 
-SETTLE = 0.1
+LINGER = 0.1
 """Seconds for who has connected just before the end to put its question."""
 GRACE = 10.0
 """Seconds for questions under way at the end."""
@@ -172,7 +172,7 @@ class Daemon:
             asyncio.get_running_loop().remove_reader(listener.fileno())
         for session in self.sessions:
             session.is_last = True
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(LINGER)
         for session in list(self.sessions):
             if not session.answering:
                 session.end()

@@ -1,4 +1,4 @@
-"""A worker: takes orders from qmail-remote's stand-ins over a unix socket, delivers, and gives each its report.
+"""A worker: takes orders from the fronts of qmail-remote over a unix socket, delivers, and reports to each.
 
 One process, one thread: a delivery waits for the network nearly all of its time. When the client goes away before the
 message's end was sent, the delivery is given up, as qmail will try it again; after that it is carried to its end.

@@ -17,10 +17,13 @@ from email.utils import getaddresses
 
 HEADER_LIMIT = 1 << 20
 """Bytes of a header; a message with a larger one is not signed."""
-GUARDED = ("from", "reply-to", "to", "cc", "subject", "date", "message-id", "mime-version", "content-type")
+OVERSIGNED = ("from", "reply-to", "to", "cc", "subject", "date", "message-id", "mime-version", "content-type")
 """Fields that are signed once more than they stand there, so that nobody can add another one."""
-SIGNED = (*GUARDED, "sender", "in-reply-to", "references", "content-transfer-encoding", "list-id", "list-unsubscribe",
-          "list-unsubscribe-post")  # names, many a line # fmt: skip
+SIGNED = (
+    *OVERSIGNED,
+    *("sender", "in-reply-to", "references", "content-transfer-encoding"),
+    *("list-id", "list-unsubscribe", "list-unsubscribe-post"),
+)
 LINE = 76
 """Characters of a line of the signature field."""
 _RUN_OF_BLANKS = re.compile(rb"  +")
@@ -157,7 +160,7 @@ def unsigned(message: Signable, key: Key, now: int) -> tuple[bytes, bytes]:
     """The signature field up to its empty b=, in one line, and the digest that is to be signed for it."""
     names = [field.partition(b":")[0].strip().lower().decode("latin-1") for field in message.fields]
     signed = [name for name in SIGNED for _ in range(names.count(name))]
-    over = [name for name in GUARDED if name != "reply-to" or "reply-to" in names]
+    over = [name for name in OVERSIGNED if name != "reply-to" or "reply-to" in names]
     tags = {
         "v": "1", "a": f"{key.algorithm}-sha256", "c": "relaxed/relaxed", "d": key.domain, "s": key.selector,
         "t": str(now), "h": ":".join(sorted(signed + over, key=SIGNED.index)),

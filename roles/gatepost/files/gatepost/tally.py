@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from gatepost.gatereport.ledger import Ledger
+from gatepost.gatereport.days import Days
 from gatepost.gatereport.records import is_domain
 from gatepost.model import Policy, Server
 from gatepost.results import Outcome
@@ -24,7 +24,7 @@ class Tally:
     """Counts. folder: empty, nothing is counted."""
 
     def __init__(self, folder: str) -> None:
-        self._ledger = Ledger(Path(folder)) if folder else None
+        self._days = Days(Path(folder)) if folder else None
 
     def session(self, domain: str, server: Server, session: Session) -> None:
         """A session with one of a domain's servers, if it has come as far as TLS."""
@@ -35,9 +35,9 @@ class Tally:
     def add(self, domain: str, policy: Policy, outcome: Outcome, mx: str = "", to: str = "", by: str = "") -> None:
         """One outcome. mx, to: the server's name and address; by: this host's address."""
         domain = domain.lower().rstrip(".")
-        if self._ledger is None or not is_domain(domain):
+        if self._days is None or not is_domain(domain):
             return
-        self._ledger.add({
+        self._days.add({
             "domain": domain, "policy": policy.kind, "text": [line[:LINE] for line in policy.text[:MOST_LINES]],
             "hosts": [host[:LINE] for host in policy.hosts[:MOST_LINES]], "result": outcome.result,
             "why": outcome.why[:LINE], "mx": mx[:LINE], "to": to, "by": by,

@@ -13,7 +13,7 @@ from typing import Any
 
 from gatepost.config import Config, ConfigError
 from gatepost.gatereport import daily, post, records
-from gatepost.gatereport.ledger import Ledger, Sent
+from gatepost.gatereport.days import Days, Sent
 
 MOST_DOMAINS = 10_000
 """Domains of a day that are reported; a report has so many policies, and a policy so many kinds of failure."""
@@ -148,4 +148,4 @@ def send(config: Config, sent: Path, names: records.Names) -> int:
     if not (config.tls_counts and config.contact and config.organization):
         raise ConfigError("tls_counts, contact and organization", "reports need all of them")
     reporter = post.Reporter(config.organization, config.contact, config.home, post.host_name(config.home))
-    return daily.send_all(TlsReports(reporter, names), reporter, Ledger(Path(config.tls_counts)), Sent(sent))
+    return daily.send_all(TlsReports(reporter, names), reporter, Days(Path(config.tls_counts)), Sent(sent))

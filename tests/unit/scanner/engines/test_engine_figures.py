@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gatescan.config import Config, JournalConfig
 from gatescan.engines.figures import series
-from gatescan.engines.ledger import FAILURES, LEDGER, Ledger
+from gatescan.engines.records import FAILURES, RECORDS, Records
 from gatescan.health import metrics
 
 
@@ -18,12 +18,12 @@ def config(directory: Path, *names: str) -> Config:
 
 
 def test_each_engine_has_its_counters_its_breaker_and_the_date_of_its_signatures(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / LEDGER, ["clamd", "spam"])
-    ledger.answered("clamd", 0.25, found=True)
-    ledger.answered("clamd", 0.5)
-    ledger.dated("clamd", 1_700_000_000.0)
+    records = Records(tmp_path / RECORDS, ["clamd", "spam"])
+    records.answered("clamd", 0.25, found=True)
+    records.answered("clamd", 0.5)
+    records.dated("clamd", 1_700_000_000.0)
     for _ in range(FAILURES):
-        ledger.failed("spam", "is down", alive=False)
+        records.failed("spam", "is down", alive=False)
     figures = series(config(tmp_path, "clamd", "spam"))
     assert figures == {
         'gatescan_engine_scanned_total{engine="clamd"}': 2,
@@ -41,14 +41,14 @@ def test_each_engine_has_its_counters_its_breaker_and_the_date_of_its_signatures
 
 
 def test_an_engine_that_is_no_longer_configured_has_no_figures(tmp_path: Path) -> None:
-    Ledger(tmp_path / LEDGER, ["clamd", "spam"])
+    Records(tmp_path / RECORDS, ["clamd", "spam"])
     assert {key.partition("{")[2] for key in series(config(tmp_path, "spam"))} == {'engine="spam"}'}
     assert series(config(tmp_path / "missing", "spam")) == {}
 
 
 def test_they_are_published_once_a_family_and_with_names_that_need_quoting(tmp_path: Path) -> None:
     name = 'the "good" one, café'
-    Ledger(tmp_path / LEDGER, ["clamd", name]).answered(name, 1.0)
+    Records(tmp_path / RECORDS, ["clamd", name]).answered(name, 1.0)
     metrics.publish(config(tmp_path, "clamd", name), metrics.Gauges())
     lines = (tmp_path / "gatescan.prom").read_text(encoding="utf-8").splitlines()
     assert lines.count("# TYPE gatescan_engine_scanned_total counter") == 1

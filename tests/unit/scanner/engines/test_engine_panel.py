@@ -12,8 +12,8 @@ import pytest
 from gatescan.context import Context
 from gatescan.engines import panel as panel_module
 from gatescan.engines.base import EngineError, Hit, Sample
-from gatescan.engines.ledger import FAILURES, LOOK_EVERY, PAUSE, Ledger, read_all
 from gatescan.engines.panel import Member, Panel
+from gatescan.engines.records import FAILURES, LOOK_EVERY, PAUSE, Records, read_all
 from gatescan.judging.judge import MessageReport
 from gatescan.model import Finding, Verdict
 from samples import SAMPLE
@@ -47,10 +47,10 @@ class Fake:
         return self.signatures
 
 
-def panel(*engines: Fake, groups: str = "", ledger: Ledger | None = None) -> Panel:
+def panel(*engines: Fake, groups: str = "", records: Records | None = None) -> Panel:
     names = [engine.name for engine in engines]
     members = [Member(engine, groups or engine.name) for engine in engines]
-    return Panel(members, ledger or Ledger(None, names))
+    return Panel(members, records or Records(None, names))
 
 
 def found(asked: Panel) -> list[Finding]:
@@ -130,7 +130,7 @@ def test_a_dead_engine_is_left_alone_and_then_tried_by_one(monkeypatch: pytest.M
     assert finding.verdict is Verdict.ENGINE_ERROR and "left alone" in finding.detail and "is down" in finding.detail
     assert dead.asked == FAILURES
     now[0] += PAUSE + 1
-    assert asked.ledger.pause("a", dead.timeout) == 0  # another worker tries it now
+    assert asked.records.pause("a", dead.timeout) == 0  # another worker tries it now
     assert verdicts(asked) == [Verdict.ENGINE_ERROR]
     assert dead.asked == FAILURES
     now[0] += PAUSE + dead.timeout
@@ -149,7 +149,7 @@ def test_messages_that_an_engine_refuses_do_not_make_it_dead() -> None:
 
 def test_workers_share_what_they_know(tmp_path: Path) -> None:
     path = tmp_path / "engines.ledger"
-    one, two = Ledger(path, ["a", "b"]), Ledger(path, ["b", "a"])
+    one, two = Records(path, ["a", "b"]), Records(path, ["b", "a"])
     for _ in range(FAILURES):
         one.failed("a", "is down", alive=False)
     assert two.pause("a", 30.0) > 0 and two.pause("b", 30.0) == 0
@@ -172,11 +172,11 @@ def test_what_was_found_and_when_signatures_were_made_is_noted(monkeypatch: pyte
     found(asked)
     engine.answer, engine.signatures = (), 950_000.0
     found(asked)
-    record = asked.ledger.read("a")
+    record = asked.records.read("a")
     assert (record.asked, record.found, record.signatures, engine.dated) == (2, 1, 900_000.0, 1)
     now[0] += LOOK_EVERY
     found(asked)
-    assert (asked.ledger.read("a").signatures, engine.dated) == (950_000.0, 2)
+    assert (asked.records.read("a").signatures, engine.dated) == (950_000.0, 2)
 
 
 @pytest.mark.parametrize("error", [DOWN, OSError(2, "gone")])
@@ -186,11 +186,11 @@ def test_an_engine_that_cannot_tell_its_signatures_date_still_answers(error: Exc
     assert verdicts(panel(engine, Fake("b"))) == [Verdict.INFECTED]
 
 
-def test_a_damaged_or_missing_ledger_stops_nothing(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_file_of_figures_stops_nothing(tmp_path: Path) -> None:
     path = tmp_path / "engines.ledger"
     path.write_bytes(b"damaged")
-    assert found(panel(Fake("a"), ledger=Ledger(path, ["a"]))) == []
-    assert found(panel(Fake("a"), ledger=Ledger(tmp_path / "none" / "x", ["a"]))) == []
+    assert found(panel(Fake("a"), records=Records(path, ["a"]))) == []
+    assert found(panel(Fake("a"), records=Records(tmp_path / "none" / "x", ["a"]))) == []
 
 
 def test_a_clock_set_back_does_not_leave_an_engine_alone_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

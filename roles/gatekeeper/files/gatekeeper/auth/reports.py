@@ -18,7 +18,7 @@ from gatekeeper.auth import suffixes
 from gatekeeper.auth.suffixes import Suffixes
 from gatekeeper.config import Config, ConfigError
 from gatekeeper.gatereport import daily, post, records
-from gatekeeper.gatereport.ledger import Ledger, Sent
+from gatekeeper.gatereport.days import Days, Sent
 
 MOST_DOMAINS, MOST_ROWS, MOST_MAILBOXES = 10_000, 5_000, 3
 """What a day, a report and a domain may have; more is left out."""
@@ -174,4 +174,4 @@ def send(config: Config, sent: Path) -> int:
     reporter = post.Reporter(config.organization, config.contact, config.home, post.host_name(config.home))
     names = records.Names(config.name_server, config.name_server_port)
     reports = DmarcReports(reporter, names, suffixes.load())
-    return daily.send_all(reports, reporter, Ledger(Path(config.dmarc_counts)), Sent(sent))
+    return daily.send_all(reports, reporter, Days(Path(config.dmarc_counts)), Sent(sent))

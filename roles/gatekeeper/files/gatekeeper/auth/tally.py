@@ -10,7 +10,7 @@ from typing import Any
 from gatekeeper.auth import dkim, spf
 from gatekeeper.auth.dmarc import Record, Result
 from gatekeeper.auth.judge import SHOWN, Origin, Report, Verdict
-from gatekeeper.gatereport.ledger import Ledger
+from gatekeeper.gatereport.days import Days
 
 DAY_LIMIT = 256 << 20
 """Bytes of a day's counts: some 600,000 messages."""
@@ -20,7 +20,7 @@ DAY_LIMIT = 256 << 20
 class Tally:
     """Counts messages of domains that want reports."""
 
-    ledger: Ledger
+    days: Days
 
     def message(self, origin: Origin, report: Report) -> None:
         """One message, unless it will come again."""
@@ -29,7 +29,7 @@ class Tally:
             return
         if report.verdict is Verdict.LATER:
             return
-        self.ledger.add({
+        self.days.add({
             "domain": found.at, "published": _published(found.record), "ip": str(origin.client),
             "disposition": report.wanted.name.lower(), "reason": _reason(report), "from": found.domain,
             "dkim": _speaks(report, by_dkim=True), "spf": _speaks(report, by_dkim=False), "auth": list(_auth(report)),
@@ -76,4 +76,4 @@ def _auth(report: Report) -> Iterator[list[Any]]:
 
 def tally_of(folder: str) -> Tally | None:
     """What counts in a folder; nothing, if there is none."""
-    return Tally(Ledger(Path(folder), DAY_LIMIT)) if folder else None
+    return Tally(Days(Path(folder), DAY_LIMIT)) if folder else None

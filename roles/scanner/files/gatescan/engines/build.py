@@ -19,8 +19,8 @@ from gatescan.config import Config, ConfigError
 from gatescan.engines.base import Engine
 from gatescan.engines.clamd import Clamd, ClamdSettings
 from gatescan.engines.commandline import CommandLine, ProgramSettings
-from gatescan.engines.ledger import LEDGER, Ledger
 from gatescan.engines.panel import Member, Panel
+from gatescan.engines.records import RECORDS, Records
 from gatescan.engines.rspamd import Rspamd, RspamdSettings
 from gatescan.engines.sockets import DIALOGUES, SocketEngine, SocketSettings
 from gatescan.engines.spamd import Spamd, SpamdSettings
@@ -61,7 +61,7 @@ def panel(config: Config, *, keep: bool = True) -> Panel | None:
             raise ConfigError(f"engines[{index}].name", f"there is another engine called {name}")
     if not members:
         return None
-    return Panel(members, Ledger(config.journal.counters / LEDGER if keep else None, names))
+    return Panel(members, Records(config.journal.counters / RECORDS if keep else None, names))
 
 
 def engines(config: Config) -> list[Engine]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gatescan.config import Config
-from gatescan.engines.ledger import LEDGER, Record, read_all
+from gatescan.engines.records import RECORDS, Record, read_all
 
 FAMILIES: dict[str, tuple[str, str, Callable[[Record], float]]] = {
     "gatescan_engine_scanned_total": ("counter", "Messages that the engine has looked at.", lambda r: r.asked),
@@ -23,7 +23,7 @@ FAMILIES: dict[str, tuple[str, str, Callable[[Record], float]]] = {
 def series(config: Config) -> dict[str, float]:
     """Every series of the configured engines, family by family; without signatures' dates that nobody tells."""
     try:
-        records = read_all(config.journal.counters / LEDGER)
+        records = read_all(config.journal.counters / RECORDS)
     except OSError:
         return {}
     names = [str(table.get("name") or table.get("type", "")) for table in config.engines]

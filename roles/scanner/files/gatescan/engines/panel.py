@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gatescan.context import Context
 from gatescan.engines.base import Engine, EngineError, EngineResult, Sample
-from gatescan.engines.ledger import Ledger
+from gatescan.engines.records import Records
 from gatescan.model import Buffer, Finding, Report, Verdict
 from gatescan.text import printable
 
@@ -40,9 +40,9 @@ class Member:
 class Panel:
     """What the judge asks. Made before the workers are forked, as it holds what they share."""
 
-    def __init__(self, members: Sequence[Member], ledger: Ledger) -> None:
+    def __init__(self, members: Sequence[Member], records: Records) -> None:
         self.members = tuple(members)
-        self.ledger = ledger
+        self.records = records
         self.name = ", ".join(member.engine.name for member in members)
 
     def scan(self, message: Buffer, report: Report, context: Context) -> list[Finding]:
@@ -61,8 +61,8 @@ class Panel:
         return [question.result(started) for question in questions]
 
     def _ask_one(self, engine: Engine, sample: Sample) -> EngineResult:
-        if pause := self.ledger.pause(engine.name, engine.timeout):
-            last = self.ledger.read(engine.name)
+        if pause := self.records.pause(engine.name, engine.timeout):
+            last = self.records.read(engine.name)
             why = f"left alone for {pause:.0f} seconds after {last.streak} failures in a row; the last: {last.why}"
             return EngineResult(engine.name, error=EngineError(why, "correct that; it is tried again by itself"))
         started = time.monotonic()
@@ -75,17 +75,17 @@ class Panel:
             error = EngineError(f"{type(unforeseen).__name__}: {unforeseen}", "this is a bug in gatescan: report it")
         else:
             seconds = time.monotonic() - started
-            self.ledger.answered(engine.name, seconds, found=bool(hits))
+            self.records.answered(engine.name, seconds, found=bool(hits))
             self._date_signatures(engine)
             return EngineResult(engine.name, hits, seconds=seconds)
-        self.ledger.failed(engine.name, error.why, alive=error.answered)
+        self.records.failed(engine.name, error.why, alive=error.answered)
         return EngineResult(engine.name, error.hits, error, time.monotonic() - started)
 
     def _date_signatures(self, engine: Engine) -> None:
         """Note now and then, for the metrics, how old its signatures are; this takes as long as one question."""
-        if self.ledger.signatures_due(engine.name):
+        if self.records.signatures_due(engine.name):
             with contextlib.suppress(Exception):  # a figure must never cost a message its answer
-                self.ledger.dated(engine.name, engine.signature_date(time.monotonic() + DATE_TIMEOUT))
+                self.records.dated(engine.name, engine.signature_date(time.monotonic() + DATE_TIMEOUT))
 
     def _findings(self, results: Sequence[EngineResult]) -> list[Finding]:
         findings = [

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from gatescan.config import Config
 from gatescan.engines.base import EngineError
 from gatescan.engines.build import panel
-from gatescan.engines.ledger import LEDGER, Record, read_all
 from gatescan.engines.panel import Member
+from gatescan.engines.records import RECORDS, Record, read_all
 
 QUESTION_TIMEOUT = 15.0
 """Seconds that an engine may take to tell its version."""
@@ -55,7 +55,7 @@ def statuses(config: Config) -> Iterator[Status]:
     if asked is None:
         return
     try:
-        records = read_all(config.journal.counters / LEDGER)
+        records = read_all(config.journal.counters / RECORDS)
     except OSError:
         records = {}
     for member in asked.members:

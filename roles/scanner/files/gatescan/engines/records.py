@@ -18,7 +18,7 @@ from pathlib import Path
 
 log = logging.getLogger("gatescan.engines")
 
-LEDGER = "engines.ledger"
+RECORDS = "engines.ledger"
 """Its file's name, in the directory of the counters."""
 ROWS = 32
 """Engines that fit."""
@@ -78,7 +78,7 @@ class Record:
         return cls(*fields)
 
 
-class Ledger:
+class Records:
     """The records of a set of engines, for all processes that have the same file."""
 
     def __init__(self, path: Path | None, names: list[str]) -> None:

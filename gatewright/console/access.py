@@ -37,7 +37,7 @@ Open the address that `gw console` printed. Its token is good once: for another 
 FOREIGN = "This form is not from this page, or from an earlier one: go back and reload.\n"
 
 
-class Guard:
+class Access:
     """Stands before all pages. port: where the server listens, which a request must name."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
@@ -53,7 +53,7 @@ class Guard:
         if scope["type"] != "http":
             return
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message["headers"] = [*message["headers"], *own]
@@ -61,7 +61,7 @@ class Guard:
 
         request = Request(scope, receive)
         refusal = self._stranger(request) or await self._form(request)
-        await (refusal or self.app)(scope, receive, send_guarded)
+        await (refusal or self.app)(scope, receive, send_with_headers)
 
     def _stranger(self, request: Request) -> Response | None:
         """The answer to whoever may not see a page; None for the administrator."""

@@ -30,7 +30,7 @@ def today() -> datetime.date:
 
 
 @dataclass(slots=True)
-class Ledger:
+class Days:
     """The days of a folder."""
 
     folder: Path
