@@ -100,6 +100,8 @@ def _check_need(problems: Problems, name: str, kind: str, value: Any) -> None:
     elif shape is not Shape.LIST and isinstance(value, Mapping):
         if kind == "firewall":
             _check_firewall(problems, name, value)
+        elif kind == "aliases":
+            _ALIASES(problems, name, value)
     else:
         problems.add(name, f"must be {'a list' if shape is Shape.LIST else 'a mapping'}, not {kind_of(value)}")
 
@@ -132,6 +134,14 @@ def _inbound(where: str, value: Any) -> list[str]:
     return inbound_rule(where, value, (), [str(value.get("rate"))] if isinstance(value, Mapping) else [])
 
 
+def _instructions(problems: Problems, where: str, value: Any) -> None:
+    """The text of a dot-qmail file: an empty one has qmail deliver to a mailbox that nobody reads."""
+    kinds.text(problems, where, value)
+    if isinstance(value, str) and not value.strip():
+        problems.add(where, "is empty: qmail would deliver to a mailbox that nobody reads")
+
+
+_ALIASES = kinds.mapped(kinds.file_name, _instructions)
 _OPENINGS = {"inbound": _inbound, "outbound": way_out}
 
 ENTRIES: Mapping[str, Kind] = {

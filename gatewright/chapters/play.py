@@ -1,4 +1,4 @@
-"""What an inventory says to the plays themselves: gatewright_serial, how many gateways are changed at once."""
+"""What an inventory says to the plays themselves: how many gateways are changed at once, and where each is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,31 @@ def _batch(value: Any) -> str:
     return "" if right else f"must be a number of gateways or a share such as 50%, not {value!r}"
 
 
+@kinds.plain
+def _ssh_host(value: Any) -> str:
+    """A name or an address as ssh takes it; the name may be one of the administrator's ssh_config."""
+    if isinstance(value, str) and re.fullmatch(r"[^:]+:\d+", value):
+        return f"must be a host name or an address, not {value!r}; give the port as ansible_port"
+    right = isinstance(value, str) and re.fullmatch(r"[^\s/@\[\]-][^\s/@\[\]]*", value) and value.isprintable()
+    return "" if right else f"must be a host name or an address alone, not {value!r}"
+
+
+@kinds.plain
+def _ssh_port(value: Any) -> str:
+    """A port, which may be text: ansible makes a number of it."""
+    right = not isinstance(value, bool) and re.fullmatch(r"\d{1,5}", str(value)) and 1 <= int(value) <= 65535
+    return "" if right else f"must be a port from 1 to 65535, not {value!r}"
+
+
 def check(site: Site, problems: Problems) -> None:
+    """What every run needs."""
+    for name, kind in (("ansible_host", _ssh_host), ("ansible_port", _ssh_port)):
+        if name in site.host.values:
+            kind(problems, name, site.host.values[name])
+    _check_batches(site, problems)
+
+
+def _check_batches(site: Site, problems: Problems) -> None:
     """A run has one order of batches: every gateway must say the same."""
     if "gatewright_serial" not in site.host.values:
         return

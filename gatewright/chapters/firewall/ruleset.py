@@ -14,9 +14,11 @@ from gatewright.problems import InventoryError, Problems, entry_name
 
 COMMENT = re.compile(r"[\w .,:;()/+@=-]{0,100}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
 INBOUND_KEYS = {"port", "ports", "proto", "networks", "admin", "rate", "comment"}
 OUTBOUND_KEYS = {"user", "uid", "port", "ports", "proto", "networks", "optional", "comment"}
 LOOPBACK_KEYS = {"user", "uid", "port", "ports", "proto", "comment"}
+FLAGS = {"admin", "optional"}
 RATE_KEYS = {"new_per_minute", "burst", "concurrent"}
 POLICY_KEYS = {
     "from_roles",
@@ -81,7 +83,8 @@ def _title(item: Any) -> Any:
     """What tells an entry from others in a message."""
     if not isinstance(item, Mapping):
         return item
-    return next((item[key] for key in ("comment", "port", "ports") if item.get(key) not in (None, "")), dict(item))
+    titles = (item.get(key) for key in ("comment", "port", "ports"))
+    return next((title for title in titles if title not in (None, "", [], {})), dict(item))
 
 
 def joined(policy: Mapping[str, Any], direction: str) -> list[Opening]:
@@ -114,6 +117,9 @@ def read_opening(where: str, value: Any, known: set[str]) -> Mapping[str, Any]:
     entry = check_keys(where, value, known)
     if empty := [key for key in entry if entry[key] is None]:
         raise fail(where, f"{empty[0]} has no value; leave the line away for what holds without it")
+    for key in FLAGS & entry.keys():
+        if not isinstance(entry[key], bool):
+            raise fail(where, f"{key} must be true or false, not {entry[key]!r}")
     return entry
 
 
@@ -187,7 +193,10 @@ def families(networks: Sequence[Network]) -> dict[int, list[str]]:
 
 def remark(where: str, entry: Mapping[str, Any], default: str = "") -> str:
     """Return an nft comment, or nothing."""
-    text = str(entry.get("comment") or default)
+    text = entry.get("comment", default)
+    if not isinstance(text, str):
+        raise fail(where, f"comment must be one line of text, not {text!r}")
+    text = text or default
     if not COMMENT.fullmatch(text):
         raise fail(where, f"comment {text!r} has characters other than letters, digits, blanks and .,:;()/+@=-_")
     return f' comment "{text}"' if text else ""
@@ -199,10 +208,9 @@ def inbound_rule(where: str, value: Any, admin: Sequence[Network], rates: Iterab
     networks = networks_of(where, entry.get("networks"))
     if not networks and entry.get("admin"):
         networks = list(admin)
-    rate = entry.get("rate")
-    if rate and rate not in rates:
-        raise fail(where, f"rate {rate!r} is not one of firewall_rates")
-    verdict = f"goto limit_{rate}" if rate else "accept"
+    if "rate" in entry and entry["rate"] not in list(rates):
+        raise fail(where, f"rate {entry['rate']!r} is not one of firewall_rates")
+    verdict = f"goto limit_{entry['rate']}" if "rate" in entry else "accept"
     service = f"{proto_of(where, entry)} dport {ports_of(where, entry)}"
     note = remark(where, entry)
     return [f"{source}{service} {verdict}{note}" for source in matches(networks, "saddr")]
@@ -239,12 +247,25 @@ def uid_of(where: str, user: str, entry: Mapping[str, Any], ids: Mapping[str, An
     return present
 
 
+def users_of(where: str, entry: Mapping[str, Any]) -> list[str]:
+    """Return the users of an entry, names or numbers."""
+    found = as_list(entry.get("user"))
+    if not found:
+        raise fail(where, "names no user")
+    for user in found:
+        if isinstance(user, bool) or not isinstance(user, str | int) or not USER.fullmatch(str(user)):
+            raise fail(where, f"user {user!r} is neither the name of a user nor a number")
+        if str(user).isdigit():
+            whole(where, "user", user, 0, 2**32 - 2)
+    return [str(user) for user in found]
+
+
 def way_out(where: str, value: Any) -> tuple[list[str], list[str]]:
     """Return the users of one entry of what this host's users may reach, and the ends of its rules."""
     entry = read_opening(where, value, OUTBOUND_KEYS)
-    users = [str(user) for user in as_list(entry.get("user"))]
-    if not users:
-        raise fail(where, "names no user")
+    users = users_of(where, entry)
+    if "uid" in entry:
+        whole(where, "uid", entry["uid"], 0, 2**32 - 2)
     service = f"{proto_of(where, entry)} dport {ports_of(where, entry)}"
     note = remark(where, entry, " ".join(users))
     targets = matches(networks_of(where, entry.get("networks")), "daddr")
@@ -284,9 +305,7 @@ def loopback_rules(problems: Problems, policy: Mapping[str, Any], host: Survey) 
 def loopback_rule(where: str, value: Any, ids: Mapping[str, Any], host: Survey) -> list[str]:
     """Return the rule of one entry of what loopback keeps from all users but those that are named."""
     entry = read_opening(where, value, LOOPBACK_KEYS)
-    users = [str(user) for user in as_list(entry.get("user"))]
-    if not users:
-        raise fail(where, "names no user")
+    users = users_of(where, entry)
     owners = braces(str(uid_of(where, user, entry, ids, host)) for user in users)
     service = f"{proto_of(where, entry)} dport {ports_of(where, entry)}"
     return [f'oif "lo" meta skuid != {owners} {service} reject with icmpx admin-prohibited{remark(where, entry)}']

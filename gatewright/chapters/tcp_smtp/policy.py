@@ -188,12 +188,13 @@ def _read_entry(problems: Problems, variable: str, access: str | None, index: in
         problems.add(where, f"must be an address or a mapping with address, not {kind_of(item)}")
         return None
     known = check_keys(problems, where, item, _KEYS[variable])
-    comment = item.get("comment") or ""
+    comment = "" if item.get("comment") is None else item["comment"]
     if not isinstance(comment, str) or not comment.isprintable():
         problems.add(where, "comment must be one line of text")
         known = False
-    env = _read_env(problems, where, item.get("env") or {}, relay=access == "relay")
-    if variable == NETWORKS and not env and known:
+    given = {} if item.get("env") is None else item["env"]
+    env = _read_env(problems, where, given, relay=access == "relay")
+    if variable == NETWORKS and given == {} and known:
         problems.add(where, "needs env, the environment for this network")
     if "address" not in item:
         problems.add(where, "needs address")
