@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -42,110 +42,90 @@ def plan(environment: Mapping[str, str]) -> list[Step]:
     """What a night runs, the cheapest first."""
     small = "this user or container may not start containers" if environment.get("GATEWRIGHT_SMALL") else ""
     suites = "" if environment.get("GATEWRIGHT_SUITES") else "GATEWRIGHT_SUITES names no folder of public suites"
-    runs = environment.get("RUNS") or "1000000"
-    down = (*LAB, "down")
+    fuzzing = ("python", "-m", "tests.fuzz", "--runs", environment.get("RUNS") or "1000000")
+    machine = ("requirements/packages.sh", "requirements/apt-vm.txt"), ("python", "-m", "lab.vm", "gw1")
+    return [
+        *without_lab(),
+        Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
+        *in_lab(small),
+        Step("the end of a gateway", [("molecule", "test", "-s", "remove")], missing=small),
+        Step("fuzzing", [fuzzing]),
+        Step("a machine with a kernel of its own", machine, missing=small),
+    ]
+
+
+def without_lab() -> list[Step]:
+    """What any machine can run."""
+    gateway_soak = ("python", "-m", "tests.soak.gateway", "--messages", "50000", "--rounds", "10")
     return [
         Step("the scanner's soak", [("python", "-m", "tests.soak", "--messages", "50000", "--reloads", "10")]),
-        Step(
-            "the whole gateway's soak",
-            [("python", "-m", "tests.soak.gateway", "--messages", "50000", "--rounds", "10")],
-        ),
-        Step(
+        Step("the whole gateway's soak", [gateway_soak]),
+        tests(
             "2,000 messages out while gatepost, unbound, the signer and the server are killed, 315 to 21 kinds of MX,"
             " 1,000 signed ones before two verifiers, MTA-STS from end to end",
-            [(*PYTEST, "-s", *(f"tests/unit/gatepost/test_{name}.py" for name in DELIVERY_TESTS))],
-            environment=NIGHT,
+            *(f"tests/unit/gatepost/test_{name}.py" for name in DELIVERY_TESTS),
         ),
-        Step(
+        tests(
             "a million questions to gatekeeper, with reloads and workers that die",
-            [(*PYTEST, "-s", "tests/unit/gatekeeper/test_long_life.py")],
-            environment=NIGHT,
+            "tests/unit/gatekeeper/test_long_life.py",
         ),
-        Step(
+        tests(
             "10,000 unknown and 1,000 known recipients by list, directory and callout, up and down",
-            [(*PYTEST, "-s", "tests/unit/gatekeeper/test_ten_thousand.py")],
-            environment=NIGHT,
+            "tests/unit/gatekeeper/test_ten_thousand.py",
         ),
-        Step(
-            "the console in a browser",
-            [(*PYTEST, "-s", "tests/unit/fleet/test_browser.py")],
-            environment=NIGHT,
-        ),
-        Step("public suites", [(*PYTEST, "-s", "tests/suites")], missing=suites),
-        Step(
+        tests("the console in a browser", "tests/unit/fleet/test_browser.py"),
+    ]
+
+
+def tests(name: str, *files: str) -> Step:
+    """Files of tests that wait for the night, and print what they measured."""
+    return Step(name, [(*PYTEST, "-s", *files)], environment=NIGHT)
+
+
+def in_lab(missing: str) -> list[Step]:
+    """What needs the lab's hosts, which are made anew for each."""
+    both = "gw1", "gw2"
+    demo = ("ansible-playbook", "-i", "inventory/lab", "-e", "@lab/demo.yml", "playbooks/site.yml")
+    found = [
+        lab_tests(
             "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, logs, metrics,"
             " reports, an administrator's day, the console over a gateway, no loss on the way out,"
             " back a release and forward while mail flows",
-            [
-                (*LAB, "up", "dns", "office", "outside", "gw1"),
-                SITE,
-                (
-                    *PYTEST,
-                    *(f"tests/testinfra/test_{name}.py" for name in LAB_TESTS),
-                ),
-            ],
-            down,
-            small,
-            NIGHT,
+            ("gw1",),
+            SITE,
+            *(f"tests/testinfra/test_{name}.py" for name in LAB_TESTS),
         ),
-        Step(
+        lab_tests(
             "who mail is from, and gatekeeper's workers that die or make way, on both Debians",
-            [
-                (*LAB, "up", "dns", "office", "outside", "gw1", "gw2"),
-                ("ansible-playbook", "-i", "inventory/lab", "-e", "@lab/demo.yml", "playbooks/site.yml"),
-                (*PYTEST, "tests/testinfra/test_gatekeeper.py"),
-            ],
-            down,
-            small,
-            NIGHT,
+            both,
+            demo,
+            "tests/testinfra/test_gatekeeper.py",
         ),
-        Step(
-            "first runs on messy hosts",
-            [(*LAB, "up", "dns", "office", "outside"), (*PYTEST, "tests/messy")],
-            down,
-            small,
+        lab_tests("first runs on messy hosts", (), (), "tests/messy"),
+        lab_tests(
+            "a gateway of either Debian that died, and its archive", both, EVERYWHERE, "tests/testinfra/test_backup.py"
         ),
-        Step(
-            "a gateway of either Debian that died, and its archive",
-            [
-                (*LAB, "up", "dns", "office", "outside", "gw1", "gw2"),
-                EVERYWHERE,
-                (*PYTEST, "tests/testinfra/test_backup.py"),
-            ],
-            down,
-            small,
-            NIGHT,
-        ),
-        Step(
+        lab_tests(
             "release by mail, through the gateway that does not hold the message, and rspamd on both Debians",
-            [
-                (*LAB, "up", "dns", "office", "outside", "gw1", "gw2"),
-                EVERYWHERE,
-                (*PYTEST, "tests/testinfra/test_release_by_reply.py", "tests/testinfra/test_rspamd.py"),
-            ],
-            down,
-            small,
-            NIGHT,
+            both,
+            EVERYWHERE,
+            *("tests/testinfra/test_release_by_reply.py", "tests/testinfra/test_rspamd.py"),
         ),
-        Step(
+        lab_tests(
             "two gateways that pull their inventory from a repository on a third host",
-            [
-                (*LAB, "up", "dns", "office", "outside", "gw1", "gw2"),
-                EVERYWHERE,
-                (*PYTEST, "tests/testinfra/test_pull.py"),
-            ],
-            down,
-            small,
-            NIGHT,
-        ),
-        Step("the end of a gateway", [("molecule", "test", "-s", "remove")], missing=small),
-        Step("fuzzing", [("python", "-m", "tests.fuzz", "--runs", runs)]),
-        Step(
-            "a machine with a kernel of its own",
-            [("requirements/packages.sh", "requirements/apt-vm.txt"), ("python", "-m", "lab.vm", "gw1")],
-            missing=small,
+            both,
+            EVERYWHERE,
+            "tests/testinfra/test_pull.py",
         ),
     ]
+    return [replace(step, missing=missing) for step in found]
+
+
+def lab_tests(name: str, gateways: Sequence[str], playbook: Sequence[str], *files: str) -> Step:
+    """Files of tests over hosts of the lab, on which a playbook was run before, if there is one."""
+    hosts = (*LAB, "up", "dns", "office", "outside", *gateways)
+    commands = [command for command in (hosts, playbook, (*PYTEST, *files)) if command]
+    return Step(name, commands, (*LAB, "down"), environment=NIGHT)
 
 
 def run(steps: Sequence[Step]) -> int:

@@ -8,8 +8,10 @@ import http.client
 import tarfile
 import tempfile
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -216,6 +218,26 @@ def fetch(addresses: list[str], pin: Pin, kept: Path, timeout: int) -> tuple[str
     raise nowhere(reasons)
 
 
+def obtain(ask: Mapping[str, Any], is_check: bool) -> dict[str, Any]:
+    """Take it from the local folder, the cache, or an address; return the module's result.
+
+    is_check: an address is only asked whether it has it. Raises ArchiveError and OSError.
+    """
+    pin = Pin(ask["sha256"], ask["content"])
+    names = [ask["name"], *ask["aliases"]]
+    for path in (Path(ask["local_dir"]).expanduser() / name for name in names if ask["local_dir"]):
+        if path.is_file():
+            return {"changed": False, "path": str(path), "source": str(path), "proved_by": pin.prove(path, str(path))}
+    kept = Path(ask["cache_dir"], "archives", pin.label(), ask["name"])
+    if kept.is_file():
+        return {"changed": False, "path": str(kept), "source": "cache", "proved_by": pin.prove(kept, str(kept))}
+    addresses = [mirror.rstrip("/") + "/" + name for mirror in ask["mirrors"] for name in names] + ask["urls"]
+    if is_check:
+        return {"changed": True, "path": "", "source": find(addresses, ask["timeout"])}
+    source, proved_by = fetch(addresses, pin, kept, ask["timeout"])
+    return {"changed": True, "path": str(kept), "source": source, "proved_by": proved_by}
+
+
 def main() -> None:
     """Run the module."""
     strings = {"type": "list", "elements": "str", "default": []}
@@ -235,28 +257,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     ask = module.params
-    pin = Pin(ask["sha256"], ask["content"])
-    names = [ask["name"], *ask["aliases"]]
     try:
-        if ask["local_dir"]:
-            for path in (Path(ask["local_dir"]).expanduser() / name for name in names):
-                if path.is_file():
-                    proved_by = pin.prove(path, str(path))
-                    module.exit_json(changed=False, path=str(path), source=str(path), proved_by=proved_by)
-        kept = Path(ask["cache_dir"], "archives", pin.label(), ask["name"])
-        if kept.is_file():
-            proved_by = pin.prove(kept, str(kept))
-            module.exit_json(changed=False, path=str(kept), source="cache", proved_by=proved_by)
-        addresses = [mirror.rstrip("/") + "/" + name for mirror in ask["mirrors"] for name in names] + ask["urls"]
-        if module.check_mode:
-            module.exit_json(changed=True, path="", source=find(addresses, ask["timeout"]))
-        source, proved_by = fetch(addresses, pin, kept, ask["timeout"])
+        module.exit_json(**obtain(ask, is_check=module.check_mode))
     except ArchiveError as error:
         looked_in = f" (looked in the local folder {ask['local_dir']} first)" if ask["local_dir"] else ""
         module.fail_json(msg=f"{ask['name']}: {error}{looked_in}")
     except OSError as error:
         module.fail_json(msg=f"{ask['name']}: {error}")
-    module.exit_json(changed=True, path=str(kept), source=source, proved_by=proved_by)
 
 
 if __name__ == "__main__":

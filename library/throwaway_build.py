@@ -375,27 +375,30 @@ def leave(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
+_DICTS = {"type": "list", "elements": "dict", "default": []}
+_TEXT = {"type": "str", "default": ""}
+PLAN: dict[str, dict[str, Any]] = {
+    "archive": {"type": "path", "required": True},
+    "result": {"type": "path", "required": True},
+    "directory": _TEXT,
+    "patches": _DICTS,
+    "prepare": _TEXT,
+    "compile": _TEXT,
+    "install": _TEXT,
+    "packages": {"type": "list", "elements": "str", "default": []},
+    "groups": _DICTS,
+    "users": _DICTS,
+    "package": {"type": "dict", "default": {}},
+}
+"""What may be said of one build."""
+
+
 def main() -> None:
     """Run the module."""
-    dicts = {"type": "list", "elements": "dict", "default": []}
-    text = {"type": "str", "default": ""}
-    plan = {
-        "archive": {"type": "path", "required": True},
-        "result": {"type": "path", "required": True},
-        "directory": text,
-        "patches": dicts,
-        "prepare": text,
-        "compile": text,
-        "install": text,
-        "packages": {"type": "list", "elements": "str", "default": []},
-        "groups": dicts,
-        "users": dicts,
-        "package": {"type": "dict", "default": {}},
-    }
     module = AnsibleModule(
         argument_spec={
-            **plan,
-            "companions": {**dicts, "options": plan},
+            **PLAN,
+            "companions": {**_DICTS, "options": PLAN},
             "work_dir": {"type": "path", "default": "/var/lib/gatewright"},
             "timeout": {"type": "int", "default": 1800},
         },

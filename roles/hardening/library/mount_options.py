@@ -61,7 +61,7 @@ report:
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -226,6 +226,16 @@ def carry_out(made: Plan, live: Mapping[str, Mount], mount: Callable[[str, list[
     return done
 
 
+def mounted_anew(made: Plan, live: Mapping[str, Mount], done: Sequence[str]) -> dict[str, str]:
+    """The options of what was mounted anew, before and after, as a diff."""
+    return {
+        "before_header": "mounted",
+        "after_header": "mounted",
+        "before": "".join(f"{path} {','.join(live[path].options)}\n" for path in done),
+        "after": "".join(f"{path} {','.join([*live[path].options, *made.anew[path]])}\n" for path in done),
+    }
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -256,19 +266,12 @@ def main() -> None:
         if made.fstab != present:
             write(module, fstab, made.fstab)
         done = carry_out(made, live, lambda path, options: mount_anew(module, path, options))
+    file = {"before_header": fstab, "after_header": fstab, "before": present, "after": made.fstab}
     module.exit_json(
         changed=bool(done) or made.fstab != present,
         apart=made.apart,
         report=made.report,
-        diff=[
-            {"before_header": fstab, "after_header": fstab, "before": present, "after": made.fstab},
-            {
-                "before_header": "mounted",
-                "after_header": "mounted",
-                "before": "".join(f"{path} {','.join(live[path].options)}\n" for path in done),
-                "after": "".join(f"{path} {','.join([*live[path].options, *made.anew[path]])}\n" for path in done),
-            },
-        ],
+        diff=[file, mounted_anew(made, live, done)],
     )
 
 

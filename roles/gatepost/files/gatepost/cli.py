@@ -34,6 +34,27 @@ LOG_FORMAT = "gatepost[%(process)d]: %(levelname)s %(message)s"
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
+    try:
+        if options.verb == "tls-reports":
+            return _tls_reports(options)
+        if options.verb != "daemon":
+            return _keys(options)
+        load(options.config)
+        if options.check:
+            return 0
+        if os.geteuid() == 0 and not options.allow_root:
+            raise ConfigError("", "gatepost does not run as root; start it as its own user")
+        Master(options.config, work).run()
+    except (ConfigError, KeyProblem, OSError) as error:
+        print(f"gatepost: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     top = argparse.ArgumentParser(prog="gatepost", description="Delivers qmail's mail to other servers.")
     top.add_argument("--config", type=Path, default=CONFIG, help=f"the configuration (default: {CONFIG})")
     verbs = top.add_subparsers(dest="verb", required=True)
@@ -54,23 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     reports.add_argument("--name-server-port", type=int, default=53)
     for verb in (signer, keys):
         verb.add_argument("--keys", type=Path, default=KEYS, help=f"the folder of keys (default: {KEYS})")
-    options = top.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
-    try:
-        if options.verb == "tls-reports":
-            return _tls_reports(options)
-        if options.verb != "daemon":
-            return _keys(options)
-        load(options.config)
-        if options.check:
-            return 0
-        if os.geteuid() == 0 and not options.allow_root:
-            raise ConfigError("", "gatepost does not run as root; start it as its own user")
-        Master(options.config, work).run()
-    except (ConfigError, KeyProblem, OSError) as error:
-        print(f"gatepost: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return top
 
 
 def domain(text: str) -> str:

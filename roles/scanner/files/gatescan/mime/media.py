@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
@@ -143,12 +144,7 @@ def _every_reading(types: list[bytes], dispositions: list[bytes], encodings: lis
     heads: dict[tuple[str, bytes | None], Structured] = {}
     for content in contents:
         boundaries = _boundaries(content)
-        if b"boundary" in content.repeated:
-            oddities.append(("two-boundaries", "two boundary parameters in one Content-Type"))
-        if b"" in boundaries:
-            oddities.append(("empty-boundary", "an empty boundary"))
-        if any(b"\0" in v for n, v in content.parameters if n == b"boundary"):
-            oddities.append(("nul-in-boundary", "a NUL in the boundary"))
+        oddities += _odd_boundaries(content, boundaries)
         for media_type in content.values or (default_type,):
             for boundary in boundaries or (None,):
                 heads.setdefault((media_type, boundary), content)
@@ -167,6 +163,15 @@ def _every_reading(types: list[bytes], dispositions: list[bytes], encodings: lis
     if len(media) > MAX_READINGS:
         oddities.append(("too-many-readings", f"a header that can be read in {len(media)} ways"))
     return Reading(media[:MAX_READINGS], oddities, oversized)
+
+
+def _odd_boundaries(content: Structured, boundaries: list[bytes]) -> Iterator[tuple[str, str]]:
+    if b"boundary" in content.repeated:
+        yield "two-boundaries", "two boundary parameters in one Content-Type"
+    if b"" in boundaries:
+        yield "empty-boundary", "an empty boundary"
+    if any(b"\0" in v for n, v in content.parameters if n == b"boundary"):
+        yield "nul-in-boundary", "a NUL in the boundary"
 
 
 def _boundaries(content: Structured) -> list[bytes]:

@@ -97,30 +97,8 @@ class Journal:
     ) -> None:
         """Write down what was done with one message; `held` is its id in quarantine, `pid` qmail's qp."""
         now = time.time()
-        findings = report.findings
-        line: dict[str, object] = {
-            "time": round(now, 3),
-            "verdict": report.verdict.value,
-            "action": decision.action,
-            "code": decision.code,
-            "direction": context.direction,
-            "ip": context.remote_ip,
-            "tls": printable(context.tls, 100),
-            "from": _clean(context.sender),
-            "to": [_clean(address) for address in context.recipients[:RECIPIENTS_BOUND]],
-            "recipients": len(context.recipients),
-            "subject": printable(report.subject, 200),
-            "message_id": printable(report.message_id, 200),
-            "size": report.size,
-            "parts": len(report.parts),
-            "seconds": round(seconds, 5),
-            "qp": pid,
-        }
-        if findings:
-            line["findings"] = [finding_json(finding) for finding in findings[:FINDINGS_BOUND]]
-            line["findings_total"] = len(findings)
-        if report.authentication:
-            line["authentication"] = list(report.authentication.results)
+        line = {"time": round(now, 3), **_judgement(report, decision, context), "seconds": round(seconds, 5), "qp": pid}
+        line |= _further(report)
         if held:
             line["held"] = held
         self._messages.write(_encode(line).encode("ascii") + b"\n")
@@ -168,3 +146,33 @@ def name_of(finding: Finding) -> str:
 
 def _clean(address: str) -> str:
     return address if address.isascii() and address.isprintable() else printable(address, 1003)
+
+
+def _judgement(report: MessageReport, decision: Decision, context: Context) -> dict[str, object]:
+    """What every message's line has."""
+    return {
+        "verdict": report.verdict.value,
+        "action": decision.action,
+        "code": decision.code,
+        "direction": context.direction,
+        "ip": context.remote_ip,
+        "tls": printable(context.tls, 100),
+        "from": _clean(context.sender),
+        "to": [_clean(address) for address in context.recipients[:RECIPIENTS_BOUND]],
+        "recipients": len(context.recipients),
+        "subject": printable(report.subject, 200),
+        "message_id": printable(report.message_id, 200),
+        "size": report.size,
+        "parts": len(report.parts),
+    }
+
+
+def _further(report: MessageReport) -> dict[str, object]:
+    """What it has if there is any."""
+    line: dict[str, object] = {}
+    if findings := report.findings:
+        line["findings"] = [finding_json(finding) for finding in findings[:FINDINGS_BOUND]]
+        line["findings_total"] = len(findings)
+    if report.authentication:
+        line["authentication"] = list(report.authentication.results)
+    return line

@@ -151,35 +151,45 @@ def expand_rtf(data: bytes, budget: Budget) -> bytes:
         return data[16 : 16 + size]
     if mark != b"LZFu":
         return b""
-    window = bytearray(_RTF_PRIMER) + bytes(4096 - len(_RTF_PRIMER))
-    write = len(_RTF_PRIMER)
-    out = bytearray()
+    window = _Window()
     at = 16
-    while at < len(data) and len(out) < size:
+    while at < len(data) and len(window.out) < size:
         control = data[at]
         at += 1
-        before = len(out)
+        before = len(window.out)
         for bit in range(8):
-            if not control >> bit & 1:
-                chunk = data[at : at + 1]
-                at += 1
-            else:
+            if control >> bit & 1:
                 pair = int.from_bytes(data[at : at + 2], "big")
                 at += 2
-                offset, length = pair >> 4, (pair & 15) + 2
-                if offset == write or at > len(data):
-                    return bytes(out)
-                chunk = b""
-                for step in range(length):
-                    byte = window[(offset + step) % 4096]
-                    window[(write + step) % 4096] = byte
-                    chunk += bytes((byte,))
-                write = (write + length) % 4096
-                out += chunk
-                continue
-            window[write : write + 1] = chunk or b"\x00"
-            write = (write + 1) % 4096
-            out += chunk
-        budget.spend(len(out) - before)
+                if pair >> 4 == window.write or at > len(data):
+                    return bytes(window.out)
+                window.repeat(pair >> 4, (pair & 15) + 2)
+            else:
+                window.add(data[at : at + 1])
+                at += 1
+        budget.spend(len(window.out) - before)
         budget.tick()
-    return bytes(out[:size])
+    return bytes(window.out[:size])
+
+
+class _Window:
+    """The last 4096 bytes of what came out, which a reference names by their place in it."""
+
+    def __init__(self) -> None:
+        self.ring = bytearray(_RTF_PRIMER) + bytes(4096 - len(_RTF_PRIMER))
+        self.write = len(_RTF_PRIMER)
+        self.out = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """A byte as it stands there; none at the end of the data, which takes a place all the same."""
+        self.ring[self.write] = chunk[0] if chunk else 0
+        self.write = (self.write + 1) % 4096
+        self.out += chunk
+
+    def repeat(self, offset: int, length: int) -> None:
+        """Bytes that came out before, or come out meanwhile."""
+        for place in range(offset, offset + length):
+            byte = self.ring[place % 4096]
+            self.ring[self.write] = byte
+            self.write = (self.write + 1) % 4096
+            self.out.append(byte)
