@@ -151,11 +151,11 @@ def test_a_recipient_who_is_not_named_stays_unnamed(gateway: Gateway, outside: P
 ATTEMPTS = """
 import os, socket
 from gatescan import config, fence
-from gatescan.engines.needs import of_engines
+from gatescan.engines.build import needs_of
 from gatescan.gatefence.process import give_up_privileges
 settings = config.load()
 give_up_privileges()
-print(fence.enclose_worker(settings, of_engines(settings)).state)
+print(fence.enclose_worker(settings, needs_of(settings)).state)
 def attempt(name, step):
     try:
         step()

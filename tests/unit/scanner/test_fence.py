@@ -23,7 +23,8 @@ import pytest
 import rig
 from gatescan import fence
 from gatescan.config import Config, ConfigError, parse
-from gatescan.engines.needs import Needs, of_engines
+from gatescan.engines.build import needs_of
+from gatescan.engines.needs import Needs
 from gatescan.gatefence import landlock, seccomp
 from rig import Gateway, saw, wait_until
 from test_interface import HARMLESS, Scanner
@@ -354,7 +355,7 @@ def test_a_program_of_32_bits_runs(scanner: Scanner) -> None:
     except OSError as error:
         pytest.skip(f"this kernel runs no programs of 32 bits: {error}")
     scanner.gateway.config["engines"] = [{"type": "csav", "program": str(program)}]
-    assert of_engines(parse(scanner.gateway.config)).foreign
+    assert needs_of(parse(scanner.gateway.config)).foreign
     with scanner.daemon():
         assert scanner.gateway.send(HARMLESS).status == 0
     assert [line["verdict"] for line in scanner.journal] == ["clean"]
@@ -373,7 +374,7 @@ def test_what_engines_need_is_known(tmp_path: Path) -> None:
             ]
         }
     )
-    needs = of_engines(config)
+    needs = needs_of(config)
     assert needs.ports == {783, 10200}
     assert needs.programs == (Path("/usr/local/uvscan/uvscan"), tmp_path / "clamscan")
     assert {Path("/var/lib/other"), Path("/usr/local/uvscan/dat"), Path("/var/lib/clamav")} <= set(needs.signatures)

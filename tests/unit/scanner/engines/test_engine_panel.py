@@ -12,6 +12,7 @@ import pytest
 from gatescan.context import Context
 from gatescan.engines import panel as panel_module
 from gatescan.engines.base import EngineError, Hit, Sample
+from gatescan.engines.needs import Needs
 from gatescan.engines.panel import Member, Panel
 from gatescan.engines.records import FAILURES, LOOK_EVERY, PAUSE, Records, read_all
 from gatescan.judging.judge import MessageReport
@@ -45,6 +46,10 @@ class Fake:
         if isinstance(self.signatures, Exception):
             raise self.signatures
         return self.signatures
+
+    @property
+    def needs(self) -> Needs:
+        return Needs()
 
 
 def panel(*engines: Fake, groups: str = "", records: Records | None = None) -> Panel:

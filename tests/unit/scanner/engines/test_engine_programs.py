@@ -12,8 +12,8 @@ from doubles.manual import MANUALS, Answer
 from gatescan import fence
 from gatescan.config import parse
 from gatescan.engines.base import EngineError, Sample
+from gatescan.engines.build import needs_of
 from gatescan.engines.commandline import CommandLine, ProgramSettings
-from gatescan.engines.needs import of_engines
 from gatescan.engines.table import PROGRAMS
 from gatescan.model import Verdict
 from samples import MARK, SAMPLE, part, soon
@@ -74,7 +74,7 @@ def test_every_program_is_heard_from_behind_the_fence(double: Double, name: str,
     if worker == 0:
         with open(writer, "w") as said:
             try:
-                print(fence.enclose_worker(config, of_engines(config)), file=said)
+                print(fence.enclose_worker(config, needs_of(config)), file=said)
                 tempfile.tempdir = str(tmp_path / "spool/tmp")
                 print(*engine(name, program).scan(SAMPLE, soon()), sep="\n", file=said)
             except BaseException as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gatescan.context import Context
+from gatescan.engines.needs import Needs
 from gatescan.errors import GatescanError
 from gatescan.model import Buffer, Part, Verdict
 
@@ -101,6 +102,10 @@ class Engine(Protocol):
 
     def signature_date(self, deadline: float) -> float | None:
         """When its signatures were made, in seconds since 1970; None if it has none or does not tell."""
+
+    @property
+    def needs(self) -> Needs:
+        """What a worker must be able to reach to ask it."""
 
 
 def remaining(deadline: float) -> float:

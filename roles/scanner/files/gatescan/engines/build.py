@@ -5,8 +5,8 @@
     {"type": "spamd", "socket": "127.0.0.1:783", "inbound": {"tag": 5, "reject": 15}}
     {"type": "rspamd", "inbound": {"add header": "tag", "reject": "quarantine"}}
 
-All have: `name` (in logs and findings; the type if empty), `timeout` (seconds), `group` (engines of one group
-stand in for each other) and `max_signature_days` (from then on there are warnings; 0: never).
+All have: `name` (in logs and findings; the type if empty), `timeout` (seconds), `group` (one answer of a
+group is enough) and `max_signature_days` (from then on there are warnings; 0: never).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gatescan.config import Config, ConfigError
 from gatescan.engines.base import Engine
 from gatescan.engines.clamd import Clamd, ClamdSettings
 from gatescan.engines.commandline import CommandLine, ProgramSettings
+from gatescan.engines.needs import Needs
 from gatescan.engines.panel import Member, Panel
 from gatescan.engines.records import RECORDS, Records
 from gatescan.engines.rspamd import Rspamd, RspamdSettings
@@ -67,6 +68,11 @@ def panel(config: Config, *, keep: bool = True) -> Panel | None:
 def engines(config: Config) -> list[Engine]:
     """The engines alone; ConfigError names what is wrong."""
     return [_member(table, f"engines[{index}]", config).engine for index, table in enumerate(config.engines)]
+
+
+def needs_of(config: Config) -> Needs:
+    """What all engines need of a worker; ConfigError names what is wrong."""
+    return Needs.of_all(engine.needs for engine in engines(config))
 
 
 def _member(table: Mapping[str, Any], where: str, config: Config) -> Member:

@@ -19,6 +19,7 @@ from pathlib import Path
 from gatescan.config import ConfigError
 from gatescan.engines.base import EngineError, Hit, Sample
 from gatescan.engines.connection import Closed, Connection, check_address
+from gatescan.engines.needs import Needs
 from gatescan.model import Buffer, Verdict
 from gatescan.text import printable
 
@@ -96,6 +97,10 @@ class Clamd:
             with contextlib.suppress(ValueError):
                 return time.mktime(time.strptime(fields[2], "%a %b %d %H:%M:%S %Y"))
         return newest([self.settings.database / "*"])
+
+    @property
+    def needs(self) -> Needs:
+        return Needs.at(self.settings.socket, self.settings.database)
 
     def _look(self, session: Connection, number: int, path: str, data: Buffer) -> Hit | None:
         if len(data) > self.settings.max_bytes:

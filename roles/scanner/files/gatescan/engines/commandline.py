@@ -21,6 +21,7 @@ from gatescan.config import ConfigError
 from gatescan.engines.base import EngineError, Hit, Sample, remaining
 from gatescan.engines.clamd import newest
 from gatescan.engines.files import SampleFiles, sample_files
+from gatescan.engines.needs import Needs, directories
 from gatescan.model import Verdict
 from gatescan.text import printable
 
@@ -107,6 +108,10 @@ class CommandLine:
     def signature_date(self, deadline: float) -> float | None:
         del deadline
         return newest([Path(pattern) for pattern in self.row.signatures])
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(programs=(Path(self.row.command[0]),), signatures=directories(self.row.signatures))
 
 
 def _arguments(command: Sequence[str], files: SampleFiles) -> list[str]:

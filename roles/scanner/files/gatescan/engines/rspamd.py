@@ -12,6 +12,7 @@ from gatescan.config import ACTIONS, ConfigError
 from gatescan.context import Context
 from gatescan.engines.base import EngineError, Hit, Sample
 from gatescan.engines.connection import Connection, check_address
+from gatescan.engines.needs import Needs
 from gatescan.model import Verdict
 from gatescan.text import printable
 
@@ -84,6 +85,10 @@ class Rspamd:
     def signature_date(self, deadline: float) -> float | None:
         del deadline
         return None  # its rules do not age as signatures do
+
+    @property
+    def needs(self) -> Needs:
+        return Needs.at(self.settings.socket)
 
     def _ask(self, message: memoryview, context: Context, deadline: float) -> dict[str, Any]:
         lines = ["POST /checkv2 HTTP/1.0", f"Content-Length: {len(message)}", *headers(context), "", ""]

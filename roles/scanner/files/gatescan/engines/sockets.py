@@ -15,6 +15,7 @@ from types import MappingProxyType
 from gatescan.engines.base import EngineError, Hit, Sample
 from gatescan.engines.connection import Connection, check_address
 from gatescan.engines.files import sample_files
+from gatescan.engines.needs import Needs
 from gatescan.model import Verdict
 from gatescan.text import printable
 
@@ -56,6 +57,10 @@ class SocketEngine:
     def signature_date(self, deadline: float) -> float | None:
         del deadline
         return None  # none of these protocols tells
+
+    @property
+    def needs(self) -> Needs:
+        return Needs.at(self.address)
 
 
 def sophie(address: str, deadline: float, sample: Sample) -> list[Hit]:

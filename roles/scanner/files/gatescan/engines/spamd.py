@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from gatescan.config import ACTIONS, ConfigError
 from gatescan.engines.base import EngineError, Hit, Sample
 from gatescan.engines.connection import Connection, check_address
+from gatescan.engines.needs import Needs
 from gatescan.model import Verdict
 from gatescan.text import printable
 
@@ -76,6 +77,10 @@ class Spamd:
     def signature_date(self, deadline: float) -> float | None:
         del deadline
         return None  # its rules do not age as signatures do
+
+    @property
+    def needs(self) -> Needs:
+        return Needs.at(self.settings.socket)
 
     def _ask(self, message: memoryview, deadline: float) -> tuple[float, str]:
         head = f"SYMBOLS SPAMC/1.5\r\nContent-length: {len(message)}\r\n"

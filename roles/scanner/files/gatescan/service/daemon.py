@@ -33,7 +33,8 @@ from typing import NoReturn
 
 from gatescan import fence
 from gatescan.config import Config, ConfigError, load
-from gatescan.engines.needs import Needs, of_engines
+from gatescan.engines.build import needs_of
+from gatescan.engines.needs import Needs
 from gatescan.errors import GatescanError
 from gatescan.fence.confine import ConfinementError, confine_worker, private_directory
 from gatescan.gatefence.process import give_up_privileges
@@ -148,7 +149,7 @@ def run(
         loaded = time.time()
         config = load(config_path)
         handler = handler_of(config)
-        needs = of_engines(config)
+        needs = needs_of(config)
         if check:
             return 0
         inheritance = inherited()
