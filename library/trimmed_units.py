@@ -46,7 +46,8 @@ from ansible.module_utils.on_gateway.trimming import RUNNING, plan, question, re
 def present(module: AnsibleModule, units: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return what systemd knows of units."""
     _code, output, _errors = module.run_command(question(units), check_rc=True)
-    return read(output, units)
+    found: dict[str, dict[str, str]] = read(output, units)
+    return found
 
 
 def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapping[str, str]]) -> None:

@@ -20,6 +20,10 @@ def check(site: Site, problems: Problems) -> None:
     for role, rate in rates_of_roles(site):
         if rate not in known:
             problems.add("firewall_rates", f"lacks {rate}, by which role {role} limits who comes to its port")
+    for variable in ("firewall_inbound", "firewall_outbound"):
+        for entry in openings(variable, site.host.values.get(variable)):
+            if isinstance(entry.value, Mapping) and entry.value.get("networks") == []:
+                problems.add(entry.where, "networks is empty; leave the line away if everybody is meant")
     for entry in openings("firewall_inbound", site.host.values.get("firewall_inbound")):
         problems.collect(partial(inbound_rule, entry.where, entry.value, (), known))
     for entry in openings("firewall_outbound", site.host.values.get("firewall_outbound")):

@@ -295,6 +295,11 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"firewall_outbound": [{"user": "monitor"}]}, "firewall_outbound[0]"),
         ({"firewall_rates": {}}, "firewall_rates: lacks smtp, by which role qmail limits"),
         ({"firewall_inbound": [{"port": 3128, "networks": None}]}, "firewall_inbound[0] (3128): networks has no value"),
+        ({"firewall_inbound": [{"port": 3128, "networks": []}]}, "firewall_inbound[0] (3128): networks is empty"),
+        (
+            {"firewall_outbound": [{"user": "root", "port": 3128, "networks": []}]},
+            "firewall_outbound[0] (3128): networks is empty",
+        ),
         (
             {"firewall_outbound": [{"user": "x", "port": 25, "networks": None}]},
             "firewall_outbound[0] (25): networks has",
