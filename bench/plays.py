@@ -37,11 +37,12 @@ def fresh_gateway(name: str) -> Host:
     return gateway
 
 
-def play(playbook: Path, name: str, *options: str) -> Run:
-    """Run a playbook on a gateway; raise LabError with its last words when it fails."""
+def play(playbook: Path, name: str, *options: str, **settings: str) -> Run:
+    """Run a playbook on a gateway, with Ansible's settings as variables. Raises LabError with its last words."""
     command = ["ansible-playbook", "--limit", name, *options, str(playbook)]
+    own = {**environment(), **settings}
     started = time.monotonic()
-    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=PROJECT, env=own, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
     recap = re.search(
         rf"^{name}\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=0\s+failed=0\s+skipped=(\d+)", done.stdout, re.MULTILINE
