@@ -72,6 +72,13 @@ def test_another_repository_finds_every_role_and_module(company: Path) -> None:
     assert "tcp_smtp : Compile, prove and install the rules" in done.stdout
 
 
+def test_a_relay_clients_job_tells_gatekeeper_for_whom_it_sends_before_it_may_relay(company: Path) -> None:
+    done = play(company, "company.yml", "--tags", "tcp_smtp", "--list-tasks")
+    told = done.stdout.partition("gatekeeper : Own its configuration and its service")
+    assert told[1] and "tcp_smtp : Compile, prove and install the rules" in told[2], done.stdout
+    assert "no longer wanted" not in done.stdout
+
+
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 @pytest.mark.parametrize(
     ("groups", "arguments", "words"),
