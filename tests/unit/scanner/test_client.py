@@ -381,6 +381,13 @@ def test_it_is_not_asked_about_our_own_and_nobody_speaks_in_its_name(gateway: Ga
         (b"ann@example.com", False),
         (b"notbob@example.com", False),
         (b"ann@sub.example.com", False),
+        (b"ann@example.org.", True),
+        (b"bob@example.com.", True),
+        (b"ann@.", False),
+        (b".", False),
+        (b"example.org", False),
+        (b"mail.example.org", False),
+        (b"ann", False),
     ],
 )
 def test_a_relay_client_that_sends_for_somebody_else_is_a_stranger(

@@ -454,7 +454,9 @@ static int is_spoken_for(const char *sender, size_t size, const char *entries)
   size_t domain = 0;
 
   if (!size || (size == 4 && is_same("#@[]", sender, size))) return 1;
+  while (size && sender[size - 1] == '.') --size; /* as gatekeeper takes it */
   while (domain < size && sender[size - 1 - domain] != '@') ++domain;
+  if (domain == size) return 0; /* it has no domain */
   for (size_t length; *entries; entries += length + (entries[length] == ' ')) {
     for (length = 0; entries[length] && entries[length] != ' ';) ++length;
     if (length && names(entries, length, sender, size, domain)) return 1;
