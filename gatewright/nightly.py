@@ -18,7 +18,7 @@ NIGHT = {"GATEWRIGHT_NIGHTLY": "1"}
 """Tests that take long, and say so when it is missing."""
 LAB_TESTS = (
     *("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "policy_daemon"),
-    *("reports", "day", "page", "no_loss_out", "going_back"),
+    *("relay_senders", "reports", "day", "page", "no_loss_out", "going_back"),
 )
 
 DELIVERY_TESTS = ("kills", "kinds", "signatures", "mta_sts")
@@ -89,8 +89,8 @@ def in_lab(missing: str) -> list[Step]:
     found = [
         lab_tests(
             "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, logs, metrics,"
-            " reports, an administrator's day, the console over a gateway, no loss on the way out,"
-            " back a release and forward while mail flows",
+            " relay clients' senders, reports, an administrator's day, the console over a gateway,"
+            " no loss on the way out, back a release and forward while mail flows",
             ("gw1",),
             SITE,
             *(f"tests/testinfra/test_{name}.py" for name in LAB_TESTS),

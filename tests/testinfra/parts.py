@@ -27,6 +27,7 @@ ONE_GATEWAY = {
     "test_quarantine": "gw1",
     "test_policy_daemon": "gw1",
     "test_relay_rights": "gw2",
+    "test_relay_senders": "gw1",
     "test_release_by_reply": "gw1",
     "test_remove": "gw1",
     "test_reports": "gw1",
