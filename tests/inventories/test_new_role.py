@@ -183,7 +183,7 @@ def test_its_tag_does_what_others_do_for_it(project: Path, tmp_path: Path) -> No
     done = run(project, tmp_path, "--tags", "greeter", "--list-tasks")
     tasks = re.findall(r"^ +(\w+) : (.+?)\t", done.stdout, re.MULTILINE)
     roles = {role for role, _task in tasks}
-    assert {"greeter", "foundation", "firewall", "service_trimming", "hardening"} <= roles, done.stdout
+    assert {"greeter", "survey", "foundation", "firewall", "service_trimming", "hardening"} <= roles, done.stdout
     last = {task for role, task in tasks if role == "hardening"}
     assert {"Close the copies of the password files", "Keep file modes within limits and strip set-id bits"} <= last
     assert "Purge" not in done.stdout

@@ -48,7 +48,7 @@ untrimmed:
   description: Of the names in C(trimmed), those of which a unit is not masked, or runs.
   type: list
   elements: str
-  returned: where no package comes or goes in this run
+  returned: where no package comes or goes in this run, and systemd says
 answers:
   description: By name, what the command of each question printed; those that failed are left out.
   type: dict
@@ -1033,18 +1033,20 @@ def lasting(host: Host, wanted: Wanted) -> dict[str, Any]:
     """
     if to_install(host, wanted) or to_purge(host, wanted):
         return {"untouched": []}
+    pending = untrimmed(wanted.trimmed)
     return {
         "untouched": stat_cache.untouched(str(BUILD_PLACE)),
-        "untrimmed": untrimmed(wanted.trimmed),
         "answers": {name: said for name, command in wanted.questions.items() if (said := answer(command)) is not None},
-    }
+    } | ({} if pending is None else {"untrimmed": pending})
 
 
-def untrimmed(names: Sequence[str]) -> list[str]:
-    """The names of which a unit is not masked yet, or runs."""
+def untrimmed(names: Sequence[str]) -> list[str] | None:
+    """The names of which a unit is not masked yet, or runs; None where systemd does not say."""
     units = trimming.units_of(names)
-    known = trimming.read(output(*trimming.question(units)), units) if units else {}
-    return sorted({unit.rpartition(".")[0] for unit in trimming.plan(names, known)})
+    said = output(*trimming.question(units)) if units else ""
+    if units and not said:
+        return None
+    return sorted({unit.rpartition(".")[0] for unit in trimming.plan(names, trimming.read(said, units))})
 
 
 def answer(command: str) -> str | None:

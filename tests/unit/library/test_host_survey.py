@@ -417,6 +417,9 @@ def test_names_are_untrimmed_as_long_as_a_unit_is_not_masked_or_runs(monkeypatch
     monkeypatch.setattr("host_survey.output", output)
     assert host_survey.untrimmed(["old", "at", "cups", "none", "syslog"]) == ["at", "cups", "none"]
     assert host_survey.untrimmed([]) == []
+    monkeypatch.setattr("host_survey.output", lambda *_command: "")
+    assert host_survey.untrimmed(["old"]) is None
+    assert "untrimmed" not in host_survey.lasting(Host(), Wanted(trimmed=["old"]))
 
 
 # The module as Ansible runs it
