@@ -25,7 +25,7 @@ Complain = Callable[[Any], str]
 
 # Accounts as useradd and systemd-sysusers take them; a number is a user's or group's id.
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,30}"
-_UNIT = r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?"
+_UNIT = r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?"
 _UNIT_SUFFIX = re.compile(r"\.(service|socket|timer|path|target|mount|automount|swap|device|slice|scope)$")
 _DAY = r"(mon|tue|tues|wed|wednes|thu|thurs|fri|sat|satur|sun)(day)?"
 # The parts of a time as systemd.time(7) has them: a shorthand, or days, a date, a time and a zone.
@@ -178,6 +178,8 @@ def unit(value: Any) -> str:
     """The name of a systemd unit without its suffix."""
     if isinstance(value, str) and (suffix := _UNIT_SUFFIX.search(value)):
         return f"is the name of a unit with its suffix; leave {suffix[0]} away"
+    if isinstance(value, str) and value.endswith("@"):
+        return f"is a template of units, of which one is {value}NAME"
     right = isinstance(value, str) and re.fullmatch(_UNIT, value)
     return "" if right else f"must be the name of a systemd unit, not {value!r}"
 

@@ -39,6 +39,8 @@ KINDS: Mapping[str, Shape] = {
     # which variables hold the numbers of users and groups, so that a host that has one can keep its own
     "numbers": Shape.LIST,
     "trimmed_units": Shape.LIST,
+    # units, without suffix, that must run: the preflight has no site trim them, nor their instances
+    "units": Shape.LIST,
     # what a role asks of a host before anything changes: a name, and a shell command that prints the answer
     "questions": Shape.JOINED,
     # the host: what is open, what listens, what services below svscan write to and need of its sandbox

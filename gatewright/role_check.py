@@ -156,6 +156,7 @@ ENTRIES: Mapping[str, Kind] = {
         needed=["variable", "of"],
     ),
     "trimmed_units": kinds.unit,
+    "units": kinds.unit,
     "sockets": SOCKET,
     "writable": WRITABLE,
     "profiles": kinds.file_name,

@@ -11,12 +11,17 @@ description:
   - A name that this host has no unit of is masked too, so that a package installed later does not start it.
   - What had failed before it was masked is forgotten, as a host with failed units is one that nobody looks at any more.
   - A unit that systemd itself makes an alias of another one is left to that one.
+  - Where a mask cannot be made, as a file of the host's has its place, it fails before anything is stopped.
 options:
   names:
     description: Names of units without their suffix.
     type: list
     elements: str
     required: true
+  masks:
+    description: The directory with the host's own units, where masks are made.
+    type: path
+    default: /etc/systemd/system
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -38,9 +43,12 @@ trimmed:
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.on_gateway.trimming import RUNNING, plan, question, read, units_of
+from ansible.module_utils.on_gateway.trimming import RUNNING, SUFFIXES, in_the_way, plan, question, read, units_of
+
+_ENDINGS = tuple(f".{suffix}" for suffix in SUFFIXES)
 
 
 def present(module: AnsibleModule, units: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -77,14 +85,24 @@ def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapp
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
-        argument_spec={"names": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "masks": {"type": "path", "default": "/etc/systemd/system"},
+        },
+        supports_check_mode=True,
     )
     names = module.params["names"]
-    wrong = [name for name in names if "." in name or "/" in name or not name.strip()]
+    wrong = [name for name in names if name.endswith(_ENDINGS) or "/" in name or not name.strip()]
     if wrong:
         module.fail_json(msg=f"{wrong[0]!r} is not the name of a unit without its suffix")
     found = present(module, units_of(names))
     pending = plan(names, found)
+    if taken := in_the_way(pending, Path(module.params["masks"])):
+        places = ", ".join(map(str, taken))
+        module.fail_json(
+            msg=f"{taken[0].name} cannot be masked, and nothing was stopped: {places} would have to make room;"
+            f" remove it, or leave {taken[0].stem} out of the units to trim"
+        )
     if pending and not module.check_mode:
         trim(module, pending, found)
     before = "".join(f"{unit} {found[unit]['LoadState']} {found[unit]['ActiveState']}\n" for unit in pending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 SUFFIXES = ("service", "socket", "timer", "path")
 RUNNING = ("active", "activating", "reloading", "deactivating")
@@ -36,3 +37,9 @@ def plan(names: Iterable[str], found: Mapping[str, Mapping[str, str]]) -> list[s
         if state["LoadState"] != "masked" or state["ActiveState"] in (*RUNNING, "failed"):
             pending.append(unit)
     return pending
+
+
+def in_the_way(units: Iterable[str], masks: Path) -> list[Path]:
+    """What `systemctl mask` does not replace: files, and links to nothing. Other links go with `systemctl disable`."""
+    places = [masks / unit for unit in units]
+    return [place for place in places if place.is_symlink() is not place.exists()]

@@ -50,6 +50,7 @@ class Host:
         program.chmod(0o755)
         self.state_file = folder / "state.json"
         self.state_file.write_text(json.dumps({unit: [unit, *facts] for unit, facts in units.items()}))
+        (folder / "system").mkdir()
 
     def state(self) -> Any:
         return json.loads(self.state_file.read_text())
@@ -60,7 +61,8 @@ class Host:
         return path.read_text().splitlines() if path.exists() else []
 
     def run(self, *names: str, check: bool = False) -> Any:
-        return run_module("trimmed_units", {"names": list(names)}, check, programs=self.folder)
+        arguments = {"names": list(names), "masks": str(self.folder / "system")}
+        return run_module("trimmed_units", arguments, check, programs=self.folder)
 
 
 @pytest.fixture
@@ -153,3 +155,26 @@ def test_a_service_that_does_not_stop_is_named(tmp_path: Path) -> None:
     program = tmp_path / "systemctl"
     program.write_text(program.read_text().replace('verb in ("stop", "reset-failed")', "False"))
     assert "does not stop web.service" in host.run("web")["msg"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("target", [None, "/nowhere/rpcbind.socket"])
+def test_where_a_mask_cannot_be_made_nothing_is_stopped(host: Host, check: bool, target: str | None) -> None:
+    """`systemctl mask` failed at the end, when the service was stopped and disabled."""
+    place = host.folder / "system" / "rpcbind.socket"
+    place.symlink_to(target) if target else place.write_text("[Socket]\n")
+    result = host.run("apt-daily", "rpcbind", check=check)
+    assert result["failed"]
+    assert result["msg"].startswith(f"rpcbind.socket cannot be masked, and nothing was stopped: {place} would")
+    assert host.calls() == []
+
+
+def test_a_mask_and_the_link_to_a_unit_elsewhere_are_not_in_the_way(host: Host) -> None:
+    (host.folder / "system" / "rpcbind.socket").symlink_to("/dev/null")
+    (host.folder / "system" / "rpcbind.service").symlink_to(host.state_file)
+    assert host.run("rpcbind")["trimmed"] == ["rpcbind.service", "rpcbind.socket"]
+
+
+def test_a_name_with_a_dot_that_is_no_suffix_is_one(tmp_path: Path) -> None:
+    host = Host(tmp_path, {"php8.2-fpm.service": ("loaded", "active")})
+    assert host.run("php8.2-fpm")["trimmed"] == ["php8.2-fpm.service"]

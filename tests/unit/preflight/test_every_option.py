@@ -41,8 +41,8 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         if (name.endswith("_networks") and name != "tcp_smtp_networks") or name == "hardening_ban_exempt"
     },
     "unit": {
-        name: [["atd.service"], ["a b"], ["x/y"], [""]]
-        for name in ("service_trimming_units", "service_trimming_extra_units")
+        name: [["atd.service"], ["a b"], ["x/y"], [""], ["getty@"], ["ssh"], ["svscan"], ["systemd-journald"]]
+        for name in ("service_trimming_units", "service_trimming_mta_units", "service_trimming_extra_units")
     },
     "package": {
         name: [["Has Blank"], [""], ["-x"]]
