@@ -16,6 +16,10 @@ MOST_PLACES = 4096
 """That smtp-slots can count, of a kind."""
 LEAST_SOFTLIMIT = 32_000_000
 """Bytes: OpenSSL and a session's buffers, with some room."""
+_NUMBERED = {
+    "qmail_users": ("alias", "qmaild", "qmaill", "qmailp", "qmailq", "qmailr", "qmails"),
+    "qmail_groups": ("qmail", "nofiles"),
+}
 _version = kinds.matching(r"[0-9][0-9A-Za-z.~]*", 'a version in quotation marks, such as "1.09"')
 # Control files that qmail makes itself, or that others own.
 _NOT_OURS = ("rcpthosts.cdb", "morercpthosts.cdb", "concurrencyremote")
@@ -50,12 +54,15 @@ def _check_postmaster(site: Site, problems: Problems) -> None:
 
 
 def _check_ids(site: Site, problems: Problems) -> None:
-    for variable in ("qmail_users", "qmail_groups"):
+    for variable in _NUMBERED:
         _check_id_table(problems, variable, site.host.values.get(variable))
 
 
 def _check_id_table(problems: Problems, variable: str, value: object) -> None:
-    """Ids of users or groups: numbers of their own, above root's."""
+    """Ids of users or groups: numbers of their own, above root's, for all of them."""
+    missing = [name for name in _NUMBERED[variable] if name not in value] if isinstance(value, dict) else []
+    if missing:
+        problems.add(variable, f"lacks {', '.join(missing)}: the inventory's mapping is used without the default's")
     holders: dict[object, str] = {}
     for name, number in value.items() if isinstance(value, dict) else ():
         if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 2**32 - 1:
@@ -122,10 +129,7 @@ def _source(problems: Problems, where: str, value: Any) -> None:
 CHAPTER = Chapter(
     options={
         "qmail_source": _source,
-        "qmail_users": kinds.mapped(
-            kinds.choice("alias", "qmaild", "qmaill", "qmailp", "qmailq", "qmailr", "qmails"), kinds.checked_elsewhere
-        ),
-        "qmail_groups": kinds.mapped(kinds.choice("qmail", "nofiles"), kinds.checked_elsewhere),
+        **{name: kinds.mapped(kinds.choice(*known), kinds.checked_elsewhere) for name, known in _NUMBERED.items()},
         "qmail_me": kinds.domain,
         "qmail_postmaster": kinds.mailbox,
         "qmail_double_bounces": kinds.either(

@@ -75,6 +75,8 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
     "a name in a place": {
         "qmail_aliases": [["a/b"], ["../x"], ["a b"], ["a.b"], [""]],
         "qmail_control": [{"../me": "x"}, {"a/b": "x"}, {"": "x"}, {"me": ["x"]}],
+        "qmail_users": [{}, {"alias": 64010}],
+        "qmail_groups": [{}, {"qmail": 64010}],
         "qmail_source": [
             {"archive": "ours-1.0"},
             {"archive": "../x", "version": "1.0"},
