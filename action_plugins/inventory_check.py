@@ -28,7 +28,7 @@ from gatewright.chapters import Chapter, chapter_of  # needs the line above
 from gatewright.chapters.play import PLAY
 from gatewright.inventory import Host, Role, check_host, owner_of, remarks_of
 from gatewright.problems import InventoryError, Problems
-from gatewright.role_check import check_published, options_of, specs_of
+from gatewright.role_check import check_published, check_together, options_of, specs_of
 from gatewright.roles import main_files
 
 # A default play knows these of every host; nobody writes them.
@@ -83,6 +83,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             if role:
                 roles[path.name] = role
                 check_published(role, problems)
+        check_together(roles.values(), problems)
         return roles
 
     def _role(self, path: Path) -> Role:

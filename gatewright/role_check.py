@@ -6,7 +6,7 @@ with a template in it is checked by whoever gathers it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,20 @@ TYPES = frozenset(
 _SLIP = 0.8
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's where it is there
+    """Refuses a mapping that has a key twice, of which YAML's own reading takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _value in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", key.start_mark)
+            seen.add(name)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
 def specs_of(role: Path) -> Any:
     """What the argument_specs.yml of the role in a folder holds; nothing without one. Raises InventoryError.
 
@@ -37,7 +51,7 @@ def specs_of(role: Path) -> Any:
     """
     path = role / "meta" / "argument_specs.yml"
     try:
-        return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+        return yaml.load(path.read_text(), Loader=_Loader) or {}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -89,6 +103,20 @@ def check_published(role: Role, problems: Problems) -> None:
             problems.add(name, f"there is no kind {kind}{slip}")
 
 
+def check_together(roles: Iterable[Role], problems: Problems) -> None:
+    """No two roles give one name two values, where one role's is to be taken. Two templates may come to the same."""
+    holders: dict[tuple[str, str], tuple[str, Any]] = {}
+    for role in roles:
+        for kind, shape in KINDS.items():
+            variable = f"{role.name}__{kind}"
+            value = role.defaults.get(variable)
+            for key, item in value.items() if shape is Shape.JOINED and isinstance(value, Mapping) else ():
+                holder, other = holders.setdefault((kind, str(key)), (variable, item))
+                is_known = kind == "questions" or "{{" not in f"{item}{other}"
+                if holder != variable and item != other and is_known:
+                    problems.add(f"{variable}.{key}", f"{holder} gives it another value")
+
+
 def _check_need(problems: Problems, name: str, kind: str, value: Any) -> None:
     shape = KINDS[kind]
     if (isinstance(value, str) and "{{" in value) or shape is Shape.ONE:
@@ -100,8 +128,8 @@ def _check_need(problems: Problems, name: str, kind: str, value: Any) -> None:
     elif shape is not Shape.LIST and isinstance(value, Mapping):
         if kind == "firewall":
             _check_firewall(problems, name, value)
-        elif kind == "aliases":
-            _ALIASES(problems, name, value)
+        elif kind in _MAPPINGS:
+            _MAPPINGS[kind](problems, name, value)
     else:
         problems.add(name, f"must be {'a list' if shape is Shape.LIST else 'a mapping'}, not {kind_of(value)}")
 
@@ -141,7 +169,18 @@ def _instructions(problems: Problems, where: str, value: Any) -> None:
         problems.add(where, "is empty: qmail would deliver to a mailbox that nobody reads")
 
 
-_ALIASES = kinds.mapped(kinds.file_name, _instructions)
+def _command(problems: Problems, where: str, value: Any) -> None:
+    """A shell command, of several lines too."""
+    kinds.text(problems, where, value)
+    if isinstance(value, str) and not value.strip():
+        problems.add(where, "is empty: the survey would ask nothing")
+
+
+_MAPPINGS: Mapping[str, Kind] = {
+    "aliases": kinds.mapped(kinds.file_name, _instructions),
+    "questions": kinds.mapped(kinds.matching(r"[A-Za-z0-9_-]+", "a name of letters, digits, - and _"), _command),
+}
+"""What the entries of a kind must be, for those that are mappings of simple things."""
 _OPENINGS = {"inbound": _inbound, "outbound": way_out}
 
 ENTRIES: Mapping[str, Kind] = {

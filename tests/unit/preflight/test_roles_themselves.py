@@ -10,7 +10,7 @@ import pytest
 from gatewright.chapters import Chapter
 from gatewright.inventory import Host, Role, Site, check_host
 from gatewright.problems import InventoryError, Problems
-from gatewright.role_check import check_published, options_of, specs_of
+from gatewright.role_check import check_published, check_together, options_of, specs_of
 from gatewright.roles import roles_of, tags_of
 from tests.unit.preflight.site_of import NEEDED, PROJECT, roles, validate
 
@@ -64,12 +64,42 @@ def test_the_roles_here_are_right(role: str) -> None:
         ({"aliases": {"abuse": []}}, "greeter__aliases.abuse: must be text, not a list"),
         ({"aliases": {"abuse": " \n"}}, "greeter__aliases.abuse: is empty"),
         ({"aliases": {"a/b": "# nowhere\n"}}, "greeter__aliases.a/b: must be the name of a file"),
+        ({"questions": {"greeter": ["cat"]}}, "greeter__questions.greeter: must be text, not a list"),
+        ({"questions": {"greeter": None}}, "greeter__questions.greeter: must be text, not nothing"),
+        ({"questions": {"greeter": " \n"}}, "greeter__questions.greeter: is empty: the survey would ask nothing"),
+        ({"questions": {"a b": "true"}}, "greeter__questions.a b: must be a name of letters"),
+        ({"questions": ["true"]}, "greeter__questions: must be a mapping, not a list"),
+        ({"units": ["a.service"]}, "greeter__units[0]: is the name of a unit with its suffix"),
         ({"trimmed_units": ["a.service"]}, "greeter__trimmed_units[0]: is the name of a unit with its suffix"),
         ({"pakages": ["x"]}, "greeter__pakages: there is no kind pakages; did you mean 'packages'?"),
     ],
 )
 def test_a_need_that_nobody_can_meet_is_refused(need: dict[str, Any], words: str) -> None:
     assert published(**need)[0].startswith(words), published(**need)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "is_told"),
+    [
+        ("cat /a", "cat /b", True),
+        ("cat /a", "cat /a", False),
+        ("{{ a }}", "cat /b", True),
+    ],
+)
+def test_two_roles_that_ask_by_one_name_are_told(mine: str, theirs: str, is_told: bool) -> None:
+    pair = [Role(name, {}, {f"{name}__questions": {"it": text}}) for name, text in (("a", mine), ("b", theirs))]
+    problems = Problems()
+    check_together(pair, problems)
+    assert problems.found == (["b__questions.it: a__questions gives it another value"] if is_told else [])
+
+
+def test_what_two_roles_give_by_templates_is_compared_when_it_is_gathered() -> None:
+    problems = Problems()
+    check_together((Role(name, {}, {f"{name}__svscan": {"X": f"{{{{ {name} }}}}"}}) for name in "ab"), problems)
+    check_together(roles().values(), problems)
+    assert problems.found == []
+    check_together((Role(name, {}, {f"{name}__svscan": {"X": name}}) for name in "ab"), problems)
+    assert problems.found == ["b__svscan.X: a__svscan gives it another value"]
 
 
 def test_a_number_or_a_mapping_of_numbers_of_the_roles_own_will_do() -> None:
@@ -97,7 +127,7 @@ def test_a_specification_that_is_none_is_told_with_its_file(specs: Any, words: s
     assert raised.value.problems[0].startswith(words)
 
 
-@pytest.mark.parametrize("text", ["argument_specs: [", "a: !vault b", "a: \0"])
+@pytest.mark.parametrize("text", ["argument_specs: [", "a: !vault b", "a: \0", "a: {b: 1, c: 2, b: 1}"])
 def test_a_specification_that_cannot_be_read_is_told_with_its_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "roles" / "greeter" / "meta" / "argument_specs.yml"
     path.parent.mkdir(parents=True)
@@ -108,6 +138,16 @@ def test_a_specification_that_cannot_be_read_is_told_with_its_file(tmp_path: Pat
     assert problem.startswith(f"{SPECS}: cannot be read: ") and "\n" not in problem
     path.unlink()
     assert specs_of(path.parents[1]) == {}
+
+
+def test_a_key_that_is_twice_in_a_specification_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "roles" / "greeter" / "meta" / "argument_specs.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text("a: &base {b: 1}\nc:\n  <<: *base\n  b: 2\n  d: 3\n")
+    assert specs_of(path.parents[1])["c"] == {"b": 2, "d": 3}
+    path.write_text("a:\n  b: 1\n  c: 2\n  b: 3\n")
+    with pytest.raises(InventoryError, match=r"cannot be read: b is there twice.*line 4"):
+        specs_of(path.parents[1])
 
 
 def test_an_empty_specification_has_no_options() -> None:
