@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatewright.chapters import Chapter
-from gatewright.problems import UNQUOTED, Problems, kind_of, suggest
+from gatewright.problems import UNQUOTED, Problems, entry_name, kind_of, suggest
 
 # (options of one specification, value) -> Ansible's own complaints.
 Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]
@@ -72,6 +72,13 @@ class Site:
         role = owner_of(name, self.roles)
         default = role.defaults.get(name) if role else None
         return None if "{{" in str(default) else default
+
+    def texts(self, name: str) -> Iterator[tuple[str, str]]:
+        """The texts of a list, each with its place; what else stands in it is refused by its kind."""
+        value = self.value(name)
+        for index, item in enumerate(value if isinstance(value, list | tuple) else ()):
+            if isinstance(item, str):
+                yield entry_name(name, index, item), item
 
     def of(self, host: Host) -> Site:
         """The same for another host."""

@@ -2,23 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gatewright import MANAGED, PROJECT, kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
 from gatewright.problems import InventoryError, Problems
+from gatewright.published import published
+
+_MAIL_SERVER = re.compile(
+    r"citadel-server|courier-mta|dma|esmtp-run|exim4(-base|-daemon-.+)?|(default|lsb-invalid|msmtp)-mta|masqmail"
+    r"|mail-transport-agent|nullmailer|opensmtpd|postfix|(net|not)?qmail|qmail-run|sendmail(-bin)?|ssmtp|xmail"
+)
+"""Debian's other mail transfer agents, which cannot be installed beside a gateway's qmail."""
+_ID = {"users": "uid", "groups": "gid"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """A user or group with its number. place: what messages name; variable: where the number stands, if it is known."""
+
+    name: str
+    number: Any
+    place: str
+    variable: str = ""
 
 
 def check(site: Site, problems: Problems) -> None:
-    """No two users of services may have one number, and no two groups."""
-    named = [(name, site.value(name)) for role in site.roles.values() for name in role.options if name.endswith("_uid")]
-    holders: dict[str, str] = {}
-    for name, number in named:
-        holder = holders.setdefault(str(number), name)
-        if number is not None and holder != name:
-            problems.add(name, f"{number} is {holder}'s already")
+    """No two users may have one number, and no two groups; and there is one mail server."""
+    for kind in _ID:
+        _check_numbers(site, problems, list(_accounts(site, kind)))
+    for place, name in site.texts("foundation_extra_packages"):
+        if _MAIL_SERVER.fullmatch(name):
+            problems.add(place, "is another mail server, which takes the place of this gateway's")
+
+
+def _accounts(site: Site, kind: str) -> Iterator[_Account]:
+    """The accounts of all roles: by the variables of their numbers, else as they are published."""
+    variables = {(role, entry.get("name", "")): entry["variable"] for role, entry in _numbers(site)}
+    known = set()
+    for _role, entry in _numbers(site):
+        if entry.get("of") != kind:
+            continue
+        variable, value = entry["variable"], site.value(entry["variable"])
+        for name, number in value.items() if isinstance(value, Mapping) else [(entry.get("name", ""), value)]:
+            known.add(name)
+            yield _Account(name, number, f"{variable}.{name}" if isinstance(value, Mapping) else variable, variable)
+    for role, entry in published(site, kind):
+        name, number = (entry.get("name"), entry.get(_ID[kind])) if isinstance(entry, Mapping) else (None, None)
+        if name and name not in known:
+            variable = variables.get((role, name), "")  # of a group whose number is its user's
+            is_there = variable and site.value(variable) == number
+            yield _Account(name, number, variable if is_there else f"{role}__{kind} ({name})", variable)
+    for silent in site.roles.values():
+        if any(f"{silent.name}__{said}" in silent.defaults for said in ("numbers", kind)):
+            continue
+        for option in silent.options:
+            if option.endswith(f"_{_ID[kind]}"):
+                yield _Account(option, site.value(option), option, option)
+
+
+def _numbers(site: Site) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What roles say of the variables that hold numbers."""
+    for role, entry in published(site, "numbers"):
+        if isinstance(entry, Mapping) and isinstance(entry.get("variable"), str):
+            yield role, entry
+
+
+def _check_numbers(site: Site, problems: Problems, accounts: list[_Account]) -> None:
+    """The inventory's own numbers last, so that they are told and not the defaults that they meet."""
+    holders: dict[str, _Account] = {}
+    for account in sorted(accounts, key=lambda account: account.variable in site.host.values):
+        if account.number is None:
+            continue
+        holder = holders.setdefault(str(account.number), account)
+        # a mapping's own numbers are looked at where its names are known
+        if holder.name != account.name and (holder.variable != account.variable or not account.variable):
+            problems.add(account.place, f"{account.number} is {holder.place}'s already ({holder.name})")
 
 
 CHAPTER = Chapter(options={"foundation_extra_packages": kinds.listed(kinds.package)}, check=check)

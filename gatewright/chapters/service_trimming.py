@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from gatewright import kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
-from gatewright.problems import Problems, entry_name
+from gatewright.problems import Problems
 from gatewright.published import published
 
 SOCKET = kinds.record(
@@ -25,20 +23,20 @@ _UNITS = ("service_trimming_units", "service_trimming_mta_units", "service_trimm
 
 def check(site: Site, problems: Problems) -> None:
     """A gateway does not go without what its roles need: nobody could log in any more, or no mail would go."""
-    needed = {str(unit): role for role, unit in published(site, "units")}
+    units = {str(unit): role for role, unit in published(site, "units")}
     for variable in _UNITS:
-        for place, name in _texts(site, variable):
-            role = needed.get(name) or needed.get(name.partition("@")[0])
+        for place, name in site.texts(variable):
+            role = units.get(name) or units.get(name.partition("@")[0])
             if role:
                 problems.add(place, f"role {role} needs this unit running: it cannot be trimmed")
-
-
-def _texts(site: Site, variable: str) -> Iterator[tuple[str, str]]:
-    """The texts of a list, each with its place; what else is in it its kind refuses."""
-    value = site.value(variable)
-    for index, item in enumerate(value if isinstance(value, list | tuple) else ()):
-        if isinstance(item, str):
-            yield entry_name(variable, index, item), item
+    # many a package has the name of its unit, and not all that roles need of packages is known without a host
+    packages = units | {str(package): role for role, package in published(site, "packages")}
+    extra = {name: place for place, name in site.texts("foundation_extra_packages")}
+    for place, name in site.texts("service_trimming_purged_packages"):
+        if name in packages:
+            problems.add(place, f"role {packages[name]} needs this package: it cannot be purged")
+        elif name in extra:
+            problems.add(place, f"would be installed and purged by each run: it is {extra[name]} too")
 
 
 CHAPTER = Chapter(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from gatewright.chapters.foundation import check
+from gatewright.inventory import Host, Role, Site
+from gatewright.problems import Problems
 from tests.unit.preflight.site_of import PROJECT, problems_of, roles
 
 EXTRA = "service_trimming_extra_units"
@@ -56,3 +60,68 @@ def test_a_role_needs_the_units_that_it_brings(role: str) -> None:
     brought = {Path(name).stem for name in names if name.endswith(SUFFIXES)}
     if brought:
         assert brought <= static(role, "units")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"dnscache_uid": 64011}, "dnscache_uid: 64011 is qmail_users.qmaild's already (qmaild)"),
+        ({"dnscache_gid": 64010}, "dnscache_gid: 64010 is qmail_groups.qmail's already (qmail)"),
+        ({"dnscache_gid": 957, "clamav_enabled": True}, "dnscache_gid: 957 is clamav_uid's already (clamav)"),
+        ({"hardening_su_gid": 955}, "hardening_su_gid: 955 is scanner_uid's already (gatescan)"),
+        (
+            {"qmail_groups": {"qmail": 953, "nofiles": 64011}},
+            "qmail_groups.qmail: 953 is dnscache_gid's already (dnscache)",
+        ),
+    ],
+)
+def test_two_accounts_of_a_kind_with_one_number_are_told_by_both_variables(values: dict[str, Any], told: str) -> None:
+    assert problems_of(**values) == [told]
+
+
+def test_a_user_and_a_group_may_have_one_number_and_one_variable_serves_both() -> None:
+    assert problems_of(dnscache_uid=64030, dnscache_gid=954, clamav_uid=64031, clamav_enabled=True) == []
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        {"greeter__users": [{"name": "greeter", "uid": 955, "gid": 1, "home": "/nonexistent"}]},
+        {"greeter_number": 955, "greeter__users": [{"name": "greeter", "uid": "{{ greeter_number }}"}]},
+        {"greeter_uid": 955, "greeter__numbers": [{"variable": "greeter_uid", "of": "users", "name": "greeter"}]},
+        {"greeter_uid": 955},
+    ],
+)
+def test_an_account_of_a_role_that_is_added_is_looked_at_however_it_is_published(defaults: dict[str, Any]) -> None:
+    host, problems = Host("gw1", {"scanner_uid": 955}), Problems()
+    greeter = Role("greeter", {name: {} for name in defaults if "__" not in name}, defaults)
+    check(Site(host, {}, {**roles(), "greeter": greeter}), problems)
+    (problem,) = problems.found
+    assert problem.startswith("scanner_uid: 955 is greeter_")
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [("nftables", "firewall"), ("openssh-server", "sshd"), ("daemontools", "daemontools"), ("cron", "hardening")],
+)
+def test_a_package_that_a_role_needs_cannot_be_purged(name: str, role: str) -> None:
+    (problem,) = problems_of(service_trimming_purged_packages=["telnet", name])
+    place = f"service_trimming_purged_packages[1] ({name})"
+    assert problem == f"{place}: role {role} needs this package: it cannot be purged"
+
+
+def test_a_package_that_is_needed_by_another_choice_alone_may_be_purged() -> None:
+    values = {"daemontools_install_method": "source", "service_trimming_purged_packages": ["daemontools", "rspamd"]}
+    assert problems_of(**values) == []
+
+
+def test_what_a_site_wants_and_purges_is_told_by_both() -> None:
+    (problem,) = problems_of(foundation_extra_packages=["nano", "telnet"], service_trimming_purged_packages=["telnet"])
+    assert problem.startswith("service_trimming_purged_packages[0] (telnet): would be installed and purged by each run")
+    assert "foundation_extra_packages[1] (telnet)" in problem
+
+
+@pytest.mark.parametrize("name", ["exim4-daemon-light", "postfix", "sendmail-bin", "msmtp-mta", "default-mta"])
+def test_another_mail_server_is_none_of_the_sites_packages(name: str) -> None:
+    (problem,) = problems_of(foundation_extra_packages=["bsd-mailx", name])
+    assert problem.startswith(f"foundation_extra_packages[1] ({name}): is another mail server")
