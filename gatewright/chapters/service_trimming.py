@@ -24,11 +24,11 @@ _UNITS = ("service_trimming_units", "service_trimming_mta_units", "service_trimm
 def check(site: Site, problems: Problems) -> None:
     """A gateway does not go without what its roles need: nobody could log in any more, or no mail would go."""
     units = {str(unit): role for role, unit in published(site, "units")}
-    for variable in _UNITS:
-        for place, name in site.texts(variable):
-            role = units.get(name) or units.get(name.partition("@")[0])
-            if role:
-                problems.add(place, f"role {role} needs this unit running: it cannot be trimmed")
+    trimmed = [entry for variable in _UNITS for entry in site.texts(variable)]
+    trimmed += [(f"{role}__trimmed_units ({unit})", str(unit)) for role, unit in published(site, "trimmed_units")]
+    for place, name in trimmed:
+        if role := units.get(name) or units.get(name.partition("@")[0]):
+            problems.add(place, f"role {role} needs this unit running: it cannot be trimmed")
     # many a package has the name of its unit, and not all that roles need of packages is known without a host
     packages = units | {str(package): role for role, package in published(site, "packages")}
     extra = {name: place for place, name in site.texts("foundation_extra_packages")}

@@ -174,17 +174,28 @@ def test_an_account_of_its_keeps_the_hosts_number_where_the_site_wants_that(
     assert ('"gid": 7790' in shown) is is_wanted, "a group's too"
 
 
-def test_a_need_of_its_that_nobody_can_meet_is_told_before_anything_is_changed(project: Path, tmp_path: Path) -> None:
-    defaults = project / "roles" / "greeter" / "defaults" / "main.yml"
-    right = defaults.read_text()
-    defaults.write_text(right.replace("[greeter-package]", "greeter-package"))
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("defaults", "[greeter-package]", "greeter-package", "greeter__packages: must be a list, not a string"),
+        ("defaults", "{greeter: cat", "{firewall: cat", "greeter__questions.firewall: firewall__questions gives it"),
+        ("meta", "The port., default: 2500", "The port., type: str", "cannot be read: type is there twice"),
+    ],
+)
+def test_what_is_wrong_with_it_is_told_before_anything_is_changed(
+    project: Path, tmp_path: Path, file: str, old: str, new: str, words: str
+) -> None:
+    (path,) = (project / "roles" / "greeter" / file).glob("*.yml")
+    right = path.read_text()
+    assert old in right
+    path.write_text(right.replace(old, new))
     try:
         done = run(project, tmp_path, "--check", "--tags", "show")
     finally:
-        defaults.write_text(right)
+        path.write_text(right)
     assert done.returncode != 0
     assert "A role is wrong, and nothing was changed:" in done.stdout + done.stderr
-    assert "greeter__packages: must be a list, not a string" in done.stdout + done.stderr
+    assert words in done.stdout + done.stderr
     assert "TASK [Learn which Debian this is]" not in done.stdout
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gatewright.chapters.foundation import check
+from gatewright.chapters import foundation, service_trimming
 from gatewright.inventory import Host, Role, Site
 from gatewright.problems import Problems
 from tests.unit.preflight.site_of import PROJECT, problems_of, roles
@@ -41,6 +41,13 @@ def static(role: str, kind: str) -> set[str]:
 def test_a_unit_that_a_role_needs_cannot_be_trimmed(name: str, role: str) -> None:
     (problem,) = problems_of(**{EXTRA: ["atd", name]})
     assert problem == f"{EXTRA}[1] ({name}): role {role} needs this unit running: it cannot be trimmed"
+
+
+def test_nor_can_another_role_trim_it() -> None:
+    host, problems = Host("gw1", {}), Problems()
+    greeter = Role("greeter", {}, {"greeter__trimmed_units": ["atd", "ssh"]})
+    service_trimming.check(Site(host, {}, {**roles(), "greeter": greeter}), problems)
+    assert problems.found == ["greeter__trimmed_units (ssh): role sshd needs this unit running: it cannot be trimmed"]
 
 
 def test_what_is_switched_off_may_be_trimmed() -> None:
@@ -95,7 +102,7 @@ def test_a_user_and_a_group_may_have_one_number_and_one_variable_serves_both() -
 def test_an_account_of_a_role_that_is_added_is_looked_at_however_it_is_published(defaults: dict[str, Any]) -> None:
     host, problems = Host("gw1", {"scanner_uid": 955}), Problems()
     greeter = Role("greeter", {name: {} for name in defaults if "__" not in name}, defaults)
-    check(Site(host, {}, {**roles(), "greeter": greeter}), problems)
+    foundation.check(Site(host, {}, {**roles(), "greeter": greeter}), problems)
     (problem,) = problems.found
     assert problem.startswith("scanner_uid: 955 is greeter_")
 
