@@ -14,7 +14,7 @@ import yaml
 from gatewright import PROJECT
 
 SHOWN = ("_survey_refuses", "survey__answers", "survey__untrimmed")
-FOUND = {"answers": {"svscan": "active\n"}, "untrimmed": ["at"]}
+FOUND: dict[str, Any] = {"answers": {"svscan": "active\n"}, "untrimmed": ["at"]}
 
 
 def shown(folder: Path, *options: str, facts: dict[str, Any] | None = None, **found: Any) -> dict[str, Any]:
