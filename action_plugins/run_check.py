@@ -1,5 +1,8 @@
 """Action: refuse a run that would do nothing, and variables of the command line that nobody reads; name odd tags.
 
+A run of one of our playbooks whose --tags no task of it has would do nothing, too. A company's playbook that imports
+ours may have tags of its own: there, odd tags are but named.
+
 On the controller alone, in a play over `all:localhost`, so that it runs whatever the inventory holds.
 
 Options: group (the hosts of the plays that follow; `gateways`), takes (variables that the playbook reads from the
@@ -27,7 +30,7 @@ sys.path.append(str(PROJECT))
 from gatewright import kinds  # needs the line above
 from gatewright.problems import InventoryError, Problems, suggest
 from gatewright.role_check import options_of, specs_of
-from gatewright.roles import main_files, tags_of
+from gatewright.roles import main_files, roles_of, tags_of
 
 # What `-e NAME=VALUE` makes text of is right as text, too.
 _FORMS: Mapping[str, kinds.Kind] = {
@@ -54,16 +57,35 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         group = str(self._task.args.get("group", "gateways"))
         given = load_extra_vars(self._loader)
         takes = self._task.args.get("takes", {})
-        problems = [*nobody(facts, group), *self._unread(facts, given, takes), *wrong_values(given, takes)]
+        wrong = (*self._unread(facts, given, takes), *self._tags_of_nothing(), *wrong_values(given, takes))
+        problems = [*nobody(facts, group), *wrong]
         if problems:
             told = "\n".join(f"  - {problem}" for problem in problems)
             return result | {"failed": True, "problems": problems, "msg": f"Nothing was done:\n{told}"}
         remarks = self._unknown_tags()
         return result | {"changed": False} | ({"warnings": remarks} if remarks else {})
 
+    def _tags_of_nothing(self) -> list[str]:
+        """The --tags, if no task of the playbooks called has any of them."""
+        wanted = {str(tag) for tag in context.CLIARGS["tags"]}
+        called = [Path(name).resolve() for name in context.CLIARGS["args"]]
+        if not wanted.isdisjoint(_SPECIAL) or not all(path.parent == PROJECT / "playbooks" for path in called):
+            return []
+        plays = [play for path in called for play in self._loader.load_from_file(str(path))]
+        if any(key.rpartition(".")[2] == "import_playbook" for play in plays for key in play):
+            return []  # what it imports may have them
+        known = tags_of(plays)
+        if roles_of(plays):
+            known |= _roles()
+            known |= self._tags() if wanted.isdisjoint(known) else set()  # all files of tasks are read for them
+        if not wanted.isdisjoint(known):
+            return []
+        names = ", ".join(path.name for path in called)
+        return [f"no task of {names} has the tag {tag}{suggest(tag, known)}" for tag in sorted(wanted)]
+
     def _unknown_tags(self) -> list[str]:
         """Remarks on tags that no task here has; a playbook that imports this one may have them."""
-        roles = {path.name for path in (PROJECT / "roles").iterdir()}
+        roles = _roles()
         doubtful = {*context.CLIARGS["tags"], *context.CLIARGS["skip_tags"]}.difference(roles, _SPECIAL)
         known = roles | self._tags() if doubtful else roles
         return [f"no task of Gatewright has the tag {tag}{suggest(tag, known)}" for tag in sorted(doubtful - known)]
@@ -95,6 +117,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             with contextlib.suppress(InventoryError):  # the preflight tells it, with all else that is wrong
                 names |= set(options_of(role.name, specs_of(role)))
         return names
+
+
+def _roles() -> set[str]:
+    return {path.name for path in (PROJECT / "roles").iterdir()}
 
 
 def wrong_values(given: Mapping[str, Any], takes: Mapping[str, str]) -> list[str]:

@@ -175,6 +175,35 @@ def test_a_misspelt_tag_is_remarked_on(company: Path, tags: str, words: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("playbook", "tags", "words"),
+    [
+        ("site.yml", "tcp_smpt", "no task of site.yml has the tag tcp_smpt; did you mean 'tcp_smtp'?"),
+        ("site.yml", "foo,bar", "no task of site.yml has the tag bar"),
+        ("cutoff.yml", "cutof", "no task of cutoff.yml has the tag cutof"),
+        ("cutoff.yml", "qmail", "no task of cutoff.yml has the tag qmail"),
+        ("verify.yml", "foo", "no task of verify.yml has the tag foo"),
+        ("backup.yml", "backup", "no task of backup.yml has the tag backup"),
+    ],
+)
+def test_tags_that_no_task_of_the_playbook_has_are_an_error(
+    company: Path, playbook: str, tags: str, words: str
+) -> None:
+    done = play(company, str(PROJECT / "playbooks" / playbook), "--tags", tags)
+    told = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0, told
+    assert f"Nothing was done: - {words}" in told
+    assert not (company / "connected").exists()
+
+
+@pytest.mark.parametrize("options", [("--tags", "tagged"), ("--tags", "always,foo"), ("--skip-tags", "foo")])
+def test_other_odd_tags_leave_a_run_as_it_is(company: Path, options: tuple[str, ...]) -> None:
+    done = play(company, str(PROJECT / "playbooks" / "cutoff.yml"), *options, "-e", "mail=inward")
+    told = " ".join((done.stdout + done.stderr).split())
+    assert "-e mail is inward, and must be" in told
+    assert ("no task of Gatewright has the tag foo" in told) is ("foo" in options[1])
+
+
+@pytest.mark.parametrize(
     "options", [("--start-at-task", "*Compile*"), ("--start-at-task", "x"), ("--skip-tags", "always")]
 )
 def test_a_run_that_passes_over_the_preflight_does_nothing(company: Path, options: tuple[str, ...]) -> None:
