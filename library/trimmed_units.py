@@ -12,6 +12,8 @@ description:
   - What had failed before it was masked is forgotten, as a host with failed units is one that nobody looks at any more.
   - A unit that systemd itself makes an alias of another one is left to that one.
   - Where a mask cannot be made, as a file of the host's has its place, it fails before anything is stopped.
+  - What it masks is noted in the file C(masked) of C(ledger_dir), a unit a line, so that C(remove.yml) unmasks that and
+    no more. Where a release that kept no note has masked others before, a line that begins with C(#) says so.
 options:
   names:
     description: Names of units without their suffix.
@@ -22,6 +24,14 @@ options:
     description: The directory with the host's own units, where masks are made.
     type: path
     default: /etc/systemd/system
+  ledger_dir:
+    description: Where Gatewright notes what is its own.
+    type: path
+    default: /var/lib/gatewright
+  built:
+    description: A file that a host has on which Gatewright was at work before.
+    type: path
+    default: /usr/local/sbin/gatewright-cutoff
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -42,6 +52,7 @@ trimmed:
   returned: always
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,6 +60,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.on_gateway.trimming import RUNNING, SUFFIXES, in_the_way, plan, question, read, units_of
 
 _ENDINGS = tuple(f".{suffix}" for suffix in SUFFIXES)
+
+EARLIER = "# and what an earlier release masked without a note"
 
 
 def present(module: AnsibleModule, units: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -82,12 +95,32 @@ def trim(module: AnsibleModule, pending: Sequence[str], found: Mapping[str, Mapp
     module.run_command(["systemctl", "reset-failed", "--", *pending])
 
 
+def note(folder: str, built: str, units: Sequence[str]) -> None:
+    """Add what is about to be masked to the note; what is masked already is somebody else's, or stands in it."""
+    path = os.path.join(folder, "masked")
+    try:
+        with open(path) as handle:
+            known = handle.read().splitlines()
+    except FileNotFoundError:
+        known = [EARLIER] if os.path.exists(built) else []
+    noted = sorted({*known, *units})  # the remark sorts first
+    if not units or noted == known:
+        return
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    with open(f"{path}.new", "w") as handle:
+        handle.write("".join(f"{line}\n" for line in noted))
+        os.fchmod(handle.fileno(), 0o644)
+    os.rename(f"{path}.new", path)
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
             "masks": {"type": "path", "default": "/etc/systemd/system"},
+            "ledger_dir": {"type": "path", "default": "/var/lib/gatewright"},
+            "built": {"type": "path", "default": "/usr/local/sbin/gatewright-cutoff"},
         },
         supports_check_mode=True,
     )
@@ -104,6 +137,8 @@ def main() -> None:
             f" remove it, or leave {taken[0].stem} out of the units to trim"
         )
     if pending and not module.check_mode:
+        ours = [unit for unit in pending if found[unit]["LoadState"] != "masked"]
+        note(module.params["ledger_dir"], module.params["built"], ours)
         trim(module, pending, found)
     before = "".join(f"{unit} {found[unit]['LoadState']} {found[unit]['ActiveState']}\n" for unit in pending)
     after = "".join(f"{unit} masked inactive\n" for unit in pending)

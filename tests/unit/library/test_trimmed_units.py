@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from gatewright import PROJECT
 from tests.modules import run_module
 
 SYSTEMCTL = '''\
@@ -61,8 +66,14 @@ class Host:
         return path.read_text().splitlines() if path.exists() else []
 
     def run(self, *names: str, check: bool = False) -> Any:
-        arguments = {"names": list(names), "masks": str(self.folder / "system")}
-        return run_module("trimmed_units", arguments, check, programs=self.folder)
+        places = {"masks": "system", "ledger_dir": "ledger", "built": "built"}
+        arguments = {option: str(self.folder / name) for option, name in places.items()}
+        return run_module("trimmed_units", {"names": list(names), **arguments}, check, programs=self.folder)
+
+    def noted(self) -> list[str]:
+        """What stands in the note of what was masked."""
+        path = self.folder / "ledger" / "masked"
+        return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.fixture
@@ -178,3 +189,76 @@ def test_a_mask_and_the_link_to_a_unit_elsewhere_are_not_in_the_way(host: Host) 
 def test_a_name_with_a_dot_that_is_no_suffix_is_one(tmp_path: Path) -> None:
     host = Host(tmp_path, {"php8.2-fpm.service": ("loaded", "active")})
     assert host.run("php8.2-fpm")["trimmed"] == ["php8.2-fpm.service"]
+
+
+def test_what_is_masked_is_noted_and_stays_noted(host: Host) -> None:
+    host.run("rpcbind")
+    host.run("cups", "apt-daily")
+    noted = ["apt-daily.service", "apt-daily.timer", "cups.service", "rpcbind.service", "rpcbind.socket"]
+    assert host.noted() == noted
+    host.run("cups")
+    assert host.noted() == noted
+
+
+def test_what_somebody_else_masked_is_not_noted_though_it_is_stopped(tmp_path: Path) -> None:
+    host = Host(tmp_path, {"ntp.service": ("masked", "inactive"), "atd.service": ("masked", "active")})
+    assert host.run("ntp", "atd")["trimmed"] == ["atd.service"]
+    assert host.noted() == []
+
+
+def test_check_mode_notes_nothing(host: Host) -> None:
+    host.run("rpcbind", check=True)
+    assert host.noted() == []
+
+
+def test_a_note_that_begins_after_an_earlier_release_says_that_it_is_not_all(host: Host) -> None:
+    (host.folder / "built").touch()
+    host.run("cups")
+    host.run("rpcbind")
+    assert [line.startswith("#") for line in host.noted()] == [True, False, False, False]
+    assert host.noted()[1:] == ["cups.service", "rpcbind.service", "rpcbind.socket"]
+
+
+def test_the_note_is_there_before_the_mask(host: Host) -> None:
+    """A run may be cut between the two."""
+    program = host.folder / "systemctl"
+    program.write_text(program.read_text().replace('"stop" and', '"mask" or verb == "stop" and'))
+    assert host.run("cups")["failed"]
+    assert host.noted() == ["cups.service"]
+
+
+UNMASK = """\
+#!/bin/sh
+# systemctl: the units whose masks were taken away
+[ "$1" = unmask ] && echo "$3" >> {calls}
+"""
+
+
+@pytest.mark.parametrize(
+    ("note", "freed"),
+    [
+        ("old-name.service\ncups.socket\n", ["old-name.service", "cups.socket"]),
+        ("", []),
+        (None, ["rpcbind.service", "rpcbind.socket", "ntp.service"]),
+        ("# begun late\ncups.socket\n", ["cups.socket", "rpcbind.service", "rpcbind.socket", "ntp.service"]),
+    ],
+    ids=["by the note alone", "nothing was masked", "no note", "a note that is not all"],
+)
+def test_remove_unmasks_what_was_noted_and_goes_by_the_inventory_where_no_note_tells_all(
+    tmp_path: Path, note: str | None, freed: list[str]
+) -> None:
+    units, ledger, calls = tmp_path / "units", tmp_path / "masked", tmp_path / "calls"
+    units.mkdir()
+    for unit in ("old-name.service", "cups.socket", "rpcbind.service", "rpcbind.socket", "ntp.service"):
+        (units / unit).symlink_to("/dev/null")  # the inventory names rpcbind, and ntp, which its administrator masked
+    if note is not None:
+        ledger.write_text(note)
+    (tmp_path / "systemctl").write_text(UNMASK.format(calls=calls))
+    (tmp_path / "systemctl").chmod(0o755)
+    (task,) = yaml.safe_load((PROJECT / "roles/service_trimming/tasks/removed.yml").read_text())
+    script = re.sub(r"{{.*?}}", "rpcbind ntp lpd", task["ansible.builtin.shell"]["cmd"])
+    script = script.replace("/var/lib/gatewright/masked", str(ledger)).replace("/etc/systemd/system", str(units))
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == freed
+    assert (calls.read_text().split() if calls.exists() else []) == freed
