@@ -27,7 +27,8 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
     """All rows of one host.
 
     found: `state`, `sockets`, `rules`, `probe` and `fate` as the modules gateway_state, declared_sockets, tcp_rules,
-    gateway_probe and message_fate return them, `open` (ports that must answer) and `clients` (how many relay clients).
+    gateway_probe and message_fate return them, `open` (ports that must answer), `clients` (how many relay clients) and
+    `unsent` (whether a test message was asked for and, in a check, not sent).
     gateways: for each gateway of the inventory its `names` and `addresses`.
     """
     return [
@@ -41,7 +42,7 @@ def verification(found: Facts, gateways: Sequence[Facts]) -> list[Row]:
         *_mx(found["state"]["mx"], gateways),
         *mail_rows(found["state"].get("records"), found["state"].get("me", "")),
         _relay(found["probe"]["relay"], found["state"]["controller"]),
-        *_message(found["probe"]["message"], found.get("fate") or {}),
+        *_message(found["probe"]["message"], found.get("fate") or {}, found.get("unsent", False)),
     ]
 
 
@@ -166,9 +167,10 @@ def _relay(reply: Facts, controller: Facts) -> Row:
     return _row("relay from here, no listed client", "refused", words, 550 <= reply["code"] < 560)
 
 
-def _message(reply: Facts, fate: Facts) -> Iterator[Row]:
+def _message(reply: Facts, fate: Facts, unsent: bool) -> Iterator[Row]:
     if not reply:
-        yield _row("test message", "none was asked for", "none was asked for")
+        words = "not sent (check mode)" if unsent else "none was asked for"
+        yield _row("test message", words, words)
         return
     words = f"{reply['code']} {reply['text']}" if reply["code"] else f"no reply: {reply['text']}"
     yield _row("test message", "250", words, reply["code"] == 250)

@@ -203,6 +203,15 @@ def test_other_odd_tags_leave_a_run_as_it_is(company: Path, options: tuple[str, 
     assert ("no task of Gatewright has the tag foo" in told) is ("foo" in options[1])
 
 
+@pytest.mark.parametrize("given", [(), ("-e", "mail=both")])
+def test_a_check_of_cutoff_says_that_it_was_not_run(company: Path, given: tuple[str, ...]) -> None:
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory(company, gateways={"gw1": GATEWAY | here})
+    done = play(company, str(PROJECT / "playbooks" / "cutoff.yml"), "--check", *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not run (check mode)" in done.stdout.partition("Say what is in force")[2]
+
+
 @pytest.mark.parametrize(
     "options", [("--start-at-task", "*Compile*"), ("--start-at-task", "x"), ("--skip-tags", "always")]
 )

@@ -52,6 +52,14 @@ def test_nothing_is_removed_by_mistake(gateway: Gateway) -> None:
     assert gateway.is_up("qmail-smtpd")
 
 
+def test_a_check_changes_nothing_and_does_not_say_none_of_what_it_did_not_look_at(gateway: Gateway) -> None:
+    named = {"gatewright_remove": gateway.name}
+    told = playbook(REMOVE, gateway.name, "--check", variables=named).output
+    for line in ("Packages removed, those that needed a mail server among them", "Unmasked, and still disabled"):
+        assert f"{line}: not looked at (check mode)" in told
+    assert gateway.is_up("qmail-smtpd")
+
+
 def test_a_queue_that_does_not_drain_leaves_the_gateway_as_it_was(
     gateway: Gateway, outside: Peer, waiting: str
 ) -> None:

@@ -49,6 +49,13 @@ def test_a_good_gateway_has_nothing_wrong() -> None:
     assert wrong(GOOD) == []
 
 
+@pytest.mark.parametrize(("unsent", "words"), [(True, "not sent (check mode)"), (False, "none was asked for")])
+def test_a_message_that_was_not_sent_says_why(unsent: bool, words: str) -> None:
+    found = GOOD | {"probe": GOOD["probe"] | {"message": {}}, "fate": {}, "unsent": unsent}
+    assert [row["found"] for row in verification(found, GATEWAYS) if row["check"] == "test message"] == [words]
+    assert wrong(found) == []
+
+
 @pytest.mark.parametrize(
     ("path", "value", "check"),
     [
