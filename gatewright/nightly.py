@@ -101,6 +101,12 @@ def in_lab(missing: str) -> list[Step]:
             demo,
             "tests/testinfra/test_gatekeeper.py",
         ),
+        lab_tests(
+            "jobs by their tags on a host that is not as the defaults have it",
+            ("gw1",),
+            (),
+            "tests/testinfra/test_jobs_elsewhere.py",
+        ),
         lab_tests("first runs on messy hosts", (), (), "tests/messy"),
         lab_tests(
             "a gateway of either Debian that died, and its archive", both, EVERYWHERE, "tests/testinfra/test_backup.py"

@@ -15,6 +15,7 @@ ONE_GATEWAY = {
     "test_greedy_strangers": "gw1",
     "test_guard": "gw1",
     "test_jobs": "gw1",
+    "test_jobs_elsewhere": "gw1",
     "test_log_server": "gw2",
     "test_log_shipping": "gw1",
     "test_monitoring": "gw1",

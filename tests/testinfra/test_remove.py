@@ -35,6 +35,9 @@ def waiting(gateway: Gateway, outside: Peer, office: Peer) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def before(gateway: Gateway) -> dict[str, str]:
     """What the host has before its gateway goes."""
+    trimmed = {"service_trimming_extra_units": ["left-the-inventory"]}
+    playbook("playbooks/site.yml", gateway.name, "--tags", "service_trimming_units", variables=trimmed)
+    gateway.run("systemctl", "mask", "administrators.service")
     gateway.sh(f"echo held > {QUARANTINE}/cur/of-the-test; echo 'a site of its own' > /etc/gatewright-neighbour")
     return {"masked": gateway.sh("systemctl list-unit-files --state=masked --no-legend | cut -d' ' -f1")}
 
@@ -106,8 +109,10 @@ def test_passwords_are_debians_matter_again(gateway: Gateway, removed: Run) -> N
 
 def test_what_was_masked_is_named_and_free(gateway: Gateway, removed: Run, before: dict[str, str]) -> None:
     masked = gateway.sh("systemctl list-unit-files --state=masked --no-legend | cut -d' ' -f1").split()
-    freed = {unit for unit in before["masked"].split() if unit.startswith(("postfix.", "exim4.", "atd.", "rpcbind."))}
-    assert freed and not freed & set(masked)
+    ours = ("postfix.", "exim4.", "atd.", "rpcbind.", "left-the-inventory.")
+    freed = {unit for unit in before["masked"].split() if unit.startswith(ours)}
+    assert "left-the-inventory.service" in freed and not freed & set(masked)
+    assert "administrators.service" in masked
     for unit in freed:
         assert unit in removed.output
 
