@@ -196,6 +196,7 @@ class Host:
     has_key: bool = True
     key_files: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     reached: tuple[str, ...] | None = None
     lists_age: float | None = 0
@@ -472,7 +473,7 @@ def mirrors(host: Host, wanted: Wanted) -> Iterator[Finding]:
     absent = missing(host, wanted)
     if host.reached is None:
         return
-    tried = host.proxies or host.sources
+    tried = host.ways or host.proxies or host.sources
     is_remark = not (absent or must_build(host, wanted))
     if not host.sources:
         yield Finding("mirror", "apt has no sources: write /etc/apt/sources.list.d/debian.sources", is_remark)
@@ -846,6 +847,21 @@ def proxies_now() -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for item in found if "://" in item))
 
 
+def host_proxies(dumped: str) -> dict[str, str]:
+    """The proxies that apt uses for single hosts alone, by host; DIRECT for one that it asks itself."""
+    return dict(re.findall(r'^Acquire::https?::[Pp]roxy::(\S+) "(\S+?)";', dumped, re.MULTILINE))
+
+
+def ways_of(sources: Sequence[str], proxies: Sequence[str], of_hosts: Mapping[str, str]) -> tuple[str, ...]:
+    """Whom apt connects to for its sources: the proxy for a source's host, one for all hosts, or the source itself."""
+    for_all = [proxy for proxy in proxies if proxy not in of_hosts.values()]
+    found: list[str] = []
+    for source in sources:
+        own = of_hosts.get(host_of(source), "")
+        found += [source] if own == "DIRECT" else [own] if own else for_all or [source]
+    return tuple(dict.fromkeys(found))
+
+
 def finds_proxies_itself() -> bool:
     """Whether apt asks a program for its proxy, so that nobody can say here what it is."""
     return bool(re.search(r'^Acquire::https?::Proxy-Auto-?Detect "\S', output("apt-config", "dump"), re.MULTILINE))
@@ -956,10 +972,11 @@ def look(wanted: Wanted) -> Host:
     login = login_name(wanted.login)
     place = existing(BUILD_PLACE)
     proxies, sources, age = proxies_now(), sources_now(), lists_age()
+    ways = ways_of(sources, proxies, host_proxies(output("apt-config", "dump")))
     absent = [item for item in wanted.packages if item not in installed]
     needs_packages = bool(absent) or any(item not in installed for item in wanted.builds)
     can_ask = needs_packages and not finds_proxies_itself()
-    reached = at_once(answers, proxies or sources) if can_ask else None
+    reached = at_once(answers, ways) if can_ask else None
     resolvers = tuple(item for item in resolvers_now() if "%" not in item)
     # where dnscache runs already, the firewall lets nobody else ask; the run ends with a look at it
     is_first = not Path("/service/dnscache").exists()
@@ -987,6 +1004,7 @@ def look(wanted: Wanted) -> Host:
         has_key=(is_there := has_key(login, wanted.key_files)),
         key_files=() if is_there else sshd_key_files(),
         proxies=proxies,
+        ways=ways,
         sources=sources,
         reached=reached,
         lists_age=age,

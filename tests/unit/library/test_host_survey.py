@@ -334,6 +334,24 @@ def test_an_apt_proxy_is_a_remark_and_its_port_goes_to_the_firewall() -> None:
     assert told(host, Wanted())["package_ports"] == ["443", "3142"]
 
 
+APT = """\
+Acquire::http::Proxy "http://10.0.0.9:3142";
+Acquire::http::Proxy::near.example "DIRECT";
+Acquire::http::Proxy::far.example "http://10.0.0.8:8080";
+"""
+
+
+def test_apt_is_tried_where_it_would_go() -> None:
+    """A proxy for one host alone was taken for the way to all: a fresh host was refused whose mirrors answered."""
+    of_hosts = host_survey.host_proxies(APT)
+    assert of_hosts == {"near.example": "DIRECT", "far.example": "http://10.0.0.8:8080"}
+    near, far, other = (f"http://{name}.example/debian" for name in ("near", "far", "other"))
+    every = ["http://10.0.0.9:3142", "http://10.0.0.8:8080"]
+    assert host_survey.ways_of([near, far, other], every, of_hosts) == (near, every[1], every[0])
+    assert host_survey.ways_of([other], [every[1]], of_hosts) == (other,)
+    assert host_survey.ways_of([], every, of_hosts) == ()
+
+
 @pytest.mark.parametrize(
     ("address", "host", "port"),
     [
