@@ -133,13 +133,13 @@ def test_a_variable_that_the_inventory_is_made_of_may_come_from_the_command_line
 
 
 def batches(company: Path, serial: Any) -> list[list[str]]:
-    """The hosts of each batch, by who learns which Debian it is; by the local connection, with no role's tag."""
+    """The hosts of each batch, by who learns which Debian it is; locally, and without a look at this machine."""
     hosts = {f"gw{number}": {"ansible_host": f"192.0.2.{number}"} for number in range(1, 6)}
     inventory(company, gateways=hosts)
     (company / "group_vars").mkdir()
     own = {"qmail_postmaster": "p@example.org", "gatewright_serial": serial, "ansible_connection": "local"}
     write(company / "group_vars" / "gateways.yml", own | {"ansible_python_interpreter": sys.executable})
-    done = play(company, "company.yml", "--tags", "nothing_but_always")
+    done = play(company, "company.yml", "--tags", "nothing_but_always", "--skip-tags", "survey")
     assert done.returncode == 0, done.stdout + done.stderr
     looks = done.stdout.split("TASK [Learn which Debian this is]")[1:]
     return [sorted(re.findall(r"^ok: \[(gw\d)\]", look.split("\nTASK")[0], re.MULTILINE)) for look in looks]
