@@ -838,11 +838,9 @@ def sshd_key_files() -> tuple[str, ...]:
     return tuple(found[1].split()) if found else ()
 
 
-def proxies_now() -> tuple[str, ...]:
-    """The proxies that apt uses."""
-    found = re.findall(
-        r'^Acquire::https?::(?:Proxy|proxy)(?:::\S+)? "(\S+?)";', output("apt-config", "dump"), re.MULTILINE
-    )
+def proxies_of(dumped: str) -> tuple[str, ...]:
+    """The proxies that apt uses, by what apt-config dumps."""
+    found = re.findall(r'^Acquire::https?::(?:Proxy|proxy)(?:::\S+)? "(\S+?)";', dumped, re.MULTILINE)
     found += [os.environ.get(name, "") for name in ("http_proxy", "https_proxy")]  # apt heeds these too
     return tuple(dict.fromkeys(item for item in found if "://" in item))
 
@@ -862,9 +860,9 @@ def ways_of(sources: Sequence[str], proxies: Sequence[str], of_hosts: Mapping[st
     return tuple(dict.fromkeys(found))
 
 
-def finds_proxies_itself() -> bool:
+def finds_proxies_itself(dumped: str) -> bool:
     """Whether apt asks a program for its proxy, so that nobody can say here what it is."""
-    return bool(re.search(r'^Acquire::https?::Proxy-Auto-?Detect "\S', output("apt-config", "dump"), re.MULTILINE))
+    return bool(re.search(r'^Acquire::https?::Proxy-Auto-?Detect "\S', dumped, re.MULTILINE))
 
 
 def sources_now() -> tuple[str, ...]:
@@ -971,11 +969,12 @@ def look(wanted: Wanted) -> Host:
     controller, port = connection()
     login = login_name(wanted.login)
     place = existing(BUILD_PLACE)
-    proxies, sources, age = proxies_now(), sources_now(), lists_age()
-    ways = ways_of(sources, proxies, host_proxies(output("apt-config", "dump")))
+    dumped = output("apt-config", "dump")
+    proxies, sources, age = proxies_of(dumped), sources_now(), lists_age()
+    ways = ways_of(sources, proxies, host_proxies(dumped))
     absent = [item for item in wanted.packages if item not in installed]
     needs_packages = bool(absent) or any(item not in installed for item in wanted.builds)
-    can_ask = needs_packages and not finds_proxies_itself()
+    can_ask = needs_packages and not finds_proxies_itself(dumped)
     reached = at_once(answers, ways) if can_ask else None
     resolvers = tuple(item for item in resolvers_now() if "%" not in item)
     # where dnscache runs already, the firewall lets nobody else ask; the run ends with a look at it
