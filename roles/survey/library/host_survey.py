@@ -18,7 +18,7 @@ options:
     type: dict
     required: true
   accept:
-    description: Kinds of obstacles that are to be warnings, such as C(mirror) or C(clock).
+    description: Kinds of obstacles that are to be warnings, such as C(mirror) or C(clock); C(all) of them.
     type: list
     elements: str
     default: []
@@ -1087,7 +1087,8 @@ def main() -> None:
     wanted = Wanted(**module.params["wanted"])
     host = look(wanted)
     found = findings(host, wanted)
-    problems = [str(item) for item in found if not item.is_remark and item.kind not in module.params["accept"]]
+    accepted = module.params["accept"]
+    problems = [str(item) for item in found if not item.is_remark and accepted != ["all"] and item.kind not in accepted]
     remarks = [str(item) for item in found if str(item) not in problems]
     result = {"changed": False, "problems": problems, "remarks": remarks, "host": told(host, wanted)}
     result |= {**lasting(host, wanted), "seen": time.time_ns()}
