@@ -200,6 +200,10 @@ class TestBySenders:
     def test_a_person_who_is_not_known_has_no_mail_of_either(self, tenant: Client, sender: str) -> None:
         assert tenant.rcpt(sender, "nobody@corp.test").startswith("550 5.1.1 ")
 
+    @pytest.mark.parametrize("recipient", ["victim%world.test@corp.test", "victim@world.test@corp.test"])
+    def test_what_it_sends_for_others_goes_no_way_around(self, tenant: Client, recipient: str) -> None:
+        assert tenant.rcpt("x@tenant.test", recipient).startswith("553 5.1.3 ")
+
     @pytest.mark.parametrize("rset", [["RSET"], []], ids=["RSET", "no RSET"])
     def test_after_a_refused_message_the_next_one_of_a_session_goes(
         self, tenant: Client, outside: Peer, rset: list[str]

@@ -67,6 +67,21 @@ def test_mail_of_somebody_else_to_our_own_domains_is_a_strangers(cloud: Gatekeep
     assert ask(cloud, "ann@corp.test") == "DUNNO"
 
 
+@pytest.mark.parametrize(
+    "local", ["victim%world.test", "world.test!victim", "victim@world.test", "a b", 'a"b', "a:b", "|cat", "/etc", ""]
+)
+def test_mail_of_somebody_else_goes_no_way_around(cloud: Gatekeeper, local: str) -> None:
+    cloud.start(relay_senders=CLOUD)
+    assert ask(cloud, "x@tenant.test", f"{local}@corp.test").startswith("553 5.1.3 ")
+    assert ask(cloud, "ann@corp.test", f"{local}@corp.test") == "DUNNO"
+
+
+def test_recipients_that_are_not_odd_are_let_through(cloud: Gatekeeper) -> None:
+    cloud.start(relay_senders=CLOUD)
+    for local in ("a+b", "o'brien", "a/b", "a|b", "$x=y", "{a}~b^c`d", "j\u00f6rg"):
+        assert ask(cloud, "x@tenant.test", f"{local}@corp.test") == "DUNNO", local
+
+
 def test_strangers_and_gateways_without_such_clients_know_nothing_of_it(cloud: Gatekeeper) -> None:
     cloud.start(relay_senders=CLOUD)
     assert cloud.ask("any@corp.test", sender="x@tenant.test") == "DUNNO"

@@ -10,6 +10,8 @@ from functools import lru_cache
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _MAIL_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
+_ODD_LOCAL = re.compile(r"""[%!@\\"()<>,;:\[\]\x00- \x7f]""")
+_ODD_DOMAIN = re.compile(r"""[%!@\\"()<>,;\x00- \x7f]""")
 LONGEST = 900
 """Characters of an address; qmail-smtpd takes no longer one."""
 
@@ -31,6 +33,14 @@ def split(address: str) -> tuple[str, str]:
     if not at:
         local, domain = address, ""
     return composed(unquoted(local).lower()), in_ascii(domain)
+
+
+def is_odd(recipient: str) -> bool:
+    """Whether a server that trusts this gateway could read a recipient as an order to send on; as qmail-smtpd sees it."""
+    local, at, domain = recipient.rpartition("@")
+    if not at:
+        local, domain = recipient, ""
+    return not local or local[0] in "|/" or bool(_ODD_LOCAL.search(local) or _ODD_DOMAIN.search(domain))
 
 
 def composed(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gatekeeper.addresses import split
+from gatekeeper.addresses import is_odd, split
 from gatekeeper.callout import Callouts, Down, Known
 from gatekeeper.config import Config
 from gatekeeper.dnslists import DnsLists
@@ -23,6 +23,7 @@ log = logging.getLogger("gatekeeper")
 POSTMASTER = "postmaster"
 Answer = str | Coroutine[Any, Any, str]
 """An action, at once where nobody need be asked for it."""
+WAY_AROUND = "553 5.1.3 such a recipient might be a way around: no %, !, quotes and the like"
 CLOSED = "421 4.7.1 too many unknown recipients from your address, please try again later"
 
 
@@ -85,8 +86,10 @@ class Policy:
     def _refusal_of_sender(self, question: Question) -> str:
         """The action for a relay client with somebody else's sender; empty if its mail is for us, as a stranger's."""
         try:
-            if question.state != "RCPT" or self.own.has(split(question.recipient)[1]):
+            if question.state != "RCPT":
                 return ""
+            if self.own.has(split(question.recipient)[1]):  # qmail-smtpd took it for a relay client's
+                return WAY_AROUND if is_odd(question.recipient) else ""
         except HalfWritten as error:
             log.error("%s", error)
             return LATER
