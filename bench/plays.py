@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -51,3 +52,16 @@ def play(playbook: Path, name: str, *options: str, **settings: str) -> Run:
         raise LabError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
     ok, changed, skipped = (int(number) for number in recap.groups())
     return Run(seconds, ok + skipped, changed)
+
+
+def bare_tasks(count: int, place: Path) -> Path:
+    """A playbook of as many tasks that do nothing."""
+    tasks = [{"name": f"Task {n}", "command": "/bin/true", "changed_when": False} for n in range(count)]
+    playbook = place / "bare.yml"
+    playbook.write_text(json.dumps([{"hosts": "gateways", "gather_facts": False, "tasks": tasks}]))
+    return playbook
+
+
+def without_filters(place: Path) -> dict[str, str]:
+    """Settings for bare tasks: each of Ansible's workers loads all filters there are, and these need none of ours."""
+    return {"ANSIBLE_FILTER_PLUGINS": str(place)}

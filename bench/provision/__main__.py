@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.plays import SITE, Run, fresh_gateway, play
+from bench.plays import SITE, Run, bare_tasks, fresh_gateway, play, without_filters
 from gatewright.chapters.source_build import role_files
 from lab import artifacts, hosts
 from lab.__main__ import bring_up, prepare
@@ -98,14 +98,6 @@ def with_one_more_client() -> str:
     return json.dumps({"tcp_smtp_relay_clients": clients})
 
 
-def bare_tasks(count: int, place: Path) -> Path:
-    """A playbook of as many tasks that do nothing."""
-    tasks = [{"name": f"Task {n}", "command": "/bin/true", "changed_when": False} for n in range(count)]
-    playbook = place / "bare.yml"
-    playbook.write_text(json.dumps([{"hosts": "gateways", "gather_facts": False, "tasks": tasks}]))
-    return playbook
-
-
 def measure() -> dict[str, Run]:
     """One round: every kind of run by its name, the gateway proved to work after each way of making it."""
     runs = {}
@@ -125,8 +117,7 @@ def measure() -> dict[str, Run]:
         note("no change", lambda: play(SITE, GATEWAY, *cache))
         extra = ("--extra-vars", with_one_more_client())
         note("relay client", lambda: play(SITE, GATEWAY, *cache, "--tags", "tcp_smtp", *extra))
-        # each of Ansible's workers loads all filters there are: what a bare task takes has none of the project's
-        bare = {"ANSIBLE_FILTER_PLUGINS": directory}
+        bare = without_filters(Path(directory))
         note("bare", lambda: play(bare_tasks(runs["no change"].tasks, Path(directory)), GATEWAY, **bare))
         note("one bare", lambda: play(bare_tasks(1, Path(directory)), GATEWAY, **bare))
         fresh_gateway(GATEWAY)

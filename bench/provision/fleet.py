@@ -16,14 +16,15 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from bench.plays import SITE, fresh_gateway, play
+from bench.plays import SITE, bare_tasks, fresh_gateway, play, without_filters
 from bench.provision.room import check_memory, inotify_for
 from lab import hosts
 from lab.__main__ import prepare
@@ -33,6 +34,7 @@ from lab.topology import CACHE, PROJECT, Host, select
 ORIGINAL = "gw1"
 IMAGE = "localhost/gatewright-bench-fleet"
 FIRST_OCTET = 101
+BARE_TASKS = 20
 INVENTORY = CACHE.parent / "fleet"
 """As deep in the project as inventory/lab, whose group_vars it borrows."""
 
@@ -101,10 +103,13 @@ def write_inventory(gateways: Sequence[Host]) -> None:
     (INVENTORY / "hosts.yml").write_text(text)
 
 
-def measured(command: Sequence[str], statuses: Sequence[int] = (0,)) -> tuple[Cost, str]:
-    """Run a command; raise LabError with its last words when it fails."""
+def measured(
+    command: Sequence[str], statuses: Sequence[int] = (0,), settings: Mapping[str, str] = {}
+) -> tuple[Cost, str]:
+    """Run a command, with Ansible's settings as variables; raise LabError with its last words when it fails."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, check=False)
+    own = {**environment(), **settings}
+    done = subprocess.run(command, cwd=PROJECT, env=own, capture_output=True, text=True, check=False)
     seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in statuses:
         raise LabError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
@@ -112,7 +117,7 @@ def measured(command: Sequence[str], statuses: Sequence[int] = (0,)) -> tuple[Co
     return Cost(seconds, cpu), done.stdout
 
 
-def playbook(path: Path, forks: int, gateways: Sequence[Host], *options: str) -> tuple[Cost, int]:
+def playbook(path: Path, forks: int, gateways: Sequence[Host], *options: str, **settings: str) -> tuple[Cost, int]:
     """Run a playbook against copies; what it cost, and how much it changed."""
     command = [
         "ansible-playbook",
@@ -123,7 +128,7 @@ def playbook(path: Path, forks: int, gateways: Sequence[Host], *options: str) ->
         "--limit",
         limit(gateways),
     ]
-    cost, said = measured([*command, *options, str(path)])
+    cost, said = measured([*command, *options, str(path)], settings=settings)
     return cost, sum(int(number) for number in re.findall(r"changed=(\d+)", said))
 
 
@@ -145,6 +150,7 @@ def measure(gateways: Sequence[Host], forks: Sequence[int]) -> None:
     """Print a line a run; fewer forks than the last are tried with several gateways only."""
     count, most = len(gateways), forks[-1]
     unchanged(gateways, most)
+    bare(gateways, most)
     told("site.yml --tags tcp_smtp", count, most, playbook(SITE, most, gateways, "--tags", "tcp_smtp")[0])
     told("outbreak.yml", count, most, playbook(PROJECT / "playbooks/outbreak.yml", most, gateways)[0])
     for verb in COMMANDS:
@@ -157,6 +163,14 @@ def unchanged(gateways: Sequence[Host], forks: int) -> None:
     """A run that finds all as it is to be."""
     cost, changed = playbook(SITE, forks, gateways)
     told(f"site.yml, nothing to change ({changed} changed)", len(gateways), forks, cost)
+
+
+def bare(gateways: Sequence[Host], forks: int) -> None:
+    """What Ansible itself takes for some tasks that do nothing."""
+    with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as directory:
+        place = Path(directory)
+        cost, _ = playbook(bare_tasks(BARE_TASKS, place), forks, gateways, **without_filters(place))
+    told(f"{BARE_TASKS} bare /bin/true tasks", len(gateways), forks, cost)
 
 
 def told(name: str, count: int, forks: int, cost: Cost) -> None:
