@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rig
 from gatescan.config import load
-from gatescan.service import protocol
+from gatescan.service import protocol, waiting
 from gatescan.service.daemon import Channels, wait_until_loaded
 from gatescan.service.slots import Deaths, Slots
 from gatescan.service.worker import Shared, Worker
@@ -264,10 +265,12 @@ def test_the_release_before_finds_socket_and_workers_after_a_reload(gateway: Gat
         assert {int(word) for word in workers.split(b",")} == old
 
 
-def test_who_comes_in_the_moment_of_a_reload_is_served_by_the_worker_that_he_woke(gateway: Gateway) -> None:
+def test_who_comes_in_the_moment_of_a_reload_is_served_by_a_new_worker(gateway: Gateway) -> None:
+    gateway.config["daemon"] |= {"recycle_messages": 1}
     config = load(gateway.write_config())
     dismissed, word = os.pipe()
     os.write(word, b"\n")
+    lifeline, its_end = os.pipe()
     channels = Channels.new()
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
@@ -281,9 +284,39 @@ def test_who_comes_in_the_moment_of_a_reload_is_served_by_the_worker_that_he_wok
         client.send(protocol.PING)
         shared = Shared(listener, channels.handover[0], channels.returned[1], dismissed, Slots(1), Deaths())
         Worker(0, shared, handler_of(config), config, 17.0, "").run()
-        assert b"17.0" in client.recv(100), "nobody else was woken by him"
-    for fd in (dismissed, word, *channels.fds()):
+        (passed_on,) = iter(lambda: waiting.receive(channels.handover[1]), None)  # nobody else was woken by him
+        with passed_on:
+            waiting.give(passed_on, channels.returned[0])
+        shared = replace(shared, lifeline=lifeline)
+        Worker(0, shared, handler_of(config), config, 18.0, "").run()
+        assert b"18.0" in client.recv(100)
+    for fd in (dismissed, word, lifeline, its_end, *channels.fds()):
         os.close(fd)
+
+
+def test_once_a_new_worker_has_answered_no_old_one_takes_a_message(gateway: Gateway) -> None:
+    gateway.config["hostname"] = "old.example.org"
+    with gateway.daemon() as daemon:
+        old = daemon.children()
+        for pid in old:
+            os.kill(pid, signal.SIGSTOP)
+        gateway.config["hostname"] = "new.example.org"
+        since, path = time.time(), gateway.write_config()
+        daemon.signal(signal.SIGHUP)
+        assert wait_until_loaded(path, since, 30)
+        new = daemon.children() - old
+        for pid in new:
+            os.kill(pid, signal.SIGSTOP)
+        call = gateway.call()
+        call.write(b"pass" + BODY, ENVELOPE)
+        for pid in old:
+            os.kill(pid, signal.SIGCONT)  # as on a busy machine, where they hear of the reload late
+        wait_until(lambda: not daemon.children() & old, "the old workers end")
+        for pid in new:
+            os.kill(pid, signal.SIGCONT)
+        sent = call.finish()
+        assert sent.status == 0
+        assert saw(gateway, sent)["hostname"] == "new.example.org"
 
 
 def test_reload_of_a_bad_configuration_changes_nothing(gateway: Gateway) -> None:

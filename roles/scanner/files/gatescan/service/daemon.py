@@ -5,7 +5,7 @@ and, once a tick, looks at the workers' clocks:
 
     SIGCHLD   a worker ended: a fresh one takes its place
     SIGHUP    new configuration and code: tried out in a process of its own first, then this process executes
-              itself anew. The listening socket stays, and the old workers serve until the new ones do
+              itself anew. The listening socket stays; the old workers serve until then, and finish what they have
     SIGTERM   nobody new is let in, who waits is told to try again, present messages are finished
 
 It may be killed at any time: its workers notice the end of the pipe that all of them hold (the lifeline),
@@ -221,8 +221,8 @@ class Master:
         """The master's loop; returns when the last worker is gone."""
         gc.collect()
         gc.freeze()  # what is here now is shared with the workers, and stays so
+        self._dismiss_old_workers()  # first: once a new one answers, no old one takes another message
         self._fill_places()
-        self._dismiss_old_workers()
         log.info("%d workers serve %s", self.config.daemon.workers, self.config.daemon.socket)
         while not (self.stopping and not self._alive()):
             self._wait()
@@ -440,7 +440,7 @@ class Master:
             self._become_new()
 
     def _become_new(self) -> None:
-        """Execute the daemon anew in this process. The workers here serve on until the new ones do."""
+        """Execute the daemon anew in this process. The workers here serve on until it is there."""
         workers = [*self.retired, *(place.pid for place in self.places if place.pid)]
         waiting = [connection.fileno() for connection in self.desk.connections()]
         kept = [

@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -121,6 +121,8 @@ class Worker:
         self.served = 0
         self.spent = False
         self.complaints = Seldom(log)
+        self._lifeline = select.poll()
+        self._lifeline.register(shared.lifeline, select.POLLIN)
 
     def run(self) -> None:
         """Serve until there is a reason to end; the present message is always finished first."""
@@ -135,13 +137,7 @@ class Worker:
             while not self._done():
                 events = dict(poller.poll(IDLE))
                 if lifeline in events:
-                    if events.get(listener.fileno(), 0) & select.EPOLLIN:
-                        self._accept(listener)  # who came in the same moment woke nobody else
-                    # A master that loads anew says so, and one that stops shuts the socket; a dead one did neither.
-                    is_dismissed = events[lifeline] & select.EPOLLIN
-                    is_shut = events.get(listener.fileno(), 0) & select.EPOLLHUP
-                    if not is_dismissed and not is_shut and _is_orphan(master):
-                        refuse_all(listener)
+                    self._leave(events, master)
                     return
                 if returned.fileno() in events:
                     self._take_back(returned)
@@ -151,6 +147,24 @@ class Worker:
                     return
                 else:
                     self._tick()
+
+    def _leave(self, events: Mapping[int, int], master: int) -> None:
+        """See to those who came in the moment of the lifeline's end, as they woke nobody else."""
+        listener, returned = self.shared.listener, self.shared.returned
+        if events.get(listener.fileno(), 0) & select.EPOLLIN:
+            self._accept(listener)
+        # A master that loads anew says so, and one that stops shuts the socket; a dead one did neither.
+        if self._is_dismissed():
+            if returned.fileno() in events:
+                self._take_back(returned)
+            return
+        is_shut = events.get(listener.fileno(), 0) & select.EPOLLHUP
+        if not is_shut and _is_orphan(master):
+            refuse_all(listener)
+
+    def _is_dismissed(self) -> bool:
+        """Whether others have taken over, with the configuration of now."""
+        return any(flags & select.POLLIN for _, flags in self._lifeline.poll(0))
 
     def _done(self) -> bool:
         return self.spent or self.served >= self.settings.recycle_messages or self._too_large()
@@ -179,7 +193,12 @@ class Worker:
                 self._receive(connection, its_turn=True)
 
     def _receive(self, connection: socket.socket, its_turn: bool = False) -> None:
-        """Serve a connection, unless its client has said nothing yet, or its source has its share of the workers."""
+        """Serve a connection, unless its client has said nothing yet, or its source has its share of the workers.
+
+        Whoever comes after a reload is judged by what was loaded, so that a rule is in force from then on.
+        """
+        if self._is_dismissed() and waiting.give(connection, self.shared.handover):
+            return
         text = protocol.peek(connection)
         if text == b"":  # it is gone
             return
