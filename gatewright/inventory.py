@@ -39,7 +39,7 @@ class Role:
     @property
     def gathered(self) -> set[str]:
         """Options that are gathered from what all roles publish."""
-        return {name for name in self.options if GATHERS in str(self.defaults.get(name))}
+        return {name for name in self.options if "__" not in name and GATHERS in str(self.defaults.get(name))}
 
 
 @dataclass(frozen=True, slots=True)

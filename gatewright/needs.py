@@ -39,6 +39,8 @@ KINDS: Mapping[str, Shape] = {
     # which variables hold the numbers of users and groups, so that a host that has one can keep its own
     "numbers": Shape.LIST,
     "trimmed_units": Shape.LIST,
+    # units whose place a role's own service takes: the role masks them itself, once that service runs
+    "replaced_units": Shape.LIST,
     # units, without suffix, that must run: the preflight has no site trim them, nor their instances
     "units": Shape.LIST,
     # what a role asks of a host before anything changes: a name, and a shell command that prints the answer

@@ -25,7 +25,8 @@ def check(site: Site, problems: Problems) -> None:
     """A gateway does not go without what its roles need: nobody could log in any more, or no mail would go."""
     units = {str(unit): role for role, unit in published(site, "units")}
     trimmed = [entry for variable in _UNITS for entry in site.texts(variable)]
-    trimmed += [(f"{role}__trimmed_units ({unit})", str(unit)) for role, unit in published(site, "trimmed_units")]
+    for kind in ("trimmed_units", "replaced_units"):
+        trimmed += [(f"{role}__{kind} ({unit})", str(unit)) for role, unit in published(site, kind)]
     for place, name in trimmed:
         if role := units.get(name) or units.get(name.partition("@")[0]):
             problems.add(place, f"role {role} needs this unit running: it cannot be trimmed")

@@ -32,6 +32,7 @@ greeter__firewall:
   outbound: [{user: greeter, port: 2501, comment: greets others}]
 greeter__sockets: [{proto: tcp, port: "{{ greeter_port }}", owner: greeter}]
 greeter__trimmed_units: [greeter-old]
+greeter__replaced_units: [greeter-rival]
 greeter__questions: {greeter: cat /etc/greeter.conf}
 greeter__writable: [{path: /var/lib/greeter}]
 """,
@@ -69,7 +70,7 @@ GATHERED = {
     "denied": "sshd_service_users",
     "rules": "_firewall_rules",
     "sockets": "service_trimming_declared_sockets",
-    "units": "service_trimming_from_roles",
+    "units": "service_trimming__masked",
     "survey": "_survey_wanted",
     "writable": "hardening_svscan_writable_from_roles",
 }
@@ -141,9 +142,16 @@ def test_what_it_needs_is_gathered(project: Path, tmp_path: Path) -> None:
     done = run(project, tmp_path, "--check", "--tags", "show", "--skip-tags", "survey")
     assert done.returncode == 0, done.stdout + done.stderr
     shown = done.stdout.partition("TASK [Show]")[2]
-    for words in ("greeter-package", '"greeter": 4711', "tcp dport 2500 accept", "meta skuid 4711 tcp dport 2501"):
+    for words in (
+        "greeter-package",
+        "greeter-old",
+        "greeter-rival",
+        '"greeter": 4711',
+        "tcp dport 2500 accept",
+        "meta skuid 4711 tcp dport 2501",
+    ):
         assert words in shown, shown
-    for words in ("greeter-old", "/var/lib/greeter", '"owner": "greeter"', "/nonexistent", "cat /etc/greeter.conf"):
+    for words in ("/var/lib/greeter", '"owner": "greeter"', "/nonexistent", "cat /etc/greeter.conf"):
         assert words in shown, shown
 
 

@@ -45,7 +45,7 @@ untouched:
   elements: str
   returned: always
 untrimmed:
-  description: Of the names in C(trimmed), those of which a unit is not masked, or runs.
+  description: Of the names in C(masked), those of which a unit is not masked, or runs.
   type: list
   elements: str
   returned: where no package comes or goes in this run, and systemd says
@@ -226,14 +226,13 @@ class Host:
 class Wanted:
     """What the run is going to make of the host, by the variables of the same meaning.
 
-    trimmed: names of units that are to be masked. questions: by name, a shell command whose output a role asks for.
+    masked: names of units that are to be masked. questions: by name, a shell command whose output a role asks for.
     """
 
     name: str = ""
     packages: Sequence[str] = ()
     purged: Sequence[str] = ()
-    units: Sequence[str] = ()
-    trimmed: Sequence[str] = ()
+    masked: Sequence[str] = ()
     questions: Mapping[str, str] = field(default_factory=dict)
     sockets: Sequence[Mapping[str, Any]] = ()
     users: Sequence[Mapping[str, Any]] = ()
@@ -360,7 +359,7 @@ def will_go(item: Socket, wanted: Wanted) -> bool:
         return True  # the host's address comes so
     if item.owner in REPLACED_OWNERS or (item.port == 25 and item.owner == HIDDEN):
         return True
-    return item.unit.rpartition(".")[0] in wanted.units or item.package in wanted.purged
+    return item.unit.rpartition(".")[0] in wanted.masked or item.package in wanted.purged
 
 
 def clashing_accounts(host: Host, wanted: Wanted) -> Iterator[Finding]:
@@ -1050,7 +1049,7 @@ def lasting(host: Host, wanted: Wanted) -> dict[str, Any]:
     """
     if to_install(host, wanted) or to_purge(host, wanted):
         return {"untouched": []}
-    pending = untrimmed(wanted.trimmed)
+    pending = untrimmed(wanted.masked)
     return {
         "untouched": stat_cache.untouched(str(BUILD_PLACE)),
         "answers": {name: said for name, command in wanted.questions.items() if (said := answer(command)) is not None},

@@ -190,7 +190,7 @@ def test_a_program_on_loopback_is_declared_whatever_its_port() -> None:
 @pytest.mark.parametrize(
     ("socket", "wanted"),
     [
-        (Socket("tcp", "0.0.0.0", 111, "systemd", "rpcbind.socket"), Wanted(units=["rpcbind"])),
+        (Socket("tcp", "0.0.0.0", 111, "systemd", "rpcbind.socket"), Wanted(masked=["rpcbind"])),
         (Socket("tcp", "0.0.0.0", 631, "cupsd", "cups.service", "cups-daemon"), Wanted(purged=["cups-daemon"])),
         (Socket("tcp", "127.0.0.1", 25, "exim4", "exim4.service", "exim4-daemon-light"), Wanted()),
         (Socket("tcp", "127.0.0.1", 25, "hidden"), Wanted()),
@@ -437,7 +437,7 @@ def test_names_are_untrimmed_as_long_as_a_unit_is_not_masked_or_runs(monkeypatch
     assert host_survey.untrimmed([]) == []
     monkeypatch.setattr("host_survey.output", lambda *_command: "")
     assert host_survey.untrimmed(["old"]) is None
-    assert "untrimmed" not in host_survey.lasting(Host(), Wanted(trimmed=["old"]))
+    assert "untrimmed" not in host_survey.lasting(Host(), Wanted(masked=["old"]))
 
 
 # The module as Ansible runs it

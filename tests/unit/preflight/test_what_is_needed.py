@@ -43,11 +43,12 @@ def test_a_unit_that_a_role_needs_cannot_be_trimmed(name: str, role: str) -> Non
     assert problem == f"{EXTRA}[1] ({name}): role {role} needs this unit running: it cannot be trimmed"
 
 
-def test_nor_can_another_role_trim_it() -> None:
+@pytest.mark.parametrize("kind", ["trimmed_units", "replaced_units"])
+def test_nor_can_another_role_trim_it(kind: str) -> None:
     host, problems = Host("gw1", {}), Problems()
-    greeter = Role("greeter", {}, {"greeter__trimmed_units": ["atd", "ssh"]})
+    greeter = Role("greeter", {}, {f"greeter__{kind}": ["atd", "ssh"]})
     service_trimming.check(Site(host, {}, {**roles(), "greeter": greeter}), problems)
-    assert problems.found == ["greeter__trimmed_units (ssh): role sshd needs this unit running: it cannot be trimmed"]
+    assert problems.found == [f"greeter__{kind} (ssh): role sshd needs this unit running: it cannot be trimmed"]
 
 
 def test_what_is_switched_off_may_be_trimmed() -> None:
