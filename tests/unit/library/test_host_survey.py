@@ -422,6 +422,14 @@ def test_a_question_whose_command_fails_is_left_to_its_role() -> None:
     assert host_survey.lasting(Host(), Wanted(questions=questions))["answers"] == {"yes": "", "two": "a\nb"}
 
 
+def test_a_look_at_this_machine_tells_of_all_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_survey, "asked", lambda server, _is_recursive: server == "192.0.2.53")
+    host = host_survey.look(Wanted(login="root", time=1, name_servers=["192.0.2.53", "192.0.2.54"]))
+    assert host.users["root"] == (0, 0) and host.login == "root"
+    assert host.free != Host.free and host.memory != Host.memory and host.clock_off > 10**9
+    assert host.servers == ("192.0.2.53",) and host.reached is None
+
+
 def test_names_are_untrimmed_as_long_as_a_unit_is_not_masked_or_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"at.timer": ("loaded", "active"), "cups.service": ("masked", "failed")}
 
