@@ -48,6 +48,8 @@ KINDS: Mapping[str, Shape] = {
     # the host: what is open, what listens, what services below svscan write to and need of its sandbox
     "firewall": Shape.EACH,
     "relay_networks": Shape.LIST,
+    # networks of relay clients to the senders for whom each may send; for whoever looks at senders
+    "relay_senders": Shape.JOINED,
     "sockets": Shape.LIST,
     "writable": Shape.LIST,
     "svscan": Shape.JOINED,
