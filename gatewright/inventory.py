@@ -24,12 +24,13 @@ GATHERS = "lookup('needs'"
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role's input: options of its specification, its defaults, and its chapter."""
+    """A role's input: options of its specification, its defaults, and its chapter. inner: its private variables."""
 
     name: str
     options: Mapping[str, Mapping[str, Any]]
     defaults: Mapping[str, Any]
     chapter: Chapter = field(default_factory=Chapter)
+    inner: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def public(self) -> Iterator[str]:
@@ -39,7 +40,7 @@ class Role:
     @property
     def gathered(self) -> set[str]:
         """Options that are gathered from what all roles publish."""
-        return {name for name in self.options if GATHERS in str(self.defaults.get(name))}
+        return {name for name in self.options if "__" not in name and GATHERS in str(self.defaults.get(name))}
 
 
 @dataclass(frozen=True, slots=True)

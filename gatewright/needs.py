@@ -39,6 +39,8 @@ KINDS: Mapping[str, Shape] = {
     # which variables hold the numbers of users and groups, so that a host that has one can keep its own
     "numbers": Shape.LIST,
     "trimmed_units": Shape.LIST,
+    # units whose place a role's own service takes: the role masks them itself, once that service runs
+    "replaced_units": Shape.LIST,
     # units, without suffix, that must run: the preflight has no site trim them, nor their instances
     "units": Shape.LIST,
     # what a role asks of a host before anything changes: a name, and a shell command that prints the answer
@@ -46,6 +48,8 @@ KINDS: Mapping[str, Shape] = {
     # the host: what is open, what listens, what services below svscan write to and need of its sandbox
     "firewall": Shape.EACH,
     "relay_networks": Shape.LIST,
+    # networks of relay clients to the senders for whom each may send; for whoever looks at senders
+    "relay_senders": Shape.JOINED,
     "sockets": Shape.LIST,
     "writable": Shape.LIST,
     "svscan": Shape.JOINED,

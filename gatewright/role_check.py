@@ -195,6 +195,7 @@ ENTRIES: Mapping[str, Kind] = {
         needed=["variable", "of"],
     ),
     "trimmed_units": kinds.unit,
+    "replaced_units": kinds.unit,
     "units": kinds.unit,
     "sockets": SOCKET,
     "writable": WRITABLE,

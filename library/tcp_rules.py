@@ -32,6 +32,12 @@ options:
       entry: {description: For whose sake it is asked., type: str, required: true}
       deny: {description: Whether the connection must be refused., type: bool, required: true}
       env: {description: The environment that the rule must set., type: dict, default: {}}
+  needed:
+    description: >-
+      Files without which the rules would mean something else, each with what to do where it is missing; the rules are
+      not installed then. A check does not look, as what would make them has not run.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -184,11 +190,20 @@ def wrong_mode(path: str) -> bool:
     return status.st_mode & 0o7777 != MODE or (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid())
 
 
+def check_needed(needed: Mapping[str, str]) -> None:
+    """Refuse rules that would mean something else on a host as it is."""
+    missing = [f"{path} is missing: {advice}" for path, advice in needed.items() if not os.path.exists(path)]
+    if missing:
+        raise RulesError(f"nothing was changed: {'; '.join(missing)}")
+
+
 def apply(module: AnsibleModule) -> dict[str, Any]:
     """Bring text and compiled file about; return the module's result."""
     path, content, proofs = module.params["path"], module.params["content"], module.params["proofs"]
     target = path + ".cdb"
     check_lines(content)
+    if not module.check_mode:
+        check_needed(module.params["needed"])
     old_text, old_compiled = read(path), read(target)
     diff = {"before_header": path, "after_header": path}
     diff |= {"before": (old_text or b"").decode(errors="replace"), "after": content}
@@ -228,6 +243,7 @@ def main() -> None:
             "path": {"type": "path", "default": "/etc/tcp.smtp"},
             "content": {"type": "str", "required": True},
             "proofs": {"type": "list", "elements": "dict", "default": [], "options": proof},
+            "needed": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

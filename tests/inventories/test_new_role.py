@@ -32,8 +32,10 @@ greeter__firewall:
   outbound: [{user: greeter, port: 2501, comment: greets others}]
 greeter__sockets: [{proto: tcp, port: "{{ greeter_port }}", owner: greeter}]
 greeter__trimmed_units: [greeter-old]
+greeter__replaced_units: [greeter-rival]
 greeter__questions: {greeter: cat /etc/greeter.conf}
 greeter__writable: [{path: /var/lib/greeter}]
+greeter__relay_senders: {192.0.2.99: [greeter.example]}
 """,
     "meta/argument_specs.yml": """
 argument_specs:
@@ -69,9 +71,10 @@ GATHERED = {
     "denied": "sshd_service_users",
     "rules": "_firewall_rules",
     "sockets": "service_trimming_declared_sockets",
-    "units": "service_trimming_from_roles",
+    "units": "service_trimming__masked",
     "survey": "_survey_wanted",
     "writable": "hardening_svscan_writable_from_roles",
+    "senders": "_gatekeeper_config_own",
 }
 
 
@@ -141,9 +144,16 @@ def test_what_it_needs_is_gathered(project: Path, tmp_path: Path) -> None:
     done = run(project, tmp_path, "--check", "--tags", "show", "--skip-tags", "survey")
     assert done.returncode == 0, done.stdout + done.stderr
     shown = done.stdout.partition("TASK [Show]")[2]
-    for words in ("greeter-package", '"greeter": 4711', "tcp dport 2500 accept", "meta skuid 4711 tcp dport 2501"):
+    for words in (
+        "greeter-package",
+        "greeter-old",
+        "greeter-rival",
+        '"greeter": 4711',
+        "tcp dport 2500 accept",
+        "meta skuid 4711 tcp dport 2501",
+    ):
         assert words in shown, shown
-    for words in ("greeter-old", "/var/lib/greeter", '"owner": "greeter"', "/nonexistent", "cat /etc/greeter.conf"):
+    for words in ("/var/lib/greeter", '"owner": "greeter"', "/nonexistent", "cat /etc/greeter.conf", "greeter.example"):
         assert words in shown, shown
 
 
@@ -203,7 +213,9 @@ def test_its_tag_does_what_others_do_for_it(project: Path, tmp_path: Path) -> No
     done = run(project, tmp_path, "--tags", "greeter", "--list-tasks")
     tasks = re.findall(r"^ +(\w+) : (.+?)\t", done.stdout, re.MULTILINE)
     roles = {role for role, _task in tasks}
-    assert {"greeter", "survey", "foundation", "firewall", "service_trimming", "hardening"} <= roles, done.stdout
+    assert {"greeter", "survey", "foundation", "firewall", "service_trimming", "hardening", "gatekeeper"} <= roles, (
+        done.stdout
+    )
     last = {task for role, task in tasks if role == "hardening"}
     assert {"Close the copies of the password files", "Keep file modes within limits and strip set-id bits"} <= last
     assert "Purge" not in done.stdout

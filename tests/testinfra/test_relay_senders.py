@@ -303,3 +303,16 @@ def test_a_client_that_was_removed_sends_for_nobody(
     for sender in ("boss@corp.test", "x@tenant.test"):
         reply = tenant.rcpt(sender)
         assert reply.startswith("553 ") and reply != REFUSED.format(sender)
+
+
+def test_where_gatekeeper_comes_back_the_job_alone_is_refused(
+    by_senders: None, gateway: Gateway, office: Peer, tenant: Client
+) -> None:
+    whole, inventory = ("--tags", f"gatekeeper,{TAG}"), GATEKEEPER | clients(office, SENDERS)
+    playbook(SITE, gateway.name, *whole, seconds=MINUTES)
+    before = gateway.run("cat", "/etc/tcp.smtp")
+    told = playbook(SITE, gateway.name, "--tags", TAG, variables=inventory, succeeds=False)
+    assert "qmail-smtpd does not ask gatekeeper yet" in told.output
+    assert gateway.run("cat", "/etc/tcp.smtp") == before
+    playbook(SITE, gateway.name, *whole, variables=inventory, seconds=MINUTES)
+    assert tenant.rcpt("x@tenant.test") == REFUSED.format("x@tenant.test")

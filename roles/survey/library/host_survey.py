@@ -45,7 +45,7 @@ untouched:
   elements: str
   returned: always
 untrimmed:
-  description: Of the names in C(trimmed), those of which a unit is not masked, or runs.
+  description: Of the names in C(masked), those of which a unit is not masked, or runs.
   type: list
   elements: str
   returned: where no package comes or goes in this run, and systemd says
@@ -226,14 +226,13 @@ class Host:
 class Wanted:
     """What the run is going to make of the host, by the variables of the same meaning.
 
-    trimmed: names of units that are to be masked. questions: by name, a shell command whose output a role asks for.
+    masked: names of units that are to be masked. questions: by name, a shell command whose output a role asks for.
     """
 
     name: str = ""
     packages: Sequence[str] = ()
     purged: Sequence[str] = ()
-    units: Sequence[str] = ()
-    trimmed: Sequence[str] = ()
+    masked: Sequence[str] = ()
     questions: Mapping[str, str] = field(default_factory=dict)
     sockets: Sequence[Mapping[str, Any]] = ()
     users: Sequence[Mapping[str, Any]] = ()
@@ -360,7 +359,7 @@ def will_go(item: Socket, wanted: Wanted) -> bool:
         return True  # the host's address comes so
     if item.owner in REPLACED_OWNERS or (item.port == 25 and item.owner == HIDDEN):
         return True
-    return item.unit.rpartition(".")[0] in wanted.units or item.package in wanted.purged
+    return item.unit.rpartition(".")[0] in wanted.masked or item.package in wanted.purged
 
 
 def clashing_accounts(host: Host, wanted: Wanted) -> Iterator[Finding]:
@@ -437,6 +436,9 @@ def packages(host: Host, wanted: Wanted) -> Iterator[Finding]:
     if held := sorted(stuck & host.held):
         advice = f"Release them: apt-mark unhold {' '.join(held)}"
         yield Finding("package", f"held packages would have to be installed or removed: {several(held)}. {advice}")
+    if both := sorted(set(wanted.purged).intersection(wanted.packages)):
+        advice = "A role needs them: take them out of service_trimming_purged_packages"
+        yield Finding("package", f"would be installed and purged by each run: {several(both)}. {advice}")
     if host.unknown:
         advice = "Look at foundation_extra_packages and at apt's sources, or run apt-get update"
         yield Finding("package", f"apt knows no package of the name {several(sorted(host.unknown))}. {advice}")
@@ -964,22 +966,6 @@ def has_python_apt() -> bool:
 
 def look(wanted: Wanted) -> Host:
     """Look at the host. What costs time (servers) is asked only where the run needs it."""
-    states = output("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\n")
-    installed, unfinished, configured = dpkg_states(states)
-    controller, port = connection()
-    login = login_name(wanted.login)
-    place = existing(BUILD_PLACE)
-    dumped = output("apt-config", "dump")
-    proxies, sources, age = proxies_of(dumped), sources_now(), lists_age()
-    ways = ways_of(sources, proxies, host_proxies(dumped))
-    absent = [item for item in wanted.packages if item not in installed]
-    needs_packages = bool(absent) or any(item not in installed for item in wanted.builds)
-    can_ask = needs_packages and not finds_proxies_itself(dumped)
-    reached = at_once(answers, ways) if can_ask else None
-    resolvers = tuple(item for item in resolvers_now() if "%" not in item)
-    # where dnscache runs already, the firewall lets nobody else ask; the run ends with a look at it
-    is_first = not Path("/service/dnscache").exists()
-    servers = at_once(lambda item: asked(item, wanted.forward_only), list(wanted.name_servers)) if is_first else None
     return Host(
         name=socket.gethostname(),
         chains=chains_now(),
@@ -988,36 +974,80 @@ def look(wanted: Wanted) -> Host:
         hidden=hidden_programs(),
         users={item.pw_name: (item.pw_uid, item.pw_gid) for item in pwd.getpwall()},
         groups={item.gr_name: item.gr_gid for item in grp.getgrall()},
-        installed=installed,
-        unfinished=unfinished,
-        configured=configured,
-        automatic=automatic_now(),
-        unknown=unknown_to_apt(absent) if is_fresh(age) else frozenset(),
         units=units_now(),
-        held=frozenset(output("apt-mark", "showhold").split()),
         mtas=mail_servers(),
-        controller=controller,
-        is_pulling=output("systemctl", "show", "--property=ActiveState", PULL).strip() == "ActiveState=activating",
-        ssh_port=port,
-        login=login,
-        has_key=(is_there := has_key(login, wanted.key_files)),
-        key_files=() if is_there else sshd_key_files(),
-        proxies=proxies,
-        ways=ways,
-        sources=sources,
-        reached=reached,
-        lists_age=age,
-        has_python_apt=has_python_apt(),
-        free=shutil.disk_usage(place).free,
-        runs_programs=not os.statvfs(place).f_flag & os.ST_NOEXEC,
-        memory=memory_left(),
-        clock_off=time.time() - wanted.time if wanted.time else 0,
-        servers=servers,
-        resolvers=resolvers,
-        has_old_resolv_conf=os.path.lexists("/etc/resolv.conf.old"),
-        resolving=at_once(lambda item: asked(item, True), resolvers) if servers == () else (),
         release=release_now(),
+        **look_at_packages(wanted),
+        **look_at_login(wanted),
+        **look_at_resources(wanted),
+        **look_at_names(wanted),
     )
+
+
+def look_at_packages(wanted: Wanted) -> dict[str, Any]:
+    """The fields of Host about what is installed, and the ways to what is not."""
+    states = output("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\n")
+    installed, unfinished, configured = dpkg_states(states)
+    dumped = output("apt-config", "dump")
+    proxies, sources, age = proxies_of(dumped), sources_now(), lists_age()
+    ways = ways_of(sources, proxies, host_proxies(dumped))
+    absent = [item for item in wanted.packages if item not in installed]
+    needs_packages = bool(absent) or any(item not in installed for item in wanted.builds)
+    can_ask = needs_packages and not finds_proxies_itself(dumped)
+    return {
+        "installed": installed,
+        "unfinished": unfinished,
+        "configured": configured,
+        "automatic": automatic_now(),
+        "unknown": unknown_to_apt(absent) if is_fresh(age) else frozenset(),
+        "held": frozenset(output("apt-mark", "showhold").split()),
+        "proxies": proxies,
+        "ways": ways,
+        "sources": sources,
+        "reached": at_once(answers, ways) if can_ask else None,
+        "lists_age": age,
+        "has_python_apt": has_python_apt(),
+    }
+
+
+def look_at_login(wanted: Wanted) -> dict[str, Any]:
+    """The fields of Host about how this run, and an administrator, comes in."""
+    controller, port = connection()
+    login = login_name(wanted.login)
+    is_there = has_key(login, wanted.key_files)
+    return {
+        "controller": controller,
+        "is_pulling": output("systemctl", "show", "--property=ActiveState", PULL).strip() == "ActiveState=activating",
+        "ssh_port": port,
+        "login": login,
+        "has_key": is_there,
+        "key_files": () if is_there else sshd_key_files(),
+    }
+
+
+def look_at_resources(wanted: Wanted) -> dict[str, Any]:
+    """The fields of Host about space, memory and time."""
+    place = existing(BUILD_PLACE)
+    return {
+        "free": shutil.disk_usage(place).free,
+        "runs_programs": not os.statvfs(place).f_flag & os.ST_NOEXEC,
+        "memory": memory_left(),
+        "clock_off": time.time() - wanted.time if wanted.time else 0,
+    }
+
+
+def look_at_names(wanted: Wanted) -> dict[str, Any]:
+    """The fields of Host about who resolves names."""
+    resolvers = tuple(item for item in resolvers_now() if "%" not in item)
+    # where dnscache runs already, the firewall lets nobody else ask; the run ends with a look at it
+    is_first = not Path("/service/dnscache").exists()
+    servers = at_once(lambda item: asked(item, wanted.forward_only), list(wanted.name_servers)) if is_first else None
+    return {
+        "servers": servers,
+        "resolvers": resolvers,
+        "resolving": at_once(lambda item: asked(item, True), resolvers) if servers == () else (),
+        "has_old_resolv_conf": os.path.lexists("/etc/resolv.conf.old"),
+    }
 
 
 def told(host: Host, wanted: Wanted) -> dict[str, Any]:
@@ -1050,7 +1080,7 @@ def lasting(host: Host, wanted: Wanted) -> dict[str, Any]:
     """
     if to_install(host, wanted) or to_purge(host, wanted):
         return {"untouched": []}
-    pending = untrimmed(wanted.trimmed)
+    pending = untrimmed(wanted.masked)
     return {
         "untouched": stat_cache.untouched(str(BUILD_PLACE)),
         "answers": {name: said for name, command in wanted.questions.items() if (said := answer(command)) is not None},

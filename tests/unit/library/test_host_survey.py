@@ -190,7 +190,7 @@ def test_a_program_on_loopback_is_declared_whatever_its_port() -> None:
 @pytest.mark.parametrize(
     ("socket", "wanted"),
     [
-        (Socket("tcp", "0.0.0.0", 111, "systemd", "rpcbind.socket"), Wanted(units=["rpcbind"])),
+        (Socket("tcp", "0.0.0.0", 111, "systemd", "rpcbind.socket"), Wanted(masked=["rpcbind"])),
         (Socket("tcp", "0.0.0.0", 631, "cupsd", "cups.service", "cups-daemon"), Wanted(purged=["cups-daemon"])),
         (Socket("tcp", "127.0.0.1", 25, "exim4", "exim4.service", "exim4-daemon-light"), Wanted()),
         (Socket("tcp", "127.0.0.1", 25, "hidden"), Wanted()),
@@ -289,6 +289,12 @@ def test_held_packages_that_the_run_moves_are_refused_and_others_are_not() -> No
     host = Host(held=held, installed={"exim4-base": "4", "openssh-server": "9"}, mtas=frozenset({"exim4-base"}))
     wanted = Wanted(packages=["chrony", "openssh-server"])
     only(problems(host, wanted), "chrony, exim4-base.", "apt-mark unhold chrony exim4-base")
+
+
+def test_a_package_that_a_role_needs_on_this_host_and_the_site_purges_is_refused() -> None:
+    wanted = Wanted(packages=["chrony", "needrestart"], purged=["at", "needrestart"])
+    only(problems(Host(), wanted), "package: ", " needrestart. ", "service_trimming_purged_packages")
+    assert findings(Host(), replace(wanted, packages=["chrony"])) == []
 
 
 def test_a_package_that_apt_does_not_know_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,6 +428,14 @@ def test_a_question_whose_command_fails_is_left_to_its_role() -> None:
     assert host_survey.lasting(Host(), Wanted(questions=questions))["answers"] == {"yes": "", "two": "a\nb"}
 
 
+def test_a_look_at_this_machine_tells_of_all_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_survey, "asked", lambda server, _is_recursive: server == "192.0.2.53")
+    host = host_survey.look(Wanted(login="root", time=1, name_servers=["192.0.2.53", "192.0.2.54"]))
+    assert host.users["root"] == (0, 0) and host.login == "root"
+    assert host.free != Host.free and host.memory != Host.memory and host.clock_off > 10**9
+    assert host.servers == ("192.0.2.53",) and host.reached is None
+
+
 def test_names_are_untrimmed_as_long_as_a_unit_is_not_masked_or_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"at.timer": ("loaded", "active"), "cups.service": ("masked", "failed")}
 
@@ -437,7 +451,7 @@ def test_names_are_untrimmed_as_long_as_a_unit_is_not_masked_or_runs(monkeypatch
     assert host_survey.untrimmed([]) == []
     monkeypatch.setattr("host_survey.output", lambda *_command: "")
     assert host_survey.untrimmed(["old"]) is None
-    assert "untrimmed" not in host_survey.lasting(Host(), Wanted(trimmed=["old"]))
+    assert "untrimmed" not in host_survey.lasting(Host(), Wanted(masked=["old"]))
 
 
 # The module as Ansible runs it

@@ -75,6 +75,17 @@ def test_a_failed_proof_names_its_entry_and_changes_nothing(tmp_path: Path) -> N
     assert snapshot(tmp_path) == before
 
 
+def test_rules_that_count_on_a_file_are_installed_only_where_it_is(tmp_path: Path) -> None:
+    wanted = tmp_path / "policy"
+    arguments = {"path": str(tmp_path / "tcp.smtp"), "content": RULES, "needed": {str(wanted): "switch it on"}}
+    result = run_module("tcp_rules", arguments)
+    assert result["failed"] and result["msg"] == f"nothing was changed: {wanted} is missing: switch it on"
+    assert not list(tmp_path.iterdir())
+    assert run_module("tcp_rules", arguments, True)["changed"], "a check of a host that has not been installed yet"
+    wanted.touch()
+    assert run_module("tcp_rules", arguments)["changed"]
+
+
 @pytest.mark.parametrize("line", ["10.0.0.1", "10.0.0.1:alow", '10.0.0.1:allow,A="x', "10.a-5.:allow", " "])
 def test_a_line_that_is_no_rule_is_refused_and_does_not_hang(tmp_path: Path, line: str) -> None:
     run(tmp_path)
