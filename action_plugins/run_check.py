@@ -1,13 +1,13 @@
 """Action: refuse a run that would do nothing, and variables of the command line that nobody reads; name odd tags.
 
-A run of one of our playbooks whose --tags no task of it has would do nothing, too. A company's playbook that imports
-ours may have tags of its own: there, odd tags are but named.
+A tag of --tags that no task of our playbooks called has is refused, too: its job would not be done. A playbook of a
+company that imports ours may have tags of its own: there, odd tags are but named.
 
 On the controller alone, in a play over `all:localhost`, so that it runs whatever the inventory holds.
 
 Options: group (the hosts of the plays that follow; `gateways`), takes (variables that the playbook reads from the
 command line beside those of the roles, and those that variables of the inventory are made of: each with its form, which
-is text, number, truth or ports).
+is text, line, mailbox, number, count, truth or ports).
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ from gatewright.roles import main_files, roles_of, tags_of
 _FORMS: Mapping[str, kinds.Kind] = {
     "text": kinds.checked_elsewhere,
     "number": kinds.either("a number", kinds.number(0), kinds.matching(r"\d{1,9}", "digits")),
+    "line": kinds.line(),
+    "mailbox": kinds.mailbox,
+    "count": kinds.either("a number from 1 on", kinds.number(1), kinds.matching(r"[1-9]\d{0,8}", "digits")),
     "truth": kinds.either("true or false", kinds.truth, kinds.matching(r"(?i)true|false|yes|no|on|off|1|0", "a word")),
     "ports": kinds.listed(kinds.ports),
 }
@@ -66,7 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         return result | {"changed": False} | ({"warnings": remarks} if remarks else {})
 
     def _tags_of_nothing(self) -> list[str]:
-        """The --tags, if no task of the playbooks called has any of them."""
+        """Those of --tags that no task of the playbooks called has."""
         wanted = {str(tag) for tag in context.CLIARGS["tags"]}
         called = [Path(name).resolve() for name in context.CLIARGS["args"]]
         if not wanted.isdisjoint(_SPECIAL) or not all(path.parent == PROJECT / "playbooks" for path in called):
@@ -77,11 +80,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         known = tags_of(plays)
         if roles_of(plays):
             known |= _roles()
-            known |= self._tags() if wanted.isdisjoint(known) else set()  # all files of tasks are read for them
-        if not wanted.isdisjoint(known):
-            return []
+            known |= self._tags() if wanted - known else set()  # all files of tasks are read for them
         names = ", ".join(path.name for path in called)
-        return [f"no task of {names} has the tag {tag}{suggest(tag, known)}" for tag in sorted(wanted)]
+        return [f"no task of {names} has the tag {tag}{suggest(tag, known)}" for tag in sorted(wanted - known)]
 
     def _unknown_tags(self) -> list[str]:
         """Remarks on tags that no task here has; a playbook that imports this one may have them."""
