@@ -89,8 +89,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         return sorted(self._folder.glob(f"{self._host}-{'[0-9]' * 8}T{'[0-9]' * 6}Z{SUFFIX}"))
 
     def _thin_out(self) -> list[str]:
-        """Remove all but the newest archives of this gateway."""
-        old = self._archives()[: -int(self._task.args.get("keep", 0)) or None] if self._task.args.get("keep") else []
+        """Remove all but the newest archives of this gateway; 0: none."""
+        keep = int(self._task.args.get("keep", 0))
+        old = self._archives()[:-keep] if keep > 0 else []
         for path in old:
             path.unlink()
         return [str(path) for path in old]

@@ -138,6 +138,14 @@ def remarks_of(host: Host, gateways: Mapping[str, Host], roles: Mapping[str, Rol
     return remarks.found
 
 
+def check_option(role: Role, name: str, value: Any) -> list[str]:
+    """What is wrong with the value of one public option by itself, a sentence each; nothing is known of other names."""
+    problems = Problems()
+    if name in role.options and name not in role.chapter.parsed:
+        _check_value(problems, role, name, role.options[name], value, lambda _options, _values: [])
+    return problems.found
+
+
 def _check_names(problems: Problems, host: Host, roles: Mapping[str, Role]) -> None:
     public = [name for role in roles.values() for name in role.public]
     for name in sorted({*host.values, *host.unreadable}):

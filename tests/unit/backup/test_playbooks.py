@@ -86,6 +86,10 @@ def test_what_is_missing_is_named_and_old_archives_go(controller: Controller) ->
     names = [f"gw1-2026112{day}T010203Z.tar.gz.age" for day in (1, 2, 3)]
     for name in (*names, "gw10-20261121T010203Z.tar.gz.age", "gw1-old.tar.gz.age"):
         (folder / name).touch()
+    for wrong, words in (({"backup_keep": -3}, "from 0 on"), ({"backup_recipients": "age1x"}, "must be a list")):
+        status, said = controller.run("backup", **wrong)
+        assert status == 2 and words in said and next(iter(wrong)) in said, said
+        assert len(controller.archives()) == 5
     status, said = controller.run("backup", backup_keep=2)
     assert status == 0, said
     left = {path.name for path in controller.archives()}
