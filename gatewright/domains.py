@@ -8,6 +8,12 @@ import re
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 # Letters that IDNA 2003 (Python's own codec) and IDNA 2008 write differently: the administrator must choose.
 _AMBIGUOUS = frozenset("ßς\u200c\u200d")
+# Below a country's domain: what registries have there (publicsuffix.org knows more of them, and changes every week).
+_SECOND_LEVEL = frozenset(["ac", "co", "com", "edu", "gob", "gov", "gouv", "mil", "ne", "net", "nom", "or", "org"])
+# Top-level names that no registry has, and companies use inside (RFC 2606, RFC 6762, ICANN in 2018 and 2024).
+_NOT_DELEGATED = frozenset(
+    ["corp", "home", "mail", "internal", "intranet", "lan", "local", "localdomain", "private", "test", "example"]
+)
 _LOCAL_PART = re.compile(r"[^\s@\x00-\x20\x7f]+")
 
 
@@ -38,6 +44,19 @@ def parse_domain(value: object) -> str:
     if text.rsplit(".", 1)[-1].isdigit():
         raise ValueError(f"{value!r} is an address, not a domain")
     return text
+
+
+def is_loopback(domain: str) -> bool:
+    """Whether a domain is a name of the host itself on every host."""
+    return domain == "localhost" or domain.startswith("localhost.") or domain.endswith(".localhost")
+
+
+def refuse_registry(domain: str) -> None:
+    """Raise ValueError if all below a domain are other people's: a top-level one, or a usual second one."""
+    labels = domain.split(".")
+    is_usual = len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _SECOND_LEVEL
+    if is_usual or (len(labels) == 1 and domain not in _NOT_DELEGATED):
+        raise ValueError(f"all below {domain!r} are other people's domains: anybody could relay to them")
 
 
 def _to_ascii(text: str, value: str) -> str:

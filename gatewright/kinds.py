@@ -230,6 +230,12 @@ def domain(value: Any) -> str:
 
 
 @plain
+def dns_name(value: Any) -> str:
+    """A domain or host name that programs read as it stands: an international one in its ASCII form."""
+    return _in_ascii(value)
+
+
+@plain
 def covering_domain(value: Any) -> str:
     """A domain, or `.domain` for all below it."""
     try:
@@ -245,11 +251,17 @@ def host(value: Any) -> str:
     try:
         ipaddress.ip_address(str(value))
     except ValueError:
-        try:
-            parse_domain(value)
-        except ValueError as error:
-            return str(error)
+        return _in_ascii(value)
     return ""
+
+
+def _in_ascii(value: Any) -> str:
+    """What is wrong with a domain that programs read as it stands."""
+    try:
+        name = parse_domain(value)
+    except ValueError as error:
+        return str(error)
+    return "" if value.isascii() else f"must be in its ASCII form, {name}, not {value!r}"
 
 
 @plain
@@ -260,11 +272,7 @@ def mailbox(value: Any) -> str:
     local, _at, place = value.partition("@")
     if not re.fullmatch(r"[A-Za-z0-9.!#$&'*+/=?^_{}~-]+", local):
         return f"{value!r} has no local part, or one with a character that no mailbox needs"
-    try:
-        parse_domain(place)
-    except ValueError as error:
-        return str(error)
-    return ""
+    return _in_ascii(place)
 
 
 def url(*schemes: str, empty: bool = False) -> Kind:

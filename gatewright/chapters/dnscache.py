@@ -22,13 +22,13 @@ def check(site: Site, problems: Problems) -> None:
 CHAPTER = Chapter(
     options={
         "dnscache_root_servers": _servers,
-        "dnscache_zone_servers": kinds.mapped(kinds.domain, _servers),
+        "dnscache_zone_servers": kinds.mapped(kinds.dns_name, _servers),
         "dnscache_cache_size": kinds.number(100_000, 2_000_000_000, "bytes"),
         "dnscache_data_limit": kinds.number(1_000_000, 4_000_000_000, "bytes"),
         "dnscache_uid": kinds.account_id,
         "dnscache_log_uid": kinds.account_id,
         "dnscache_gid": kinds.account_id,
-        "dnscache_search_domains": kinds.listed(kinds.domain),
+        "dnscache_search_domains": kinds.listed(kinds.dns_name),
     },
     check=check,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -26,8 +27,12 @@ _OWN_KEYS = (
 )  # names, many a line # fmt: skip
 _PEM = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 _ANCHOR = re.compile(
-    r"[A-Za-z0-9._-]+ ([0-9]+ )?(IN )?(DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]{40,}|DNSKEY 257 3 [0-9]+ [A-Za-z0-9+/= ]+)"
+    r"(?P<owner>[A-Za-z0-9._-]+) ([0-9]+ )?(IN )?"
+    r"(DS [0-9]{1,5} [0-9]{1,3} (?P<type>[0-9]) (?P<digest>[0-9A-Fa-f ]+)"
+    r"|DNSKEY 257 3 [0-9]{1,3} (?P<key>[A-Za-z0-9+/= ]+))"
 )
+_DIGITS = {"1": 40, "2": 64, "4": 96}
+"""Of a DS record's digest, by its type (RFC 4034, 4509, 6605)."""
 _SELECTOR = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _GIVEN_SELECTOR = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*")
 """As others make them: with underscores, and of several labels (RFC 6376, 3.1)."""
@@ -131,9 +136,29 @@ def _address(value: Any) -> str:
 @kinds.plain
 def _anchor(value: Any) -> str:
     """A trust anchor as unbound reads it."""
-    if isinstance(value, str) and _ANCHOR.fullmatch(value):
-        return ""
+    found = _ANCHOR.fullmatch(value) if isinstance(value, str) else None
+    if found and _is_owner(found["owner"]):
+        digits, wanted = len((found["digest"] or "").replace(" ", "")), _DIGITS.get(found["type"])
+        if found["key"]:
+            return "" if _is_base64(found["key"].replace(" ", "")) else "its key is no base64: it was cut, perhaps"
+        if digits == wanted:
+            return ""
+        return f"its digest has {digits} digits, and one of type {found['type']} has {wanted or 'no known number'}"
     return f"must be a DS or DNSKEY record on one line, such as '. IN DS 20326 8 2 E06D...', not {value!r}"
+
+
+def _is_owner(name: str) -> bool:
+    """Whether a record can be a name's: the root, or a domain, with or without the dot at its end."""
+    found = Problems()
+    kinds.dns_name(found, "", name.removesuffix("."))
+    return name == "." or not found.found
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
 
 
 def _keys(problems: Problems, where: str, value: Any) -> None:
@@ -177,7 +202,7 @@ def _settings(problems: Problems, where: str, value: Any) -> None:
 CHAPTER = Chapter(
     options={
         "gatepost_domains": kinds.mapped(kinds.covering_domain, kinds.choice(*LEVELS)),
-        "gatepost_helo": kinds.mapped(kinds.choice(*FAMILIES), kinds.domain),
+        "gatepost_helo": kinds.mapped(kinds.choice(*FAMILIES), kinds.dns_name),
         "gatepost_own_addresses": kinds.listed(_address),
         "gatepost_reuse_seconds": kinds.number(0, 60, "seconds"),
         "gatepost_per_host": kinds.number(1, 1000, "connections"),
@@ -186,7 +211,7 @@ CHAPTER = Chapter(
         "gatepost_dkim_keys": _keys,
         "gatepost_dnssec_anchors": kinds.listed(_anchor),
         "gatepost_dnssec_unsigned": kinds.listed(
-            kinds.either("a domain, or . for all", kinds.choice("."), kinds.domain)
+            kinds.either("a domain, or . for all", kinds.choice("."), kinds.dns_name)
         ),
         "gatepost_dnssec_uid": kinds.account_id,
         "gatepost_mta_sts_uid": kinds.account_id,

@@ -7,13 +7,20 @@ from gatewright.chapters import Chapter
 from gatewright.inventory import Site
 from gatewright.problems import Problems
 
+_NEEDED = {
+    "log_shipping_server": "the host that gets the logs",
+    "log_shipping_name": "the name that its certificate must have",
+}
+"""By default both are what hardening_log_server says; a variable that is set and empty is none."""
+
 
 def check(site: Site, problems: Problems) -> None:
     """There is a server, and a certificate has its key."""
-    if site.value("log_shipping_enabled") is True and not (
-        site.value("log_shipping_server") or site.value("hardening_log_server")
-    ):
-        problems.add("log_shipping_enabled", "needs log_shipping_server, the host that gets the logs")
+    if site.value("log_shipping_enabled") is True:
+        for variable, what in _NEEDED.items():
+            said = site.host.values.get(variable, site.value("hardening_log_server"))
+            if not said:
+                problems.add("log_shipping_enabled", f"needs {variable}, {what}")
     site.check_pair(problems, "log_shipping_certificate", "log_shipping_key")
 
 

@@ -24,8 +24,9 @@ def check(site: Site, problems: Problems) -> None:
         return
     if site.value("monitoring_enabled") is not True:
         problems.add("monitoring_exporter", "needs monitoring_enabled: true, or it has nothing to serve")
-    if not site.value("firewall_admin_networks"):
-        problems.add("monitoring_exporter", "needs firewall_admin_networks, or everybody may ask it")
+    networks = [text for _place, text in site.texts("firewall_admin_networks")]
+    if not networks or any(text.endswith("/0") for text in networks):
+        problems.add("monitoring_exporter", "needs firewall_admin_networks that are not everybody, or all may ask it")
     if site.value("monitoring_port") in (25, site.value("sshd_port")):
         problems.add("monitoring_port", "is a port of mail or SSH")
 

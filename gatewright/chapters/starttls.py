@@ -17,6 +17,8 @@ def check(site: Site, problems: Problems) -> None:
     if isinstance(lasts, int) and isinstance(renewed, int) and lasts <= renewed:
         problems.add("starttls_self_signed_days", f"must be more than starttls_renew_days ({renewed})")
     if site.value("starttls_enabled") is False:
+        if site.value("starttls_policy") == "required":
+            problems.add("starttls_policy", "is required, but starttls_enabled is false")
         for variable in _NETWORKS:
             if "required" in _policies(site.value(variable)):
                 problems.add(variable, "STARTTLS is required, but starttls_enabled is false")

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.qmail.control import control_files
 from gatewright.chapters.qmail.door import check_door
-from gatewright.domains import parse_domain
+from gatewright.domains import is_loopback
 from gatewright.inventory import Site
-from gatewright.problems import Problems, entry_name
+from gatewright.problems import Problems
 
 MOST_PLACES = 4096
 """That smtp-slots can count, of a kind."""
 LEAST_SOFTLIMIT = 32_000_000
 """Bytes: OpenSSL and a session's buffers, with some room."""
+_PEOPLE = ("qmail_postmaster", "qmail_double_bounces", "scanner_admin", "monitoring_report_to", "pull_report_to")
+"""Who gets mail of the gateway's own, of whatever role."""
+_NEEDED_ALIASES = ("postmaster", "root")
 _NUMBERED = {
     "qmail_users": ("alias", "qmaild", "qmaill", "qmailp", "qmailq", "qmailr", "qmails"),
     "qmail_groups": ("qmail", "nofiles"),
 }
 _version = kinds.matching(r"[0-9][0-9A-Za-z.~]*", 'a version in quotation marks, such as "1.09"')
-# Control files that qmail makes itself, or that others own.
-_NOT_OURS = ("rcpthosts.cdb", "morercpthosts.cdb", "concurrencyremote")
 
 
 def check(site: Site, problems: Problems) -> None:
     """What must fit together on one gateway, and what no two may share."""
+    if is_loopback(str(site.value("qmail_me") or "").lower()):
+        problems.add("qmail_me", "is a name of every host; the gateway needs its own")
     _check_release(site, problems)
     _check_postmaster(site, problems)
     _check_ids(site, problems)
@@ -47,10 +52,14 @@ def _check_release(site: Site, problems: Problems) -> None:
 def _check_postmaster(site: Site, problems: Problems) -> None:
     """Mail to root goes there: at this gateway it would go round for ever, or to nobody."""
     own = {name for name in site.host.names if name != str(site.host.values.get("ansible_host", "")).lower()}
-    for variable in ("qmail_postmaster", "qmail_double_bounces"):
+    for variable in _PEOPLE:
         local, _at, domain = str(site.value(variable) or "").lower().partition("@")
-        if local and domain in own:
+        if local and (domain in own or is_loopback(domain)):
             problems.add(variable, f"is at this gateway itself ({domain}), which delivers to nobody")
+    if site.value("qmail_aliases") is not None:
+        missing = [name for name in _NEEDED_ALIASES if name not in site.value("qmail_aliases")]
+        if missing:
+            problems.add("qmail_aliases", f"lacks {', '.join(missing)}, whose mail must go to somebody")
 
 
 def _check_ids(site: Site, problems: Problems) -> None:
@@ -94,24 +103,17 @@ def _alias(value: Any) -> str:
     return f"must be a local part in small letters, without a dot, slash or blank, not {value!r}" if found.found else ""
 
 
-def _control(problems: Problems, where: str, value: Any) -> None:
-    """Control files by name: they stand in one folder, and some are not for the inventory."""
-    kinds.mapped(kinds.file_name, kinds.text)(problems, where, value)
-    for name in value:
-        if name in _NOT_OURS:
-            problems.add(f"{where}.{name}", "is made on the gateway itself")
-
-
-def _rbl_lists(problems: Problems, where: str, value: Any) -> None:
-    """Names of DNS lists; rblsmtpd takes `name:message` too, but its arguments are words of a command line."""
-    for index, item in enumerate(value):
-        try:
-            parse_domain(item.partition(":")[0] if isinstance(item, str) else item)
-            wrong = "" if item.isprintable() and " " not in item else "has a blank in it"
-        except ValueError as error:
-            wrong = str(error)
-        if wrong:
-            problems.add(entry_name(where, index, item), wrong)
+@kinds.plain
+def _rbl_list(value: Any) -> str:
+    """A DNS list; rblsmtpd takes `name:message` too, but its arguments are words of a shell's command line."""
+    name, _colon, message = str(value).partition(":")
+    found = Problems()
+    kinds.dns_name(found, "x", name)
+    if found.found or "." not in name:
+        return f"must be the name of a DNS list, such as bl.example.org, not {value!r}"
+    if re.search(r"""[\s"'`$\\]""", message) or not message.isprintable():
+        return "has a blank, a quote, $ or another sign in its text that a shell would read"
+    return ""
 
 
 _archive = kinds.record(
@@ -130,13 +132,13 @@ CHAPTER = Chapter(
     options={
         "qmail_source": _source,
         **{name: kinds.mapped(kinds.choice(*known), kinds.checked_elsewhere) for name, known in _NUMBERED.items()},
-        "qmail_me": kinds.domain,
+        "qmail_me": kinds.dns_name,
         "qmail_postmaster": kinds.mailbox,
         "qmail_double_bounces": kinds.either(
             "an address, nowhere, or empty", kinds.choice("", "nowhere"), kinds.mailbox
         ),
         "qmail_aliases": kinds.listed(_alias),
-        "qmail_control": _control,
+        "qmail_control": control_files,
         "qmail_smtpd_address": _listener,
         "qmail_concurrency_incoming": kinds.number(1, MOST_PLACES, "connections"),
         "qmail_concurrency_relay": kinds.number(1, MOST_PLACES, "connections"),
@@ -152,7 +154,7 @@ CHAPTER = Chapter(
         "qmail_concurrency_local": kinds.number(1, 255, "deliveries"),
         "qmail_greeting_wait": kinds.number(0, 60, "seconds"),
         "qmail_smtpd_softlimit": kinds.number(LEAST_SOFTLIMIT, 4_000_000_000, "bytes"),
-        "qmail_rblsmtpd_lists": _rbl_lists,
+        "qmail_rblsmtpd_lists": kinds.listed(_rbl_list, same=lambda value: str(value).partition(":")[0].lower()),
         "qmail_log_size": kinds.number(4096, 16_777_215, "bytes"),
         "qmail_log_count": kinds.number(2, 10_000, "files"),
     },

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gatewright.domains import parse_domain, parse_port, parse_relay_host, parse_sender
+from gatewright.domains import parse_domain, parse_port, parse_relay_host, parse_sender, refuse_registry
 from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
 ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES, TLS = (
@@ -194,7 +194,8 @@ def _read_route(
     if not isinstance(subdomains, bool):
         problems.add(where, f"subdomains must be true or false, not {subdomains!r}")
         return None
-    domain = "" if default else _read_needed(problems, where, parse_domain, item.get("domain"))
+    parse = _parse_parent if subdomains else parse_domain
+    domain = "" if default else _read_needed(problems, where, parse, item.get("domain"))
     host = _read_needed(problems, where, parse_relay_host, item.get("host"))
     port = _read(problems, where, parse_port, item.get("port", SMTP_PORT))
     policy = _read_policy(problems, where, item.get("tls", tls))
@@ -241,8 +242,15 @@ def _check_twice(problems: Problems, routes: list[Route]) -> None:
 def _parse_rcpthost(value: object) -> str:
     """A domain, or `.domain` for all below it, as rcpthosts takes it."""
     if isinstance(value, str) and value.startswith("."):
-        return "." + parse_domain(value[1:])
+        return "." + _parse_parent(value[1:])
     return parse_domain(value)
+
+
+def _parse_parent(value: object) -> str:
+    """A domain below which all are one's own."""
+    domain = parse_domain(value)
+    refuse_registry(domain)
+    return domain
 
 
 def _read_items(problems: Problems, variable: str, value: object, parse: Callable[[object], str]) -> list[str]:

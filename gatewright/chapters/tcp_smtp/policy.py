@@ -36,8 +36,24 @@ _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddres
 _LIMITS = ("MAXRCPT", "MAXSESSION", "MAXERRORS", "MAXCOMMANDS")
 STARTTLS_POLICIES = ("optional", "required", "never")
 # Shorter relay prefixes than these are taken for a slip that would make an open relay; private space is excepted.
-_WIDEST_RELAY = {4: 8, 6: 16}
-_LOCAL_V6 = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
+_WIDEST_RELAY = {4: 16, 6: 32}
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+MOST_BYTES = 4_000_000_000
+"""What qmail-smtpd counts to."""
+_PROGRAM = re.compile(r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+")
+# What tcpserver says of each client, and what changes how programs are found and loaded.
+_NOT_OURS = re.compile(r"TCP[A-Z0-9]*|PROTO|PATH|IFS|LD_[A-Z_]*")
 
 Env = dict[str, str]
 
@@ -224,9 +240,13 @@ def _read_senders(problems: Problems, where: str, value: object) -> tuple[str, .
 
 def _check_reach(problems: Problems, where: str, access: str | None, network: Network) -> None:
     """Refuse what would make an open relay or cut the gateway off from itself."""
-    private = isinstance(network, ipaddress.IPv6Network) and any(network.subnet_of(local) for local in _LOCAL_V6)
-    if access == "relay" and network.prefixlen < _WIDEST_RELAY[network.version] and not private:
-        problems.add(where, f"would let {network.num_addresses} addresses relay: that is an open relay")
+    is_private = any(_is_within(network, known) for known in _PRIVATE)
+    widest = _WIDEST_RELAY[network.version]
+    if access == "relay" and network.prefixlen < widest and not is_private:
+        problems.add(
+            where,
+            f"would let {network.num_addresses} public addresses relay, more than a /{widest}: that is an open relay",
+        )
     if access == "deny":
         for loopback in _LOOPBACK:
             if _is_within(network, loopback):
@@ -263,12 +283,16 @@ def _env_problem(name: str, text: str, relay: bool) -> str:
         return f"{SENDERS} comes of senders: name them there"
     if name == "RELAYCLIENT" and not relay:
         return f"RELAYCLIENT would let these clients relay; list them in {CLIENTS}"
-    if name == "DATABYTES" and (not text.isdecimal() or not int(text)):
-        return f"DATABYTES must be a number of bytes, not {text!r}"
-    if name in _LIMITS and not text.isdecimal():
+    if _NOT_OURS.fullmatch(name):
+        return f"{name} is tcpserver's own, or changes which programs run"
+    if name == "DATABYTES" and not (text.isdecimal() and 0 < int(text) <= MOST_BYTES):
+        return f"DATABYTES must be a number of bytes, {MOST_BYTES} at most, not {text!r}"
+    if name in _LIMITS and not (text.isdecimal() and int(text) < 2**31):
         return f"{name} must be a number (0: no limit), not {text!r}"
-    if name == "QMAILQUEUE" and not text.startswith("/"):
-        return f"QMAILQUEUE must be the absolute path of a program, not {text!r}"
+    if name == "QMAILQUEUE" and not _PROGRAM.fullmatch(text):
+        return f"QMAILQUEUE must be the absolute path of a program, without blanks, not {text!r}"
+    if name == "SMTPPOLICY" and not _PROGRAM.fullmatch(text):
+        return f"SMTPPOLICY must be the absolute path of a socket, not {text!r}"
     if name == "STARTTLS" and text not in STARTTLS_POLICIES:
         return f"STARTTLS must be {', '.join(STARTTLS_POLICIES)}, not {text!r}"
     return ""
