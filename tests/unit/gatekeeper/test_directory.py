@@ -15,7 +15,7 @@ import pytest
 from gatekeeper import directory
 from gatekeeper_rig import PATIENCE, PROJECT, Gatekeeper, wait_for
 
-from tests.unpacked import root_of
+from tests.unpacked import environment, find
 
 ATTRIBUTES = ("mail", "proxyAddresses")
 
@@ -93,8 +93,7 @@ def test_what_active_directory_keeps_elsewhere_are_no_mailboxes() -> None:
 
 # Against Debian's slapd
 
-ROOT = root_of("usr/sbin/slapd")
-SLAPD = ROOT / "usr/sbin/slapd"
+SLAPD = find("usr/sbin/slapd")
 CONFIG = """\
 include {root}/etc/ldap/schema/core.schema
 include {root}/etc/ldap/schema/cosine.schema
@@ -127,10 +126,11 @@ class Slapd:
     """Debian's slapd on ports of 127.0.0.1, with many people in it."""
 
     def __init__(self, place: Path) -> None:
-        self.place = place
+        assert SLAPD
+        self.place, self.program = place, str(SLAPD)
         self.ports = free_ports(2)
         (place / "data").mkdir()
-        (place / "slapd.conf").write_text(CONFIG.format(root=str(ROOT).rstrip("/"), place=place))
+        (place / "slapd.conf").write_text(CONFIG.format(root=str(SLAPD).removesuffix("/usr/sbin/slapd"), place=place))
         command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
         options: list[str | Path] = [
             "-addext",
@@ -159,24 +159,15 @@ class Slapd:
 
     def run(self, *words: str) -> None:
         """Run it as one of its tools."""
-        command: list[str | Path] = [SLAPD, *words, "-f", self.place / "slapd.conf"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, timeout=PATIENCE, check=False)
+        command: list[str | Path] = [self.program, *words, "-f", self.place / "slapd.conf"]
+        done = subprocess.run(command, env=environment(), capture_output=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr.decode()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """With the libraries of what was unpacked."""
-        return (
-            {**os.environ, "LD_LIBRARY_PATH": f"{ROOT}/usr/lib/x86_64-linux-gnu"}
-            if str(ROOT) != "/"
-            else {**os.environ}
-        )
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
         urls = f"ldap://127.0.0.1:{self.ports[0]}/ ldaps://127.0.0.1:{self.ports[1]}/"
-        command: list[str | Path] = [SLAPD, "-d", "0", "-h", urls, "-f", self.place / "slapd.conf"]
-        self.process = subprocess.Popen(command, env=self.environment)
+        command: list[str | Path] = [self.program, "-d", "0", "-h", urls, "-f", self.place / "slapd.conf"]
+        self.process = subprocess.Popen(command, env=environment())
         wait_for(lambda: all(listens(port) for port in self.ports), "slapd")
 
     def stop(self) -> None:
@@ -207,8 +198,8 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """A directory that runs."""
     if subprocess.run([DEBIANS_PYTHON, "-c", "import ldap3"], check=False, capture_output=True).returncode:
         pytest.skip("Debian's python3-ldap3 is needed to ask a directory")
-    if not SLAPD.exists() or not shutil.which("openssl"):
-        pytest.skip("slapd is neither unpacked (./gw setup) nor installed, or openssl is missing")
+    if not SLAPD or not shutil.which("openssl"):
+        pytest.skip("slapd is neither unpacked (./gw pytest) nor installed, or openssl is missing")
     found = Slapd(tmp_path_factory.mktemp("slapd"))
     found.start()
     yield found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
@@ -24,6 +23,8 @@ import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
 from dns.dnssectypes import Algorithm
 from jinja2 import Template
+
+from tests.unpacked import environment
 
 PROJECT = Path(__file__).parents[3]
 TEMPLATE = PROJECT / "roles/gatepost/templates/etc/unbound/gatepost.conf.j2"
@@ -106,12 +107,12 @@ def configure(place: Path, zone: SignedZone) -> tuple[Path, int]:
 
 
 @contextmanager
-def unbound(program: str, place: Path, zone: SignedZone) -> Iterator[int]:
+def unbound(program: Path, place: Path, zone: SignedZone) -> Iterator[int]:
     """Run unbound; its port."""
     path, port = configure(place, zone)
     with (
         (place / "unbound.log").open("wb") as log,
-        subprocess.Popen([program, "-d", "-p", "-c", str(path)], stderr=log, env={**os.environ}) as process,
+        subprocess.Popen([program, "-d", "-p", "-c", str(path)], stderr=log, env=environment()) as process,
     ):
         try:
             _wait_for_answer(port, process)

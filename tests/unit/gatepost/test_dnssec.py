@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,12 @@ from server_rig import Server
 from signed_zone import SignedZone, configuration, unbound
 from test_mx import free_port, tlsa
 
-UNBOUND = shutil.which("unbound", path=f"{os.environ['PATH']}:/usr/sbin")
-needs_unbound = pytest.mark.skipif(UNBOUND is None, reason="Debian's unbound is not installed here")
+from tests.unpacked import find
+
+UNBOUND = find("usr/sbin/unbound")
+needs_unbound = pytest.mark.skipif(
+    not UNBOUND, reason="Debian's unbound is neither unpacked (./gw pytest) nor installed"
+)
 
 
 def lines(**values: Any) -> list[str]:

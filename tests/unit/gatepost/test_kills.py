@@ -28,6 +28,8 @@ from test_dkim import CODE, OURS, gatepost
 from test_dnssec import UNBOUND, needs_unbound
 from test_mx import free_port, tlsa
 
+from tests.unpacked import environment
+
 MESSAGES = 2000 if os.environ.get("GATEWRIGHT_NIGHTLY") else 100
 AT_ONCE = 8
 PER_BLOW = 10
@@ -43,12 +45,15 @@ class Service:
 
     command: list[str]
     ready: bytes
+    environment: dict[str, str] = field(default_factory=lambda: CODE)
     process: subprocess.Popen[bytes] | None = None
     restarts: int = -1
 
     def start(self) -> None:
         """Start it; returns when it serves."""
-        self.process = subprocess.Popen(self.command, env=CODE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         assert self.process.stdout is not None
         said = b""
         while self.ready not in said:
@@ -201,7 +206,7 @@ def signed_yard(tmp_path: Path, authority: Path) -> Iterator[Yard]:
     port = free_port()
     server = f"mx.safe.test 1 A 127.0.0.1\n_{port}._tcp.mx.safe.test 1 TLSA {tlsa(authority)}\n"
     path, resolver = configure(tmp_path, SignedZone(f"safe.test 1 MX 10 mx.safe.test.\n{server}"))
-    unbound = Service([UNBOUND, "-d", "-p", "-c", str(path)], b"start of service")
+    unbound = Service([str(UNBOUND), "-d", "-p", "-c", str(path)], b"start of service", environment())
     settings: dict[str, object] = {"name_server_port": resolver, "is_validating": True}
     with yard_of(tmp_path, port, "safe.test", str(authority), unbound, **settings) as made:
         yield made

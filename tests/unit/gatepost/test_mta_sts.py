@@ -1,13 +1,13 @@
 """MTA-STS from end to end (RFC 8461): domains' policies on a web server, Debian's daemon that fetches them, and mail.
 
-By night, as root: the daemon asks the name server of /etc/resolv.conf, and a web server at port 443.
+As root: the daemon asks the name server of /etc/resolv.conf, which it gets a copy of, and web servers at port 443.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
-import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -21,16 +21,32 @@ from server_rig import Server
 from test_mx import chain, free_port, wait_until
 from test_tls_reports import certify
 
+from tests.unpacked import environment, find
+
 __all__ = ["chain"]  # a fixture
 
-DAEMON = shutil.which("mta-sts-daemon", path="/usr/bin")
-pytestmark = [
-    pytest.mark.skipif(not os.environ.get("GATEWRIGHT_NIGHTLY"), reason="a minute: GATEWRIGHT_NIGHTLY=1"),
-    pytest.mark.skipif(not DAEMON, reason="needs Debian's postfix-mta-sts-resolver"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: port 443, and a resolv.conf of its own"),
-]
+DAEMON = find("usr/bin/mta-sts-daemon")
+NET = f"127.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}"
+WEB, OTHER_WEB, MX = f"{NET}.1", f"{NET}.2", f"{NET}.3"
+"""Addresses of this process alone, since the ports are fixed: another one may run these tests, too."""
 
-WEB, OTHER_WEB, MX = "127.0.5.1", "127.0.5.2", "127.0.5.3"
+
+def obstacle() -> str:
+    """What this machine or user lacks for these tests."""
+    if not DAEMON:
+        return "Debian's postfix-mta-sts-resolver is neither unpacked (./gw pytest) nor installed"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        return "this user, or this container, may give no process a resolv.conf of its own"
+    for kind, port in ((socket.SOCK_STREAM, 443), (socket.SOCK_DGRAM, 53)):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((WEB, port))
+            except OSError as error:
+                return f"port {port} of loopback: {error.strerror}"
+    return ""
+
+
+pytestmark = pytest.mark.skipif(bool(missing := obstacle()), reason=missing)
 IN_A_NAMESPACE = 'mount --bind "$1" /etc/resolv.conf && exec "$2" --config "$3"'
 Page = tuple[int, str, str]
 """Status, content type (or where a redirection leads), text."""
@@ -109,9 +125,9 @@ class Yard:
             "default_zone: {strict_testing: false, timeout: 10}\n"
         )
         (self.place / "sts").unlink(missing_ok=True)
-        environment = {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin", "SSL_CERT_FILE": str(self.authority)}
+        settled = {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin", "SSL_CERT_FILE": str(self.authority)}
         words = ["unshare", "--mount", "sh", "-c", IN_A_NAMESPACE, "sh", str(resolv), str(DAEMON), str(settings)]
-        self.fetcher = subprocess.Popen(words, env=environment)
+        self.fetcher = subprocess.Popen(words, env=environment() | settled)
         wait_until(lambda: (self.place / "sts").exists())
 
     def stop(self) -> None:

@@ -13,6 +13,8 @@ PROJECT = Path(__file__).parents[3]
 GW = PROJECT / "gw"
 NEEDS = ("readlink", "dirname", "cat", "sed")
 DASH = shutil.which("dash")
+FETCH = 'echo deb >> "$0.log"; for at in "$@"; do case $at in *archives=*) echo > "${at#*=}/a.deb" ;; esac; done'
+"""apt-get that fetches something."""
 
 
 def gw(*arguments: str, path: str = "", cwd: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,6 +28,21 @@ def bare(folder: Path, *names: str) -> str:
     for name in names:
         (folder / name).symlink_to(shutil.which(name) or "/nonexistent")
     return str(folder)
+
+
+def place_programs(folder: Path, **scripts: str) -> None:
+    """Put programs of these names in a folder."""
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+
+def unpack(folder: Path, *packages: str) -> str:
+    """Unpack packages below its folder cache, with the programs that lie in it; what that said."""
+    command = ["/bin/sh", str(PROJECT / "requirements/unpack.sh"), str(folder / "cache"), *packages]
+    said = subprocess.run(command, env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert said.returncode == 0
+    return said.stderr
 
 
 def test_it_starts_with_neither_make_nor_git_nor_python(tmp_path: Path) -> None:
@@ -63,9 +80,7 @@ def test_each_target_of_make_calls_a_verb_that_there_is() -> None:
 @pytest.mark.parametrize("is_there", [True, False])
 def test_missing_packages_are_named_to_who_may_not_install_them(tmp_path: Path, is_there: bool) -> None:
     state = "install ok installed" if is_there else "unknown ok not-installed"
-    for name, script in {"dpkg-query": f"echo '{state}'", "id": "echo 1000"}.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
+    place_programs(tmp_path, **{"dpkg-query": f"echo '{state}'", "id": "echo 1000"})
     (tmp_path / "list").write_text("# needed\nlibfoo\nbar\n")
     said = subprocess.run(
         ["/bin/sh", PROJECT / "requirements/packages.sh", tmp_path / "list"],
@@ -80,24 +95,26 @@ def test_missing_packages_are_named_to_who_may_not_install_them(tmp_path: Path, 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_daemons_for_tests_are_unpacked_once_and_missed_by_nobody_else(tmp_path: Path, is_there: bool) -> None:
-    fetch = 'echo deb >> "$0.log"; for at in "$@"; do case $at in *archives=*) echo > "${at#*=}/a.deb" ;; esac; done'
-    scripts = {"apt-get": fetch if is_there else "exit 1", "dpkg-deb": 'mkdir -p "$3/usr"'}
-    for name, script in scripts.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
+    place_programs(tmp_path, **{"apt-get": FETCH if is_there else "exit 1", "dpkg-deb": 'mkdir -p "$3/usr"'})
     for _ in range(2):
-        said = subprocess.run(
-            ["/bin/sh", PROJECT / "requirements/unpack.sh", tmp_path / "cache", "slapd"],
-            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert said.returncode == 0
-        assert said.stderr == ("" if is_there else "setup: not to be had: slapd; their tests are left out\n")
+        said = unpack(tmp_path, "slapd")
+        assert said == ("" if is_there else "setup: not to be had: slapd; their tests are left out\n")
     assert (tmp_path / "cache/usr").exists() is is_there
     assert not is_there or (tmp_path / "apt-get.log").read_text() == "deb\n"
     assert not (tmp_path / "cache.archives").exists()
+
+
+def test_what_was_unpacked_is_so_again_when_the_list_is_longer_and_stays_where_that_fails(tmp_path: Path) -> None:
+    place_programs(tmp_path, **{"apt-get": FETCH, "dpkg-deb": 'mkdir -p "$3/usr"'})
+    unpack(tmp_path, "slapd")
+    old = tmp_path / "cache/usr/old"
+    old.touch()
+    place_programs(tmp_path, **{"apt-get": "exit 1"})
+    assert unpack(tmp_path, "slapd", "unbound").startswith("setup: not to be had: slapd unbound;")
+    assert old.exists()
+    place_programs(tmp_path, **{"apt-get": FETCH})
+    assert unpack(tmp_path, "slapd", "unbound") == ""
+    assert (tmp_path / "cache/usr").exists() and not old.exists()
 
 
 def test_an_environment_that_fits_the_locked_list_is_not_made_again(tmp_path: Path) -> None:
@@ -114,9 +131,7 @@ def test_an_environment_that_fits_the_locked_list_is_not_made_again(tmp_path: Pa
 
 def test_a_set_up_that_fails_ends_the_verb(tmp_path: Path) -> None:
     """The packages that are missing are named, and nothing is run without them."""
-    for name, script in {"dpkg-query": "echo 'unknown ok not-installed'", "id": "echo 1000"}.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
+    place_programs(tmp_path, **{"dpkg-query": "echo 'unknown ok not-installed'", "id": "echo 1000"})
     for verb in (["setup"], ["demo"], ["pytest", "tests/small"], ["playbook", "site"]):
         said = gw(*verb, path=f"{tmp_path}:/usr/bin:/bin", GATEWRIGHT_SMALL="1")
         assert said.returncode == 1, verb

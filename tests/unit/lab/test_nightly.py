@@ -36,7 +36,8 @@ def test_fuzzing_takes_as_many_runs_as_are_asked_for() -> None:
 
 
 def test_every_file_that_it_names_is_there() -> None:
-    paths = [word.removeprefix("@") for word in words(plan({"GATEWRIGHT_SUITES": "/x"})) if "/" in word]
+    named = {word.removeprefix("@") for word in words(plan({"GATEWRIGHT_SUITES": "/x"})) if "/" in word}
+    paths = [path for path in named if not path.startswith(".cache/")]  # a step makes those
     assert paths
     assert [path for path in paths if not (PROJECT / path).exists()] == []
     assert (PROJECT / "molecule/remove/molecule.yml").is_file()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from log_rig import NAME, Desk, Server
+from log_rig import NAME, RSYSLOGD, Desk, Server
 from starttls_rig import make_certificate
+
+from tests.unpacked import find
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +21,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(tmp_path: Path, certificate: Path) -> Iterator[Server]:
     """A real rsyslogd that takes RELP over TLS."""
-    if not shutil.which("rsyslogd") or not list(Path("/usr/lib").glob("*/rsyslog/imrelp.so")):
-        pytest.skip("rsyslogd with imrelp is not here (Debian's packages rsyslog and rsyslog-relp have it)")
+    if not find(RSYSLOGD) or not find("usr/lib/*/rsyslog/imrelp.so"):
+        pytest.skip("rsyslog with rsyslog-relp is neither unpacked (./gw pytest) nor installed")
     made = Server(tmp_path / "server", certificate)
     made.start()
     yield made

@@ -14,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from tests.unpacked import environment, find
+
 PROJECT = Path(__file__).parents[3]
 PROGRAM = PROJECT / "roles/log_shipping/files/usr/local/lib/gatewright/log_shipping"
 NAME = "logs.example.test"
 PATIENCE = 40.0
+RSYSLOGD = "usr/sbin/rsyslogd"
 # As systemd starts it, but with pauses that suit a test.
 START = """
 import gatewright_log_shipping as program
@@ -32,6 +35,13 @@ def eventually(is_so: Callable[[], bool], what: str) -> None:
     while not is_so():
         assert time.monotonic() < end, f"not so after {PATIENCE} s: {what}"
         time.sleep(0.05)
+
+
+def start_rsyslogd(folder: Path) -> subprocess.Popen[bytes]:
+    """Start it with the configuration that lies in a folder."""
+    command = [str(find(RSYSLOGD)), "-n", "-f", str(folder / "conf"), "-i", str(folder / "pid")]
+    with (folder / "said").open("ab") as said:
+        return subprocess.Popen(command, env=environment(), stdout=said, stderr=said)
 
 
 class Server:
@@ -55,9 +65,7 @@ input(type="imrelp" address="127.0.0.1" port="{self.port}" maxDataSize="256k" ru
 template(name="heard" type="string" string="%programname% %structured-data% %msg%\\n")
 ruleset(name="heard" queue.type="Direct") {{ action(type="omfile" file="{self.folder}/heard" template="heard") }}
 """)
-        command = ["rsyslogd", "-n", "-f", str(self.folder / "conf"), "-i", str(self.folder / "pid")]
-        with (self.folder / "said").open("ab") as said:
-            self.process = subprocess.Popen(command, stdout=said, stderr=said)
+        self.process = start_rsyslogd(self.folder)
         eventually(self._answers, "the server's port")
 
     def _answers(self) -> bool:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jinja2
 import pytest
-from log_rig import NAME, PATIENCE, PROJECT, eventually
+from log_rig import NAME, PATIENCE, PROJECT, RSYSLOGD, eventually, start_rsyslogd
 
 from tests.unit.preflight.site_of import roles
+from tests.unpacked import find
 
 TEMPLATE = PROJECT / "roles/hardening/templates/etc/rsyslog.conf.j2"
 ANYBODY = "/etc/ssl/certs/ca-certificates.crt"
@@ -29,9 +28,7 @@ class Rsyslog:
     def __init__(self, folder: Path, text: str) -> None:
         (folder / "conf").write_text(text)
         self.folder = folder
-        command = ["rsyslogd", "-n", "-f", str(folder / "conf"), "-i", str(folder / "pid")]
-        with (folder / "said").open("wb") as said:
-            self._process = subprocess.Popen(command, stdout=said, stderr=said)
+        self._process = start_rsyslogd(folder)
 
     def stop(self) -> None:
         """End it."""
@@ -73,8 +70,8 @@ class Listener:
 @pytest.fixture
 def server(certificate: Path) -> Iterator[Listener]:
     """A log server."""
-    if not shutil.which("rsyslogd") or not list(Path("/usr/lib").glob("*/rsyslog/lmnsd_ossl.so")):
-        pytest.skip("rsyslogd with OpenSSL is not here (Debian's packages rsyslog and rsyslog-openssl have it)")
+    if not find(RSYSLOGD) or not find("usr/lib/*/rsyslog/lmnsd_ossl.so"):
+        pytest.skip("rsyslog with rsyslog-openssl is neither unpacked (./gw pytest) nor installed")
     made = Listener(certificate)
     yield made
     made.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ import yaml
 from gatekeeper import metrics as of_gatekeeper
 from gatescan.health import metrics as of_gatescan
 
+from tests.unpacked import environment, find
+
 PROJECT = Path(__file__).parents[3]
 FOLDER = PROJECT / "monitoring"
 RULES = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -25,8 +26,9 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 COLUMNS = 24
 NAME = re.compile(r"\b(?:gatewright|gatescan|gatekeeper)_\w+")
 
+PROMTOOL = find("usr/bin/promtool")
 needs_promtool = pytest.mark.skipif(
-    not shutil.which("promtool"), reason="promtool is not here (Debian's package prometheus has it)"
+    not PROMTOOL, reason="promtool, of Debian's prometheus, is neither unpacked (./gw nightly) nor installed"
 )
 
 
@@ -47,7 +49,13 @@ def expressions() -> Iterator[str]:
 def promtool(*arguments: str, folder: Path = FOLDER) -> str:
     """Run promtool, which must be content."""
     done = subprocess.run(
-        ["promtool", *arguments], cwd=folder, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(PROMTOOL), *arguments],
+        cwd=folder,
+        env=environment(),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout

@@ -1,6 +1,6 @@
 """A policy daemon of Debian, postgrey, over the socket by which gatekeeper is asked: greylisting by qmail-smtpd itself.
 
-It runs where postgrey is installed, or unpacked by `./gw setup`.
+It runs where postgrey is installed, or unpacked by `./gw`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from typing import Any
 import pytest
 from smtpd_rig import PATIENCE, Smtpd, build
 
-from tests.unpacked import root_of
+from tests.unpacked import environment, find
 
-ROOT = root_of("usr/sbin/postgrey")
-POSTGREY = ROOT / "usr/sbin/postgrey"
+POSTGREY = find("usr/sbin/postgrey")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not POSTGREY.exists(), reason="postgrey is neither unpacked (./gw setup) nor installed"),
+    pytest.mark.skipif(not POSTGREY, reason="postgrey is neither unpacked (./gw pytest) nor installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="postgrey changes its user, which root alone may"),
 ]
 DELAY = 2
@@ -41,13 +40,12 @@ def smtpd(tmp_path_factory: pytest.TempPathFactory) -> Smtpd:
 def postgrey(tmp_path: Path) -> Iterator[Path]:
     """The socket of a postgrey that knows nobody yet."""
     socket = tmp_path / "socket"
-    libraries = sorted(str(path) for path in (ROOT / "usr/lib/x86_64-linux-gnu/perl5").glob("*"))
-    command = ["perl", "-T", *(f"-I{place}" for place in [ROOT / "usr/share/perl5", *libraries]), str(POSTGREY)]
+    modules = [f"-I{place}" for place in environment().get("PERL5LIB", "").split(":") if place]  # -T takes none from it
+    command = ["perl", "-T", *modules, str(POSTGREY)]
     options = [f"--unix={socket}", f"--dbdir={tmp_path}", f"--delay={DELAY}", "--user=root", "--group=root"]
     known = ["--whitelist-clients=/dev/null", "--whitelist-recipients=/dev/null", "--auto-whitelist-clients=0"]
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(ROOT / "usr/lib/x86_64-linux-gnu")}
     process = subprocess.Popen(
-        [*command, *options, *known], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command, *options, *known], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     until(socket.is_socket, "postgrey's socket")
     yield socket

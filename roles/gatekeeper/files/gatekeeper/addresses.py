@@ -36,7 +36,7 @@ def split(address: str) -> tuple[str, str]:
 
 
 def is_odd(recipient: str) -> bool:
-    """Whether a server that trusts this gateway could read a recipient as an order to send on; as qmail-smtpd sees it."""
+    """Whether a server that trusts this gateway could take a recipient for an order to send on; as qmail-smtpd does."""
     local, at, domain = recipient.rpartition("@")
     if not at:
         local, domain = recipient, ""
