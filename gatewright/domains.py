@@ -48,7 +48,11 @@ def parse_domain(value: object) -> str:
 
 def is_loopback(domain: str) -> bool:
     """Whether a domain is a name of the host itself on every host."""
-    return domain == "localhost" or domain.startswith("localhost.") or domain.endswith(".localhost")
+    return (
+        domain in ("localhost", "localhost4", "ip6-localhost")
+        or domain.startswith("localhost.")
+        or domain.endswith(".localhost")
+    )
 
 
 def refuse_registry(domain: str) -> None:
@@ -83,6 +87,8 @@ def parse_relay_host(value: object) -> str:
     else:
         if address.version == 6:
             raise ValueError(f"host {value!r} is an IPv6 address, and qmail-remote speaks IPv4 only")
+        if address.is_multicast or address == ipaddress.IPv4Address(2**32 - 1):
+            raise ValueError(f"host {value!r} is no address of one host")
         return f"[{address}]"
     if ":" in text:
         raise ValueError(f"host {value!r} has a colon in it; give the port as port")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from gatewright import kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
-from gatewright.problems import Problems
+from gatewright.problems import Problems, entry_name
 
 _servers = kinds.listed(kinds.server_address, empty=False)
 
@@ -17,6 +17,16 @@ def check(site: Site, problems: Problems) -> None:
     cache, limit = site.value("dnscache_cache_size"), site.value("dnscache_data_limit")
     if isinstance(cache, int) and isinstance(limit, int) and cache + 2_000_000 > limit:
         problems.add("dnscache_data_limit", f"must be at least 2000000 more than dnscache_cache_size ({cache})")
+
+    zones = site.value("dnscache_zone_servers")
+    asked = [("dnscache_root_servers", site.value("dnscache_root_servers"))]
+    asked += (
+        [(f"dnscache_zone_servers.{zone}", found) for zone, found in zones.items()] if isinstance(zones, dict) else []
+    )
+    for variable, servers in asked:
+        for index, server in enumerate(servers if isinstance(servers, list | tuple) else ()):
+            if str(server) in site.host.names:
+                problems.add(entry_name(variable, index, server), "is this gateway itself, which would ask itself")
 
 
 CHAPTER = Chapter(

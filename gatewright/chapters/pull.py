@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
@@ -47,6 +48,24 @@ def _inside(value: Any) -> str:
     return f"must be a plain path within the repository, such as inventory/hosts.yml, not {value!r}"
 
 
+@kinds.plain
+def _branch(value: Any) -> str:
+    """A name that git takes for a branch (git-check-ref-format)."""
+    right = isinstance(value, str) and re.fullmatch(
+        r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*", value
+    )
+    odd = right and (".." in value or any(part.endswith((".", ".lock")) for part in value.split("/")))
+    return "" if right and not odd else f"must be the name of a branch, not {value!r}"
+
+
+def _is_port(repository: str) -> bool:
+    """Whether an address has a port that there is, or none."""
+    try:
+        return urlsplit(repository).port != 0
+    except ValueError:
+        return False
+
+
 def check(site: Site, problems: Problems) -> None:
     """What is pulled is named, the gateway gets in, and sshd goes on to let in whoever else comes."""
     if site.value("pull_enabled") is not True:
@@ -54,6 +73,8 @@ def check(site: Site, problems: Problems) -> None:
     for name in ("pull_repository", "pull_schedule"):
         if not site.value(name):
             problems.add(name, "is needed with pull_enabled")
+    if not _is_port(str(site.value("pull_repository"))):
+        problems.add("pull_repository", "has no port from 1 to 65535")
     if not WHEEL.fullmatch(posixpath.basename(str(site.value("pull_wheel")))):
         problems.add(
             "pull_wheel", "must be a wheel of ansible-core 2.19 or later (ansible_core-2.19.N-py3-none-any.whl)"
@@ -72,7 +93,7 @@ def check(site: Site, problems: Problems) -> None:
 CHAPTER = Chapter(
     options={
         "pull_repository": _REPOSITORY,
-        "pull_branch": kinds.matching(r"[A-Za-z0-9_][A-Za-z0-9._/-]*", "the name of a branch"),
+        "pull_branch": _branch,
         "pull_inventory": _inside,
         "pull_playbook": _inside,
         "pull_schedule": kinds.calendar,

@@ -12,6 +12,8 @@ from typing import Any, TypedDict
 from gatewright.addresses import Network, parse_network
 from gatewright.problems import InventoryError, Problems, entry_name
 
+MOST_COMMENT = 128
+"""Bytes."""
 COMMENT = re.compile(r"[\w .,:;()/+@=-]{0,100}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
@@ -197,6 +199,8 @@ def remark(where: str, entry: Mapping[str, Any], default: str = "") -> str:
     if not isinstance(text, str):
         raise fail(where, f"comment must be one line of text, not {text!r}")
     text = text or default
+    if len(text.encode()) > MOST_COMMENT:
+        raise fail(where, f"comment is longer than {MOST_COMMENT} bytes, all that nft takes")
     if not COMMENT.fullmatch(text):
         raise fail(where, f"comment {text!r} has characters other than letters, digits, blanks and .,:;()/+@=-_")
     return f' comment "{text}"' if text else ""

@@ -43,6 +43,11 @@ def check(site: Site, problems: Problems) -> None:
     if routing:
         if routing.databytes < LEAST_DATABYTES:
             problems.add(DATABYTES, f"must be {LEAST_DATABYTES} at least, not {routing.databytes}: {_NO_LIMIT}")
+        for route in routing.routes:
+            if route.domain == str(site.value("qmail_me") or "").lower():
+                problems.add(
+                    route.where, "is the gateway's own name (qmail_me), whose mail goes to its aliases and nowhere else"
+                )
         if site.value("gatepost_enabled") is False:
             problems.found += refuse_tls(routing, "gatepost_enabled is false").found
         problems.found += _loops(site, routing)

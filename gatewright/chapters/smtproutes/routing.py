@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gatewright.domains import parse_domain, parse_port, parse_relay_host, parse_sender, refuse_registry
+from gatewright.domains import is_loopback, parse_domain, parse_port, parse_relay_host, parse_sender, refuse_registry
 from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
 
 ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES, TLS = (
@@ -221,7 +221,7 @@ def _read(problems: Problems, where: str, parse: Callable[[object], T], value: o
 
 def _is_own(host: str, own: set[str]) -> bool:
     text = host.strip("[]")
-    if text == "localhost" or text in own:
+    if is_loopback(text) or text in own:
         return True
     try:
         address = ipaddress.ip_address(text)
