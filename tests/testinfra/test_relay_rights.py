@@ -17,7 +17,7 @@ def another_inventory(gateway: Gateway, office: Peer, outside: Peer) -> Iterator
     variables: dict[str, object] = {
         "tcp_smtp_relay_clients": [{"address": outside.ipv4, "comment": "new"}, f"{outside.ipv6}/128"],
         "tcp_smtp_deny": [office.address(24)],
-        "tcp_smtp_networks": [{"address": f"{office.address(22)}/32", "env": {"DATABYTES": "500"}}],
+        "tcp_smtp_networks": [{"address": f"{office.address(22)}/32", "env": {"DATABYTES": "65536"}}],
     }
     try:
         assert playbook("playbooks/site.yml", gateway.name, *TAGS, variables=variables).changed(gateway.name) == 2
@@ -65,7 +65,7 @@ class TestAnotherInventory:
 
     def test_a_networks_environment_holds_for_it_alone(self, gateway: Gateway, office: Peer) -> None:
         mark = token()
-        message = f"Subject: {mark}\r\n\r\n" + "x" * 70 + "\r\n" + ("y" * 70 + "\r\n") * 20
+        message = f"Subject: {mark}\r\n\r\n" + "x" * 70 + "\r\n" + ("y" * 70 + "\r\n") * 1000
         small = office.send(gateway.ipv4, "user@corp.test", message, source=office.address(22))
         assert (small.stage, small.code) == ("data", 552), small
         assert office.send(gateway.ipv4, "user@corp.test", message).code == 250
