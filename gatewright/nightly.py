@@ -134,7 +134,8 @@ def lab_tests(name: str, gateways: Sequence[str], playbook: Sequence[str], *file
     """Files of tests over hosts of the lab, on which a playbook was run before, if there is one."""
     hosts = (*LAB, "up", "dns", "office", "outside", *gateways)
     commands = [command for command in (hosts, playbook, (*PYTEST, *files)) if command]
-    return Step(name, commands, (*LAB, "down"), environment=NIGHT)
+    there = {"GATEWRIGHT_GATEWAYS": ",".join(gateways)} if gateways else {}
+    return Step(name, commands, (*LAB, "down"), environment=NIGHT | there)
 
 
 def run(steps: Sequence[Step]) -> int:

@@ -49,6 +49,8 @@ def test_the_gateways_that_tests_look_at_are_up() -> None:
         files = [Path(word) for command in step.commands for word in command if word.startswith("tests/testinfra/")]
         wanted = {name for file in files for name in ONE_GATEWAY.get(file.stem, "gw1 gw2").split()}
         assert wanted <= set(step.commands[0]), f"{step.name}: {sorted(wanted)}"
+        there = [word for word in step.commands[0] if word.startswith("gw")]
+        assert step.environment.get("GATEWRIGHT_GATEWAYS", "") == ",".join(there), step.name
     assert lab_steps
 
 
