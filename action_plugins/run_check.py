@@ -139,8 +139,8 @@ def nobody(facts: Mapping[str, Any], group: str) -> list[str]:
     sources = ", ".join(map(str, facts.get("ansible_inventory_sources") or ())) or "no inventory"
     if group not in groups:
         named = [name for name in groups if name not in ("all", "ungrouped")]
-        known = f"; it has {', '.join(named)}" if named else ", and no other"
-        return [f"the inventory ({sources}) has no group {group}{suggest(group, named)}{known}"]
+        known = f", but {', '.join(named)}" if named else ", and no other"
+        return [f"the inventory ({sources}) has no group {group}{known}: its gateways must be in {group}"]
     if not groups[group]:
         return [f"the group {group} of the inventory ({sources}) is empty"]
     if not set(groups[group]).intersection(facts["ansible_play_hosts_all"]):

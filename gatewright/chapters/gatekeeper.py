@@ -53,7 +53,7 @@ def remark(site: Site, remarks: Problems) -> None:
         named = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
         what = "what their servers refuse becomes bounces to senders that are often forged (backscatter)"
         remarks.add(
-            "gatekeeper_recipients", f"{named} take mail for whoever, so {what}; name a list, a file or a callout"
+            "gatekeeper_recipients", f"anybody at {named} gets mail, so {what}; name a list, a file or a callout"
         )
 
 

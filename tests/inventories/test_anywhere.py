@@ -83,7 +83,7 @@ def test_a_relay_clients_job_tells_gatekeeper_for_whom_it_sends_before_it_may_re
 @pytest.mark.parametrize(
     ("groups", "arguments", "words"),
     [
-        ({"gateway": {"gw1": GATEWAY}}, (), "has no group gateways; did you mean 'gateway'?"),
+        ({"gateway": {"gw1": GATEWAY}}, (), "has no group gateways, but gateway: its gateways must be in gateways"),
         ({"gateways": {}}, (), "is empty"),
         ({"gateways": {"gw1": GATEWAY}, "office": {"mail": {}}}, ("--limit", "office"), "--limit leaves none of"),
         ({"gateways": {"gw1": GATEWAY}}, ("-e", "nonsense=1"), "nonsense: nobody reads this variable"),
@@ -171,6 +171,15 @@ def test_a_misspelt_tag_is_remarked_on_where_a_company_may_have_it(company: Path
     told = " ".join((done.stdout + done.stderr).split())
     assert "no task of Gatewright has the tag tcp_smpt; did you mean 'tcp_smtp'?" in told
     assert "sshd_port: must be" in told
+
+
+def test_an_inventory_is_checked_without_its_hosts(company: Path) -> None:
+    done = play(company, str(PROJECT / "playbooks" / "preflight.yml"))
+    told = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 0 and "The inventory of gw1 is right" in told, told
+    done = play(company, str(PROJECT / "playbooks" / "preflight.yml"), "-e", "sshd_port=0")
+    assert done.returncode != 0 and "sshd_port: must be" in done.stdout + done.stderr
+    assert not (company / "connected").exists()
 
 
 def test_tags_of_roles_parts_are_known(company: Path) -> None:

@@ -26,7 +26,8 @@ _HEADER_RULE = re.compile(r"(Virus|Policy)-(.+):")
 _KINDS = ("extension", "name", "header")
 _KEYS = {*_KINDS, "size", "pattern", "virus", "direction", "domains", "description"}
 _ANY_SIZE = "SIZE=-1"
-_EXTENSION = re.compile(r"[^\s./\\]+(\.[^\s./\\]+)*")
+# What stands behind a name's last dot; neither a list nor a pattern, which no name would ever match.
+_EXTENSION = re.compile(r"[^\s./\\*?,;:|<>\"]+")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 
 

@@ -227,15 +227,16 @@ def _read_entry(problems: Problems, variable: str, access: str | None, index: in
 
 def _read_senders(problems: Problems, where: str, value: object) -> tuple[str, ...]:
     """gatekeeper's own parser knows what a sender is."""
-    try:
-        found = tuple(sorted(config.senders("senders", value)))
-    except config.ConfigError as error:
-        problems.add(where, str(error))
-        return ()
+    found: set[str] = set()
+    for item in value if isinstance(value, list) and value else [None]:
+        try:
+            found |= config.senders("senders", value if item is None else [item])
+        except config.ConfigError as error:
+            problems.add(where, str(error))
     wrong = _env_problem("senders", " ".join(found), relay=True)
     if wrong:
         problems.add(where, wrong)
-    return found
+    return tuple(sorted(found))
 
 
 def _check_reach(problems: Problems, where: str, access: str | None, network: Network) -> None:

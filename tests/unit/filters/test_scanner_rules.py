@@ -18,7 +18,7 @@ def test_the_scanner_reads_every_form() -> None:
         [
             "exe",
             {
-                "extension": ".TAR.gz",
+                "extension": ".GZ",
                 "description": "Archives",
                 "direction": "inbound",
                 "domains": ["A.example", ".b.example"],
@@ -32,7 +32,7 @@ def test_the_scanner_reads_every_form() -> None:
     found = [(r.kind, r.pattern, r.size, r.header, r.verdict, r.direction, r.domains) for r in parse(text, "rules")]
     assert found == [
         ("extension", "exe", ANY_SIZE, "", Verdict.POLICY, "", ()),
-        ("extension", "tar.gz", ANY_SIZE, "", Verdict.POLICY, "inbound", ("a.example", ".b.example")),
+        ("extension", "gz", ANY_SIZE, "", Verdict.POLICY, "inbound", ("a.example", ".b.example")),
         ("name", "eicar.com", 69, "", Verdict.POLICY, "", ()),
         ("name", "invoice 2026.zip", ANY_SIZE, "", Verdict.POLICY, "", ()),
         ("header", "Pickles.*Breakfast", ANY_SIZE, "subject", Verdict.INFECTED, "", ()),
@@ -49,6 +49,8 @@ def test_no_rules_is_a_file_with_none() -> None:
     ("rule", "words"),
     [
         ("e xe", "not an extension"),
+        ("tar.gz", "not an extension"),
+        ("*.exe", "not an extension"),
         ("", "one line of text"),
         (5, "must be an extension or a mapping, not a number"),
         ({}, "needs exactly one of"),
