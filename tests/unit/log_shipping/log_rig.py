@@ -171,11 +171,18 @@ class Desk:
 
     def start(self, **settings: object) -> None:
         """Start the program."""
-        config = self.folder / "config.json"
-        config.write_text(json.dumps(self.settings | settings))
-        words = ["--config", str(config), "--state", str(self.folder / "state.json")]
+        self.configure(**settings)
         with (self.folder / "said").open("ab") as said:
-            self.process = subprocess.Popen([sys.executable, "-c", START, *words], cwd=PROGRAM, stderr=said)
+            self.process = subprocess.Popen([sys.executable, "-c", START, *self.words], cwd=PROGRAM, stderr=said)
+
+    def configure(self, **settings: object) -> None:
+        """Write its configuration."""
+        (self.folder / "config.json").write_text(json.dumps(self.settings | settings))
+
+    @property
+    def words(self) -> list[str]:
+        """The program's arguments."""
+        return ["--config", str(self.folder / "config.json"), "--state", str(self.folder / "state.json")]
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End the program."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
 
 import gatewright_log_shipping as program
 import pytest
-from log_rig import NAME, Desk, Multilog, Server, eventually
+from log_rig import NAME, PATIENCE, PROGRAM, Desk, Multilog, Server, eventually
 from starttls_rig import make_certificate
 
 
@@ -178,3 +181,46 @@ def test_a_file_that_logrotate_has_renamed_is_not_left_while_it_is_written_to(tm
 
 def test_numbers_of_lines_begin_again_at_the_end_of_what_rfc_5424_has() -> None:
     assert [program.sequence(number) for number in (0, 1, 2**31 - 1, 2**31)] == [0, 1, 2**31 - 1, 1]
+
+
+# Children that get SIGTERM at one of the first 80 steps of a pause, each at another; says how many that has not ended.
+HIT_AT_EACH_STEP = """
+import os, signal, sys
+import gatewright_log_shipping as program
+
+def wait_out(step):
+    def hit(*_):
+        nonlocal step
+        step -= 1
+        if step == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+    program.log.addFilter(lambda record: sys.setprofile(hit) or True)
+    signal.alarm(20)  # ends what hangs, otherwise than well
+    program.main()
+    os._exit(0)
+
+program.IDLE_SECONDS = program.LONGEST_PAUSE = 0.01
+children = []
+for step in range(1, 81):
+    if child := os.fork():
+        children.append(child)
+    else:
+        wait_out(step)
+print(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+def test_it_ends_when_told_to_whatever_it_does_at_that_moment(tmp_path: Path, certificate: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        desk = Desk(tmp_path / "gateway", nobody.getsockname()[1], certificate)
+        desk.configure()
+        done = subprocess.run(
+            [sys.executable, "-c", HIT_AT_EACH_STEP, *desk.words],
+            cwd=PROGRAM,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
+        )
+    assert done.stdout == "0\n", done.stderr

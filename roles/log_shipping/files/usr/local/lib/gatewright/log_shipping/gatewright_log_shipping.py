@@ -17,7 +17,6 @@ import signal
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -236,18 +235,21 @@ def session(config: Config) -> Iterator[Relp]:
 
 
 class Shipper:
-    """Sends what the logs have until it is told to stop."""
+    """Sends what the logs have until SIGTERM comes, which is blocked and asked for between two steps.
+
+    A handler that sets a threading.Event may interrupt who waits for it with its lock held, and so wait for ever.
+    """
 
     def __init__(self, config: Config, state: State) -> None:
         self.config, self.state = config, state
-        self.stopped = threading.Event()
+        self._is_stopped = False
         self._host = socket.getfqdn()
         self._unreadable: set[str] = set()
 
     def run(self) -> None:
         """Connect, send, and after a failure connect again."""
         pause, told = IDLE_SECONDS, ""
-        while not self.stopped.is_set():
+        while not self._is_stopped:
             try:
                 with session(self.config) as relp:
                     log.info("connected with %s port %d", self.config.server, self.config.port)
@@ -257,13 +259,18 @@ class Shipper:
                 if str(error) != told:  # once, not for each attempt of an outage
                     told = str(error)
                     log.warning("%s port %d: %s; lines wait in their logs", self.config.server, self.config.port, told)
-                self.stopped.wait(pause)
+                self._pause(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _serve(self, relp: Relp) -> None:
-        while not self.stopped.is_set():
-            if not sum(self._ship(relp, one) for one in self.config.logs):
-                self.stopped.wait(IDLE_SECONDS)
+        while not self._is_stopped:
+            sent = sum(self._ship(relp, one) for one in self.config.logs)
+            self._pause(0.0 if sent else IDLE_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
+        """Let so much time pass, or less if it is to stop."""
+        if signal.sigtimedwait({signal.SIGTERM}, seconds):
+            self._is_stopped = True
 
     def _ship(self, relp: Relp, one: Log) -> int:
         """Send the next lines of a log; returns how many. What is acknowledged is noted, also if the rest is not."""
@@ -302,9 +309,8 @@ def main() -> None:
         config = load(options.config)
     except ConfigError as error:
         sys.exit(str(error))
-    shipper = Shipper(config, State(options.state))
-    signal.signal(signal.SIGTERM, lambda *_: shipper.stopped.set())
-    shipper.run()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    Shipper(config, State(options.state)).run()
 
 
 if __name__ == "__main__":
