@@ -163,9 +163,7 @@ def _what(problems: Problems, where: str, item: dict[str, object]) -> tuple[str,
         return where, ""
     if kind == "extension":
         if not _EXTENSION.fullmatch(value.removeprefix(".")):
-            problems.add(
-                where, f"{value!r} is not an extension: it has a space, a slash or dots without a word between"
-            )
+            problems.add(where, f"{value!r} is not an extension, which is what stands behind a name's last dot")
         return f".{value.removeprefix('.').lower()}", _ANY_SIZE
     if kind == "name":
         return _name(problems, where, value), _size(problems, where, item.get("size", -1))
