@@ -89,14 +89,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     def _role(self, path: Path) -> Role:
         """The role in a folder. Raises InventoryError."""
         options = options_of(path.name, specs_of(path))
-        defaults: dict[str, Any] = {}
-        for file in main_files(path / "defaults"):
-            defaults |= self._read(file)
+        defaults, inner = (self._variables(path / folder) for folder in ("defaults", "vars"))
         try:
             chapter = chapter_of(path) or Chapter()
         except Exception as error:  # a chapter is a program: whatever it raises is the role's mistake, and is told so
             raise InventoryError([f"roles/{path.name}: its chapter cannot be read: {error}"]) from error
-        return Role(path.name, options, defaults, chapter)
+        return Role(path.name, options, defaults, chapter, inner)
+
+    def _variables(self, folder: Path) -> dict[str, Any]:
+        """A role's defaults, or its private variables."""
+        found: dict[str, Any] = {}
+        for file in main_files(folder):
+            found |= self._read(file)
+        return found
 
     def _read(self, path: Path) -> dict[str, Any]:
         """What a file of YAML holds, as Ansible keeps it (`unsafe`: no copy of it, which takes longer than reading)."""

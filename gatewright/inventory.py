@@ -24,12 +24,13 @@ GATHERS = "lookup('needs'"
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role's input: options of its specification, its defaults, and its chapter."""
+    """A role's input: options of its specification, its defaults, and its chapter. inner: its private variables."""
 
     name: str
     options: Mapping[str, Mapping[str, Any]]
     defaults: Mapping[str, Any]
     chapter: Chapter = field(default_factory=Chapter)
+    inner: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def public(self) -> Iterator[str]:

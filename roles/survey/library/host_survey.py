@@ -437,6 +437,9 @@ def packages(host: Host, wanted: Wanted) -> Iterator[Finding]:
     if held := sorted(stuck & host.held):
         advice = f"Release them: apt-mark unhold {' '.join(held)}"
         yield Finding("package", f"held packages would have to be installed or removed: {several(held)}. {advice}")
+    if both := sorted(set(wanted.purged).intersection(wanted.packages)):
+        advice = "A role needs them: take them out of service_trimming_purged_packages"
+        yield Finding("package", f"would be installed and purged by each run: {several(both)}. {advice}")
     if host.unknown:
         advice = "Look at foundation_extra_packages and at apt's sources, or run apt-get update"
         yield Finding("package", f"apt knows no package of the name {several(sorted(host.unknown))}. {advice}")

@@ -291,6 +291,12 @@ def test_held_packages_that_the_run_moves_are_refused_and_others_are_not() -> No
     only(problems(host, wanted), "chrony, exim4-base.", "apt-mark unhold chrony exim4-base")
 
 
+def test_a_package_that_a_role_needs_on_this_host_and_the_site_purges_is_refused() -> None:
+    wanted = Wanted(packages=["chrony", "needrestart"], purged=["at", "needrestart"])
+    only(problems(Host(), wanted), "package: ", " needrestart. ", "service_trimming_purged_packages")
+    assert findings(Host(), replace(wanted, packages=["chrony"])) == []
+
+
 def test_a_package_that_apt_does_not_know_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     only(problems(Host(unknown=frozenset({"chronny"}))), "package: apt knows no package of the name chronny.", "update")
     said = "dpkg:\n  Installed: 1\nchrony:\n  Candidate: 4\n  Version table:\nvirtual:\n  Candidate: (none)\n"

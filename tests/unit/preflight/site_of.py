@@ -12,6 +12,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from gatewright.chapters import Chapter, chapter_of
 from gatewright.inventory import Host, Role, check_host, remarks_of
+from gatewright.roles import main_files
 
 PROJECT = Path(__file__).parents[3]
 NEEDED = {"qmail_postmaster": "postmaster@example.org"}
@@ -31,7 +32,11 @@ def roles() -> dict[str, Role]:
         specs = load(path / "meta" / "argument_specs.yml").get("argument_specs", {})
         options = {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
         chapter = chapter_of(path) or Chapter()
-        found[path.name] = Role(path.name, options, load(path / "defaults" / "main.yml"), chapter)
+        defaults, inner = (
+            {name: value for file in main_files(path / folder) for name, value in load(file).items()}
+            for folder in ("defaults", "vars")
+        )
+        found[path.name] = Role(path.name, options, defaults, chapter, inner)
     return found
 
 

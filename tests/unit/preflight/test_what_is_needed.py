@@ -11,6 +11,7 @@ import yaml
 from gatewright.chapters import foundation, service_trimming
 from gatewright.inventory import Host, Role, Site
 from gatewright.problems import Problems
+from gatewright.published import published
 from tests.unit.preflight.site_of import PROJECT, problems_of, roles
 
 EXTRA = "service_trimming_extra_units"
@@ -109,7 +110,12 @@ def test_an_account_of_a_role_that_is_added_is_looked_at_however_it_is_published
 
 @pytest.mark.parametrize(
     ("name", "role"),
-    [("nftables", "firewall"), ("openssh-server", "sshd"), ("daemontools", "daemontools"), ("cron", "hardening")],
+    [
+        ("nftables", "firewall"),
+        ("openssh-server", "sshd"),
+        ("daemontools", "daemontools"),
+        *((name, "hardening") for name in ("aide", "cron", "sudo")),
+    ],
 )
 def test_a_package_that_a_role_needs_cannot_be_purged(name: str, role: str) -> None:
     (problem,) = problems_of(service_trimming_purged_packages=["telnet", name])
@@ -120,6 +126,40 @@ def test_a_package_that_a_role_needs_cannot_be_purged(name: str, role: str) -> N
 def test_a_package_that_is_needed_by_another_choice_alone_may_be_purged() -> None:
     values = {"daemontools_install_method": "source", "service_trimming_purged_packages": ["daemontools", "rspamd"]}
     assert problems_of(**values) == []
+
+
+def test_what_a_role_needs_by_its_private_variables_is_known() -> None:
+    values = {"pull_enabled": True, "hardening_log_server": "log.example.org", "hardening_log_tls": True}
+    names = ["git", "rsyslog-openssl"]
+    told = [words for words in problems_of(service_trimming_purged_packages=names, **values) if "needs this" in words]
+    assert told == [
+        f"service_trimming_purged_packages[{index}] ({name}): role {role} needs this package: it cannot be purged"
+        for index, (name, role) in enumerate(zip(names, ("pull", "hardening"), strict=True))
+    ]
+    assert problems_of(service_trimming_purged_packages=names) == []
+
+
+@pytest.mark.parametrize(
+    ("published_as", "known"),
+    [
+        ("{{ _greeter_own + (['b'] if ansible_facts['x'] == 'y' else ['c']) + ['d'] }}", ["a", "d"]),
+        ("{{ ['b'] if _greeter_unknown else ['c'] }}", []),
+        ("{{ _greeter_own if greeter_enabled else [] }}", ["a"]),
+        ("{{ _greeter_own | ansibles_filter + ['d'] }}", ["d"]),
+        ("{{ _greeter_circle + ['d'] }}", ["e", "d"]),
+        (["d", "{{ _greeter_name }}", "{{ _greeter_unknown }}"], ["d", "ab"]),
+    ],
+)
+def test_of_what_a_role_publishes_all_is_taken_that_is_known(published_as: Any, known: list[str]) -> None:
+    inner = {
+        "_greeter_own": ["a"],
+        "_greeter_unknown": "{{ ansible_facts['x'] }}",
+        "_greeter_circle": "{{ _greeter_circle + ['e'] }}",
+        "_greeter_name": "{{ _greeter_own | first }}b",
+    }
+    defaults = {"greeter_enabled": True, "greeter__packages": published_as}
+    site = Site(Host("gw1", {}), {}, {"greeter": Role("greeter", {}, defaults, inner=inner)})
+    assert [entry for _role, entry in published(site, "packages")] == known
 
 
 def test_what_a_site_wants_and_purges_is_told_by_both() -> None:
