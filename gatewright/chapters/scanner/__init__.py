@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from gatescan import config
-from gatescan.engines.build import engines
+from gatescan.engines.build import engines, panel
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
@@ -15,6 +15,7 @@ from gatewright.chapters.scanner.release import check_release, release_key
 from gatewright.chapters.scanner.rules import EXTRA, VARIABLE, read_rules
 from gatewright.inventory import Site
 from gatewright.problems import Problems
+from gatewright.published import published
 
 # Keys of scanner_settings that have an option of their own: what stood there would be overridden, or override it.
 _OWN = {
@@ -26,6 +27,7 @@ _OWN = {
     "authentication": "gatekeeper_authentication",
     "release": "scanner_release_by_mail",
 }
+_DEADLINE = "daemon.deadline"
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -68,9 +70,36 @@ def _check_engines(site: Site, problems: Problems) -> None:
     settings = site.host.values.get("scanner_settings")
     daemon = settings.get("daemon", {}) if isinstance(settings, Mapping) else {}
     if isinstance(tables, list):
-        _ask(
-            problems, "scanner_engines", "engines", lambda: engines(config.parse({"engines": tables, "daemon": daemon}))
-        )
+        asked = {"engines": tables, "daemon": daemon}
+        _ask(problems, "scanner_engines", "engines", lambda: panel(config.parse(asked), keep=False))
+    names: dict[str, str] = {}
+    for role, table in published(site, "engines"):
+        _check_engine_of_role(site, problems, role, table, daemon)
+        names[str(table.get("name") or table.get("type"))] = role
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        name = str(table.get("name") or table.get("type")) if isinstance(table, Mapping) else ""
+        if name in names:
+            problems.add(f"scanner_engines[{index}]", f"role {names[name]} has an engine called {name}: name this one")
+
+
+def _check_engine_of_role(site: Site, problems: Problems, role: str, table: Any, daemon: Any) -> None:
+    """An engine as the role that brings it will have it; its keys are the ends of the role's variables."""
+    try:
+        engines(config.parse({"engines": [table], "daemon": daemon}))
+    except config.ConfigError as error:
+        key = error.key.removeprefix("engines[0].")
+        if key == error.key:
+            return  # a mistake of scanner_settings, which is told there
+        variable = f"{role}_{key}"
+        option = variable.split(".")[0].split("[")[0]
+        if any(problem.startswith(option) for problem in problems.found):
+            return  # its kind has told it
+        if _DEADLINE not in error.problem:
+            problems.add(variable, error.problem)
+        elif option in site.host.values:
+            problems.add(variable, f"must be {error.problem.replace(_DEADLINE, f'scanner_settings.{_DEADLINE}')}")
+        else:
+            problems.add(f"scanner_settings.{_DEADLINE}", f"must be more than {variable} ({table.get(key)})")
 
 
 def _ask(problems: Problems, variable: str, section: str, read: Callable[[], object]) -> None:

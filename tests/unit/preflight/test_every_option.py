@@ -285,6 +285,16 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"scanner_limits": {"byte_out": 5, "depht": 1}}, "scanner_limits.depht: no such key"),
         ({"scanner_settings": {"daemon": {"wrkers": 3}}}, "scanner_settings.daemon.wrkers: no such key"),
         ({"scanner_engines": [{"type": "clamd"}, {"type": "x"}]}, "scanner_engines[1].type: no such engine"),
+        *(
+            ({f"{engine}_enabled": True, f"{engine}_timeout": 180}, f"{engine}_timeout: must be more than 0 and less")
+            for engine in ("clamav", "spamassassin", "rspamd", "uvscan")
+        ),
+        (
+            {"rspamd_enabled": True, "scanner_settings": {"daemon": {"deadline": 0}}},
+            "scanner_settings.daemon.deadline: must be more than rspamd_timeout (30)",
+        ),
+        ({"rspamd_enabled": True, "scanner_engines": [{"type": "rspamd"}]}, "scanner_engines[0]: role rspamd has"),
+        ({"scanner_engines": [{"type": "clamd"}, {"type": "clamd"}]}, "scanner_engines[1].name: there is another"),
         ({"scanner_release_by_mail": True}, "scanner_release_key: is needed with scanner_release_by_mail"),
         ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
         ({**RELEASE, "scanner_local_domains": []}, "scanner_release_by_mail: has no effect"),
@@ -372,6 +382,13 @@ def test_a_gateway_may_pull_by_ssh_with_a_key_and_by_https_without_one() -> None
 
 def test_a_refusal_never_tells_what_opens_the_repository_or_the_vault() -> None:
     assert "secret" not in str(problems_of(pull_key="secret\a", pull_vault_password="secret\a"))
+
+
+def test_an_engine_may_take_its_time_if_the_scanner_waits_longer() -> None:
+    patient = {"scanner_settings": {"daemon": {"deadline": 300}}}
+    assert problems_of(clamav_enabled=True, clamav_timeout=200, **patient) == []
+    assert problems_of(clamav_enabled=True, scanner_engines=[{"type": "clamd", "name": "second"}]) == []
+    assert problems_of(clamav_timeout=200) == [], "nobody asks it"
 
 
 def test_release_by_mail_is_accepted_with_its_key() -> None:
