@@ -67,11 +67,11 @@ class Site:
     roles: Mapping[str, Role]
 
     def value(self, name: str) -> Any:
-        """The value that a role will see: the inventory's, else a default that is no template."""
+        """The value that a role will see: the inventory's, else the role's own if that is no template."""
         if name in self.host.values:
             return self.host.values[name]
         role = owner_of(name, self.roles)
-        default = role.defaults.get(name) if role else None
+        default = role.inner.get(name, role.defaults.get(name)) if role else None
         return None if "{{" in str(default) else default
 
     def texts(self, name: str) -> Iterator[tuple[str, str]]:

@@ -193,7 +193,45 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "rspamd_inbound": [{"reject": "accept"}, {"greylist": "tag"}, {"no action": "tag"}],
         "sshd_extra_options": [{"bad name": "x"}, {"Banner": "a\nb"}],
         "hardening_sysctl_extra": [{"a b": 1}, {"net.x": "a\nb"}],
-        "hardening_svscan_extra": [{"bad name": "x"}],
+        "hardening_svscan_extra": [
+            {"bad name": "x"},
+            *({name: "x"} for name in ("ExecStart", "ExecStartPre", "Type", "User", "DynamicUser", "RootDirectory")),
+            *({"NoNewPrivileges": on} for on in (True, "yes", "1", ["no", "yes"], "maybe")),
+            {"PrivateNetwork": "on"},
+            {"PrivateUsers": True},
+            {"ProtectHome": "yes # why"},
+            {"ProtectHome": "yes\\"},
+        ],
+        "hardening_setid_stripped": [
+            [path]
+            for path in (
+                "/var/qmail/bin/qmail-queue",
+                "/usr/bin/sudo",
+                "/bin/su",
+                "/usr/sbin/unix_chkpwd",
+                "/sbin/unix_chkpwd",
+            )
+        ],
+        "hardening_svscan_writable": [
+            *(
+                [{"path": path}]
+                for path in (
+                    "/",
+                    "/etc",
+                    "/usr",
+                    "/var",
+                    "/var/qmail",
+                    "/var/lib",
+                    "/home",
+                    "/srv",
+                    "/run",
+                    "/proc/sys",
+                )
+            ),
+            *([{"path": path}] for path in ("/usr/lib/x", "/etc/systemd/system", "/var/qmail/bin", "/root/x", "/sbin")),
+            *([{"path": path}] for path in ("/srv/%n", "/srv/a'b", '/srv/"x', "/srv/a\\b", "/srv/#x", "/srv/$x")),
+            *([{"path": "/srv/x", "mode": mode}] for mode in ("4777", "6750", "000", "0444", "0500", "0007", "8", 755)),
+        ],
         "hardening_usb_rules": [["permit all"]],
         "qmail_smtpd_address": ["everywhere"],
         "qmail_me": ["my gateway", "", "a..b"],
@@ -389,6 +427,30 @@ def test_an_engine_may_take_its_time_if_the_scanner_waits_longer() -> None:
     assert problems_of(clamav_enabled=True, clamav_timeout=200, **patient) == []
     assert problems_of(clamav_enabled=True, scanner_engines=[{"type": "clamd", "name": "second"}]) == []
     assert problems_of(clamav_timeout=200) == [], "nobody asks it"
+
+
+def test_a_service_of_the_sites_gets_folders_and_a_sandbox_of_its_own() -> None:
+    paths = ("/etc/monitor", "/srv/monitor", "/var/lib/monitor", "/opt/monitor/log", "/usr/local/monitor", "/home/m")
+    modes = ("0755", "750", "2770", "1730", "0777")
+    writable = [{"path": path} for path in paths] + [{"path": f"/srv/{mode}", "mode": mode} for mode in modes]
+    sandbox = {
+        "NoNewPrivileges": "no",
+        "PrivateNetwork": False,
+        "LimitNOFILE": 4096,
+        "ExecPaths": "/srv",
+        "BindPaths": "/a:/b",
+    }
+    assert problems_of(hardening_svscan_writable=writable, hardening_svscan_extra=sandbox) == []
+    assert problems_of(hardening_setid_stripped=["/usr/bin/mount", "/usr/bin/fusermount3"]) == []
+
+
+def test_folders_of_accounts_that_no_role_makes_are_remarked_on() -> None:
+    of_roles = [{"path": "/srv/x", "owner": "qmaill", "group": "gatescan"}, {"path": "/srv/y", "owner": "www-data"}]
+    assert problems_of(hardening_svscan_writable=of_roles) == remarks_about(hardening_svscan_writable=of_roles) == []
+    (remark,) = remarks_about(hardening_svscan_writable=[*of_roles, {"path": "/srv/z", "owner": "monitr"}])
+    assert (
+        remark == "hardening_svscan_writable[2] (/srv/z): owner: no role makes 'monitr': it must be on the host already"
+    )
 
 
 def test_release_by_mail_is_accepted_with_its_key() -> None:
