@@ -48,6 +48,36 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         name: [["Has Blank"], [""], ["-x"]]
         for name in ("service_trimming_purged_packages", "foundation_extra_packages")
     },
+    "package that every host needs": {
+        "service_trimming_purged_packages": [
+            [name]
+            for name in (
+                *(
+                    "python3",
+                    "python3.11-minimal",
+                    "python3-apt",
+                    "sudo",
+                    "systemd",
+                    "systemd-sysv",
+                    "udev",
+                    "apt",
+                    "dpkg",
+                ),
+                *(
+                    "libc6",
+                    "bash",
+                    "dash",
+                    "coreutils",
+                    "openssh-server",
+                    "linux-image-amd64",
+                    "ifupdown",
+                    "init",
+                    "login",
+                ),
+                *("passwd", "libpam-modules", "grub-pc", "gatewright-qmail", "gatewright-gatescan"),
+            )
+        ],
+    },
     "path on the gateway": {
         name: ["relative/x", "/a b", "/a/../b", "//x"]
         for name in ("starttls_certificate", "starttls_key", "smtproutes_tls_ca", "sshd_banner", "log_shipping_key")
@@ -451,6 +481,20 @@ def test_folders_of_accounts_that_no_role_makes_are_remarked_on() -> None:
     assert (
         remark == "hardening_svscan_writable[2] (/srv/z): owner: no role makes 'monitr': it must be on the host already"
     )
+
+
+def test_what_a_host_can_do_without_may_be_purged() -> None:
+    names = [
+        "telnet",
+        "at",
+        "cloud-init",
+        "libcups2",
+        "python3-pip",
+        "systemd-timesyncd",
+        "isc-dhcp-client",
+        "exim4-base",
+    ]
+    assert problems_of(service_trimming_purged_packages=names) == []
 
 
 def test_release_by_mail_is_accepted_with_its_key() -> None:
