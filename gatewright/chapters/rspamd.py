@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.foundation import check_socket_group
+from gatewright.inventory import Site
+from gatewright.problems import Problems
 
 _said = kinds.choice("add_header", "rewrite_subject", "reject", "soft_reject", "greylist", "quarantine", "discard")
 _answered = kinds.choice("add header", "rewrite subject", "reject", "quarantine", "discard")
 _done = kinds.mapped(_answered, kinds.choice("tag", "quarantine", "quarantine+reject", "reject"))
+
+
+def check(site: Site, problems: Problems) -> None:
+    """The scanner must be able to ask it."""
+    check_socket_group(site, problems, "rspamd")
+
 
 CHAPTER = Chapter(
     options={
@@ -20,4 +29,5 @@ CHAPTER = Chapter(
         "rspamd_uid": kinds.account_id,
         "rspamd_socket_group": kinds.account,
     },
+    check=check,
 )

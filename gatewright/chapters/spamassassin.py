@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.foundation import check_socket_group
+from gatewright.inventory import Site
+from gatewright.problems import Problems
 
 _scores = kinds.mapped(kinds.choice("tag", "quarantine", "quarantine+reject", "reject"), kinds.any_number(-1000, 1000))
+
+
+def check(site: Site, problems: Problems) -> None:
+    """The scanner must be able to ask it."""
+    check_socket_group(site, problems, "spamassassin")
+
 
 CHAPTER = Chapter(
     options={
@@ -18,4 +27,5 @@ CHAPTER = Chapter(
         "spamassassin_uid": kinds.account_id,
         "spamassassin_socket_group": kinds.account,
     },
+    check=check,
 )

@@ -212,7 +212,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "hardening_reboot_window": ["Sunday at four"],
         "hardening_journal_size": ["0", "much", "5X"],
         "hardening_log_server": ["a b", "log_server!"],
-        "clamav_memory_max": ["much"],
+        "clamav_memory_max": ["much", "0", "17", "99M", "101%", "0%", "3Z"],
         "clamav_mirror": ["ftp://x", "mirror", "http://", "http://a b/"],
         "source_build_mirrors": [["mirror"], ["ftp://x"]],
         "uvscan_sha256": ["abc"],
@@ -363,6 +363,21 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ),
         ({"rspamd_enabled": True, "scanner_engines": [{"type": "rspamd"}]}, "scanner_engines[0]: role rspamd has"),
         ({"scanner_engines": [{"type": "clamd"}, {"type": "clamd"}]}, "scanner_engines[1].name: there is another"),
+        *(
+            ({f"{engine}_enabled": True, f"{engine}_socket_group": "scaner"}, f"{engine}_socket_group: 'scaner' is no")
+            for engine in ("clamav", "spamassassin", "rspamd")
+        ),
+        ({"clamav_enabled": True, "smtproutes_databytes": 100_000_001}, "clamav_max_bytes: must be 100000001 at least"),
+        *(
+            (
+                {"clamav_enabled": True, name: value},
+                f"clamav_max_bytes: must be 200000000 at least, as much as {name}'s",
+            )
+            for name, value in (
+                ("tcp_smtp_default_env", {"DATABYTES": "200000000"}),
+                ("tcp_smtp_networks", [{"address": "10.0.0.0/8", "env": {"DATABYTES": 200_000_000}}]),
+            )
+        ),
         ({"scanner_release_by_mail": True}, "scanner_release_key: is needed with scanner_release_by_mail"),
         ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
         ({**RELEASE, "scanner_local_domains": []}, "scanner_release_by_mail: has no effect"),
@@ -481,6 +496,13 @@ def test_folders_of_accounts_that_no_role_makes_are_remarked_on() -> None:
     assert (
         remark == "hardening_svscan_writable[2] (/srv/z): owner: no role makes 'monitr': it must be on the host already"
     )
+
+
+def test_clamav_may_have_a_share_of_the_memory_and_another_group_of_a_roles() -> None:
+    for most in ("50%", "100%", "3G", "100M", "1500000000", "infinity"):
+        assert problems_of(clamav_memory_max=most) == []
+    assert problems_of(clamav_enabled=True, clamav_socket_group="gatescan", clamav_max_bytes=50_000_000) == []
+    assert problems_of(clamav_max_bytes=1_000_000, clamav_socket_group="x") == [], "nobody asks it"
 
 
 def test_what_a_host_can_do_without_may_be_purged() -> None:
