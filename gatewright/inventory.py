@@ -5,6 +5,7 @@ What a variable means stands in its role's chapter; here is what holds for all o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -169,11 +170,28 @@ def _check_types(problems: Problems, host: Host, role: Role, validate: Validate)
     for name, option in role.options.items():
         if "__" in name or name in host.unreadable:
             continue
+        endless = list(_endless(name, host.values.get(name)))
+        for place, value in endless:
+            problems.add(place, f"must be a number with an end, not {value!r}")
+        if endless:
+            continue
         if name not in host.values:
             if option.get("required"):
                 problems.add(name, f"is required (role {role.name}): {_sentence(option)}")
         elif name not in role.chapter.parsed or host.values[name] is None:
             _check_value(problems, role, name, option, host.values[name], validate)
+
+
+def _endless(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Numbers that are infinite or none (.inf and .nan of YAML), each with its place: no program takes them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _endless(f"{place}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _endless(f"{place}[{index}]", item)
 
 
 def _check_value(

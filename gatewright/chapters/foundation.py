@@ -83,7 +83,9 @@ def check_socket_group(site: Site, problems: Problems, engine: str) -> None:
     """Who may ask an engine that is on is a group that a role makes: the scanner's, or one that it is in."""
     variable = f"{engine}_socket_group"
     name = site.value(variable)
-    if site.value(f"{engine}_enabled") is True and name not in {group.name for group in accounts(site, "groups")}:
+    if site.value(f"{engine}_enabled") is not True or not isinstance(name, str):
+        return
+    if name not in {group.name for group in accounts(site, "groups")}:
         problems.add(variable, f"{name!r} is no group that a role makes, so the scanner could not ask the engine")
 
 

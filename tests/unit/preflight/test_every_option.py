@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,11 +21,11 @@ OPTIONS = {
 TEXTS = {"hardening_banner"}
 # What is wrong for every option of a type.
 WRONG: dict[str, list[Any]] = {
-    "int": [-1, 10**18, "many", "7", True, 1.5, [1], {"a": 1}, None],
-    "str": [["a"], {"a": 1}, "a\nb", "bell \x07", None, True],
+    "int": [-1, 10**18, "many", "7", True, 1.5, [1], {"a": 1}, None, math.inf, math.nan],
+    "str": [["a"], {"a": 1}, "a\nb", "bell \x07", None, True, math.inf],
     "bool": [None, "maybe", "true", [], {}, 17],
-    "list": [None, "text", 5, {"a": 1}, [None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"]],
-    "dict": [None, "text", 5, ["a"], [], False, {"no name\n": {"nonsense": [None]}}, {"": None}],
+    "list": [None, "text", 5, {"a": 1}, [None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"], [-math.inf]],
+    "dict": [None, "text", 5, ["a"], [], False, {"no name\n": {"nonsense": [None]}}, {"": None}, {"a": math.nan}],
 }
 # Where the first of a list is wrong, its place must be told.
 PLACED = ([None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"])
@@ -382,6 +383,10 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
         ({**RELEASE, "scanner_local_domains": []}, "scanner_release_by_mail: has no effect"),
         (
+            {"scanner_settings": {"daemon": {"deadline": math.inf}}},
+            "scanner_settings.daemon.deadline: must be a number with",
+        ),
+        (
             {**RELEASE, "scanner_settings": {"notices": {"recipient_verdicts": ["encrypted"]}}},
             "scanner_release_verdicts: policy: scanner_settings.notices.recipient_verdicts",
         ),
@@ -503,6 +508,17 @@ def test_clamav_may_have_a_share_of_the_memory_and_another_group_of_a_roles() ->
         assert problems_of(clamav_memory_max=most) == []
     assert problems_of(clamav_enabled=True, clamav_socket_group="gatescan", clamav_max_bytes=50_000_000) == []
     assert problems_of(clamav_max_bytes=1_000_000, clamav_socket_group="x") == [], "nobody asks it"
+
+
+def test_a_number_without_an_end_hides_nothing_else() -> None:
+    told = problems_of(sshd_port=math.inf, qmail_concurrency_incoming=0, scanner_workers=math.nan)
+    assert {problem.split(":")[0] for problem in told} >= {"sshd_port", "qmail_concurrency_incoming", "scanner_workers"}
+
+
+@pytest.mark.parametrize("verdicts", [None, False, 5, "policy", {"policy": 1}])
+def test_verdicts_that_are_no_list_are_one_problem_with_release_by_mail(verdicts: Any) -> None:
+    (told,) = problems_of(**RELEASE, scanner_settings={"notices": {"recipient_verdicts": verdicts}})
+    assert told.startswith("scanner_settings.notices.recipient_verdicts: a list is needed here")
 
 
 def test_what_a_host_can_do_without_may_be_purged() -> None:
