@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gatewright import on_calendar
 from gatewright.addresses import parse_network
 from gatewright.domains import parse_domain
 from gatewright.problems import UNQUOTED, Problems, check_keys, entry_name, kind_of
@@ -27,13 +28,6 @@ Complain = Callable[[Any], str]
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,30}"
 _UNIT = r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?"
 _UNIT_SUFFIX = re.compile(r"\.(service|socket|timer|path|target|mount|automount|swap|device|slice|scope)$")
-_DAY = r"(mon|tue|tues|wed|wednes|thu|thurs|fri|sat|satur|sun)(day)?"
-# The parts of a time as systemd.time(7) has them: a shorthand, or days, a date, a time and a zone.
-_CALENDAR_PART = re.compile(
-    rf"minutely|hourly|daily|weekly|monthly|quarterly|semi-?annually|yearly|annually|({_DAY}([,-]|\.\.)?)+"
-    r"|[\d*][\d*~,./-]*|[\d*][\d*:,./-]*|utc|[a-z_]+(/[a-z_+-]+)+",
-    re.IGNORECASE,
-)
 FAR = 2**31 - 1
 """A number above which nothing that is counted in seconds, days or pieces makes sense."""
 BYTES = 2**50
@@ -292,10 +286,17 @@ def calendar(value: Any) -> str:
     """A time as systemd's OnCalendar has it; empty: never."""
     if not isinstance(value, str):
         return f"must be a time as systemd's OnCalendar has it, not {value!r}"
-    for part in value.split():
-        if not _CALENDAR_PART.fullmatch(part):
-            return f"{part!r} is no part of a time as systemd's OnCalendar has it"
-    return ""
+    if value and not value.strip():
+        return "is blank: write a time, or nothing at all"
+    wrong = on_calendar.complaint(value.strip(" ")) if value else ""
+    return f"{wrong} (right is, for instance, Sun *-*-* 04:00:00)" if wrong else ""
+
+
+def schedule(problems: Problems, where: str, value: Any) -> None:
+    """The same of what cannot be left alone: a timer without a time does not start."""
+    calendar(problems, where, value)
+    if value == "":
+        problems.add(where, "is empty, and must be a time as systemd's OnCalendar has it, such as daily")
 
 
 @plain

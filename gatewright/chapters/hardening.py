@@ -108,8 +108,9 @@ def check(site: Site, problems: Problems) -> None:
             problems.add(place, "needs its set-id bit on a gateway: it cannot be stripped")
     writable = site.value("hardening_svscan_writable")
     for index, entry in enumerate(writable if isinstance(writable, list | tuple) else ()):
-        if isinstance(entry, Mapping) and isinstance(path := entry.get("path"), str):
-            _check_writable(problems, entry_name("hardening_svscan_writable", index, path), path, entry.get("mode"))
+        found = entry.get("path") if isinstance(entry, Mapping) else None
+        if isinstance(found, str):
+            _check_writable(problems, entry_name("hardening_svscan_writable", index, found), found, entry.get("mode"))
 
 
 def _check_writable(problems: Problems, where: str, path: str, mode: Any) -> None:
@@ -180,7 +181,7 @@ CHAPTER = Chapter(
         "hardening_ban_seconds": kinds.seconds,
         "hardening_reboot_window": kinds.calendar,
         "hardening_drain_seconds": kinds.number(0, 86_400, "seconds"),
-        "hardening_integrity_schedule": kinds.calendar,
+        "hardening_integrity_schedule": kinds.schedule,
         "hardening_setid_stripped": kinds.listed(_program),
         "hardening_setid_allowed": kinds.listed(kinds.path(pattern=True)),
         "hardening_svscan_writable": kinds.listed(WRITABLE),

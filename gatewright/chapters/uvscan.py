@@ -37,7 +37,7 @@ CHAPTER = Chapter(
         "uvscan_sha256": kinds.sha256,
         "uvscan_updates": _updates,
         "uvscan_update_list": kinds.file_name,
-        "uvscan_update_schedule": kinds.calendar,
+        "uvscan_update_schedule": kinds.schedule,
         "uvscan_update_ports": kinds.listed(kinds.ports, empty=False),
         "uvscan_update_networks": kinds.networks,
         "uvscan_timeout": kinds.number(1, 3600, "seconds"),

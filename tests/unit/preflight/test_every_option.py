@@ -103,6 +103,9 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "source_build_cache_dir": [""],
         "sshd_authorized_keys_files": [[], ["a b"], ["../x"]],
     },
+    "a time that cannot be left alone": {
+        name: [""] for name in ("hardening_integrity_schedule", "uvscan_update_schedule", "gatekeeper_ldap_schedule")
+    },
     "a name in a place": {
         "qmail_aliases": [["a/b"], ["../x"], ["a b"], ["a.b"], [""]],
         "qmail_control": [{"../me": "x"}, {"a/b": "x"}, {"": "x"}, {"me": ["x"]}],
@@ -210,7 +213,11 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "pull_known_hosts": [["git.test"], ["# git.test ssh-ed25519 AAAA"]],
         "pull_key": ["secret", "ssh-ed25519 AAAA"],
         "hardening_umask": ["27", "rwx", "999"],
-        "hardening_reboot_window": ["Sunday at four"],
+        **{
+            name: ["Sunday at four", "17", "*", "Mon 25:00", "daily weekly", "*-13-*", "UTC", "  "]
+            for name in OPTIONS
+            if name.endswith("_schedule") or name == "hardening_reboot_window"
+        },
         "hardening_journal_size": ["0", "much", "5X"],
         "hardening_log_server": ["a b", "log_server!"],
         "clamav_memory_max": ["much", "0", "17", "99M", "101%", "0%", "3Z"],
