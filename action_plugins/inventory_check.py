@@ -66,7 +66,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         else:
             hosts = [gateways[other] for other in facts["ansible_play_hosts_all"] if other in gateways]
         overridden = set(load_extra_vars(self._loader))
-        problems = {host.name: check_host(host, gateways, roles, validate, overridden) for host in hosts}
+        playbook = Path(facts["playbook_dir"])
+        problems = {host.name: check_host(host, gateways, roles, validate, overridden, playbook) for host in hosts}
         if any(problems.values()):
             return result | refusal({name: found for name, found in problems.items() if found})
         remarks = [] if needs_facts else remarks_on(hosts, gateways, roles)

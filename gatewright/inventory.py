@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from gatewright import PROJECT
 from gatewright.chapters import Chapter
 from gatewright.problems import UNQUOTED, Problems, entry_name, kind_of, suggest
 
@@ -61,11 +63,12 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One host's inventory among the others', as the check of a chapter sees it."""
+    """One host's inventory among the others', as the check of a chapter sees it. playbook: the folder of the run's."""
 
     host: Host
     gateways: Mapping[str, Host]
     roles: Mapping[str, Role]
+    playbook: Path = PROJECT / "playbooks"
 
     def value(self, name: str) -> Any:
         """The value that a role will see: the inventory's, else the role's own if that is no template."""
@@ -84,7 +87,7 @@ class Site:
 
     def of(self, host: Host) -> Site:
         """The same for another host."""
-        return Site(host, self.gateways, self.roles)
+        return replace(self, host=host)
 
     def check_pair(self, problems: Problems, *names: str) -> None:
         """Two options of which neither is of use without the other."""
@@ -111,10 +114,12 @@ def check_host(
     roles: Mapping[str, Role],
     validate: Validate,
     overridden: Collection[str] = (),
+    playbook: Path = PROJECT / "playbooks",
 ) -> list[str]:
     """All that is wrong in the inventory of one host, a sentence each.
 
-    overridden: variables of the command line, which has the last word even where roles' needs are gathered.
+    overridden: variables of the command line, which has the last word even where roles' needs are gathered. playbook:
+    the folder of the playbook that runs.
     """
     problems = Problems()
     for name, why in sorted(host.unreadable.items()):
@@ -125,7 +130,7 @@ def check_host(
         _check_types(problems, host, role, validate)
     for role in roles.values():
         try:
-            role.chapter.check(Site(host, gateways, roles), problems)
+            role.chapter.check(Site(host, gateways, roles, playbook), problems)
         except Exception as error:  # a mistake in a chapter is told with its role, beside all else that is wrong
             problems.add(f"role {role.name}", f"the check of its chapter ended in {type(error).__name__}: {error}")
     return list(dict.fromkeys(problems.found))

@@ -138,13 +138,36 @@ def path(empty: bool = False, where: str = "on the gateway", pattern: bool = Fal
 
 
 def controller_path(empty: bool = False) -> Kind:
-    """A path on the controller, absolute or from the folder of the playbook; what it names is looked for later."""
+    """A path on the controller, absolute or from the folder of the playbook; whether it is there is not looked at."""
     form = line(empty)
 
     def check(problems: Problems, where: str, value: Any) -> None:
         form(problems, where, value)
 
     return check
+
+
+def controller_folder(empty: bool = False) -> Kind:
+    """A folder on the controller that a run writes to, and makes if it has to: none of the system's."""
+    form = line(empty)
+
+    def check(problems: Problems, where: str, value: Any) -> None:
+        before = len(problems.found)
+        form(problems, where, value)
+        if value == "" or len(problems.found) > before:
+            return
+        expanded = posixpath.expanduser(value)
+        plain_path = posixpath.normpath("/" + expanded.lstrip("/")) if expanded.startswith("/") else expanded
+        if plain_path in _SYSTEM or plain_path.startswith(tuple(f"{folder}/" for folder in _PROGRAMS)):
+            problems.add(where, f"{value} is a folder of the system's: name one of your own, such as /srv/gatewright")
+        elif posixpath.isfile(plain_path):
+            problems.add(where, f"{value} is a file, and must be a folder")
+
+    return check
+
+
+_PROGRAMS = ("/bin", "/boot", "/dev", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/lib", "/usr/sbin")
+_SYSTEM = ("/", "/etc", "/home", "/run", "/usr", "/usr/local", "/usr/share", "/var", "/var/lib", "/var/log", *_PROGRAMS)
 
 
 @plain

@@ -9,6 +9,7 @@ from typing import Any
 from gatewright import kinds
 from gatewright.chapters import Chapter
 from gatewright.chapters.foundation import check_socket_group
+from gatewright.controller import check_source
 from gatewright.inventory import Site
 from gatewright.problems import Problems
 
@@ -31,6 +32,7 @@ def check(site: Site, problems: Problems) -> None:
     needed = {"mirror": "clamav_mirror", "custom": "clamav_custom_signatures"}.get(str(source))
     if needed and not site.value(needed):
         problems.add(needed, f"must say where the signatures are, as clamav_updates is {source!r}")
+    check_source(site, problems, "clamav_signatures_folder", is_folder=True)
     most = site.value("clamav_max_bytes")
     for place, size in _accepted(site) if isinstance(most, int) else ():
         if size > most:

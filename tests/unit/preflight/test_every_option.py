@@ -100,7 +100,8 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "qmail_smtpd_softlimit": [0, 1000],
         "scanner_workers": [0],
         "daemontools_stop_timeout": [0],
-        "source_build_cache_dir": [""],
+        "source_build_cache_dir": ["", "/etc", "/", "//usr/", "/usr/bin/x", "/var/../etc", __file__],
+        "backup_directory": ["", "/", "/etc", "/proc/x", "/var", __file__],
         "sshd_authorized_keys_files": [[], ["a b"], ["../x"]],
     },
     "a time that cannot be left alone": {
@@ -120,7 +121,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         ],
         "qmail_rblsmtpd_lists": [["bl example"], [""], ["bl.example.org -b"]],
         "clamav_own_signatures": [{"../x.ndb": "x"}, {"x.txt": "x"}],
-        "uvscan_update_list": ["../SHA256SUMS", "a b", ""],
+        "uvscan_update_list": ["../SHA256SUMS", "a b", "", "SHA'SUMS"],
         "hardening_cron_users": [["Root User"], ["../x"]],
         "hardening_kernel_modules_off": [["a b"], ["x;y"]],
         "sshd_allow_groups": [["a b"]],
@@ -224,7 +225,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "clamav_mirror": ["ftp://x", "mirror", "http://", "http://a b/"],
         "source_build_mirrors": [["mirror"], ["ftp://x"]],
         "uvscan_sha256": ["abc"],
-        "uvscan_updates": ["http://example.org/x", "relative"],
+        "uvscan_updates": ["http://example.org/x", "relative", "http://example.org/o'x/", "/srv/o'x"],
         "spamassassin_inbound": [{"tag": "high"}, {"hold": 5}],
         "spamassassin_settings": [["a\nb"]],
         "rspamd_scores": [{}, {"add_header": "high"}, {"add header": 6}],
@@ -289,6 +290,7 @@ PULL = {
     "pull_wheel": "wheels/ansible_core-2.19.14-py3-none-any.whl",
     "pull_signers": ['ann@corp.test namespaces="git" ssh-ed25519 AAAAC3Nz Ann'],
 }
+UVSCAN = {"uvscan_enabled": True, "uvscan_sha256": "0A" * 32}
 SECOND = {**RELEASE, "qmail_me": "gw2.example.org"}
 
 
@@ -385,6 +387,23 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
                 ("tcp_smtp_default_env", {"DATABYTES": "200000000"}),
                 ("tcp_smtp_networks", [{"address": "10.0.0.0/8", "env": {"DATABYTES": 200_000_000}}]),
             )
+        ),
+        (
+            {**UVSCAN, "uvscan_archive": "/srv/uvscan.tar"},
+            "uvscan_archive: /srv/uvscan.tar is not there on the controller:",
+        ),
+        (
+            {**UVSCAN, "uvscan_archive": "files/uvscan.tar"},
+            f"uvscan_archive: files/uvscan.tar is not there on the controller, neither from {PROJECT / 'playbooks'}",
+        ),
+        ({**UVSCAN, "uvscan_archive": str(PROJECT)}, f"uvscan_archive: {PROJECT} is a folder, and must be a file"),
+        (
+            {"clamav_enabled": True, "clamav_signatures_folder": "signatures"},
+            "clamav_signatures_folder: signatures is not",
+        ),
+        (
+            {"clamav_enabled": True, "clamav_signatures_folder": __file__},
+            f"clamav_signatures_folder: {__file__} is no folder",
         ),
         ({"scanner_release_by_mail": True}, "scanner_release_key: is needed with scanner_release_by_mail"),
         ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
@@ -526,6 +545,21 @@ def test_a_number_without_an_end_hides_nothing_else() -> None:
 def test_verdicts_that_are_no_list_are_one_problem_with_release_by_mail(verdicts: Any) -> None:
     (told,) = problems_of(**RELEASE, scanner_settings={"notices": {"recipient_verdicts": verdicts}})
     assert told.startswith("scanner_settings.notices.recipient_verdicts: a list is needed here")
+
+
+def test_files_of_the_controller_are_looked_for_where_a_run_does() -> None:
+    for archive in (__file__, "site.yml", "../README.md", "https://example.org/uvscan.tar"):
+        assert problems_of(**UVSCAN, uvscan_archive=archive) == []
+    assert problems_of(**UVSCAN, **PULL, uvscan_archive="/srv/uvscan.tar") == [], "the gateway may have it installed"
+    assert problems_of(uvscan_archive="/srv/uvscan.tar") == [], "nobody copies it"
+    assert problems_of(clamav_enabled=True, clamav_signatures_folder=str(PROJECT / "docs")) == []
+    assert problems_of(source_build_cache_dir="~/.cache/x", backup_directory="/srv/gateways") == []
+
+
+def test_a_folder_of_archives_that_is_not_there_is_remarked_on() -> None:
+    assert problems_of(source_build_archive_dir="/srv/nowhere") == [] == remarks_about(source_build_archive_dir="/")
+    (remark,) = remarks_about(source_build_archive_dir="/srv/nowhere")
+    assert remark.startswith("source_build_archive_dir: /srv/nowhere is no folder on the controller")
 
 
 def test_what_a_host_can_do_without_may_be_purged() -> None:
