@@ -179,6 +179,10 @@ def file_name(value: Any) -> str:
     return f"must be the name of a file, without slash, blank or control character, not {value!r}" if bad else ""
 
 
+any_account = matching(
+    r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}", "the name of a user or group of the host (letters, digits, _, ., @ and -)"
+)
+"""An account that was made elsewhere, by a directory service too, whose names are more than useradd takes."""
 account = matching(_ACCOUNT, "the name of a user or group (small letters, digits, - and _)")
 package = matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")
 module = matching(r"[A-Za-z0-9_-]+", "the name of a kernel module")

@@ -168,7 +168,7 @@ CHAPTER = Chapter(
         "hardening_password_attempts": kinds.number(1, 100, "attempts"),
         "hardening_password_lock_seconds": kinds.seconds,
         "hardening_su_gid": kinds.account_id,
-        "hardening_cron_users": kinds.listed(kinds.account),
+        "hardening_cron_users": kinds.listed(kinds.any_account),
         "hardening_log_server": kinds.host_or_none,
         "hardening_log_server_port": kinds.port,
         "hardening_log_name": kinds.host_or_none,

@@ -102,7 +102,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "daemontools_stop_timeout": [0],
         "source_build_cache_dir": ["", "/etc", "/", "//usr/", "/usr/bin/x", "/var/../etc", __file__],
         "backup_directory": ["", "/", "/etc", "/proc/x", "/var", __file__],
-        "sshd_authorized_keys_files": [[], ["a b"], ["../x"]],
+        "sshd_authorized_keys_files": [[], ["a b"], ["../x"], ['.ssh/"keys'], ["a'b"], ["#keys"]],
     },
     "a time that cannot be left alone": {
         name: [""] for name in ("hardening_integrity_schedule", "uvscan_update_schedule", "gatekeeper_ldap_schedule")
@@ -230,7 +230,17 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "spamassassin_settings": [["a\nb"]],
         "rspamd_scores": [{}, {"add_header": "high"}, {"add header": 6}],
         "rspamd_inbound": [{"reject": "accept"}, {"greylist": "tag"}, {"no action": "tag"}],
-        "sshd_extra_options": [{"bad name": "x"}, {"Banner": "a\nb"}],
+        "sshd_extra_options": [
+            {"bad name": "x"},
+            {"Banner": "a\nb"},
+            {"UseDSN": "no"},
+            {"Protocol": "2"},
+            *({name: "yes"} for name in ("PasswordAuthentication", "Port", "AllowGroups", "Permitrootlogin", "Banner")),
+            *({"ListenAddress": place} for place in ("192.0.2.1:2222", "[2001:db8::1]:22", "gw1:22")),
+            *({"UseDNS": text} for text in ("", " ", "no # why", '"no', [], ["no", ""])),
+            {"Subsystem": "sftp /usr/lib/sftp-server"},
+        ],
+        "sshd_banner": ["/etc/issue'x", '/etc/"issue', "/etc/#issue"],
         "hardening_sysctl_extra": [{"a b": 1}, {"net.x": "a\nb"}],
         "hardening_svscan_extra": [
             {"bad name": "x"},
@@ -560,6 +570,23 @@ def test_a_folder_of_archives_that_is_not_there_is_remarked_on() -> None:
     assert problems_of(source_build_archive_dir="/srv/nowhere") == [] == remarks_about(source_build_archive_dir="/")
     (remark,) = remarks_about(source_build_archive_dir="/srv/nowhere")
     assert remark.startswith("source_build_archive_dir: /srv/nowhere is no folder on the controller")
+
+
+def test_options_of_sshd_that_the_role_does_not_set_are_the_sites() -> None:
+    options: dict[str, Any] = {
+        "UseDNS": False,
+        "AllowUsers": ["ann", "bob"],
+        "AcceptEnv": "EDITOR",
+        "ListenAddress": ["192.0.2.1", "2001:db8::1", "0.0.0.0"],
+        "Subsystem": "backup /usr/local/sbin/backup",
+        "ChannelTimeout": "session=5m",
+        "Match": 'Group "backup team"',
+        "AllowTcpForwarding": "local",
+        "ForceCommand": "/usr/local/sbin/backup --to x#1",
+    }
+    assert problems_of(sshd_extra_options=options) == []
+    names = ["sudo", "Mail.Admins", "linux-admins@corp.test"]
+    assert problems_of(sshd_allow_groups=names, hardening_cron_users=["root", "ann.miller", "Bob"]) == []
 
 
 def test_what_a_host_can_do_without_may_be_purged() -> None:
