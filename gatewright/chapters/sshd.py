@@ -11,12 +11,12 @@ from gatewright import PROJECT, kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
 from gatewright.problems import Problems, suggest
+from gatewright.published import check_port
 
 
 def check(site: Site, problems: Problems) -> None:
-    """SMTP's port is taken."""
-    if site.value("sshd_port") in (25, "25"):
-        problems.add("sshd_port", "25 is SMTP's port")
+    """Its port is no other program's."""
+    check_port(site, problems, "sshd_port")
 
 
 _keyword = kinds.matching(r"[A-Z][A-Za-z0-9]+", "an option of sshd_config")

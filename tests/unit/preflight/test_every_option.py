@@ -31,7 +31,7 @@ WRONG: dict[str, list[Any]] = {
 PLACED = ([None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"])
 # Further wrong values of options by what they are.
 OF_KIND: dict[str, dict[str, list[Any]]] = {
-    "port": {"sshd_port": [0, 99999, 25], "hardening_log_server_port": [0, 70000], "monitoring_port": [0, 70000]},
+    "port": {"sshd_port": [0, 99999, 25, 53], "hardening_log_server_port": [0, 70000], "monitoring_port": [0, 70000]},
     "ports": {
         name: [["0"], ["99999"], ["90-80"], ["http"], []]
         for name in ("firewall_package_ports", "clamav_update_ports", "uvscan_update_ports")
@@ -300,6 +300,7 @@ PULL = {
     "pull_wheel": "wheels/ansible_core-2.19.14-py3-none-any.whl",
     "pull_signers": ['ann@corp.test namespaces="git" ssh-ed25519 AAAAC3Nz Ann'],
 }
+EXPORTER = {"monitoring_enabled": True, "monitoring_exporter": True, "firewall_admin_networks": ["10.0.0.0/8"]}
 UVSCAN = {"uvscan_enabled": True, "uvscan_sha256": "0A" * 32}
 SECOND = {**RELEASE, "qmail_me": "gw2.example.org"}
 
@@ -415,6 +416,15 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
             {"clamav_enabled": True, "clamav_signatures_folder": __file__},
             f"clamav_signatures_folder: {__file__} is no folder",
         ),
+        (
+            {"gatepost_dnssec": True, "sshd_port": 5335},
+            "sshd_port: 5335 is taken: unbound of role gatepost listens on it",
+        ),
+        *(
+            ({**EXPORTER, "monitoring_port": number}, f"monitoring_port: {number} is taken: {owner}")
+            for number, owner in ((22, "sshd of"), (25, "tcpserver"), (53, "dnscache"))
+        ),
+        ({**EXPORTER, "sshd_port": 9100}, "sshd_port: 9100 is taken: prometheus-node of role monitoring"),
         ({"scanner_release_by_mail": True}, "scanner_release_key: is needed with scanner_release_by_mail"),
         ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
         ({**RELEASE, "scanner_local_domains": []}, "scanner_release_by_mail: has no effect"),
@@ -587,6 +597,10 @@ def test_options_of_sshd_that_the_role_does_not_set_are_the_sites() -> None:
     assert problems_of(sshd_extra_options=options) == []
     names = ["sudo", "Mail.Admins", "linux-admins@corp.test"]
     assert problems_of(sshd_allow_groups=names, hardening_cron_users=["root", "ann.miller", "Bob"]) == []
+
+
+def test_a_port_of_a_program_that_is_off_is_free() -> None:
+    assert problems_of(sshd_port=5335) == problems_of(sshd_port=9100) == problems_of(**EXPORTER) == []
 
 
 def test_what_a_host_can_do_without_may_be_purged() -> None:
