@@ -73,7 +73,14 @@ def any_number(low: float, high: float) -> Kind:
 
 port = number(1, 65535, "a port")
 seconds = number(1, 86_400 * 7, "seconds")
-account_id = number(1, 2**32 - 2, "an id above root's")
+_id = number(1, 2**32 - 2, "an id above root's")
+
+
+def account_id(problems: Problems, where: str, value: Any) -> None:
+    """A number of a user's or group's; not one that systemd-sysusers refuses, or that is nobody's."""
+    _id(problems, where, value)
+    if value in (65534, 65535):
+        problems.add(where, f"{value} is {'nobody' if value == 65534 else 'no user'}'s on every host: give another one")
 
 
 @plain
@@ -185,12 +192,11 @@ any_account = matching(
 """An account that was made elsewhere, by a directory service too, whose names are more than useradd takes."""
 account = matching(_ACCOUNT, "the name of a user or group (small letters, digits, - and _)")
 package = matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")
-module = matching(r"[A-Za-z0-9_-]+", "the name of a kernel module")
+module = matching(r"[A-Za-z0-9_][A-Za-z0-9_-]*", "the name of a kernel module")
 environment_name = matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")
 sha256 = matching(r"[0-9a-fA-F]{64}", "a SHA-256 of 64 hexadecimal digits", empty=True)
 journal_size = matching(r"[1-9]\d{0,11}[KMGT]?", "a size as systemd has it, such as 500M")
 mode = matching(r"[0-7]{3,4}", 'the mode of a file in quotation marks, such as "0750"')
-octal = matching(r"0?[0-7]{3}", 'three octal digits in quotation marks, such as "027"')
 
 
 @plain

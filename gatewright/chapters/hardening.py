@@ -16,9 +16,34 @@ from gatewright.problems import Problems, entry_name, kind_of
 # Mount options that a path may have, and what each would stop there: directories that are looked at from above.
 _MOUNT_STOPS: dict[str, tuple[str, ...]] = {
     "nodev": ("/dev",),
-    "nosuid": ("/usr/bin", "/var/qmail/bin"),
-    "noexec": ("/etc", "/opt", "/package", "/usr/bin", "/var/lib/dpkg", "/var/lib/gatewright", "/var/qmail/bin"),
+    "nosuid": ("/usr/bin", "/usr/lib", "/usr/sbin", "/var/qmail/bin"),
+    "noexec": (
+        *(
+            "/command",
+            "/etc",
+            "/opt",
+            "/package",
+            "/service",
+            "/usr/bin",
+            "/usr/lib",
+            "/usr/local/bin",
+            "/usr/local/lib",
+        ),
+        *(
+            "/usr/local/sbin",
+            "/usr/sbin",
+            "/var/lib/dpkg",
+            "/var/lib/gatewright",
+            "/var/qmail/bin",
+            "/var/qmail/supervise",
+        ),
+    ),
 }
+# Kernel modules that a gateway's firewall, disks, network cards and DHCP are: without them it does not come up again.
+_NEEDED_MODULE = re.compile(
+    r"nf_.*|nft_.*|nfnetlink.*|af_packet|unix|ext[234]|jbd2|mbcache|xfs|btrfs|(lib)?crc(16|32).*|dm_.*|md_mod|raid\d+"
+    r"|scsi_mod|sd_mod|nvme.*|(lib)?ahci|libata|ata_.*|virtio.*|(net_)?failover|vmw_.*|vmxnet3|hv_.*|xen_.*"
+)
 
 
 def mounts(problems: Problems, name: str, value: Any) -> None:
@@ -32,6 +57,19 @@ def mounts(problems: Problems, name: str, value: Any) -> None:
         else:
             for option in map(str, options):
                 _mount_option(problems, where, path, option)
+
+
+@kinds.plain
+def _module_off(value: Any) -> str:
+    """A module that a gateway can do without. The kernel reads - and _ as one."""
+    if isinstance(value, str) and _NEEDED_MODULE.fullmatch(value.replace("-", "_")):
+        return "is a kernel module that a gateway needs, or does not come up without: it cannot be switched off"
+    return ""
+
+
+def _modules(problems: Problems, where: str, value: Any) -> None:
+    kinds.module(problems, where, value)
+    _module_off(problems, where, value)
 
 
 def _mount_option(problems: Problems, where: str, path: str, option: str) -> None:
@@ -73,6 +111,19 @@ def _sandbox(problems: Problems, where: str, value: Any) -> None:
             problems.add(place, f"must be no: {_MUST_BE_OFF[name]}")
         if any(re.search(r"(^|\s)#|\\$", text) for text in texts):
             problems.add(place, "has a comment or a backslash at its end, which systemd would take for a part of it")
+
+
+@kinds.plain
+def _umask(value: Any) -> str:
+    """What takes from others the right to write, and nothing from the owner."""
+    if not isinstance(value, str) or not re.fullmatch("0?[0-7]{3}", value):
+        return f'must be three octal digits in quotation marks, such as "027", not {value!r}'
+    bits = int(value, 8)
+    if bits & 0o700:
+        return f"{value!r} takes rights from the owner of each new file: the first digit must be 0"
+    return (
+        "" if bits & 0o002 else f"{value!r} lets everybody write to each new file: the last digit must be 2, 3, 6 or 7"
+    )
 
 
 _sysctl = kinds.matching(
@@ -152,7 +203,7 @@ CHAPTER = Chapter(
     options={
         "hardening_banner": kinds.text,
         "hardening_sysctl_extra": kinds.mapped(_sysctl, kinds.scalar),
-        "hardening_kernel_modules_off": kinds.listed(kinds.module),
+        "hardening_kernel_modules_off": kinds.listed(_modules),
         "hardening_usb_rules": kinds.listed(
             kinds.matching(
                 r"(allow|block|reject)(?=[ -~]*$)( [ -~]+)?",
@@ -161,7 +212,7 @@ CHAPTER = Chapter(
         ),
         "hardening_mount_options": mounts,
         "hardening_shell_timeout": kinds.number(60, 86_400, "seconds"),
-        "hardening_umask": kinds.octal,
+        "hardening_umask": _umask,
         "hardening_password_max_days": kinds.number(1, 99_999, "days"),
         "hardening_password_inactive_days": kinds.number(0, 99_999, "days"),
         "hardening_password_length": kinds.number(6, 128, "characters"),

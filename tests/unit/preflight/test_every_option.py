@@ -90,7 +90,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "hardening_time_servers": [[1], [True]],
     },
     "TLS of routes": {"smtproutes_tls": [False, ""]},
-    "id": {name: [0, 2**32] for name in OPTIONS if name.endswith(("_uid", "_gid"))},
+    "id": {name: [0, 2**32, 65534, 65535] for name in OPTIONS if name.endswith(("_uid", "_gid"))},
     "what must be there": {
         "dnscache_root_servers": [[], ["127.0.0.1"], ["::1"], ["2001:db8::1"], ["0.0.0.0"], ["ns.example.org"]],
         "hardening_time_servers": [[]],
@@ -123,7 +123,27 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "clamav_own_signatures": [{"../x.ndb": "x"}, {"x.txt": "x"}],
         "uvscan_update_list": ["../SHA256SUMS", "a b", "", "SHA'SUMS"],
         "hardening_cron_users": [["Root User"], ["../x"]],
-        "hardening_kernel_modules_off": [["a b"], ["x;y"]],
+        "hardening_kernel_modules_off": [
+            ["a b"],
+            ["x;y"],
+            *([name] for name in ("-x", "nf_tables", "nf-conntrack", "nft_ct", "ext4", "xfs", "btrfs", "virtio_net")),
+            *([name] for name in ("virtio-blk", "af_packet", "dm-mod", "nvme", "sd_mod")),
+        ],
+        "hardening_mount_options": [
+            *(
+                {path: ["noexec"]}
+                for path in (
+                    "/usr/local",
+                    "/usr/lib",
+                    "/usr/sbin",
+                    "/var/qmail/supervise",
+                    "/command",
+                    "/service",
+                    "/usr",
+                )
+            ),
+            *({path: ["nosuid"]} for path in ("/usr/lib", "/usr/sbin", "/")),
+        ],
         "sshd_allow_groups": [["a b"]],
     },
     "the scanner's own": {
@@ -213,7 +233,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "pull_signers": [["ann@corp.test"], ["ssh-ed25519 AAAA"]],
         "pull_known_hosts": [["git.test"], ["# git.test ssh-ed25519 AAAA"]],
         "pull_key": ["secret", "ssh-ed25519 AAAA"],
-        "hardening_umask": ["27", "rwx", "999"],
+        "hardening_umask": ["27", "rwx", "999", "777", "000", "0000", "020", "127"],
         **{
             name: ["Sunday at four", "17", "*", "Mon 25:00", "daily weekly", "*-13-*", "UTC", "  "]
             for name in OPTIONS
@@ -601,6 +621,16 @@ def test_options_of_sshd_that_the_role_does_not_set_are_the_sites() -> None:
 
 def test_a_port_of_a_program_that_is_off_is_free() -> None:
     assert problems_of(sshd_port=5335) == problems_of(sshd_port=9100) == problems_of(**EXPORTER) == []
+
+
+def test_what_a_gateway_does_without_may_be_switched_off() -> None:
+    assert (
+        problems_of(hardening_kernel_modules_off=["usb-storage", "vfat", "ip_tables", "nfs", "loop", "overlay"]) == []
+    )
+    options = {"/srv": ["noexec", "nosuid"], "/usr": ["nodev"], "/opt/data": ["noexec"], "/usr/local": ["nosuid"]}
+    assert problems_of(hardening_mount_options=options) == []
+    for mask in ("022", "0027", "077", "002", "026"):
+        assert problems_of(hardening_umask=mask) == []
 
 
 def test_what_a_host_can_do_without_may_be_purged() -> None:
