@@ -8,6 +8,7 @@ from typing import Any
 
 from gatescan import config
 from gatescan.engines.build import engines, panel
+from gatescan.judging.budget import Limits
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
@@ -28,6 +29,7 @@ _OWN = {
     "release": "scanner_release_by_mail",
 }
 _DEADLINE = "daemon.deadline"
+_DAEMON = config.DaemonConfig()
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -36,6 +38,7 @@ def check(site: Site, problems: Problems) -> None:
     read_rules(problems, lists)
     _check_section(problems, "scanner_actions", "actions", site.host.values.get("scanner_actions"))
     _check_section(problems, "scanner_limits", "limits", site.host.values.get("scanner_limits"))
+    _check_patience(site, problems)
     _check_settings(problems, site.host.values.get("scanner_settings"))
     _check_engines(site, problems)
     check_release(site, problems)
@@ -45,6 +48,26 @@ def _check_section(problems: Problems, variable: str, section: str, value: Any) 
     """Each setting of one section by itself, so that all mistakes are told at once."""
     for part in _parts(value):
         _ask(problems, variable, section, partial(config.parse, {section: part}))
+
+
+def _check_patience(site: Site, problems: Problems) -> None:
+    """Bounds that no message keeps within hold all mail; a deadline before the time's end answers 4xx for ever."""
+    given, settings = (site.host.values.get(name) for name in ("scanner_limits", "scanner_settings"))
+    limits = given if isinstance(given, Mapping) else {}
+    for name in ("bytes_out", "parts", "depth", "mime_depth", "seconds"):
+        value = limits.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == 0:
+            problems.add(f"scanner_limits.{name}", f"must be more than 0: every message would be over it")
+    daemon = settings.get("daemon") if isinstance(settings, Mapping) else None
+    deadline = daemon.get("deadline", _DAEMON.deadline) if isinstance(daemon, Mapping) else _DAEMON.deadline
+    seconds = limits.get("seconds", Limits().seconds)
+    is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (deadline, seconds))
+    if is_number and not seconds < deadline:
+        place = "scanner_limits.seconds" if "seconds" in limits else f"scanner_settings.{_DEADLINE}"
+        wrong = f"less than scanner_settings.{_DEADLINE}" if "seconds" in limits else "more than scanner_limits.seconds"
+        problems.add(
+            place, f"must be {wrong} ({deadline if 'seconds' in limits else seconds:g}), or it gets 4xx for ever"
+        )
 
 
 def _check_settings(problems: Problems, value: Any) -> None:

@@ -155,7 +155,13 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
             {"inbond": {}},
             {"domains": {"example.org": {"engine-error": "accept"}}},
         ],
-        "scanner_limits": [{"byte_out": 5}, {"seconds": -1}, {"depth": "deep"}],
+        "scanner_limits": [
+            {"byte_out": 5},
+            {"seconds": -1},
+            {"depth": "deep"},
+            *({name: 0} for name in ("seconds", "parts", "depth", "mime_depth", "bytes_out")),
+            {"seconds": 180},
+        ],
         "scanner_settings": [{"daemon": {"wrkers": 3}}, {"demon": {}}, {"limits": {}}, {"daemon": {"workers": "x"}}],
         "scanner_engines": [[{"type": "clamav"}], [{"type": "clamd", "tiemout": 5}], [{}]],
         "scanner_admin": ["a b", "@"],
@@ -246,9 +252,19 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "source_build_mirrors": [["mirror"], ["ftp://x"]],
         "uvscan_sha256": ["abc"],
         "uvscan_updates": ["http://example.org/x", "relative", "http://example.org/o'x/", "/srv/o'x"],
-        "spamassassin_inbound": [{"tag": "high"}, {"hold": 5}],
+        **{
+            name: [{"tag": "high"}, {"hold": 5}, {"reject": 0}, {"quarantine": -1}, {"quarantine+reject": 0.0}]
+            for name in ("spamassassin_inbound", "spamassassin_outbound")
+        },
         "spamassassin_settings": [["a\nb"]],
-        "rspamd_scores": [{}, {"add_header": "high"}, {"add header": 6}],
+        "rspamd_scores": [
+            {},
+            {"add_header": "high"},
+            {"add header": 6},
+            {"reject": 0},
+            {"soft_reject": -3},
+            {"greylist": 0},
+        ],
         "rspamd_inbound": [{"reject": "accept"}, {"greylist": "tag"}, {"no action": "tag"}],
         "sshd_extra_options": [
             {"bad name": "x"},
@@ -445,6 +461,14 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
             for number, owner in ((22, "sshd of"), (25, "tcpserver"), (53, "dnscache"))
         ),
         ({**EXPORTER, "sshd_port": 9100}, "sshd_port: 9100 is taken: prometheus-node of role monitoring"),
+        (
+            {"scanner_settings": {"daemon": {"deadline": 30}}},
+            "scanner_settings.daemon.deadline: must be more than scanner_limits.seconds (30)",
+        ),
+        (
+            {"scanner_limits": {"seconds": 100}, "scanner_settings": {"daemon": {"deadline": 90}}},
+            "scanner_limits.seconds: must be less than scanner_settings.daemon.deadline (90)",
+        ),
         ({"scanner_release_by_mail": True}, "scanner_release_key: is needed with scanner_release_by_mail"),
         ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
         ({**RELEASE, "scanner_local_domains": []}, "scanner_release_by_mail: has no effect"),
@@ -631,6 +655,14 @@ def test_what_a_gateway_does_without_may_be_switched_off() -> None:
     assert problems_of(hardening_mount_options=options) == []
     for mask in ("022", "0027", "077", "002", "026"):
         assert problems_of(hardening_umask=mask) == []
+
+
+def test_scores_mark_all_mail_and_bounds_may_be_narrow() -> None:
+    scores = {"tag": -999, "quarantine": 0.1, "reject": 15}
+    assert problems_of(spamassassin_inbound=scores, rspamd_scores={"add_header": -1, "reject": 1}) == []
+    limits = {"seconds": 1, "parts": 1, "depth": 1, "bytes_out": 1, "bytes_floor": 0, "bytes_ratio": 0}
+    assert problems_of(scanner_limits=limits) == []
+    assert problems_of(scanner_limits={"seconds": 200}, scanner_settings={"daemon": {"deadline": 300}}) == []
 
 
 def test_what_a_host_can_do_without_may_be_purged() -> None:
