@@ -26,7 +26,7 @@ sys.path.append(str(PROJECT))
 
 from gatewright.chapters import Chapter, chapter_of  # needs the line above
 from gatewright.chapters.play import PLAY
-from gatewright.inventory import Host, Role, check_host, owner_of, remarks_of
+from gatewright.inventory import Host, Role, check_host, owner_of, plain, remarks_of
 from gatewright.problems import InventoryError, Problems
 from gatewright.role_check import check_published, check_together, options_of, specs_of
 from gatewright.roles import main_files
@@ -163,15 +163,3 @@ def made_of_facts(raw: Mapping[str, Any], roles: Mapping[str, Role]) -> list[str
         for name in role.options
         if FACTS in str(raw.get(name, "")) and str(raw[name]) != str(role.defaults.get(name))
     ]
-
-
-def plain(value: Any) -> Any:
-    """A templated value as plain lists, mappings, texts and numbers, without what Ansible knows of their origin."""
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    for kind in (str, int, float):
-        if isinstance(value, kind) and not isinstance(value, bool):
-            return kind(value)
-    return value

@@ -239,3 +239,15 @@ def _plain(complaint: str) -> str:
     for word, plain in (("<class 'str'>", "string"), ("<class 'int'>", "number"), ("<class 'list'>", "list")):
         complaint = complaint.replace(word, plain)
     return complaint.replace("<class 'dict'>", "mapping")
+
+
+def plain(value: Any) -> Any:
+    """A templated value as plain lists, mappings, texts and numbers, without what Ansible knows of their origin."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    for kind in (str, int, float):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind(value)
+    return value

@@ -17,7 +17,7 @@ from jinja2.environment import Template
 from jinja2.meta import find_undeclared_variables
 from jinja2.nativetypes import NativeEnvironment
 
-from gatewright.inventory import Site, owner_of
+from gatewright.inventory import Site, owner_of, plain
 from gatewright.problems import Problems
 
 _UNKNOWN = Undefined()
@@ -29,7 +29,7 @@ def published(site: Site, kind: str) -> Iterator[tuple[str, Any]]:
     """The entries of a kind that is a list, each with the role that publishes it."""
     for role in site.roles.values():
         found = _rendered(role.defaults.get(f"{role.name}__{kind}"), site, frozenset())
-        yield from ((role.name, entry) for entry in found or () if isinstance(found, list))
+        yield from ((role.name, plain(entry)) for entry in found or () if isinstance(found, list))
 
 
 def check_port(site: Site, problems: Problems, variable: str) -> None:

@@ -57,7 +57,7 @@ def _check_patience(site: Site, problems: Problems) -> None:
     for name in ("bytes_out", "parts", "depth", "mime_depth", "seconds"):
         value = limits.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value == 0:
-            problems.add(f"scanner_limits.{name}", f"must be more than 0: every message would be over it")
+            problems.add(f"scanner_limits.{name}", "must be more than 0: every message would be over it")
     daemon = settings.get("daemon") if isinstance(settings, Mapping) else None
     deadline = daemon.get("deadline", _DAEMON.deadline) if isinstance(daemon, Mapping) else _DAEMON.deadline
     seconds = limits.get("seconds", Limits().seconds)

@@ -658,8 +658,13 @@ def test_what_a_gateway_does_without_may_be_switched_off() -> None:
 
 
 def test_scores_mark_all_mail_and_bounds_may_be_narrow() -> None:
-    scores = {"tag": -999, "quarantine": 0.1, "reject": 15}
-    assert problems_of(spamassassin_inbound=scores, rspamd_scores={"add_header": -1, "reject": 1}) == []
+    scores = {"tag": 0, "quarantine": 0.1, "reject": 15}
+    assert (
+        problems_of(
+            spamassassin_enabled=True, spamassassin_inbound=scores, rspamd_scores={"add_header": -1, "reject": 1}
+        )
+        == []
+    )
     limits = {"seconds": 1, "parts": 1, "depth": 1, "bytes_out": 1, "bytes_floor": 0, "bytes_ratio": 0}
     assert problems_of(scanner_limits=limits) == []
     assert problems_of(scanner_limits={"seconds": 200}, scanner_settings={"daemon": {"deadline": 300}}) == []
