@@ -26,7 +26,7 @@ sys.path.append(str(PROJECT))
 
 from gatewright.chapters import Chapter, chapter_of  # needs the line above
 from gatewright.chapters.play import PLAY
-from gatewright.inventory import Host, Role, check_host, owner_of, remarks_of
+from gatewright.inventory import Host, Role, check_host, owner_of, plain, remarks_of
 from gatewright.problems import InventoryError, Problems
 from gatewright.role_check import check_published, check_together, options_of, specs_of
 from gatewright.roles import main_files
@@ -66,7 +66,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         else:
             hosts = [gateways[other] for other in facts["ansible_play_hosts_all"] if other in gateways]
         overridden = set(load_extra_vars(self._loader))
-        problems = {host.name: check_host(host, gateways, roles, validate, overridden) for host in hosts}
+        playbook = Path(facts["playbook_dir"])
+        problems = {host.name: check_host(host, gateways, roles, validate, overridden, playbook) for host in hosts}
         if any(problems.values()):
             return result | refusal({name: found for name, found in problems.items() if found})
         remarks = [] if needs_facts else remarks_on(hosts, gateways, roles)
@@ -162,15 +163,3 @@ def made_of_facts(raw: Mapping[str, Any], roles: Mapping[str, Role]) -> list[str
         for name in role.options
         if FACTS in str(raw.get(name, "")) and str(raw[name]) != str(role.defaults.get(name))
     ]
-
-
-def plain(value: Any) -> Any:
-    """A templated value as plain lists, mappings, texts and numbers, without what Ansible knows of their origin."""
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    for kind in (str, int, float):
-        if isinstance(value, kind) and not isinstance(value, bool):
-            return kind(value)
-    return value

@@ -5,10 +5,13 @@ What a variable means stands in its role's chapter; here is what holds for all o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from gatewright import PROJECT
 from gatewright.chapters import Chapter
 from gatewright.problems import UNQUOTED, Problems, entry_name, kind_of, suggest
 
@@ -60,18 +63,19 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One host's inventory among the others', as the check of a chapter sees it."""
+    """One host's inventory among the others', as the check of a chapter sees it. playbook: the folder of the run's."""
 
     host: Host
     gateways: Mapping[str, Host]
     roles: Mapping[str, Role]
+    playbook: Path = PROJECT / "playbooks"
 
     def value(self, name: str) -> Any:
-        """The value that a role will see: the inventory's, else a default that is no template."""
+        """The value that a role will see: the inventory's, else the role's own if that is no template."""
         if name in self.host.values:
             return self.host.values[name]
         role = owner_of(name, self.roles)
-        default = role.defaults.get(name) if role else None
+        default = role.inner.get(name, role.defaults.get(name)) if role else None
         return None if "{{" in str(default) else default
 
     def texts(self, name: str) -> Iterator[tuple[str, str]]:
@@ -83,7 +87,7 @@ class Site:
 
     def of(self, host: Host) -> Site:
         """The same for another host."""
-        return Site(host, self.gateways, self.roles)
+        return replace(self, host=host)
 
     def check_pair(self, problems: Problems, *names: str) -> None:
         """Two options of which neither is of use without the other."""
@@ -110,10 +114,12 @@ def check_host(
     roles: Mapping[str, Role],
     validate: Validate,
     overridden: Collection[str] = (),
+    playbook: Path = PROJECT / "playbooks",
 ) -> list[str]:
     """All that is wrong in the inventory of one host, a sentence each.
 
-    overridden: variables of the command line, which has the last word even where roles' needs are gathered.
+    overridden: variables of the command line, which has the last word even where roles' needs are gathered. playbook:
+    the folder of the playbook that runs.
     """
     problems = Problems()
     for name, why in sorted(host.unreadable.items()):
@@ -124,7 +130,7 @@ def check_host(
         _check_types(problems, host, role, validate)
     for role in roles.values():
         try:
-            role.chapter.check(Site(host, gateways, roles), problems)
+            role.chapter.check(Site(host, gateways, roles, playbook), problems)
         except Exception as error:  # a mistake in a chapter is told with its role, beside all else that is wrong
             problems.add(f"role {role.name}", f"the check of its chapter ended in {type(error).__name__}: {error}")
     return list(dict.fromkeys(problems.found))
@@ -177,11 +183,28 @@ def _check_types(problems: Problems, host: Host, role: Role, validate: Validate)
     for name, option in role.options.items():
         if "__" in name or name in host.unreadable:
             continue
+        endless = list(_endless(name, host.values.get(name)))
+        for place, value in endless:
+            problems.add(place, f"must be a number with an end, not {value!r}")
+        if endless:
+            continue
         if name not in host.values:
             if option.get("required"):
                 problems.add(name, f"is required (role {role.name}): {_sentence(option)}")
         elif name not in role.chapter.parsed or host.values[name] is None:
             _check_value(problems, role, name, option, host.values[name], validate)
+
+
+def _endless(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Numbers that are infinite or none (.inf and .nan of YAML), each with its place: no program takes them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _endless(f"{place}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _endless(f"{place}[{index}]", item)
 
 
 def _check_value(
@@ -224,3 +247,15 @@ def _plain(complaint: str) -> str:
     for word, plain in (("<class 'str'>", "string"), ("<class 'int'>", "number"), ("<class 'list'>", "list")):
         complaint = complaint.replace(word, plain)
     return complaint.replace("<class 'dict'>", "mapping")
+
+
+def plain(value: Any) -> Any:
+    """A templated value as plain lists, mappings, texts and numbers, without what Ansible knows of their origin."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    for kind in (str, int, float):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind(value)
+    return value

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gatewright import on_calendar
 from gatewright.addresses import parse_network
 from gatewright.domains import parse_domain
 from gatewright.problems import UNQUOTED, Problems, check_keys, entry_name, kind_of
@@ -27,13 +28,6 @@ Complain = Callable[[Any], str]
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,30}"
 _UNIT = r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?"
 _UNIT_SUFFIX = re.compile(r"\.(service|socket|timer|path|target|mount|automount|swap|device|slice|scope)$")
-_DAY = r"(mon|tue|tues|wed|wednes|thu|thurs|fri|sat|satur|sun)(day)?"
-# The parts of a time as systemd.time(7) has them: a shorthand, or days, a date, a time and a zone.
-_CALENDAR_PART = re.compile(
-    rf"minutely|hourly|daily|weekly|monthly|quarterly|semi-?annually|yearly|annually|({_DAY}([,-]|\.\.)?)+"
-    r"|[\d*][\d*~,./-]*|[\d*][\d*:,./-]*|utc|[a-z_]+(/[a-z_+-]+)+",
-    re.IGNORECASE,
-)
 FAR = 2**31 - 1
 """A number above which nothing that is counted in seconds, days or pieces makes sense."""
 BYTES = 2**50
@@ -79,7 +73,14 @@ def any_number(low: float, high: float) -> Kind:
 
 port = number(1, 65535, "a port")
 seconds = number(1, 86_400 * 7, "seconds")
-account_id = number(1, 2**32 - 2, "an id above root's")
+_id = number(1, 2**32 - 2, "an id above root's")
+
+
+def account_id(problems: Problems, where: str, value: Any) -> None:
+    """A number of a user's or group's; not one that systemd-sysusers refuses, or that is nobody's."""
+    _id(problems, where, value)
+    if value in (65534, 65535):
+        problems.add(where, f"{value} is {'nobody' if value == 65534 else 'no user'}'s on every host: give another one")
 
 
 @plain
@@ -144,13 +145,36 @@ def path(empty: bool = False, where: str = "on the gateway", pattern: bool = Fal
 
 
 def controller_path(empty: bool = False) -> Kind:
-    """A path on the controller, absolute or from the folder of the playbook; what it names is looked for later."""
+    """A path on the controller, absolute or from the folder of the playbook; whether it is there is not looked at."""
     form = line(empty)
 
     def check(problems: Problems, where: str, value: Any) -> None:
         form(problems, where, value)
 
     return check
+
+
+def controller_folder(empty: bool = False) -> Kind:
+    """A folder on the controller that a run writes to, and makes if it has to: none of the system's."""
+    form = line(empty)
+
+    def check(problems: Problems, where: str, value: Any) -> None:
+        before = len(problems.found)
+        form(problems, where, value)
+        if value == "" or len(problems.found) > before:
+            return
+        expanded = posixpath.expanduser(value)
+        plain_path = posixpath.normpath("/" + expanded.lstrip("/")) if expanded.startswith("/") else expanded
+        if plain_path in _SYSTEM or plain_path.startswith(tuple(f"{folder}/" for folder in _PROGRAMS)):
+            problems.add(where, f"{value} is a folder of the system's: name one of your own, such as /srv/gatewright")
+        elif posixpath.isfile(plain_path):
+            problems.add(where, f"{value} is a file, and must be a folder")
+
+    return check
+
+
+_PROGRAMS = ("/bin", "/boot", "/dev", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/lib", "/usr/sbin")
+_SYSTEM = ("/", "/etc", "/home", "/run", "/usr", "/usr/local", "/usr/share", "/var", "/var/lib", "/var/log", *_PROGRAMS)
 
 
 @plain
@@ -162,15 +186,17 @@ def file_name(value: Any) -> str:
     return f"must be the name of a file, without slash, blank or control character, not {value!r}" if bad else ""
 
 
+any_account = matching(
+    r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}", "the name of a user or group of the host (letters, digits, _, ., @ and -)"
+)
+"""An account that was made elsewhere, by a directory service too, whose names are more than useradd takes."""
 account = matching(_ACCOUNT, "the name of a user or group (small letters, digits, - and _)")
 package = matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")
-module = matching(r"[A-Za-z0-9_-]+", "the name of a kernel module")
+module = matching(r"[A-Za-z0-9_][A-Za-z0-9_-]*", "the name of a kernel module")
 environment_name = matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")
 sha256 = matching(r"[0-9a-fA-F]{64}", "a SHA-256 of 64 hexadecimal digits", empty=True)
-size = matching(r"\d{1,12}[KMGT]?|infinity", "a size as systemd has it, such as 500M or 3G, or infinity")
 journal_size = matching(r"[1-9]\d{0,11}[KMGT]?", "a size as systemd has it, such as 500M")
 mode = matching(r"[0-7]{3,4}", 'the mode of a file in quotation marks, such as "0750"')
-octal = matching(r"0?[0-7]{3}", 'three octal digits in quotation marks, such as "027"')
 
 
 @plain
@@ -301,10 +327,17 @@ def calendar(value: Any) -> str:
     """A time as systemd's OnCalendar has it; empty: never."""
     if not isinstance(value, str):
         return f"must be a time as systemd's OnCalendar has it, not {value!r}"
-    for part in value.split():
-        if not _CALENDAR_PART.fullmatch(part):
-            return f"{part!r} is no part of a time as systemd's OnCalendar has it"
-    return ""
+    if value and not value.strip():
+        return "is blank: write a time, or nothing at all"
+    wrong = on_calendar.complaint(value.strip(" ")) if value else ""
+    return f"{wrong} (right is, for instance, Sun *-*-* 04:00:00)" if wrong else ""
+
+
+def schedule(problems: Problems, where: str, value: Any) -> None:
+    """The same of what cannot be left alone: a timer without a time does not start."""
+    calendar(problems, where, value)
+    if value == "":
+        problems.add(where, "is empty, and must be a time as systemd's OnCalendar has it, such as daily")
 
 
 @plain

@@ -17,7 +17,8 @@ from jinja2.environment import Template
 from jinja2.meta import find_undeclared_variables
 from jinja2.nativetypes import NativeEnvironment
 
-from gatewright.inventory import Site, owner_of
+from gatewright.inventory import Site, owner_of, plain
+from gatewright.problems import Problems
 
 _UNKNOWN = Undefined()
 # strict: a choice by what is not known is not made
@@ -28,7 +29,20 @@ def published(site: Site, kind: str) -> Iterator[tuple[str, Any]]:
     """The entries of a kind that is a list, each with the role that publishes it."""
     for role in site.roles.values():
         found = _rendered(role.defaults.get(f"{role.name}__{kind}"), site, frozenset())
-        yield from ((role.name, entry) for entry in found or () if isinstance(found, list))
+        yield from ((role.name, plain(entry)) for entry in found or () if isinstance(found, list))
+
+
+def check_port(site: Site, problems: Problems, variable: str) -> None:
+    """A port that a program of this role listens on, by TCP, is none of another role's."""
+    port = site.value(variable)
+    if isinstance(port, bool) or not isinstance(port, int):
+        return
+    own = owner_of(variable, site.roles)
+    for role, entry in published(site, "sockets"):
+        is_there = isinstance(entry, Mapping) and entry.get("proto") == "tcp" and str(entry.get("port")) == str(port)
+        if is_there and own and role != own.name:
+            problems.add(variable, f"{port} is taken: {entry.get('owner')} of role {role} listens on it")
+            return
 
 
 def _rendered(value: Any, site: Site, within: frozenset[str]) -> Any:

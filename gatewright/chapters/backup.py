@@ -12,7 +12,7 @@ RECIPIENT = kinds.matching(
 CHAPTER = Chapter(
     options={
         "backup_recipients": kinds.listed(RECIPIENT),
-        "backup_directory": kinds.controller_path(),
+        "backup_directory": kinds.controller_folder(),
         "backup_keep": kinds.number(0, 10_000, "archives"),
     }
 )

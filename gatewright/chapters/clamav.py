@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.foundation import check_socket_group
+from gatewright.controller import check_source
 from gatewright.inventory import Site
 from gatewright.problems import Problems
 
@@ -13,13 +19,59 @@ _SIGNATURES = kinds.matching(
     "the name of a file with one of ClamAV's suffixes, such as site.ndb",
 )
 
+_LEAST_MEMORY = 100 * 2**20
+"""Bytes that clamd takes with few signatures; the official ones take over ten times as much."""
+
 
 def check(site: Site, problems: Problems) -> None:
-    """Who fetches signatures from a place of the site's must say which."""
+    """Who fetches signatures from a place of the site's must say which; and no message is too large for it."""
+    check_socket_group(site, problems, "clamav")
+    if site.value("clamav_enabled") is not True:
+        return
     source = site.value("clamav_updates")
     needed = {"mirror": "clamav_mirror", "custom": "clamav_custom_signatures"}.get(str(source))
-    if site.value("clamav_enabled") is True and needed and not site.value(needed):
+    if needed and not site.value(needed):
         problems.add(needed, f"must say where the signatures are, as clamav_updates is {source!r}")
+    check_source(site, problems, "clamav_signatures_folder", is_folder=True)
+    most = site.value("clamav_max_bytes")
+    for place, size in _accepted(site) if isinstance(most, int) else ():
+        if size > most:
+            problems.add(
+                "clamav_max_bytes", f"must be {size} at least, as much as {place} accepts: more gets 4xx for ever"
+            )
+
+
+def _accepted(site: Site) -> Iterator[tuple[str, int]]:
+    """How large a message may be, and what says so: for all, and for clients with a size of their own."""
+    yield from _size("smtproutes_databytes", site.value("smtproutes_databytes"))
+    for name in ("tcp_smtp_default_env", "tcp_smtp_networks", "tcp_smtp_relay_clients"):
+        value = site.value(name)
+        entries = [{"env": value}] if isinstance(value, Mapping) else value if isinstance(value, list) else []
+        for entry in entries:
+            env = entry.get("env") if isinstance(entry, Mapping) else None
+            if isinstance(env, Mapping):
+                yield from _size(f"{name}'s DATABYTES", env.get("DATABYTES"))
+
+
+def _size(place: str, value: Any) -> Iterator[tuple[str, int]]:
+    """A number of bytes with its place, unless it is none, which is told elsewhere."""
+    if not isinstance(value, bool) and str(value).isdecimal():
+        yield place, int(value)
+
+
+@kinds.plain
+def _memory(value: Any) -> str:
+    """What systemd may limit memory to, and clamd can start with."""
+    whole = (
+        re.fullmatch(r"([0-9]{1,12})([KMGT]?)|([1-9]|[1-9][0-9]|100)%|infinity", value)
+        if isinstance(value, str)
+        else None
+    )
+    if not whole:
+        return f"must be a size as systemd has it, such as 500M or 3G, a share such as 50%, or infinity, not {value!r}"
+    if whole[1] and int(whole[1]) * 1024 ** " KMGT".index(whole[2] or " ") < _LEAST_MEMORY:
+        return f"must be 100M at least, not {value!r}: clamd would not start"
+    return ""
 
 
 CHAPTER = Chapter(
@@ -33,7 +85,7 @@ CHAPTER = Chapter(
         "clamav_own_signatures": kinds.mapped(_SIGNATURES, kinds.text),
         "clamav_max_bytes": kinds.number(1_000_000, 4_000_000_000, "bytes"),
         "clamav_threads": kinds.number(1, 256, "threads"),
-        "clamav_memory_max": kinds.size,
+        "clamav_memory_max": _memory,
         "clamav_timeout": kinds.number(1, 3600, "seconds"),
         "clamav_max_signature_days": kinds.number(0, 3650, "days"),
         "clamav_uid": kinds.account_id,

@@ -20,9 +20,23 @@ _MAIL_SERVER = re.compile(
 """Debian's other mail transfer agents, which cannot be installed beside a gateway's qmail."""
 _ID = {"users": "uid", "groups": "gid"}
 
+_EVERYBODY = frozenset({
+    "root", "daemon", "bin", "sys", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup", "list", "irc",
+})  # names, many a line # fmt: skip
+_GROUPS = frozenset({
+    "adm", "tty", "disk", "fax", "voice", "cdrom", "floppy", "tape", "sudo", "audio", "dip", "operator", "src",
+    "shadow", "utmp", "video", "sasl", "plugdev", "staff", "games", "users", "nogroup", "systemd-journal",
+    "systemd-network", "input", "kvm", "render", "messagebus", "crontab",
+})  # names, many a line # fmt: skip
+BASE: Mapping[str, frozenset[str]] = {
+    "users": _EVERYBODY | {"sync", "games", "nobody", "_apt", "systemd-network", "messagebus", "sshd"},
+    "groups": _EVERYBODY | _GROUPS,
+}
+"""The accounts of every Debian host."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Account:
+class Account:
     """A user or group with its number. place: what messages name; variable: where the number stands, if it is known."""
 
     name: str
@@ -34,13 +48,13 @@ class _Account:
 def check(site: Site, problems: Problems) -> None:
     """No two users may have one number, and no two groups; and there is one mail server."""
     for kind in _ID:
-        _check_numbers(site, problems, list(_accounts(site, kind)))
+        _check_numbers(site, problems, list(accounts(site, kind)))
     for place, name in site.texts("foundation_extra_packages"):
         if _MAIL_SERVER.fullmatch(name):
             problems.add(place, "is another mail server, which takes the place of this gateway's")
 
 
-def _accounts(site: Site, kind: str) -> Iterator[_Account]:
+def accounts(site: Site, kind: str) -> Iterator[Account]:
     """The accounts of all roles: by the variables of their numbers, else as they are published."""
     variables = {(role, entry.get("name", "")): entry["variable"] for role, entry in _numbers(site)}
     known = set()
@@ -50,19 +64,29 @@ def _accounts(site: Site, kind: str) -> Iterator[_Account]:
         variable, value = entry["variable"], site.value(entry["variable"])
         for name, number in value.items() if isinstance(value, Mapping) else [(entry.get("name", ""), value)]:
             known.add(name)
-            yield _Account(name, number, f"{variable}.{name}" if isinstance(value, Mapping) else variable, variable)
+            yield Account(name, number, f"{variable}.{name}" if isinstance(value, Mapping) else variable, variable)
     for role, entry in published(site, kind):
         name, number = (entry.get("name"), entry.get(_ID[kind])) if isinstance(entry, Mapping) else (None, None)
         if name and name not in known:
             variable = variables.get((role, name), "")  # of a group whose number is its user's
             is_there = variable and site.value(variable) == number
-            yield _Account(name, number, variable if is_there else f"{role}__{kind} ({name})", variable)
+            yield Account(name, number, variable if is_there else f"{role}__{kind} ({name})", variable)
     for silent in site.roles.values():
         if any(f"{silent.name}__{said}" in silent.defaults for said in ("numbers", kind)):
             continue
         for option in silent.options:
             if option.endswith(f"_{_ID[kind]}"):
-                yield _Account(option, site.value(option), option, option)
+                yield Account(option, site.value(option), option, option)
+
+
+def check_socket_group(site: Site, problems: Problems, engine: str) -> None:
+    """Who may ask an engine that is on is a group that a role makes: the scanner's, or one that it is in."""
+    variable = f"{engine}_socket_group"
+    name = site.value(variable)
+    if site.value(f"{engine}_enabled") is not True or not isinstance(name, str):
+        return
+    if name not in {group.name for group in accounts(site, "groups")}:
+        problems.add(variable, f"{name!r} is no group that a role makes, so the scanner could not ask the engine")
 
 
 def _numbers(site: Site) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -72,10 +96,10 @@ def _numbers(site: Site) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield role, entry
 
 
-def _check_numbers(site: Site, problems: Problems, accounts: list[_Account]) -> None:
+def _check_numbers(site: Site, problems: Problems, numbered: list[Account]) -> None:
     """The inventory's own numbers last, so that they are told and not the defaults that they meet."""
-    holders: dict[str, _Account] = {}
-    for account in sorted(accounts, key=lambda account: account.variable in site.host.values):
+    holders: dict[str, Account] = {}
+    for account in sorted(numbered, key=lambda account: account.variable in site.host.values):
         if account.number is None:
             continue
         holder = holders.setdefault(str(account.number), account)

@@ -172,7 +172,7 @@ def _settings(problems: Problems, where: str, value: Any) -> None:
 CHAPTER = Chapter(
     options={
         "gatekeeper_recipients": kinds.mapped(kinds.covering_domain, _part(_rule)),
-        "gatekeeper_ldap_schedule": kinds.calendar,
+        "gatekeeper_ldap_schedule": kinds.schedule,
         "gatekeeper_ldap_uid": kinds.account_id,
         "gatekeeper_list_loss": kinds.number(0, 100, "percent"),
         "gatekeeper_guesses": kinds.number(0, 1_000_000, "recipients"),

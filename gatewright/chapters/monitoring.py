@@ -6,6 +6,7 @@ from gatewright import PROJECT, kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
 from gatewright.problems import Problems
+from gatewright.published import check_port
 
 MODULE_UTILS = PROJECT / "module_utils"
 # What console/report.py needs, and nothing of what asks other hosts or serves pages.
@@ -27,8 +28,7 @@ def check(site: Site, problems: Problems) -> None:
     networks = [text for _place, text in site.texts("firewall_admin_networks")]
     if not networks or any(text.endswith("/0") for text in networks):
         problems.add("monitoring_exporter", "needs firewall_admin_networks that are not everybody, or all may ask it")
-    if site.value("monitoring_port") in (25, site.value("sshd_port")):
-        problems.add("monitoring_port", "is a port of mail or SSH")
+    check_port(site, problems, "monitoring_port")
 
 
 def report_files(folder: str) -> dict[str, str]:

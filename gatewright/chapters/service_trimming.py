@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gatewright import kinds
 from gatewright.chapters import Chapter
 from gatewright.inventory import Site
@@ -18,6 +20,17 @@ SOCKET = kinds.record(
     needed=["proto", "port", "owner"],
 )
 """A socket that may be there: the inventory's or a role's."""
+# Packages without which no host boots, is logged in to, or is managed; what needs one of them is purged with it.
+_BASE = re.compile(
+    r"adduser|apt|base-(files|passwd)|bash|bsdutils|coreutils|dash|dbus(-bin|-daemon|-system-bus-common)?|debconf"
+    r"|debian-archive-keyring|debianutils|diffutils|dpkg|e2fsprogs|findutils|gcc-\d+-base|gpgv|grep|grub-.*|gzip|hostname"
+    r"|ifupdown2?|init|initramfs-tools(-.*)?|init-system-helpers|iproute2|kmod|login(\.defs)?|lsb-base|mawk|mount"
+    r"|ncurses-(base|bin)|netbase|openssh-(client|server|sftp-server)|passwd|perl|perl-base|procps"
+    r"|python3(\.\d+)?(-minimal)?|python3-apt|sed|sudo|systemd(-sysv)?|sysvinit-utils|tar|tzdata"
+    r"|udev|util-linux(-extra)?|zlib1g|linux-image-.*|lib(acl1|apt-pkg.*|attr1|audit.*|c6|c-bin|cap2|crypt1|gcc-s1|pam.*"
+    r"|python3.*|seccomp2|selinux1|ssl3.*|stdc\+\+6|systemd.*|udev1|zstd1)"
+)
+_OWN = re.compile(r"gatewright(-.*)?")
 _UNITS = ("service_trimming_units", "service_trimming_mta_units", "service_trimming_extra_units")
 
 
@@ -36,6 +49,12 @@ def check(site: Site, problems: Problems) -> None:
     for place, name in site.texts("service_trimming_purged_packages"):
         if name in packages:
             problems.add(place, f"role {packages[name]} needs this package: it cannot be purged")
+        elif _BASE.fullmatch(name):
+            problems.add(
+                place, "is a package of Debian's base, without which the host does not work: leave it away here"
+            )
+        elif _OWN.fullmatch(name):
+            problems.add(place, "is a package of Gatewright's own: remove.yml takes it from a host, not this list")
         elif name in extra:
             problems.add(place, f"would be installed and purged by each run: it is {extra[name]} too")
 

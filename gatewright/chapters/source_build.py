@@ -11,6 +11,8 @@ from typing import Any
 
 from gatewright import PROJECT, kinds
 from gatewright.chapters import Chapter
+from gatewright.inventory import Site
+from gatewright.problems import Problems
 
 ROLES = PROJECT / "roles"
 RELEASE = PROJECT / "VERSION"
@@ -32,13 +34,24 @@ _pin = kinds.record(
     needed=["name"],
 )
 
+
+def remark(site: Site, remarks: Problems) -> None:
+    """A folder of archives that is not there: they are looked for elsewhere."""
+    folder = site.value("source_build_archive_dir")
+    if folder and not Path(folder).expanduser().is_dir():
+        remarks.add(
+            "source_build_archive_dir", f"{folder} is no folder on the controller: archives come from elsewhere"
+        )
+
+
 CHAPTER = Chapter(
     options={
         "source_build_archive_dir": kinds.controller_path(empty=True),
         "source_build_mirrors": kinds.listed(kinds.url("http", "https", "file")),
-        "source_build_cache_dir": kinds.controller_path(),
+        "source_build_cache_dir": kinds.controller_folder(),
         "source_build_pins_extra": kinds.mapped(kinds.file_name, _pin),
     },
+    remark=remark,
 )
 
 

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from gatescan import config
-from gatescan.engines.build import engines
+from gatescan.engines.build import engines, panel
+from gatescan.judging.budget import Limits
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
@@ -15,6 +16,7 @@ from gatewright.chapters.scanner.release import check_release, release_key
 from gatewright.chapters.scanner.rules import EXTRA, VARIABLE, read_rules
 from gatewright.inventory import Site
 from gatewright.problems import Problems
+from gatewright.published import published
 
 # Keys of scanner_settings that have an option of their own: what stood there would be overridden, or override it.
 _OWN = {
@@ -26,6 +28,8 @@ _OWN = {
     "authentication": "gatekeeper_authentication",
     "release": "scanner_release_by_mail",
 }
+_DEADLINE = "daemon.deadline"
+_DAEMON = config.DaemonConfig()
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -34,6 +38,7 @@ def check(site: Site, problems: Problems) -> None:
     read_rules(problems, lists)
     _check_section(problems, "scanner_actions", "actions", site.host.values.get("scanner_actions"))
     _check_section(problems, "scanner_limits", "limits", site.host.values.get("scanner_limits"))
+    _check_patience(site, problems)
     _check_settings(problems, site.host.values.get("scanner_settings"))
     _check_engines(site, problems)
     check_release(site, problems)
@@ -43,6 +48,26 @@ def _check_section(problems: Problems, variable: str, section: str, value: Any) 
     """Each setting of one section by itself, so that all mistakes are told at once."""
     for part in _parts(value):
         _ask(problems, variable, section, partial(config.parse, {section: part}))
+
+
+def _check_patience(site: Site, problems: Problems) -> None:
+    """Bounds that no message keeps within hold all mail; a deadline before the time's end answers 4xx for ever."""
+    given, settings = (site.host.values.get(name) for name in ("scanner_limits", "scanner_settings"))
+    limits = given if isinstance(given, Mapping) else {}
+    for name in ("bytes_out", "parts", "depth", "mime_depth", "seconds"):
+        value = limits.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == 0:
+            problems.add(f"scanner_limits.{name}", "must be more than 0: every message would be over it")
+    daemon = settings.get("daemon") if isinstance(settings, Mapping) else None
+    deadline = daemon.get("deadline", _DAEMON.deadline) if isinstance(daemon, Mapping) else _DAEMON.deadline
+    seconds = limits.get("seconds", Limits().seconds)
+    is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (deadline, seconds))
+    if is_number and not seconds < deadline:
+        place = "scanner_limits.seconds" if "seconds" in limits else f"scanner_settings.{_DEADLINE}"
+        wrong = f"less than scanner_settings.{_DEADLINE}" if "seconds" in limits else "more than scanner_limits.seconds"
+        problems.add(
+            place, f"must be {wrong} ({deadline if 'seconds' in limits else seconds:g}), or it gets 4xx for ever"
+        )
 
 
 def _check_settings(problems: Problems, value: Any) -> None:
@@ -68,9 +93,36 @@ def _check_engines(site: Site, problems: Problems) -> None:
     settings = site.host.values.get("scanner_settings")
     daemon = settings.get("daemon", {}) if isinstance(settings, Mapping) else {}
     if isinstance(tables, list):
-        _ask(
-            problems, "scanner_engines", "engines", lambda: engines(config.parse({"engines": tables, "daemon": daemon}))
-        )
+        asked = {"engines": tables, "daemon": daemon}
+        _ask(problems, "scanner_engines", "engines", lambda: panel(config.parse(asked), keep=False))
+    names: dict[str, str] = {}
+    for role, table in published(site, "engines"):
+        _check_engine_of_role(site, problems, role, table, daemon)
+        names[str(table.get("name") or table.get("type"))] = role
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        name = str(table.get("name") or table.get("type")) if isinstance(table, Mapping) else ""
+        if name in names:
+            problems.add(f"scanner_engines[{index}]", f"role {names[name]} has an engine called {name}: name this one")
+
+
+def _check_engine_of_role(site: Site, problems: Problems, role: str, table: Any, daemon: Any) -> None:
+    """An engine as the role that brings it will have it; its keys are the ends of the role's variables."""
+    try:
+        engines(config.parse({"engines": [table], "daemon": daemon}))
+    except config.ConfigError as error:
+        key = error.key.removeprefix("engines[0].")
+        if key == error.key:
+            return  # a mistake of scanner_settings, which is told there
+        variable = f"{role}_{key}"
+        option = variable.split(".")[0].split("[")[0]
+        if any(problem.startswith(option) for problem in problems.found):
+            return  # its kind has told it
+        if _DEADLINE not in error.problem:
+            problems.add(variable, error.problem)
+        elif option in site.host.values:
+            problems.add(variable, f"must be {error.problem.replace(_DEADLINE, f'scanner_settings.{_DEADLINE}')}")
+        else:
+            problems.add(f"scanner_settings.{_DEADLINE}", f"must be more than {variable} ({table.get(key)})")
 
 
 def _ask(problems: Problems, variable: str, section: str, read: Callable[[], object]) -> None:

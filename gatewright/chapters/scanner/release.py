@@ -69,4 +69,5 @@ def _heard(site: Site) -> tuple[str, ...]:
     told = notices if isinstance(notices, Mapping) else {}
     if told.get("enabled") is False or site.host.values.get("scanner_local_domains") in ([], ()):
         return ()
-    return tuple(told.get("recipient_verdicts", NoticesConfig().recipient_verdicts))
+    verdicts = told.get("recipient_verdicts")
+    return tuple(verdicts if isinstance(verdicts, list | tuple) else NoticesConfig().recipient_verdicts)

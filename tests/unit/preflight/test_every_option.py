@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,17 +21,17 @@ OPTIONS = {
 TEXTS = {"hardening_banner"}
 # What is wrong for every option of a type.
 WRONG: dict[str, list[Any]] = {
-    "int": [-1, 10**18, "many", "7", True, 1.5, [1], {"a": 1}, None],
-    "str": [["a"], {"a": 1}, "a\nb", "bell \x07", None, True],
+    "int": [-1, 10**18, "many", "7", True, 1.5, [1], {"a": 1}, None, math.inf, math.nan],
+    "str": [["a"], {"a": 1}, "a\nb", "bell \x07", None, True, math.inf],
     "bool": [None, "maybe", "true", [], {}, 17],
-    "list": [None, "text", 5, {"a": 1}, [None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"]],
-    "dict": [None, "text", 5, ["a"], [], False, {"no name\n": {"nonsense": [None]}}, {"": None}],
+    "list": [None, "text", 5, {"a": 1}, [None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"], [-math.inf]],
+    "dict": [None, "text", 5, ["a"], [], False, {"no name\n": {"nonsense": [None]}}, {"": None}, {"a": math.nan}],
 }
 # Where the first of a list is wrong, its place must be told.
 PLACED = ([None], [["a"]], [{"nonsense": 1}], ["\x07 bell\n"])
 # Further wrong values of options by what they are.
 OF_KIND: dict[str, dict[str, list[Any]]] = {
-    "port": {"sshd_port": [0, 99999, 25], "hardening_log_server_port": [0, 70000], "monitoring_port": [0, 70000]},
+    "port": {"sshd_port": [0, 99999, 25, 53], "hardening_log_server_port": [0, 70000], "monitoring_port": [0, 70000]},
     "ports": {
         name: [["0"], ["99999"], ["90-80"], ["http"], []]
         for name in ("firewall_package_ports", "clamav_update_ports", "uvscan_update_ports")
@@ -48,6 +49,36 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         name: [["Has Blank"], [""], ["-x"]]
         for name in ("service_trimming_purged_packages", "foundation_extra_packages")
     },
+    "package that every host needs": {
+        "service_trimming_purged_packages": [
+            [name]
+            for name in (
+                *(
+                    "python3",
+                    "python3.11-minimal",
+                    "python3-apt",
+                    "sudo",
+                    "systemd",
+                    "systemd-sysv",
+                    "udev",
+                    "apt",
+                    "dpkg",
+                ),
+                *(
+                    "libc6",
+                    "bash",
+                    "dash",
+                    "coreutils",
+                    "openssh-server",
+                    "linux-image-amd64",
+                    "ifupdown",
+                    "init",
+                    "login",
+                ),
+                *("passwd", "libpam-modules", "grub-pc", "gatewright-qmail", "gatewright-gatescan"),
+            )
+        ],
+    },
     "path on the gateway": {
         name: ["relative/x", "/a b", "/a/../b", "//x"]
         for name in ("starttls_certificate", "starttls_key", "smtproutes_tls_ca", "sshd_banner", "log_shipping_key")
@@ -59,7 +90,7 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "hardening_time_servers": [[1], [True]],
     },
     "TLS of routes": {"smtproutes_tls": [False, ""]},
-    "id": {name: [0, 2**32] for name in OPTIONS if name.endswith(("_uid", "_gid"))},
+    "id": {name: [0, 2**32, 65534, 65535] for name in OPTIONS if name.endswith(("_uid", "_gid"))},
     "what must be there": {
         "dnscache_root_servers": [[], ["127.0.0.1"], ["::1"], ["2001:db8::1"], ["0.0.0.0"], ["ns.example.org"]],
         "hardening_time_servers": [[]],
@@ -69,8 +100,12 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "qmail_smtpd_softlimit": [0, 1000],
         "scanner_workers": [0],
         "daemontools_stop_timeout": [0],
-        "source_build_cache_dir": [""],
-        "sshd_authorized_keys_files": [[], ["a b"], ["../x"]],
+        "source_build_cache_dir": ["", "/etc", "/", "//usr/", "/usr/bin/x", "/var/../etc", __file__],
+        "backup_directory": ["", "/", "/etc", "/proc/x", "/var", __file__],
+        "sshd_authorized_keys_files": [[], ["a b"], ["../x"], ['.ssh/"keys'], ["a'b"], ["#keys"]],
+    },
+    "a time that cannot be left alone": {
+        name: [""] for name in ("hardening_integrity_schedule", "uvscan_update_schedule", "gatekeeper_ldap_schedule")
     },
     "a name in a place": {
         "qmail_aliases": [["a/b"], ["../x"], ["a b"], ["a.b"], [""]],
@@ -86,9 +121,29 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         ],
         "qmail_rblsmtpd_lists": [["bl example"], [""], ["bl.example.org -b"]],
         "clamav_own_signatures": [{"../x.ndb": "x"}, {"x.txt": "x"}],
-        "uvscan_update_list": ["../SHA256SUMS", "a b", ""],
+        "uvscan_update_list": ["../SHA256SUMS", "a b", "", "SHA'SUMS"],
         "hardening_cron_users": [["Root User"], ["../x"]],
-        "hardening_kernel_modules_off": [["a b"], ["x;y"]],
+        "hardening_kernel_modules_off": [
+            ["a b"],
+            ["x;y"],
+            *([name] for name in ("-x", "nf_tables", "nf-conntrack", "nft_ct", "ext4", "xfs", "btrfs", "virtio_net")),
+            *([name] for name in ("virtio-blk", "af_packet", "dm-mod", "nvme", "sd_mod")),
+        ],
+        "hardening_mount_options": [
+            *(
+                {path: ["noexec"]}
+                for path in (
+                    "/usr/local",
+                    "/usr/lib",
+                    "/usr/sbin",
+                    "/var/qmail/supervise",
+                    "/command",
+                    "/service",
+                    "/usr",
+                )
+            ),
+            *({path: ["nosuid"]} for path in ("/usr/lib", "/usr/sbin", "/")),
+        ],
         "sshd_allow_groups": [["a b"]],
     },
     "the scanner's own": {
@@ -100,7 +155,13 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
             {"inbond": {}},
             {"domains": {"example.org": {"engine-error": "accept"}}},
         ],
-        "scanner_limits": [{"byte_out": 5}, {"seconds": -1}, {"depth": "deep"}],
+        "scanner_limits": [
+            {"byte_out": 5},
+            {"seconds": -1},
+            {"depth": "deep"},
+            *({name: 0} for name in ("seconds", "parts", "depth", "mime_depth", "bytes_out")),
+            {"seconds": 180},
+        ],
         "scanner_settings": [{"daemon": {"wrkers": 3}}, {"demon": {}}, {"limits": {}}, {"daemon": {"workers": "x"}}],
         "scanner_engines": [[{"type": "clamav"}], [{"type": "clamd", "tiemout": 5}], [{}]],
         "scanner_admin": ["a b", "@"],
@@ -178,22 +239,84 @@ OF_KIND: dict[str, dict[str, list[Any]]] = {
         "pull_signers": [["ann@corp.test"], ["ssh-ed25519 AAAA"]],
         "pull_known_hosts": [["git.test"], ["# git.test ssh-ed25519 AAAA"]],
         "pull_key": ["secret", "ssh-ed25519 AAAA"],
-        "hardening_umask": ["27", "rwx", "999"],
-        "hardening_reboot_window": ["Sunday at four"],
+        "hardening_umask": ["27", "rwx", "999", "777", "000", "0000", "020", "127"],
+        **{
+            name: ["Sunday at four", "17", "*", "Mon 25:00", "daily weekly", "*-13-*", "UTC", "  "]
+            for name in OPTIONS
+            if name.endswith("_schedule") or name == "hardening_reboot_window"
+        },
         "hardening_journal_size": ["0", "much", "5X"],
         "hardening_log_server": ["a b", "log_server!"],
-        "clamav_memory_max": ["much"],
+        "clamav_memory_max": ["much", "0", "17", "99M", "101%", "0%", "3Z"],
         "clamav_mirror": ["ftp://x", "mirror", "http://", "http://a b/"],
         "source_build_mirrors": [["mirror"], ["ftp://x"]],
         "uvscan_sha256": ["abc"],
-        "uvscan_updates": ["http://example.org/x", "relative"],
-        "spamassassin_inbound": [{"tag": "high"}, {"hold": 5}],
+        "uvscan_updates": ["http://example.org/x", "relative", "http://example.org/o'x/", "/srv/o'x"],
+        **{
+            name: [{"tag": "high"}, {"hold": 5}, {"reject": 0}, {"quarantine": -1}, {"quarantine+reject": 0.0}]
+            for name in ("spamassassin_inbound", "spamassassin_outbound")
+        },
         "spamassassin_settings": [["a\nb"]],
-        "rspamd_scores": [{}, {"add_header": "high"}, {"add header": 6}],
+        "rspamd_scores": [
+            {},
+            {"add_header": "high"},
+            {"add header": 6},
+            {"reject": 0},
+            {"soft_reject": -3},
+            {"greylist": 0},
+        ],
         "rspamd_inbound": [{"reject": "accept"}, {"greylist": "tag"}, {"no action": "tag"}],
-        "sshd_extra_options": [{"bad name": "x"}, {"Banner": "a\nb"}],
+        "sshd_extra_options": [
+            {"bad name": "x"},
+            {"Banner": "a\nb"},
+            {"UseDSN": "no"},
+            {"Protocol": "2"},
+            *({name: "yes"} for name in ("PasswordAuthentication", "Port", "AllowGroups", "Permitrootlogin", "Banner")),
+            *({"ListenAddress": place} for place in ("192.0.2.1:2222", "[2001:db8::1]:22", "gw1:22")),
+            *({"UseDNS": text} for text in ("", " ", "no # why", '"no', [], ["no", ""])),
+            {"Subsystem": "sftp /usr/lib/sftp-server"},
+        ],
+        "sshd_banner": ["/etc/issue'x", '/etc/"issue', "/etc/#issue"],
         "hardening_sysctl_extra": [{"a b": 1}, {"net.x": "a\nb"}],
-        "hardening_svscan_extra": [{"bad name": "x"}],
+        "hardening_svscan_extra": [
+            {"bad name": "x"},
+            *({name: "x"} for name in ("ExecStart", "ExecStartPre", "Type", "User", "DynamicUser", "RootDirectory")),
+            *({"NoNewPrivileges": on} for on in (True, "yes", "1", ["no", "yes"], "maybe")),
+            {"PrivateNetwork": "on"},
+            {"PrivateUsers": True},
+            {"ProtectHome": "yes # why"},
+            {"ProtectHome": "yes\\"},
+        ],
+        "hardening_setid_stripped": [
+            [path]
+            for path in (
+                "/var/qmail/bin/qmail-queue",
+                "/usr/bin/sudo",
+                "/bin/su",
+                "/usr/sbin/unix_chkpwd",
+                "/sbin/unix_chkpwd",
+            )
+        ],
+        "hardening_svscan_writable": [
+            *(
+                [{"path": path}]
+                for path in (
+                    "/",
+                    "/etc",
+                    "/usr",
+                    "/var",
+                    "/var/qmail",
+                    "/var/lib",
+                    "/home",
+                    "/srv",
+                    "/run",
+                    "/proc/sys",
+                )
+            ),
+            *([{"path": path}] for path in ("/usr/lib/x", "/etc/systemd/system", "/var/qmail/bin", "/root/x", "/sbin")),
+            *([{"path": path}] for path in ("/srv/%n", "/srv/a'b", '/srv/"x', "/srv/a\\b", "/srv/#x", "/srv/$x")),
+            *([{"path": "/srv/x", "mode": mode}] for mode in ("4777", "6750", "000", "0444", "0500", "0007", "8", 755)),
+        ],
         "hardening_usb_rules": [["permit all"]],
         "qmail_smtpd_address": ["everywhere"],
         "qmail_me": ["my gateway", "", "a..b"],
@@ -213,6 +336,8 @@ PULL = {
     "pull_wheel": "wheels/ansible_core-2.19.14-py3-none-any.whl",
     "pull_signers": ['ann@corp.test namespaces="git" ssh-ed25519 AAAAC3Nz Ann'],
 }
+EXPORTER = {"monitoring_enabled": True, "monitoring_exporter": True, "firewall_admin_networks": ["10.0.0.0/8"]}
+UVSCAN = {"uvscan_enabled": True, "uvscan_sha256": "0A" * 32}
 SECOND = {**RELEASE, "qmail_me": "gw2.example.org"}
 
 
@@ -285,9 +410,72 @@ def test_every_role_has_a_chapter_that_knows_every_option(role: str) -> None:
         ({"scanner_limits": {"byte_out": 5, "depht": 1}}, "scanner_limits.depht: no such key"),
         ({"scanner_settings": {"daemon": {"wrkers": 3}}}, "scanner_settings.daemon.wrkers: no such key"),
         ({"scanner_engines": [{"type": "clamd"}, {"type": "x"}]}, "scanner_engines[1].type: no such engine"),
+        *(
+            ({f"{engine}_enabled": True, f"{engine}_timeout": 180}, f"{engine}_timeout: must be more than 0 and less")
+            for engine in ("clamav", "spamassassin", "rspamd", "uvscan")
+        ),
+        (
+            {"rspamd_enabled": True, "scanner_settings": {"daemon": {"deadline": 0}}},
+            "scanner_settings.daemon.deadline: must be more than rspamd_timeout (30)",
+        ),
+        ({"rspamd_enabled": True, "scanner_engines": [{"type": "rspamd"}]}, "scanner_engines[0]: role rspamd has"),
+        ({"scanner_engines": [{"type": "clamd"}, {"type": "clamd"}]}, "scanner_engines[1].name: there is another"),
+        *(
+            ({f"{engine}_enabled": True, f"{engine}_socket_group": "scaner"}, f"{engine}_socket_group: 'scaner' is no")
+            for engine in ("clamav", "spamassassin", "rspamd")
+        ),
+        ({"clamav_enabled": True, "smtproutes_databytes": 100_000_001}, "clamav_max_bytes: must be 100000001 at least"),
+        *(
+            (
+                {"clamav_enabled": True, name: value},
+                f"clamav_max_bytes: must be 200000000 at least, as much as {name}'s",
+            )
+            for name, value in (
+                ("tcp_smtp_default_env", {"DATABYTES": "200000000"}),
+                ("tcp_smtp_networks", [{"address": "10.0.0.0/8", "env": {"DATABYTES": 200_000_000}}]),
+            )
+        ),
+        (
+            {**UVSCAN, "uvscan_archive": "/srv/uvscan.tar"},
+            "uvscan_archive: /srv/uvscan.tar is not there on the controller:",
+        ),
+        (
+            {**UVSCAN, "uvscan_archive": "files/uvscan.tar"},
+            f"uvscan_archive: files/uvscan.tar is not there on the controller, neither from {PROJECT / 'playbooks'}",
+        ),
+        ({**UVSCAN, "uvscan_archive": str(PROJECT)}, f"uvscan_archive: {PROJECT} is a folder, and must be a file"),
+        (
+            {"clamav_enabled": True, "clamav_signatures_folder": "signatures"},
+            "clamav_signatures_folder: signatures is not",
+        ),
+        (
+            {"clamav_enabled": True, "clamav_signatures_folder": __file__},
+            f"clamav_signatures_folder: {__file__} is no folder",
+        ),
+        (
+            {"gatepost_dnssec": True, "sshd_port": 5335},
+            "sshd_port: 5335 is taken: unbound of role gatepost listens on it",
+        ),
+        *(
+            ({**EXPORTER, "monitoring_port": number}, f"monitoring_port: {number} is taken: {owner}")
+            for number, owner in ((22, "sshd of"), (25, "tcpserver"), (53, "dnscache"))
+        ),
+        ({**EXPORTER, "sshd_port": 9100}, "sshd_port: 9100 is taken: prometheus-node of role monitoring"),
+        (
+            {"scanner_settings": {"daemon": {"deadline": 30}}},
+            "scanner_settings.daemon.deadline: must be more than scanner_limits.seconds (30)",
+        ),
+        (
+            {"scanner_limits": {"seconds": 100}, "scanner_settings": {"daemon": {"deadline": 90}}},
+            "scanner_limits.seconds: must be less than scanner_settings.daemon.deadline (90)",
+        ),
         ({"scanner_release_by_mail": True}, "scanner_release_key: is needed with scanner_release_by_mail"),
         ({**RELEASE, "scanner_settings": {"notices": {"enabled": False}}}, "scanner_release_by_mail: has no effect"),
         ({**RELEASE, "scanner_local_domains": []}, "scanner_release_by_mail: has no effect"),
+        (
+            {"scanner_settings": {"daemon": {"deadline": math.inf}}},
+            "scanner_settings.daemon.deadline: must be a number with",
+        ),
         (
             {**RELEASE, "scanner_settings": {"notices": {"recipient_verdicts": ["encrypted"]}}},
             "scanner_release_verdicts: policy: scanner_settings.notices.recipient_verdicts",
@@ -372,6 +560,128 @@ def test_a_gateway_may_pull_by_ssh_with_a_key_and_by_https_without_one() -> None
 
 def test_a_refusal_never_tells_what_opens_the_repository_or_the_vault() -> None:
     assert "secret" not in str(problems_of(pull_key="secret\a", pull_vault_password="secret\a"))
+
+
+def test_an_engine_may_take_its_time_if_the_scanner_waits_longer() -> None:
+    patient = {"scanner_settings": {"daemon": {"deadline": 300}}}
+    assert problems_of(clamav_enabled=True, clamav_timeout=200, **patient) == []
+    assert problems_of(clamav_enabled=True, scanner_engines=[{"type": "clamd", "name": "second"}]) == []
+    assert problems_of(clamav_timeout=200) == [], "nobody asks it"
+
+
+def test_a_service_of_the_sites_gets_folders_and_a_sandbox_of_its_own() -> None:
+    paths = ("/etc/monitor", "/srv/monitor", "/var/lib/monitor", "/opt/monitor/log", "/usr/local/monitor", "/home/m")
+    modes = ("0755", "750", "2770", "1730", "0777")
+    writable = [{"path": path} for path in paths] + [{"path": f"/srv/{mode}", "mode": mode} for mode in modes]
+    sandbox = {
+        "NoNewPrivileges": "no",
+        "PrivateNetwork": False,
+        "LimitNOFILE": 4096,
+        "ExecPaths": "/srv",
+        "BindPaths": "/a:/b",
+    }
+    assert problems_of(hardening_svscan_writable=writable, hardening_svscan_extra=sandbox) == []
+    assert problems_of(hardening_setid_stripped=["/usr/bin/mount", "/usr/bin/fusermount3"]) == []
+
+
+def test_folders_of_accounts_that_no_role_makes_are_remarked_on() -> None:
+    of_roles = [{"path": "/srv/x", "owner": "qmaill", "group": "gatescan"}, {"path": "/srv/y", "owner": "www-data"}]
+    assert problems_of(hardening_svscan_writable=of_roles) == remarks_about(hardening_svscan_writable=of_roles) == []
+    (remark,) = remarks_about(hardening_svscan_writable=[*of_roles, {"path": "/srv/z", "owner": "monitr"}])
+    assert (
+        remark == "hardening_svscan_writable[2] (/srv/z): owner: no role makes 'monitr': it must be on the host already"
+    )
+
+
+def test_clamav_may_have_a_share_of_the_memory_and_another_group_of_a_roles() -> None:
+    for most in ("50%", "100%", "3G", "100M", "1500000000", "infinity"):
+        assert problems_of(clamav_memory_max=most) == []
+    assert problems_of(clamav_enabled=True, clamav_socket_group="gatescan", clamav_max_bytes=50_000_000) == []
+    assert problems_of(clamav_max_bytes=1_000_000, clamav_socket_group="x") == [], "nobody asks it"
+
+
+def test_a_number_without_an_end_hides_nothing_else() -> None:
+    told = problems_of(sshd_port=math.inf, qmail_concurrency_incoming=0, scanner_workers=math.nan)
+    assert {problem.split(":")[0] for problem in told} >= {"sshd_port", "qmail_concurrency_incoming", "scanner_workers"}
+
+
+@pytest.mark.parametrize("verdicts", [None, False, 5, "policy", {"policy": 1}])
+def test_verdicts_that_are_no_list_are_one_problem_with_release_by_mail(verdicts: Any) -> None:
+    (told,) = problems_of(**RELEASE, scanner_settings={"notices": {"recipient_verdicts": verdicts}})
+    assert told.startswith("scanner_settings.notices.recipient_verdicts: a list is needed here")
+
+
+def test_files_of_the_controller_are_looked_for_where_a_run_does() -> None:
+    for archive in (__file__, "site.yml", "../README.md", "https://example.org/uvscan.tar"):
+        assert problems_of(**UVSCAN, uvscan_archive=archive) == []
+    assert problems_of(**UVSCAN, **PULL, uvscan_archive="/srv/uvscan.tar") == [], "the gateway may have it installed"
+    assert problems_of(uvscan_archive="/srv/uvscan.tar") == [], "nobody copies it"
+    assert problems_of(clamav_enabled=True, clamav_signatures_folder=str(PROJECT / "docs")) == []
+    assert problems_of(source_build_cache_dir="~/.cache/x", backup_directory="/srv/gateways") == []
+
+
+def test_a_folder_of_archives_that_is_not_there_is_remarked_on() -> None:
+    assert problems_of(source_build_archive_dir="/srv/nowhere") == [] == remarks_about(source_build_archive_dir="/")
+    (remark,) = remarks_about(source_build_archive_dir="/srv/nowhere")
+    assert remark.startswith("source_build_archive_dir: /srv/nowhere is no folder on the controller")
+
+
+def test_options_of_sshd_that_the_role_does_not_set_are_the_sites() -> None:
+    options: dict[str, Any] = {
+        "UseDNS": False,
+        "AllowUsers": ["ann", "bob"],
+        "AcceptEnv": "EDITOR",
+        "ListenAddress": ["192.0.2.1", "2001:db8::1", "0.0.0.0"],
+        "Subsystem": "backup /usr/local/sbin/backup",
+        "ChannelTimeout": "session=5m",
+        "Match": 'Group "backup team"',
+        "AllowTcpForwarding": "local",
+        "ForceCommand": "/usr/local/sbin/backup --to x#1",
+    }
+    assert problems_of(sshd_extra_options=options) == []
+    names = ["sudo", "Mail.Admins", "linux-admins@corp.test"]
+    assert problems_of(sshd_allow_groups=names, hardening_cron_users=["root", "ann.miller", "Bob"]) == []
+
+
+def test_a_port_of_a_program_that_is_off_is_free() -> None:
+    assert problems_of(sshd_port=5335) == problems_of(sshd_port=9100) == problems_of(**EXPORTER) == []
+
+
+def test_what_a_gateway_does_without_may_be_switched_off() -> None:
+    assert (
+        problems_of(hardening_kernel_modules_off=["usb-storage", "vfat", "ip_tables", "nfs", "loop", "overlay"]) == []
+    )
+    options = {"/srv": ["noexec", "nosuid"], "/usr": ["nodev"], "/opt/data": ["noexec"], "/usr/local": ["nosuid"]}
+    assert problems_of(hardening_mount_options=options) == []
+    for mask in ("022", "0027", "077", "002", "026"):
+        assert problems_of(hardening_umask=mask) == []
+
+
+def test_scores_mark_all_mail_and_bounds_may_be_narrow() -> None:
+    scores = {"tag": 0, "quarantine": 0.1, "reject": 15}
+    assert (
+        problems_of(
+            spamassassin_enabled=True, spamassassin_inbound=scores, rspamd_scores={"add_header": -1, "reject": 1}
+        )
+        == []
+    )
+    limits = {"seconds": 1, "parts": 1, "depth": 1, "bytes_out": 1, "bytes_floor": 0, "bytes_ratio": 0}
+    assert problems_of(scanner_limits=limits) == []
+    assert problems_of(scanner_limits={"seconds": 200}, scanner_settings={"daemon": {"deadline": 300}}) == []
+
+
+def test_what_a_host_can_do_without_may_be_purged() -> None:
+    names = [
+        "telnet",
+        "at",
+        "cloud-init",
+        "libcups2",
+        "python3-pip",
+        "systemd-timesyncd",
+        "isc-dhcp-client",
+        "exim4-base",
+    ]
+    assert problems_of(service_trimming_purged_packages=names) == []
 
 
 def test_release_by_mail_is_accepted_with_its_key() -> None:
