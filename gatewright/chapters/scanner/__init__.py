@@ -16,7 +16,6 @@ from gatewright.chapters.scanner.release import check_release, release_key
 from gatewright.chapters.scanner.rules import EXTRA, VARIABLE, read_rules
 from gatewright.inventory import Site
 from gatewright.problems import Problems
-from gatewright.published import published
 
 # Keys of scanner_settings that have an option of their own: what stood there would be overridden, or override it.
 _OWN = {
@@ -89,6 +88,8 @@ def _parts(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_engines(site: Site, problems: Problems) -> None:
+    from gatewright.published import published  # needs Jinja, which the small demonstration does without
+
     tables = site.host.values.get("scanner_engines")
     settings = site.host.values.get("scanner_settings")
     daemon = settings.get("daemon", {}) if isinstance(settings, Mapping) else {}
