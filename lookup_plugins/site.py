@@ -43,7 +43,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from gatewright.chapters import Chapter, chapter_of
-from gatewright.inventory import Role, check_option
+from gatewright.inventory import Role, check_option, plain
 from gatewright.role_check import options_of, specs_of
 from gatewright.roles import main_files, roles_of
 
@@ -84,4 +84,4 @@ def problems_of(name: str, value: Any, roles: list[str]) -> list[str]:
         return []
     path = PROJECT / "roles" / owner
     role = Role(owner, options_of(owner, specs_of(path)), {}, chapter_of(path) or Chapter())
-    return check_option(role, name, value)
+    return check_option(role, name, plain(value))

@@ -182,6 +182,19 @@ def test_an_inventory_is_checked_without_its_hosts(company: Path) -> None:
     assert not (company / "connected").exists()
 
 
+def test_remove_reads_all_its_variables_before_anything_changes(company: Path) -> None:
+    playbook = PROJECT / "playbooks" / "remove.yml"
+    files = [playbook, *PROJECT.glob("roles/*/tasks/remove.yml"), *PROJECT.glob("roles/*/tasks/removed.yml")]
+    later = {name for file in files for name in re.findall(r"lookup\('site', '([a-z]\w*)'\)", file.read_text())}
+    (first,) = re.findall(r"query\('site', ([^)]*)\)", playbook.read_text())
+    gathered = {"foundation_packages"}  # the roles' own, and of this host's facts
+    assert later - gathered <= set(re.findall(r"\w+", first)) < later
+    inventory(company, gateways={"gw1": GATEWAY | {"hardening_setid_stripped": ["su"]}})
+    done = play(company, str(playbook), "-e", "gatewright_remove=gw1")
+    assert done.returncode != 0 and "hardening_setid_stripped[0] (su)" in done.stdout + done.stderr
+    assert not (company / "connected").exists()
+
+
 def test_tags_of_roles_parts_are_known(company: Path) -> None:
     given = ("--tags", "qmail_control,scanner", "-e", "sshd_port=0")
     done = play(company, str(PROJECT / "playbooks" / "site.yml"), *given)
