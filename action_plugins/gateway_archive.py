@@ -79,7 +79,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             self._connection.fetch_file(remote, str(part))
             with part.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                    raise AnsibleActionFail(f"{target}: the file that arrived is another than the gateway wrote")
+                    raise AnsibleActionFail(
+                        f"{target}: the file that arrived is another than the gateway wrote. Where a start file of the"
+                        " login's shell prints text, it gets into files that are fetched: end that"
+                    )
             part.rename(target)
         finally:
             part.unlink(missing_ok=True)

@@ -91,5 +91,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         self._connection.fetch_file(there, str(fresh))
         got = hashlib.sha256(fresh.read_bytes()).hexdigest()
         if got != sha256:
-            raise AnsibleActionFail(f"{result.name}: fetched with SHA-256 {got}, the host has {sha256}")
+            raise AnsibleActionFail(
+                f"{result.name}: fetched with SHA-256 {got}, the host has {sha256}. Where a start file of the login's"
+                " shell prints text, it gets into files that are fetched: end that"
+            )
         os.replace(fresh, result)

@@ -60,6 +60,13 @@ MESSES = {
         ("0.0.0.0 80 python3",),
         {"service_trimming_extra_units": ["web"]},
     ),
+    "another qmail": Mess(
+        "cd /var; install -D /bin/true qmail/bin/qmail-send; mkdir -p qmail/queue/mess/0; touch qmail/queue/mess/0/1",
+        ("qmail's that Gatewright did not install", "in its queue: 1"),
+    ),
+    "a disk of its own for the queue": Mess(
+        "mkdir -p /srv/queue/lost+found /var/qmail/queue; mount --bind /srv/queue /var/qmail/queue"
+    ),
     "held packages": Mess("apt-mark hold exim4-base exim4-daemon-light", ("apt-mark unhold",)),
 }
 

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: host_survey
 short_description: Look at a host before the first change, and name everything that stands in the way
 description:
-  - Reads what a host has (firewalls, listening sockets, accounts, packages, apt's sources and proxies, space, memory,
-    time, name, sshd's port and keys, what name servers it reaches, which release built it) and compares it with what
+  - Reads what a host has (firewalls, listening sockets, accounts, another qmail, packages, apt's sources and proxies,
+    space, memory, time, name, sshd's port and keys, what name servers it reaches, which release built it) and compares it with what
     the run will make of it.
   - Fails with one list of sentences, each with what is wrong, where, and what to do. Changes nothing.
   - What is no obstacle is a warning.
@@ -64,6 +64,7 @@ host:
   returned: always
 """
 
+import contextlib
 import dataclasses
 import glob
 import grp
@@ -77,6 +78,7 @@ import socket
 import struct
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -105,6 +107,9 @@ PULL = "gatewright-pull.service"
 COMMAND_SECONDS = 60
 BUILD_PLACE = Path("/var/lib/gatewright")
 RELEASE = BUILD_PLACE / "gatewright_release"
+QMAIL = Path("/var/qmail")
+QUEUE_OWNER = "qmailq"
+"""To whom messages in qmail's queue belong."""
 FIREWALL_PACKAGES = ("ufw", "firewalld", "ferm", "shorewall", "iptables-persistent", "netfilter-persistent")
 OUR_TABLES = ("inet gatewright", "inet f2b-table")
 """Ours, and fail2ban's, which the role hardening sets up."""
@@ -171,7 +176,7 @@ class Host:
     """What was found. Sizes in bytes, times in seconds; lists_age: of apt's lists, None if there are none.
 
     configured: packages that were removed and left their configuration; automatic: those that came for another's sake;
-    unknown: wanted ones of which apt's fresh lists have nothing.
+    unknown: wanted ones of which apt's fresh lists have nothing. queued: messages in qmail's queue, by owner.
     """
 
     name: str = ""
@@ -189,6 +194,8 @@ class Host:
     units: tuple[str, ...] = ()
     held: frozenset[str] = frozenset()
     mtas: frozenset[str] = frozenset()
+    has_qmail: bool = False
+    queued: Mapping[int, int] = field(default_factory=dict)
     controller: str = ""
     is_pulling: bool = False
     ssh_port: int = 0
@@ -391,6 +398,23 @@ def free_number(after: int, taken: Iterable[int]) -> int:
     return next(number for number in range(after + 1, 2**31) if number not in numbers)
 
 
+def former_qmail(host: Host, wanted: Wanted) -> Iterator[Finding]:
+    """A qmail that Gatewright did not install, with which its own would mix, or mail that one left."""
+    if not must_build(host, wanted):
+        return
+    own = {int(account["uid"]) for account in wanted.users if account["name"] == QUEUE_OWNER}
+    if wanted.adopt_accounts and QUEUE_OWNER in host.users:
+        own = {host.users[QUEUE_OWNER][0]}
+    waiting = sum(count for owner, count in host.queued.items() if host.has_qmail or owner not in own)
+    mail = f" Messages that wait in its queue: {waiting}; let it send them first." if waiting else ""
+    if host.has_qmail or waiting:
+        yield Finding(
+            "qmail",
+            f"{QMAIL} is a qmail's that Gatewright did not install.{mail} Stop its services, take their links out of"
+            " /service, and move the folder away; what is to stay of its control files goes into the inventory",
+        )
+
+
 def way_back_in(host: Host, wanted: Wanted) -> Iterator[Finding]:
     """What would keep whoever runs this from coming again."""
     if host.controller and wanted.admin_networks:
@@ -589,7 +613,7 @@ def apt_ports(host: Host, _wanted: Wanted) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Host, Wanted], Iterator[Finding]], ...] = (
-    *(way_back_in, other_firewalls, undeclared_sockets, clashing_accounts, packages, mirrors, apt_ports),
+    *(way_back_in, other_firewalls, undeclared_sockets, clashing_accounts, former_qmail, packages, mirrors, apt_ports),
     *(name_servers, room, name, clock, lost_state, other_run),
 )
 
@@ -800,6 +824,15 @@ def mail_servers() -> frozenset[str]:
     return frozenset(found - {"gatewright-qmail"})
 
 
+def queued_now(queue: Path) -> dict[int, int]:
+    """How many messages a queue of qmail's has, by their owners' numbers."""
+    found: Counter[int] = Counter()
+    for message in queue.glob("mess/*/*"):
+        with contextlib.suppress(FileNotFoundError):  # it has just been sent
+            found[message.stat().st_uid] += 1
+    return dict(found)
+
+
 def connection() -> tuple[str, int]:
     """Where this run comes from, and the port of this host that it came in by; "" and 0 if not over SSH.
 
@@ -992,7 +1025,8 @@ def look_at_packages(wanted: Wanted) -> dict[str, Any]:
     proxies, sources, age = proxies_of(dumped), sources_now(), lists_age()
     ways = ways_of(sources, proxies, host_proxies(dumped))
     absent = [item for item in wanted.packages if item not in installed]
-    needs_packages = bool(absent) or any(item not in installed for item in wanted.builds)
+    needs_build = any(item not in installed for item in wanted.builds)
+    needs_packages = bool(absent) or needs_build
     can_ask = needs_packages and not finds_proxies_itself(dumped)
     return {
         "installed": installed,
@@ -1007,6 +1041,8 @@ def look_at_packages(wanted: Wanted) -> dict[str, Any]:
         "reached": at_once(answers, ways) if can_ask else None,
         "lists_age": age,
         "has_python_apt": has_python_apt(),
+        "has_qmail": (QMAIL / "bin/qmail-send").exists(),
+        "queued": queued_now(QMAIL / "queue") if needs_build else {},
     }
 
 

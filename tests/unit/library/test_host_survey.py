@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -258,6 +259,35 @@ def test_a_number_that_somebody_else_has_is_told_with_a_free_one() -> None:
 
 
 # SSH
+
+
+QMAILQ = {"name": "qmailq", "uid": 64011}
+OTHER_QMAIL = Host(has_qmail=True, queued={7794: 2, 64011: 1}, users={"qmailq": (7794, 2107)})
+OURS_TO_BE = Wanted(users=[QMAILQ], builds=["gatewright-qmail"])
+
+
+def test_a_qmail_of_somebody_elses_is_refused_with_the_number_of_messages_that_wait() -> None:
+    found = [str(item) for item in host_survey.former_qmail(OTHER_QMAIL, OURS_TO_BE)]
+    only(found, "qmail: /var/qmail", "in its queue: 3", "move the folder away")
+
+
+def test_a_queue_may_be_there_before_qmail_if_its_mail_is_qmails() -> None:
+    queue = replace(OTHER_QMAIL, has_qmail=False, installed={"gatewright-qmail": "1.09"})
+    assert not list(host_survey.former_qmail(queue, OURS_TO_BE)), "its package is here"
+    queue = replace(queue, installed={})
+    only([str(item) for item in host_survey.former_qmail(queue, OURS_TO_BE)], "in its queue: 2")
+    adopted = replace(OURS_TO_BE, adopt_accounts=True)
+    only([str(item) for item in host_survey.former_qmail(queue, adopted)], "in its queue: 1")
+    assert not list(host_survey.former_qmail(replace(queue, queued={64011: 9}), OURS_TO_BE))
+    assert not list(host_survey.former_qmail(replace(queue, queued={}), OURS_TO_BE)), "a disk of its own"
+
+
+def test_messages_in_a_queue_are_counted_by_owner(tmp_path: Path) -> None:
+    for name in ("mess/0/11", "mess/22/12", "info/0/11"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert host_survey.queued_now(tmp_path) == {os.getuid(): 2}
+    assert host_survey.queued_now(tmp_path / "none") == {}
 
 
 def test_a_controller_outside_the_admin_networks_is_told_which_variable() -> None:

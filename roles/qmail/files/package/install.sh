@@ -11,10 +11,12 @@ cp -a /var/qmail "$out/var/"
 install -m 0711 slots/smtp-slots "$out/usr/lib/gatewright/smtp-slots"
 install -m 0755 instcheck "$out/usr/lib/gatewright/qmail-instcheck"
 
-# The queue is no package file: mail in it must outlive the package. postinst unpacks the empty one where none is.
+# The queue is no package file: mail in it must outlive the package. postinst unpacks what is missing of the empty one, and
+# gives its folders their owners and modes.
 rm -r "$out/var/qmail/queue"
 tar -c --numeric-owner --sort=name --mtime=@1000000000 -C /var/qmail \
     -f "$out/usr/share/gatewright/qmail-queue.tar" queue
+{ echo /var/qmail && find /var/qmail/queue -type d; } | xargs stat -c '%u:%g %a %n' > "$out/usr/share/gatewright/qmail-folders"
 
 for name in usr/sbin/sendmail usr/lib/sendmail usr/bin/mailq usr/bin/newaliases; do
     ln -s /var/qmail/bin/sendmail "$out/$name"
