@@ -8,8 +8,8 @@ module: host_survey
 short_description: Look at a host before the first change, and name everything that stands in the way
 description:
   - Reads what a host has (firewalls, listening sockets, accounts, another qmail, packages, apt's sources and proxies,
-    space, memory, time, name, sshd's port and keys, what name servers it reaches, which release built it) and compares it with what
-    the run will make of it.
+    space, memory, time, name, sshd's port and keys, what name servers it reaches, which release built it)
+    and compares it with what the run will make of it.
   - Fails with one list of sentences, each with what is wrong, where, and what to do. Changes nothing.
   - What is no obstacle is a warning.
 options:
