@@ -45,6 +45,10 @@ KINDS: Mapping[str, Shape] = {
     "units": Shape.LIST,
     # what a role asks of a host before anything changes: a name, and a shell command that prints the answer
     "questions": Shape.JOINED,
+    # tags of jobs that what the survey finds holds up, as the whole host hangs on them (those that bring accounts are
+    # held up anyway), and of those for which nobody need look at the host
+    "host_jobs": Shape.LIST,
+    "quick_jobs": Shape.LIST,
     # the host: what is open, what listens, what services below svscan write to and need of its sandbox
     "firewall": Shape.EACH,
     "relay_networks": Shape.LIST,

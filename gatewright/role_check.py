@@ -183,6 +183,8 @@ _MAPPINGS: Mapping[str, Kind] = {
 """What the entries of a kind must be, for those that are mappings of simple things."""
 _OPENINGS = {"inbound": _inbound, "outbound": way_out}
 
+_TAG = kinds.matching(r"[a-z][a-z0-9_]*", "a tag of the role's")
+
 ENTRIES: Mapping[str, Kind] = {
     "packages": kinds.package,
     "groups": kinds.record({"name": kinds.account, "gid": kinds.account_id}, needed=["name", "gid"]),
@@ -197,6 +199,8 @@ ENTRIES: Mapping[str, Kind] = {
     "trimmed_units": kinds.unit,
     "replaced_units": kinds.unit,
     "units": kinds.unit,
+    "host_jobs": _TAG,
+    "quick_jobs": _TAG,
     "sockets": SOCKET,
     "writable": WRITABLE,
     "profiles": kinds.file_name,
