@@ -55,6 +55,9 @@ KINDS: Mapping[str, Shape] = {
     # networks of relay clients to the senders for whom each may send; for whoever looks at senders
     "relay_senders": Shape.JOINED,
     "sockets": Shape.LIST,
+    # programs of a role's services, which may listen anywhere before the role has set them up: as Debian's package
+    # starts them, or with an earlier configuration
+    "listeners": Shape.LIST,
     "writable": Shape.LIST,
     "svscan": Shape.JOINED,
     "sandboxes": Shape.JOINED,

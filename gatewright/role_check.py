@@ -16,7 +16,7 @@ import yaml
 from gatewright import kinds
 from gatewright.chapters.firewall.ruleset import inbound_rule, openings, way_out
 from gatewright.chapters.hardening import WRITABLE
-from gatewright.chapters.service_trimming import SOCKET
+from gatewright.chapters.service_trimming import OWNER, SOCKET
 from gatewright.inventory import Role
 from gatewright.kinds import Kind
 from gatewright.needs import KINDS, Shape
@@ -202,6 +202,7 @@ ENTRIES: Mapping[str, Kind] = {
     "host_jobs": _TAG,
     "quick_jobs": _TAG,
     "sockets": SOCKET,
+    "listeners": OWNER,
     "writable": WRITABLE,
     "profiles": kinds.file_name,
     "logs": kinds.record({"name": kinds.file_name, "path": kinds.path()}, needed=["name", "path"]),

@@ -10,11 +10,13 @@ from gatewright.inventory import Site
 from gatewright.problems import Problems
 from gatewright.published import published
 
+OWNER = kinds.matching(r"[!-~]([ -~]{0,30}[!-~])?", "the name of a program")
+"""A program as the kernel names the owner of a socket."""
 SOCKET = kinds.record(
     {
         "proto": kinds.choice("tcp", "udp"),
         "port": kinds.port,
-        "owner": kinds.matching(r"[!-~]([ -~]{0,30}[!-~])?", "the name of a program"),
+        "owner": OWNER,
         "address": kinds.address,
     },
     needed=["proto", "port", "owner"],
