@@ -12,6 +12,7 @@ from gatescan.judging.budget import Limits
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.qmail.people import check_person
 from gatewright.chapters.scanner.release import check_release, release_key
 from gatewright.chapters.scanner.rules import EXTRA, VARIABLE, read_rules
 from gatewright.inventory import Site
@@ -41,6 +42,7 @@ def check(site: Site, problems: Problems) -> None:
     _check_settings(problems, site.host.values.get("scanner_settings"))
     _check_engines(site, problems)
     check_release(site, problems)
+    check_person(site, problems, "scanner_admin")
 
 
 def _check_section(problems: Problems, variable: str, section: str, value: Any) -> None:
