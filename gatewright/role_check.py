@@ -90,7 +90,7 @@ def _option(where: str, name: str, content: Any) -> dict[str, Any]:
 
 
 def check_published(role: Role, problems: Problems) -> None:
-    """What a role's defaults say to others has the shape of its kind, and entries that mean something."""
+    """What a role publishes has the shape of its kind, and entries that whoever gathers it can use."""
     for name, value in role.defaults.items():
         kind = name.removeprefix(f"{role.name}__")
         if kind == name:

@@ -38,7 +38,8 @@ def check(site: Site, problems: Problems) -> None:
     for place, size in _accepted(site) if isinstance(most, int) else ():
         if size > most:
             problems.add(
-                "clamav_max_bytes", f"must be {size} at least, as much as {place} accepts: more gets 4xx for ever"
+                "clamav_max_bytes",
+                f"must be {size} at least, as much as {place} accepts: a larger message would get 4xx for ever",
             )
 
 
