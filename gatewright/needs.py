@@ -38,6 +38,8 @@ KINDS: Mapping[str, Shape] = {
     "users": Shape.LIST,
     # which variables hold the numbers of users and groups, so that a host that has one can keep its own
     "numbers": Shape.LIST,
+    # users that Debian's packages bring, too, and that stay with those packages when Gatewright leaves
+    "package_users": Shape.LIST,
     "trimmed_units": Shape.LIST,
     # units whose place a role's own service takes: the role masks them itself, once that service runs
     "replaced_units": Shape.LIST,

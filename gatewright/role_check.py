@@ -196,6 +196,7 @@ ENTRIES: Mapping[str, Kind] = {
         {"variable": kinds.line(), "of": kinds.choice("users", "groups"), "name": kinds.account},
         needed=["variable", "of"],
     ),
+    "package_users": kinds.account,
     "trimmed_units": kinds.unit,
     "replaced_units": kinds.unit,
     "units": kinds.unit,
