@@ -1,7 +1,7 @@
 """Action: refuse a wrong inventory before anything changes.
 
 It reads the inventory's variables of all hosts and the roles' specifications, once and on the controller alone: no
-connection is made. Every problem is told, each with the host, the variable, the entry and what is wrong. It returns
+connection is made. Every problem is told once, with its hosts, the variable, the entry and what is wrong. It returns
 `made_of_facts`: the hosts whose inventory has variables that are known only with their facts.
 
 Options: roles_path (where the roles stand; beside this plugin's folder), group (the gateways; `gateways`), needs_facts
@@ -36,6 +36,8 @@ MAGIC = frozenset({"groups", "hostvars", "omit", "environment", "vars"})
 FACTS = "ansible_facts"
 # Where a host is, which no two gateways may share, and who comes to it.
 ADDRESS = frozenset({"ansible_host", "ansible_port", "ansible_user"})
+SHOWN = 8
+"""Hosts that a message names."""
 
 
 def validate(options: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
@@ -56,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         wrong = Problems()
         roles = self._roles(Path(self._task.args.get("roles_path", PROJECT / "roles")), wrong)
         if wrong.found:
-            return result | refusal({"": wrong.found})
+            return result | refusal({"": wrong.found}, 1)
         name = facts["inventory_hostname"]
         needs_facts = bool(self._task.args.get("needs_facts", False))
         group = facts["groups"].get(self._task.args.get("group", "gateways"), [])
@@ -69,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         playbook = Path(facts["playbook_dir"])
         problems = {host.name: check_host(host, gateways, roles, validate, overridden, playbook) for host in hosts}
         if any(problems.values()):
-            return result | refusal({name: found for name, found in problems.items() if found})
+            return result | refusal(problems, len(hosts))
         remarks = [] if needs_facts else remarks_on(hosts, gateways, roles)
         told = {"warnings": remarks} if remarks else {}
         later = [host.name for host in hosts if made_of_facts(facts["hostvars"].raw_get(host.name), roles)]
@@ -134,20 +136,44 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         return Host(name, values, unreadable)
 
 
-def refusal(problems: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The result for hosts with problems, or for roles (no name), and what an administrator is told."""
-    told = [
-        "\n  - ".join(
-            [f"{f'The inventory of {name}' if name else 'A role'} is wrong, and nothing was changed:", *found]
-        )
-        for name, found in problems.items()
-    ]
-    return {"failed": True, "problems": problems, "msg": "\n".join(told)}
+def refusal(problems: Mapping[str, Sequence[str]], looked_at: int) -> dict[str, Any]:
+    """The result for hosts with problems, or for roles (no name), and what an administrator is told.
+
+    looked_at: how many hosts that was.
+    """
+    groups = alike(problems)
+    told = []
+    for names, found in groups:
+        whose = f"The inventory of {several(names, looked_at)}" if any(names) else "A role"
+        told.append("\n  - ".join([f"{whose} is wrong, and nothing was changed:", *found]))
+    listed = [{"hosts": names, "problems": found} for names, found in groups]
+    return {"failed": True, "problems": listed, "msg": "\n".join(told)}
+
+
+def alike(sentences: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[str]]]:
+    """Sentences about hosts, each once: hosts, and what holds for just these. What most of them share comes first."""
+    hosts: dict[str, list[str]] = {}
+    for name, found in sentences.items():
+        for sentence in dict.fromkeys(found):
+            hosts.setdefault(sentence, []).append(name)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for sentence, names in hosts.items():
+        groups.setdefault(tuple(names), []).append(sentence)
+    return [(list(names), groups[names]) for names in sorted(groups, key=len, reverse=True)]
+
+
+def several(names: Sequence[str], looked_at: int) -> str:
+    """Hosts in a sentence. looked_at: how many all of them are."""
+    if 1 < len(names) == looked_at:
+        return f"all {looked_at} gateways of this run"
+    rest = len(names) - SHOWN
+    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:SHOWN])} and {rest} more ({len(names)} gateways)"
 
 
 def remarks_on(hosts: Sequence[Host], gateways: Mapping[str, Host], roles: Mapping[str, Role]) -> list[str]:
-    """What is worth a warning of each host."""
-    return [f"{host.name}: {remark}" for host in hosts for remark in remarks_of(host, gateways, roles)]
+    """What is worth a warning, each once with its hosts."""
+    found = {host.name: remarks_of(host, gateways, roles) for host in hosts}
+    return [f"{several(names, len(hosts))}: {remark}" for names, remarks in alike(found) for remark in remarks]
 
 
 def is_option(variable: str, roles: Mapping[str, Role]) -> bool:

@@ -110,12 +110,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         ]
 
     def _options(self) -> set[str]:
-        """The variables of all roles, and what the preflight says more about if it is misspelt."""
+        """The variables of all roles. A role's that cannot be read are left out here: the preflight tells why."""
         names: set[str] = {"gatewright_serial"}
         for role in (PROJECT / "roles").iterdir():
             for path in main_files(role / "defaults"):
                 names |= set(self._loader.load_from_file(str(path), unsafe=True) or {})  # unsafe: as it is, not a copy
-            with contextlib.suppress(InventoryError):  # the preflight tells it, with all else that is wrong
+            with contextlib.suppress(InventoryError):
                 names |= set(options_of(role.name, specs_of(role)))
         return names
 

@@ -160,8 +160,10 @@ def _check_names(problems: Problems, host: Host, roles: Mapping[str, Role]) -> N
             nearest = suggest(name, public, _SLIP)
             if nearest:
                 problems.add(name, f"is no variable of any role{nearest}")
-        elif name.startswith((f"{role.name}__", "_")):
-            problems.add(name, f"is what role {role.name} says to others, not an input")
+        elif name.startswith("_"):
+            problems.add(name, f"is private to role {role.name}, and cannot be set")
+        elif name.startswith(f"{role.name}__"):
+            problems.add(name, f"is published by role {role.name} for other roles, and cannot be set")
         elif name not in role.options and name not in role.defaults:
             problems.add(name, f"is no variable of role {role.name}{suggest(name, role.public)}")
 

@@ -146,12 +146,7 @@ def path(empty: bool = False, where: str = "on the gateway", pattern: bool = Fal
 
 def controller_path(empty: bool = False) -> Kind:
     """A path on the controller, absolute or from the folder of the playbook; whether it is there is not looked at."""
-    form = line(empty)
-
-    def check(problems: Problems, where: str, value: Any) -> None:
-        form(problems, where, value)
-
-    return check
+    return line(empty)
 
 
 def controller_folder(empty: bool = False) -> Kind:
@@ -193,7 +188,6 @@ any_account = matching(
 account = matching(_ACCOUNT, "the name of a user or group (small letters, digits, - and _)")
 package = matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")
 module = matching(r"[A-Za-z0-9_][A-Za-z0-9_-]*", "the name of a kernel module")
-environment_name = matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")
 sha256 = matching(r"[0-9a-fA-F]{64}", "a SHA-256 of 64 hexadecimal digits", empty=True)
 journal_size = matching(r"[1-9]\d{0,11}[KMGT]?", "a size as systemd has it, such as 500M")
 mode = matching(r"[0-7]{3,4}", 'the mode of a file in quotation marks, such as "0750"')
@@ -338,16 +332,6 @@ def schedule(problems: Problems, where: str, value: Any) -> None:
     calendar(problems, where, value)
     if value == "":
         problems.add(where, "is empty, and must be a time as systemd's OnCalendar has it, such as daily")
-
-
-@plain
-def regular_expression(value: Any) -> str:
-    """A regular expression of Python."""
-    try:
-        re.compile(value)
-    except (re.error, TypeError, OverflowError) as error:
-        return f"is not a regular expression: {error}"
-    return ""
 
 
 # Kinds of several values

@@ -38,6 +38,8 @@ KINDS: Mapping[str, Shape] = {
     "users": Shape.LIST,
     # which variables hold the numbers of users and groups, so that a host that has one can keep its own
     "numbers": Shape.LIST,
+    # users that Debian's packages bring, too, and that stay with those packages when Gatewright leaves
+    "package_users": Shape.LIST,
     "trimmed_units": Shape.LIST,
     # units whose place a role's own service takes: the role masks them itself, once that service runs
     "replaced_units": Shape.LIST,
@@ -45,12 +47,19 @@ KINDS: Mapping[str, Shape] = {
     "units": Shape.LIST,
     # what a role asks of a host before anything changes: a name, and a shell command that prints the answer
     "questions": Shape.JOINED,
+    # tags of jobs that what the survey finds holds up, as the whole host hangs on them (those that bring accounts are
+    # held up anyway), and of those for which nobody need look at the host
+    "host_jobs": Shape.LIST,
+    "quick_jobs": Shape.LIST,
     # the host: what is open, what listens, what services below svscan write to and need of its sandbox
     "firewall": Shape.EACH,
     "relay_networks": Shape.LIST,
     # networks of relay clients to the senders for whom each may send; for whoever looks at senders
     "relay_senders": Shape.JOINED,
     "sockets": Shape.LIST,
+    # programs of a role's services, which may listen anywhere before the role has set them up: as Debian's package
+    # starts them, or with an earlier configuration
+    "listeners": Shape.LIST,
     "writable": Shape.LIST,
     "svscan": Shape.JOINED,
     "sandboxes": Shape.JOINED,

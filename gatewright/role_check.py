@@ -16,7 +16,7 @@ import yaml
 from gatewright import kinds
 from gatewright.chapters.firewall.ruleset import inbound_rule, openings, way_out
 from gatewright.chapters.hardening import WRITABLE
-from gatewright.chapters.service_trimming import SOCKET
+from gatewright.chapters.service_trimming import OWNER, SOCKET
 from gatewright.inventory import Role
 from gatewright.kinds import Kind
 from gatewright.needs import KINDS, Shape
@@ -90,7 +90,7 @@ def _option(where: str, name: str, content: Any) -> dict[str, Any]:
 
 
 def check_published(role: Role, problems: Problems) -> None:
-    """What a role's defaults say to others has the shape of its kind, and entries that mean something."""
+    """What a role publishes has the shape of its kind, and entries that whoever gathers it can use."""
     for name, value in role.defaults.items():
         kind = name.removeprefix(f"{role.name}__")
         if kind == name:
@@ -183,6 +183,8 @@ _MAPPINGS: Mapping[str, Kind] = {
 """What the entries of a kind must be, for those that are mappings of simple things."""
 _OPENINGS = {"inbound": _inbound, "outbound": way_out}
 
+_TAG = kinds.matching(r"[a-z][a-z0-9_]*", "a tag of the role's")
+
 ENTRIES: Mapping[str, Kind] = {
     "packages": kinds.package,
     "groups": kinds.record({"name": kinds.account, "gid": kinds.account_id}, needed=["name", "gid"]),
@@ -194,10 +196,14 @@ ENTRIES: Mapping[str, Kind] = {
         {"variable": kinds.line(), "of": kinds.choice("users", "groups"), "name": kinds.account},
         needed=["variable", "of"],
     ),
+    "package_users": kinds.account,
     "trimmed_units": kinds.unit,
     "replaced_units": kinds.unit,
     "units": kinds.unit,
+    "host_jobs": _TAG,
+    "quick_jobs": _TAG,
     "sockets": SOCKET,
+    "listeners": OWNER,
     "writable": WRITABLE,
     "profiles": kinds.file_name,
     "logs": kinds.record({"name": kinds.file_name, "path": kinds.path()}, needed=["name", "path"]),

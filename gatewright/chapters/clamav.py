@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
 from gatewright.chapters.foundation import check_socket_group
+from gatewright.chapters.tcp_smtp.environments import environments
 from gatewright.controller import check_source
 from gatewright.inventory import Site
 from gatewright.problems import Problems
@@ -37,20 +38,16 @@ def check(site: Site, problems: Problems) -> None:
     for place, size in _accepted(site) if isinstance(most, int) else ():
         if size > most:
             problems.add(
-                "clamav_max_bytes", f"must be {size} at least, as much as {place} accepts: more gets 4xx for ever"
+                "clamav_max_bytes",
+                f"must be {size} at least, as much as {place} accepts: a larger message would get 4xx for ever",
             )
 
 
 def _accepted(site: Site) -> Iterator[tuple[str, int]]:
     """How large a message may be, and what says so: for all, and for clients with a size of their own."""
     yield from _size("smtproutes_databytes", site.value("smtproutes_databytes"))
-    for name in ("tcp_smtp_default_env", "tcp_smtp_networks", "tcp_smtp_relay_clients"):
-        value = site.value(name)
-        entries = [{"env": value}] if isinstance(value, Mapping) else value if isinstance(value, list) else []
-        for entry in entries:
-            env = entry.get("env") if isinstance(entry, Mapping) else None
-            if isinstance(env, Mapping):
-                yield from _size(f"{name}'s DATABYTES", env.get("DATABYTES"))
+    for name, env in environments(site):
+        yield from _size(f"{name}'s DATABYTES", env.get("DATABYTES"))
 
 
 def _size(place: str, value: Any) -> Iterator[tuple[str, int]]:

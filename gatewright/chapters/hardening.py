@@ -85,7 +85,7 @@ _directive = kinds.matching(r"[A-Z][A-Za-z0-9]+", "the name of a directive of sy
 _directives = kinds.mapped(
     _directive, kinds.either("text or a list of texts", kinds.scalar, kinds.listed(kinds.line()))
 )
-# What makes another service of svscan's, and no other sandbox of it.
+# Directives that change which program svscan's unit starts, how or as whom: they are no part of a sandbox.
 _NO_SANDBOX = re.compile(
     r"Exec(Condition|Reload|Start|Stop).*|Type|User|Group|DynamicUser|Root(Directory|Image).*|PIDFile|BusName|PAMName"
     r"|RemainAfterExit|RuntimeMaxSec|Sockets|StandardInput.*|NetworkNamespacePath"
@@ -106,7 +106,9 @@ def _sandbox(problems: Problems, where: str, value: Any) -> None:
         place = f"{where}.{name}"
         texts = [str(item) for item in (found if isinstance(found, list | tuple) else [found])]
         if _NO_SANDBOX.fullmatch(str(name)):
-            problems.add(place, "makes another service of svscan, which would run no more; a sandbox has no need of it")
+            problems.add(
+                place, "is no part of a sandbox: it changes how svscan's service starts, which then would not run"
+            )
         elif name in _MUST_BE_OFF and any(text.strip().lower() not in _OFF for text in texts):
             problems.add(place, f"must be no: {_MUST_BE_OFF[name]}")
         if any(re.search(r"(^|\s)#|\\$", text) for text in texts):
@@ -148,6 +150,7 @@ _PROGRAMS = (
     "/var/lib/systemd", "/var/qmail/bin", "/var/qmail/control", "/var/qmail/users", "/var/spool/cron",
 )  # short names, many a line # fmt: skip
 _SPECIAL = re.compile(r"[%\"'\\#$]")
+"""Characters of a unit file that stand for something else, or end what they stand in."""
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -167,7 +170,7 @@ def check(site: Site, problems: Problems) -> None:
 def _check_writable(problems: Problems, where: str, path: str, mode: Any) -> None:
     """A folder that services get for themselves."""
     if _SPECIAL.search(path):
-        problems.add(f"{where}: path", "has a sign that systemd reads as more than itself (% \" ' \\ # $)")
+        problems.add(f"{where}: path", "has a character to which systemd gives a meaning (% \" ' \\ # $)")
     above = any(_is_below(system, path) for system in (*_SYSTEM, *_PROGRAMS))
     if above or any(_is_below(path, programs) for programs in _PROGRAMS):
         problems.add(f"{where}: path", "is the system's own, and no folder of a service's; name one of its own")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatewright import PROJECT, kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.qmail.people import check_person
 from gatewright.inventory import Site
 from gatewright.problems import Problems
 from gatewright.published import check_port
@@ -20,7 +21,8 @@ _OF_CONSOLE = (
 
 
 def check(site: Site, problems: Problems) -> None:
-    """An exporter has something to serve, a port of its own, and networks that may ask."""
+    """Reports have a reader; an exporter has something to serve, a port of its own, and networks that may ask."""
+    check_person(site, problems, "monitoring_report_to")
     if site.value("monitoring_exporter") is not True:
         return
     if site.value("monitoring_enabled") is not True:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.qmail.people import check_person
 from gatewright.inventory import Site
 from gatewright.problems import Problems
 
@@ -68,6 +69,7 @@ def _is_port(repository: str) -> bool:
 
 def check(site: Site, problems: Problems) -> None:
     """What is pulled is named, the gateway gets in, and sshd goes on to let in whoever else comes."""
+    check_person(site, problems, "pull_report_to")
     if site.value("pull_enabled") is not True:
         return
     for name in ("pull_repository", "pull_schedule"):

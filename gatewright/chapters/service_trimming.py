@@ -10,11 +10,13 @@ from gatewright.inventory import Site
 from gatewright.problems import Problems
 from gatewright.published import published
 
+OWNER = kinds.matching(r"[!-~]([ -~]{0,30}[!-~])?", "the name of a program")
+"""A program as the kernel names the owner of a socket."""
 SOCKET = kinds.record(
     {
         "proto": kinds.choice("tcp", "udp"),
         "port": kinds.port,
-        "owner": kinds.matching(r"[!-~]([ -~]{0,30}[!-~])?", "the name of a program"),
+        "owner": OWNER,
         "address": kinds.address,
     },
     needed=["proto", "port", "owner"],
@@ -43,7 +45,7 @@ def check(site: Site, problems: Problems) -> None:
     for place, name in trimmed:
         if role := units.get(name) or units.get(name.partition("@")[0]):
             problems.add(place, f"role {role} needs this unit running: it cannot be trimmed")
-    # many a package has the name of its unit; packages that hang on a host's facts the survey looks at
+    # units too, as many a package has the name of its unit; the survey checks those that depend on facts
     packages = units | {str(package): role for role, package in published(site, "packages")}
     extra = {name: place for place, name in site.texts("foundation_extra_packages")}
     for place, name in site.texts("service_trimming_purged_packages"):

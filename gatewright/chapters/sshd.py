@@ -90,7 +90,7 @@ def _wrong_text(key: str, text: str) -> str:
     if not text.strip():
         return "is empty: sshd would not start"
     if re.search(r"(^|\s)#", text) or text.count('"') % 2:
-        return f"has a comment, or a quotation mark without its other: {text!r}"
+        return f"has a comment, or a quotation mark that is not closed: {text!r}"
     if key == "listenaddress" and re.match(r"(\[.*\]|[^:\s]+):[0-9]+(\s|$)", text):
         return f"has a port, which the firewall would not know: {text!r}; set sshd_port"
     return "the role sets the subsystem sftp" if key == "subsystem" and text.split()[0].strip('"') == "sftp" else ""

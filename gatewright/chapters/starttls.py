@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.tcp_smtp.environments import environments
 from gatewright.inventory import Site
 from gatewright.problems import Problems
-
-_NETWORKS = ("tcp_smtp_relay_clients", "tcp_smtp_networks", "tcp_smtp_default_env")
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -19,16 +18,8 @@ def check(site: Site, problems: Problems) -> None:
     if site.value("starttls_enabled") is False:
         if site.value("starttls_policy") == "required":
             problems.add("starttls_policy", "is required, but starttls_enabled is false")
-        for variable in _NETWORKS:
-            if "required" in _policies(site.value(variable)):
-                problems.add(variable, "STARTTLS is required, but starttls_enabled is false")
-
-
-def _policies(value: object) -> set[object]:
-    """Every value that STARTTLS has in an environment, or in a list of entries with one."""
-    if isinstance(value, list):
-        return {word for item in value if isinstance(item, dict) for word in _policies(item.get("env"))}
-    return {value["STARTTLS"]} if isinstance(value, dict) and isinstance(value.get("STARTTLS"), str) else set()
+        for variable in {name: None for name, env in environments(site) if env.get("STARTTLS") == "required"}:
+            problems.add(variable, "STARTTLS is required, but starttls_enabled is false")
 
 
 CHAPTER = Chapter(

@@ -35,6 +35,7 @@ greeter__trimmed_units: [greeter-old]
 greeter__replaced_units: [greeter-rival]
 greeter__questions: {greeter: cat /etc/greeter.conf}
 greeter__writable: [{path: /var/lib/greeter}]
+greeter__host_jobs: [greeter_hello]
 greeter__relay_senders: {192.0.2.99: [greeter.example]}
 """,
     "meta/argument_specs.yml": """
@@ -75,6 +76,7 @@ GATHERED = {
     "survey": "_survey_wanted",
     "writable": "hardening_svscan_writable_from_roles",
     "senders": "_gatekeeper_config_own",
+    "jobs": "lookup('needs', 'host_jobs')",
 }
 
 
@@ -153,7 +155,14 @@ def test_what_it_needs_is_gathered(project: Path, tmp_path: Path) -> None:
         "meta skuid 4711 tcp dport 2501",
     ):
         assert words in shown, shown
-    for words in ("/var/lib/greeter", '"owner": "greeter"', "/nonexistent", "cat /etc/greeter.conf", "greeter.example"):
+    for words in (
+        "/var/lib/greeter",
+        '"owner": "greeter"',
+        "/nonexistent",
+        "cat /etc/greeter.conf",
+        "greeter.example",
+        "greeter_hello",
+    ):
         assert words in shown, shown
 
 

@@ -76,7 +76,9 @@ class Run:
         self.output = done.stdout + done.stderr
         self.problems: dict[str, list[str]] = {}
         for match in FATAL.finditer(done.stdout):
-            self.problems |= json.loads(match["result"]).get("problems", {})
+            for group in json.loads(match["result"]).get("problems", ()):
+                for name in group["hosts"]:
+                    self.problems.setdefault(name, []).extend(group["problems"])
 
 
 @functools.cache
@@ -114,6 +116,36 @@ def test_one_wrong_host_stops_all_however_the_run_is_called(tmp_path: Path, opti
     assert run.code != 0
     assert list(run.problems) == ["host-bits"]
     assert not run.connected.exists()
+
+
+def test_what_is_wrong_with_many_gateways_is_told_once(tmp_path: Path) -> None:
+    entry = {"tcp_smtp_relay_clients": ["10.0.0.1/8"], "hardening_log_server": "logs.example.org"}
+    variables: list[dict[str, Any]] = [{**entry, "qmail_me": f"gw{number}.example.org"} for number in range(12)]
+    for found in variables[:10]:
+        found["sshd_port"] = 99999
+    variables[3]["dnscache_gid"] = 0
+    cases = [{"name": f"gw{number}", "vars": found} for number, found in enumerate(variables)]
+    told = Run(tmp_path, cases, preflight_alone(tmp_path)).output.partition("fatal: ")[0]
+    for words, problem in (
+        ("all 12 gateways of this run", "[0] (10.0.0.1/8)"),
+        ("gw0, gw1, gw2, gw3, gw4, gw5, gw6, gw7 and 2 more (10 gateways)", "sshd_port: must be a number"),
+        ("gw3", "dnscache_gid: must be a number"),
+    ):
+        _before, heading, entries = told.partition(f"The inventory of {words} is wrong, and nothing was changed:\n")
+        assert told.count(problem) == told.count(heading) == 1
+        assert problem in entries.partition("The inventory of ")[0], told
+
+
+def test_what_is_worth_a_warning_is_told_once(tmp_path: Path) -> None:
+    cases = [
+        {
+            "name": f"gw{number}",
+            "vars": {"hardening_log_server": "logs.example.org", "qmail_me": f"gw{number}.example.org"},
+        }
+        for number in range(3)
+    ]
+    told = " ".join(Run(tmp_path, cases, preflight_alone(tmp_path)).output.split())
+    assert told.count("all 3 gateways of this run: hardening_log_server: gets the logs in plain text") == 1
 
 
 def test_right_inventories_are_accepted_without_a_connection(tmp_path: Path) -> None:

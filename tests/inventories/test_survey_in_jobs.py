@@ -13,7 +13,8 @@ import yaml
 
 from gatewright import PROJECT
 
-SHOWN = ("_survey_refuses", "survey__answers", "survey__untrimmed")
+SHOWN = ("_survey_refuses", "survey__is_due", "survey__answers", "survey__untrimmed")
+ROLES = ("survey", "foundation", "firewall", "tcp_smtp", "smtproutes")
 FOUND: dict[str, Any] = {"answers": {"svscan": "active\n"}, "untrimmed": ["at"]}
 
 
@@ -21,12 +22,12 @@ def shown(folder: Path, *options: str, facts: dict[str, Any] | None = None, **fo
     """The survey's variables in a run with these options, once it found something and the host has these facts."""
     show = {name: f"{{{{ {name} | default('undefined') }}}}" for name in SHOWN}
     tasks: list[dict[str, Any]] = [
-        {"ansible.builtin.import_role": {"name": "survey", "rolespec_validate": False}, "when": False},
+        *({"ansible.builtin.import_role": {"name": name, "rolespec_validate": False}, "when": False} for name in ROLES),
         {"ansible.builtin.set_fact": {"_survey_found": found}},
         {"ansible.builtin.debug": {"msg": "SHOWN={{ _show | to_json }}"}, "vars": {"_show": show}},
     ]
     if facts:
-        tasks.insert(1, {"ansible.builtin.set_fact": {**facts, "cacheable": True}})
+        tasks.insert(len(ROLES), {"ansible.builtin.set_fact": {**facts, "cacheable": True}})
     for task in tasks:
         task["tags"] = ["always"]
     (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
@@ -45,6 +46,20 @@ def shown(folder: Path, *options: str, facts: dict[str, Any] | None = None, **fo
 )
 def test_only_what_is_in_the_way_of_a_job_holds_it_up(tmp_path: Path, tags: tuple[str, ...], refuses: bool) -> None:
     assert shown(tmp_path, *tags)["_survey_refuses"] is refuses
+
+
+@pytest.mark.parametrize(
+    ("options", "is_due"),
+    [
+        ((), True),
+        (("--tags", "smtproutes"), True),
+        (("--tags", "tcp_smtp,smtproutes"), True),
+        (("--tags", "tcp_smtp"), False),
+        (("--tags", "tcp_smtp", "-e", '{"foundation_adopt_accounts": true}'), True),
+    ],
+)
+def test_only_a_quick_job_takes_no_look_at_the_host(tmp_path: Path, options: tuple[str, ...], is_due: bool) -> None:
+    assert shown(tmp_path, *options)["survey__is_due"] is is_due
 
 
 def test_answers_hold_until_a_unit_was_masked(tmp_path: Path) -> None:

@@ -29,6 +29,16 @@ def test_every_role_and_its_chapter_are_in_the_index(role: str) -> None:
     assert re.search(rf"`(gatewright/chapters/{role}(\.py)?|roles/{role}/chapter\.py)`", TEXT)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_the_sandboxes_that_a_role_sets_are_in_the_index(role: str) -> None:
+    defaults = (PROJECT / "roles" / role / "defaults" / "main.yml").read_text()
+    if f"\n{role}__sandboxes:" not in defaults:
+        return
+    (names,) = re.findall(rf"\n\| \.\.\. of [^|]+\| `roles/{role}/vars/main\.yml` \(([^)]+)\) \|", TEXT)
+    variables = (PROJECT / "roles" / role / "vars" / "main.yml").read_text()
+    assert [name for name in re.findall(r"`(\w+)`", names) if f"\n{name}:" not in variables] == []
+
+
 def test_a_role_that_the_index_lacks_gets_a_row_from_make_docs(tmp_path: Path) -> None:
     role = generate.Role("bell", "Greets", (), (), ())
     row = "| Greets | `roles/bell` | `gatewright/chapters/bell.py` | its variables: `roles/bell/README.md` |"

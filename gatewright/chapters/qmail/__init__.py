@@ -10,6 +10,7 @@ from gatewright import kinds
 from gatewright.chapters import Chapter
 from gatewright.chapters.qmail.control import control_files
 from gatewright.chapters.qmail.door import check_door
+from gatewright.chapters.qmail.people import check_person
 from gatewright.domains import is_loopback
 from gatewright.inventory import Site
 from gatewright.problems import Problems
@@ -18,8 +19,6 @@ MOST_PLACES = 4096
 """That smtp-slots can count, of a kind."""
 LEAST_SOFTLIMIT = 32_000_000
 """Bytes: OpenSSL and a session's buffers, with some room."""
-_PEOPLE = ("qmail_postmaster", "qmail_double_bounces", "scanner_admin", "monitoring_report_to", "pull_report_to")
-"""Who gets mail of the gateway's own, of whatever role."""
 _NEEDED_ALIASES = ("postmaster", "root")
 _NUMBERED = {
     "qmail_users": ("alias", "qmaild", "qmaill", "qmailp", "qmailq", "qmailr", "qmails"),
@@ -50,12 +49,9 @@ def _check_release(site: Site, problems: Problems) -> None:
 
 
 def _check_postmaster(site: Site, problems: Problems) -> None:
-    """Mail to root goes there: at this gateway it would go round for ever, or to nobody."""
-    own = {name for name in site.host.names if name != str(site.host.values.get("ansible_host", "")).lower()}
-    for variable in _PEOPLE:
-        local, _at, domain = str(site.value(variable) or "").lower().partition("@")
-        if local and (domain in own or is_loopback(domain)):
-            problems.add(variable, f"is at this gateway itself ({domain}), which delivers to nobody")
+    """Mail to root goes to somebody."""
+    for variable in ("qmail_postmaster", "qmail_double_bounces"):
+        check_person(site, problems, variable)
     if site.value("qmail_aliases") is not None:
         missing = [name for name in _NEEDED_ALIASES if name not in site.value("qmail_aliases")]
         if missing:

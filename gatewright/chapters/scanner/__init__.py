@@ -12,6 +12,7 @@ from gatescan.judging.budget import Limits
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.qmail.people import check_person
 from gatewright.chapters.scanner.release import check_release, release_key
 from gatewright.chapters.scanner.rules import EXTRA, VARIABLE, read_rules
 from gatewright.inventory import Site
@@ -41,6 +42,7 @@ def check(site: Site, problems: Problems) -> None:
     _check_settings(problems, site.host.values.get("scanner_settings"))
     _check_engines(site, problems)
     check_release(site, problems)
+    check_person(site, problems, "scanner_admin")
 
 
 def _check_section(problems: Problems, variable: str, section: str, value: Any) -> None:
@@ -50,7 +52,9 @@ def _check_section(problems: Problems, variable: str, section: str, value: Any) 
 
 
 def _check_patience(site: Site, problems: Problems) -> None:
-    """Bounds that no message keeps within hold all mail; a deadline before the time's end answers 4xx for ever."""
+    """Bounds that no message can keep hold all mail. One whose time ends after the daemon's deadline gets 4xx each time
+    that it is sent, and no verdict.
+    """
     given, settings = (site.host.values.get(name) for name in ("scanner_limits", "scanner_settings"))
     limits = given if isinstance(given, Mapping) else {}
     for name in ("bytes_out", "parts", "depth", "mime_depth", "seconds"):
@@ -64,9 +68,8 @@ def _check_patience(site: Site, problems: Problems) -> None:
     if is_number and not seconds < deadline:
         place = "scanner_limits.seconds" if "seconds" in limits else f"scanner_settings.{_DEADLINE}"
         wrong = f"less than scanner_settings.{_DEADLINE}" if "seconds" in limits else "more than scanner_limits.seconds"
-        problems.add(
-            place, f"must be {wrong} ({deadline if 'seconds' in limits else seconds:g}), or it gets 4xx for ever"
-        )
+        bound = deadline if "seconds" in limits else seconds
+        problems.add(place, f"must be {wrong} ({bound:g}), or a message that takes so long gets 4xx for ever")
 
 
 def _check_settings(problems: Problems, value: Any) -> None:

@@ -79,7 +79,7 @@ import struct
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,17 +113,14 @@ QUEUE_OWNER = "qmailq"
 FIREWALL_PACKAGES = ("ufw", "firewalld", "ferm", "shorewall", "iptables-persistent", "netfilter-persistent")
 OUR_TABLES = ("inet gatewright", "inet f2b-table")
 """Ours, and fail2ban's, which the role hardening sets up."""
-OUR_OWNERS = frozenset(
-    {"tcpserver", "dnscache", "sshd", "sshd-session", "clamd", "freshclam", "spamd", "spamd child", "chronyd"}
-)
-"""Programs of Gatewright's own services: their roles start, change and stop them; the run ends with a look at them."""
 MTA_OWNERS = frozenset(
     {"exim4", "master", "sendmail", "sendmail-mta", "smtpd", "msmtpd", "nullmailer-send", "courierd"}
 )
 RESOLVER_OWNERS = frozenset({"systemd-resolve"})
 DHCP_CLIENTS = frozenset({"dhclient", "dhcpcd", "systemd-network", "NetworkManager"})
 DHCP_PORTS = frozenset({68, 546})
-REPLACED_OWNERS = OUR_OWNERS | MTA_OWNERS | RESOLVER_OWNERS
+REPLACED_OWNERS = MTA_OWNERS | RESOLVER_OWNERS
+"""Programs whose place ours take."""
 HIDDEN = "hidden"
 STATES = {"U": "unpacked, not configured", "F": "half configured", "H": "half installed", "W": "triggers awaited"}
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
@@ -233,7 +230,8 @@ class Host:
 class Wanted:
     """What the run is going to make of the host, by the variables of the same meaning.
 
-    masked: names of units that are to be masked. questions: by name, a shell command whose output a role asks for.
+    masked: names of units that are to be masked. listeners: programs of roles' services. questions: by name, a shell
+    command whose output a role asks for.
     """
 
     name: str = ""
@@ -242,6 +240,7 @@ class Wanted:
     masked: Sequence[str] = ()
     questions: Mapping[str, str] = field(default_factory=dict)
     sockets: Sequence[Mapping[str, Any]] = ()
+    listeners: Sequence[str] = ()
     users: Sequence[Mapping[str, Any]] = ()
     groups: Sequence[Mapping[str, Any]] = ()
     adopt_accounts: bool = False
@@ -361,10 +360,12 @@ def is_declared(item: Socket, host: Host, declared: Iterable[Mapping[str, Any]])
 
 
 def will_go(item: Socket, wanted: Wanted) -> bool:
-    """Whether the run closes a socket: of a unit that is trimmed, a package that is purged, or what ours replaces."""
+    """Whether the run closes a socket, or its role sees to it: of a unit that is trimmed, a package that is purged, a
+    program that ours replaces, or one of ours, at which the run looks again at its end.
+    """
     if item.proto == "udp" and item.port in DHCP_PORTS and item.owner in DHCP_CLIENTS:
         return True  # the host's address comes so
-    if item.owner in REPLACED_OWNERS or (item.port == 25 and item.owner == HIDDEN):
+    if item.owner in {*REPLACED_OWNERS, *wanted.listeners} or (item.port == 25 and item.owner == HIDDEN):
         return True
     return item.unit.rpartition(".")[0] in wanted.masked or item.package in wanted.purged
 
@@ -746,28 +747,31 @@ def socket_units() -> dict[int, str]:
     return found
 
 
-def read_sockets(listed: str, describe: Callable[[str, int], tuple[str, str]]) -> tuple[Socket, ...]:
-    """The sockets that `ss` lists; describe: process and port to unit and package."""
+def read_sockets(
+    listed: str, describe: Callable[[str, int], tuple[str, str]], known: Collection[str] = ()
+) -> tuple[Socket, ...]:
+    """The sockets that `ss` lists. describe: process and port to unit and package; known: owners that need neither."""
     found = []
     for line in listed.splitlines():
         fields = line.split(None, 6)
         address, port = fields[4].rsplit(":", 1)
         owner = OWNER.search(line)
         place = address.strip("[]").split("%")[0]
-        is_known = not owner or owner[1] in REPLACED_OWNERS  # no need to ask dpkg, which takes its time
+        is_known = not owner or owner[1] in known  # no need to ask dpkg, which takes its time
         unit, package = ("", "") if is_known or owner is None else describe(owner[2], int(port))
         found.append(Socket(fields[0], place, int(port), owner[1] if owner else HIDDEN, unit, package))
     return tuple(sorted(set(found), key=lambda item: (item.proto, item.port, item.address)))
 
 
-def sockets_now() -> tuple[Socket, ...]:
-    """The listening sockets with their owners, units and packages."""
+def sockets_now(wanted: Wanted) -> tuple[Socket, ...]:
+    """The listening sockets with their owners, and units and packages of those that may be in the way."""
     units = socket_units()
 
     def describe(process: str, port: int) -> tuple[str, str]:
         return (units.get(port, ""), "") if process == "1" else (unit_of(process), package_of(process))
 
-    return read_sockets(output("ss", "-H", "-l", "-n", "-t", "-u", "-p"), describe)
+    known = {*REPLACED_OWNERS, *wanted.listeners}
+    return read_sockets(output("ss", "-H", "-l", "-n", "-t", "-u", "-p"), describe, known)
 
 
 def hidden_programs() -> frozenset[str]:
@@ -1003,7 +1007,7 @@ def look(wanted: Wanted) -> Host:
         name=socket.gethostname(),
         chains=chains_now(),
         legacy=legacy_tables(),
-        sockets=sockets_now(),
+        sockets=sockets_now(wanted),
         hidden=hidden_programs(),
         users={item.pw_name: (item.pw_uid, item.pw_gid) for item in pwd.getpwall()},
         groups={item.gr_name: item.gr_gid for item in grp.getgrall()},

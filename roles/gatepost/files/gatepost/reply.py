@@ -23,10 +23,6 @@ class Reply:
         """Whether the reply to EHLO has a line that begins with this word."""
         return any(line[4:].upper().split(b" ")[0] == word.encode() for line in self.text.split(b"\n")[1:])
 
-    def asks_to_wait(self) -> bool:
-        """Whether the server asks for fewer connections: 421, or a temporary refusal by its policy (4.7.x)."""
-        return self.code == 421 or (400 <= self.code < 500 and self.text[4:8].startswith(b"4.7."))
-
 
 class Replies:
     """Takes what a server sends, and gives whole replies."""

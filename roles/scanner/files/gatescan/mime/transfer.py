@@ -17,7 +17,6 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _FIRST_JUNK = re.compile(rb"[^A-Za-z0-9+/=\s]")
 _NO_BLANK = re.compile(rb"\S")
 _GROUP_END = re.compile(rb"=[=\s]*+")
-_WHITE_TAIL = re.compile(rb"\s*+\Z")
 
 _QP_SOFT_BLANK = re.compile(rb"=[ \t]++(?=\r*(?:\n|\Z))")
 _QP_BARE_CR = re.compile(rb"=\r++(?!\n)")

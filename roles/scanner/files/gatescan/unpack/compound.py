@@ -16,7 +16,6 @@ from gatescan.unpack.common import MEMBER_MAX, Broken
 
 _END_OF_CHAIN = 0xFFFFFFFE
 _REGULAR_MAX = 0xFFFFFFF9
-_NONE = 0xFFFFFFFF
 _ENTRIES_MAX = 20_000
 _STORAGE, _STREAM, _ROOT = 1, 2, 5
 _ENTRY = struct.Struct("<64sHBBLLL16sL8s8sLQ")
