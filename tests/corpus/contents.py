@@ -171,7 +171,10 @@ def _elsewhere() -> Iterator[_Made]:
         )
     ):
         yield f"template-{number}/letter.docx", doc.ooxml_bytes(relations=[("attachedTemplate", target)])
-    yield "site/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", "www.example.com")])
+    for number, target in enumerate(
+        ("www.example.com", "example.com", "ann.lee@example.com", "shop.example.com?a=1", "skype:ann@example.com?call")
+    ):
+        yield f"site-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
     words = b"<w:t>A click with the action ppaction://program starts a program, as a ddeLink does.</w:t>"
     yield "prose/letter.docx", doc.ooxml_bytes([("word/document2.xml", words)])
 
@@ -319,7 +322,15 @@ def _clicks() -> Iterator[_Made]:
     slide = b'<p:sld><a:hlinkClick r:id="rId2" action="ppaction://program"/></p:sld>'
     yield "other-name/talk.pptx", doc.ooxml_bytes([("ppt/slides/slide1.dat", slide)])
     for number, target in enumerate(
-        ("file:///C:/Windows/System32/cmd.exe", "powershell.exe%20-w%20hidden", r"\\192.0.2.1\a\b.hta")
+        (
+            "file:///C:/Windows/System32/cmd.exe",
+            "powershell.exe%20-w%20hidden",
+            r"\\192.0.2.1\a\b.hta",
+            r"C:\Windows\System32\more.com",
+            "format.com c:",
+            r"..\invoice.com",
+            "telnet.exe",
+        )
     ):
         yield f"target-{number}/talk.pptx", doc.ooxml_bytes(relations=[("hyperlink", target)])
     atom = struct.pack("<HHL", 0, 0xFF3, 16) + bytes(8) + b"\x02" + bytes(7)

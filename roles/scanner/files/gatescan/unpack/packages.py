@@ -59,7 +59,11 @@ _COMMAND = re.compile(
     r"\.(?:exe|com|bat|cmd|ps1|vb[se]?|jse?|ws[fhc]|hta|scr|pif|lnk|msi|cpl|jar|sct|dll)(?:[\s\"'?#]|%20|\Z)",
     re.IGNORECASE,
 )
-_NOT_A_FILE = re.compile(r"\s*(?:https?|ftp|mailto|tel|news|sip|#|www\.[a-z0-9.-]{1,200}\.com\s*\Z)", re.IGNORECASE)
+_NOT_A_FILE = re.compile(
+    r"\s*(?:(?:https?|ftp|mailto|tel|news|sips?|skype|im|xmpp|callto):|#|(?:[\w.+-]{1,64}@)?[a-z0-9.-]{1,200}\.com\s*(?:[?#]|\Z))",
+    re.IGNORECASE,
+)
+"""Addresses, and hosts and mailboxes that were written without their scheme: programs for DOS have a path before them."""
 # Words that begin at their rarest letter, and look back: large documents are searched in half the time.
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
