@@ -34,9 +34,9 @@ def cases() -> Iterator[Case]:
             "harmless",
             0,
             HARMLESS,
-            (_stored, _wrapped, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened),
+            (_stored, _wrapped, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened, _open_links),
         ),
-        ("runs", 64, POLICY, (_projects, _flat, _fields, _clicks, _sheets, _rich, _packages)),
+        ("runs", 64, POLICY, (_projects, _flat, _fields, _clicks, _sheets, _rich, _open, _packages)),
         ("named", 61, POLICY, (_streams, _unpacked)),
         ("spelled", 65, POLICY, (_spelled,)),
         ("sealed", 54, ENCRYPTED, (_sealed,)),
@@ -376,6 +376,59 @@ def _rich() -> Iterator[_Made]:
         "moniker/letter.doc",
         doc.ole_bytes({"ObjectPool/_1/\x01Ole": moniker + "http://x.example/".encode("utf-16-le")}),
     )
+
+
+def _content(body: str) -> bytes:
+    return (
+        f'<office:document-content xmlns:xlink="http://www.w3.org/1999/xlink">{body}</office:document-content>'.encode()
+    )
+
+
+def _open() -> Iterator[_Made]:
+    """OpenDocument: DDE, clicks that start a program, and what is fetched from elsewhere; packed and as one XML file."""
+    for what, body in {
+        "dde-table": '<table:dde-link><office:dde-source office:dde-application="cmd" office:dde-topic="/c x"/></table:dde-link>',
+        "dde-text": '<text:dde-connection-decl office:name="a" office:dde-application="cmd" office:dde-topic="/c x"/>',
+        "dde-formula": '<table:table-cell table:formula="of:=DDE(&quot;cmd&quot;;&quot;/c x&quot;;&quot;A0&quot;)"/>',
+        "dde-formula-late": '<table:table-cell table:formula=\'of:=1+dde ("cmd";"/c x";"A0")\'/>',
+        "execute": '<presentation:event-listener presentation:action="execute" xlink:href="file:///C:/Windows/System32/calc.exe"/>',
+        "script": '<script:event-listener xlink:href="vnd.sun.star.script:../../../lib/pydoc.py$tempfilepager(1,x)?language=Python"/>',
+        "link": '<text:a office:name="a>b" xlink:href="file:///C:/Windows/System32/cmd.exe">open</text:a>',
+        "link-spelled": "<text:a l:href='&#102;ile:///C:/x&#46;vbs'>open</text:a>",
+        "section": '<text:section-source xlink:href="https://x.example/a.odt"/>',
+        "object": '<draw:object xlink:href="https://x.example/a.odt"/>',
+        "frame": '<draw:floating-frame xlink:href="https://x.example/"/>',
+        "frame-share": '<draw:floating-frame xlink:href="file://192.0.2.1/a/b.html"/>',
+        "table": '<table:table-source xlink:href="https://x.example/a"/>',
+    }.items():
+        yield f"{what}/letter.odt", doc.odf_bytes(extra=[("Object 1/content.xml", _content(body))])
+        flat = f'<office:document office:mimetype="application/vnd.oasis.opendocument.text">{body}</office:document>'
+        yield f"{what}/letter.fodt", b'<?xml version="1.0"?>' + flat.encode()
+    template = '<meta:template xlink:href="https://x.example/a.ott"/>'
+    yield "template/letter.odt", doc.odf_bytes(extra=[("meta.xml", _content(template))])
+    wide = _content('<text:a xlink:href="file:///C:/x.exe"/>').decode().encode("utf-16")
+    yield "wide/letter.odt", doc.odf_bytes(extra=[("styles.xml", wide)])
+
+
+def _open_links() -> Iterator[_Made]:
+    """OpenDocument with what LibreOffice writes every day."""
+    body = "".join(
+        (
+            '<text:a xlink:href="https://example.com/setup.exe">x</text:a><text:a xlink:href="mailto:ann@example.com">x</text:a>',
+            '<text:a xlink:href="../plan.odt">x</text:a><draw:object xlink:href="./Object 1"/>',
+            '<draw:image xlink:href="https://www.example.com/logo.png"/><text:section-source xlink:href="../chapter.odt"/>',
+            '<table:table-source xlink:href="https://www.example.com/rates.csv"/><draw:floating-frame xlink:href="page.html"/>',
+            '<draw:floating-frame xlink:href="file:///home/ann/page.html"/>',
+            '<meta:template xlink:href="file:///home/ann/Templates/letter.ott"/>',
+            '<meta:template xlink:href="file://fs01/templates/letter.ott"/>',
+            '<script:event-listener xlink:href="vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document"/>',
+            '<presentation:event-listener presentation:action="show" xlink:href="#page2"/>',
+            '<office:dde-source office:dde-application="soffice" office:dde-topic="list.ods" office:dde-item="A1"/>',
+            '<table:table-cell table:formula="of:=DDE(&quot;soffice&quot;;&quot;list.ods&quot;;&quot;A1&quot;)"/>',
+            "<text:p>DDE (Dynamic Data Exchange) and cmd.exe</text:p>",
+        )
+    )
+    yield "links/letter.odt", doc.odf_bytes(extra=[("Object 1/content.xml", _content(body))])
 
 
 def _packages() -> Iterator[_Made]:

@@ -90,9 +90,7 @@ def _walk(part: Part, data: bytes, budget: Budget, kind: str, extra: str = "") -
         unopenable(part, f"a file of type {kind} without any readable member")
 
 
-def _member(
-    part: Part, budget: Budget, reader: la.Reader, member: la.Member, kind: str, links: _Links
-) -> Part | None:
+def _member(part: Part, budget: Budget, reader: la.Reader, member: la.Member, kind: str, links: _Links) -> Part | None:
     """The member that was just reached; None for directories. Raises Failure, LimitReached."""
     names = unique(*(spelling for raw in member.raw_names for spelling in spellings(raw)))
     shown = names[0] if names else ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import packages, sheets
+from gatescan.unpack import common, opendocument, packages, sheets, targets
 from gatescan.unpack.common import make, note, spend_within
 
 _HEAD = 1 << 16
@@ -51,7 +51,7 @@ def is_one(data: Buffer) -> bool:
 
 def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The files in such a document; findings for what it loads or starts. Raises LimitReached."""
-    text = packages.as_text(data)
+    text = common.as_text(data)
     document = packages.Document(part)
     starts = [(found.start(), _named(found.group(1))) for found in _PART.finditer(text)]
     if not starts or starts[0][0] > 0:
@@ -83,9 +83,10 @@ def _binaries(part: Part, budget: Budget, document: packages.Document, name: str
 
 def _look(part: Part, text: str) -> None:
     packages.look_at_markup(part, text.encode())
+    opendocument.look(part, text.encode())
     for found in _TEMPLATE.finditer(text):
         if any(
-            packages.from_elsewhere("attachedtemplate", html.unescape(a or b))
+            targets.from_elsewhere("attachedtemplate", html.unescape(a or b))
             for _, a, b in _ATTRIBUTE.findall(found.group(1))
         ):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
