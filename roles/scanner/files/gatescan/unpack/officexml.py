@@ -1,4 +1,4 @@
-"""Office documents as one XML file: Flat OPC, WordprocessingML and SpreadsheetML of 2003, flat OpenDocument.
+"""Office documents as one XML file: Flat OPC, WordprocessingML, SpreadsheetML and Visio of 2003, flat OpenDocument.
 
 Office opens them by the namespace of their root, whatever they are named.
 """
@@ -20,13 +20,16 @@ _NAMESPACES = (
     b"http://schemas.microsoft.com/office/2006/xmlPackage",
     b"http://schemas.microsoft.com/office/word/2003/wordml",
     b"urn:schemas-microsoft-com:office:spreadsheet",
+    b"http://schemas.microsoft.com/visio/2003/core",
     b'mimetype="application/vnd.oasis.opendocument',
     b'progid="Word.Document"',
     b'progid="Excel.Sheet"',
 )
 _PART = re.compile(r"<(?:\w{1,40}:)?part\b([^<>]*)>", re.IGNORECASE)
 _BINARY = re.compile(
-    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data)\b([^<>]*)>\s*(?:<!\[CDATA\[)?([^<]*)", re.IGNORECASE
+    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data|VBProjectData|ForeignData)\b([^<>]*)>\s*(?:<!\[CDATA\[)?"
+    r"([^<]*)",
+    re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"<(?:\w{1,40}:)?attachedTemplate\b([^<>]*)", re.IGNORECASE)
 _BOOK_PATH = re.compile(r"<(?:\w{1,40}:)?Path\b[^<>]*>([^<]*)", re.IGNORECASE)

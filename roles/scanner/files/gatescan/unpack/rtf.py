@@ -17,7 +17,7 @@ from gatescan.unpack import fields, targets
 from gatescan.unpack.common import make, note, unique
 from gatescan.unpack.ole import read_package
 
-_TEMPLATE = re.compile(rb"\\\*\s{0,20}\\template(?![a-zA-Z])", re.IGNORECASE)
+_TEMPLATE = re.compile(rb"(?:\\\*|\{)\s{0,20}\\template(?![a-zA-Z])", re.IGNORECASE)
 _FIELD = re.compile(rb"\\fldinst(?![a-zA-Z])", re.IGNORECASE)
 _REMOTE = re.compile(
     r"\s*(?:(?:https?|ftp|mhtml|ms-[a-z-]+):|(?:file:)?[/\\]{2,5}(?![/\\]*[a-z]:)[^/\\]+[/\\])", re.IGNORECASE
