@@ -269,6 +269,14 @@ def _disguised() -> Iterator[Case]:
 
 def _links() -> Iterator[Case]:
     """60: links, devices, paths that lead outside, holes."""
+    for what, members in {
+        "folder-up": [("a/b/up", "../../../x")],
+        "up-later": [("a/b/up", "c/../../../../x")],
+        "through": [("a/b", ".."), ("a/b/up", "../../x")],
+        "through-later": [("a/b", "../c/.."), ("a/up", "b/../..")],
+    }.items():
+        links = [pack.tar_special(name, tarfile.SYMTYPE, target) for name, target in members]
+        yield _case(60, f"tar/link-{what}", "a.tar", pack.tar_bytes([PAPER, *links]), POLICY)
     for what, kind, target in (
         ("symlink-absolute", tarfile.SYMTYPE, "/etc/passwd"),
         ("symlink-up", tarfile.SYMTYPE, "../../etc/passwd"),
@@ -514,6 +522,12 @@ def _harmless() -> Iterator[Case]:
     book = doc.ole_bytes({"Workbook": doc.xls_workbook()})
     sheets = "file:///D:\\figures\\2025.xlsx"
     invoice = b"<?xml version='1.0'?><invoice/>"
+    tree = [
+        pack.tar_special("app/bin/run", tarfile.SYMTYPE, "../lib/run.txt"),
+        pack.tar_special("app/lib/current", tarfile.SYMTYPE, "../../minutes.txt"),
+        pack.tar_special("app/a/b/c.txt", tarfile.SYMTYPE, "../../lib/./c.txt"),
+        pack.tar_special("app/same.txt", tarfile.LNKTYPE, "app/lib/run.txt"),
+    ]
     normal = "file:///C:\\Users\\ann\\AppData\\Roaming\\Microsoft\\Templates\\Normal.dotm"
     for name, data in (
         ("stored-zip-in.zip", pack.zip_bytes([stored_zip, logo])),
@@ -525,6 +539,7 @@ def _harmless() -> Iterator[Case]:
         ("padded.zip", pack.zip_bytes([PAPER]) + b"\r\n"),
         ("dots.zip", pack.zip_bytes([("a..b/c...txt", b"x\n")])),
         ("same-link.tar", pack.tar_bytes([PAPER, pack.tar_special("latest.txt", tarfile.SYMTYPE, "minutes.txt")])),
+        ("linked-tree.tar", pack.tar_bytes([PAPER, *tree])),
         ("padded.gz", pack.gzip_bytes(PAPER[1], "minutes.txt") + bytes(500)),
         ("two-members.gz", pack.gzip_bytes(PAPER[1]) + pack.gzip_bytes(PAPER[1])),
         ("volume.pax.tar", pack.tar_bytes([("ü" * 90 + ".txt", b"x\n")], tarfile.PAX_FORMAT)),

@@ -34,9 +34,9 @@ def cases() -> Iterator[Case]:
             "harmless",
             0,
             HARMLESS,
-            (_stored, _wrapped, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened),
+            (_stored, _wrapped, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened, _open_links),
         ),
-        ("runs", 64, POLICY, (_projects, _flat, _fields, _clicks, _sheets, _rich, _packages)),
+        ("runs", 64, POLICY, (_projects, _flat, _fields, _clicks, _sheets, _rich, _open, _packages)),
         ("named", 61, POLICY, (_streams, _unpacked)),
         ("spelled", 65, POLICY, (_spelled,)),
         ("sealed", 54, ENCRYPTED, (_sealed,)),
@@ -171,7 +171,10 @@ def _elsewhere() -> Iterator[_Made]:
         )
     ):
         yield f"template-{number}/letter.docx", doc.ooxml_bytes(relations=[("attachedTemplate", target)])
-    yield "site/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", "www.example.com")])
+    for number, target in enumerate(
+        ("www.example.com", "example.com", "ann.lee@example.com", "shop.example.com?a=1", "skype:ann@example.com?call")
+    ):
+        yield f"site-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
     words = b"<w:t>A click with the action ppaction://program starts a program, as a ddeLink does.</w:t>"
     yield "prose/letter.docx", doc.ooxml_bytes([("word/document2.xml", words)])
 
@@ -248,6 +251,10 @@ def _flat() -> Iterator[_Made]:
         "field": doc.word_field("DDE cmd x"),
     }.items():
         yield f"2003-{what}/letter.xml", doc.word_2003(body)
+    for what, tag, content in (("macro", "VBProjectData", doc.macro_project()), ("package", "ForeignData", package)):
+        body = f"<{tag}>{doc.base64_text(content)}</{tag}>"
+        drawing = f'<VisioDocument xmlns="http://schemas.microsoft.com/visio/2003/core">{body}</VisioDocument>'
+        yield f"visio-{what}/plan.vdx", b'<?xml version="1.0"?>' + drawing.encode()
     link = "<ExcelWorkbook><SupBook><Path>cmd|/c calc.exe</Path></SupBook></ExcelWorkbook>"
     cell = "<Worksheet><Table><Row><Cell ss:Formula=\"=cmd|'/c calc'!A1\"/></Row></Table></Worksheet>"
     name = '<Names><NamedRange ss:Name="a" ss:RefersTo="=cmd|\'/c calc\'!A1"/></Names>'
@@ -319,7 +326,15 @@ def _clicks() -> Iterator[_Made]:
     slide = b'<p:sld><a:hlinkClick r:id="rId2" action="ppaction://program"/></p:sld>'
     yield "other-name/talk.pptx", doc.ooxml_bytes([("ppt/slides/slide1.dat", slide)])
     for number, target in enumerate(
-        ("file:///C:/Windows/System32/cmd.exe", "powershell.exe%20-w%20hidden", r"\\192.0.2.1\a\b.hta")
+        (
+            "file:///C:/Windows/System32/cmd.exe",
+            "powershell.exe%20-w%20hidden",
+            r"\\192.0.2.1\a\b.hta",
+            r"C:\Windows\System32\more.com",
+            "format.com c:",
+            r"..\invoice.com",
+            "telnet.exe",
+        )
     ):
         yield f"target-{number}/talk.pptx", doc.ooxml_bytes(relations=[("hyperlink", target)])
     atom = struct.pack("<HHL", 0, 0xFF3, 16) + bytes(8) + b"\x02" + bytes(7)
@@ -357,6 +372,7 @@ def _rich() -> Iterator[_Made]:
         "share": "\\'5c\\'5c192.0.2.1\\'5cs",
     }.items():
         yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
+    yield "bare/letter.rtf", doc.rtf_bytes(before="{\\template http://x.example/t.dotm}")
     link = doc.ole_bytes({"\x01Ole": b"x"}, bytes.fromhex("0003000000000000c000000000000046"))
     yield "link/letter.docx", doc.ooxml_bytes([("word/embeddings/oleObject1.bin", link)])
     yield "link/letter.rtf", doc.rtf_bytes([doc.ole1_object("Anything", link)])
@@ -365,6 +381,59 @@ def _rich() -> Iterator[_Made]:
         "moniker/letter.doc",
         doc.ole_bytes({"ObjectPool/_1/\x01Ole": moniker + "http://x.example/".encode("utf-16-le")}),
     )
+
+
+def _content(body: str) -> bytes:
+    return (
+        f'<office:document-content xmlns:xlink="http://www.w3.org/1999/xlink">{body}</office:document-content>'.encode()
+    )
+
+
+def _open() -> Iterator[_Made]:
+    """OpenDocument: DDE, clicks that start a program, and what is fetched from elsewhere; packed and as one XML file."""
+    for what, body in {
+        "dde-table": '<table:dde-link><office:dde-source office:dde-application="cmd" office:dde-topic="/c x"/></table:dde-link>',
+        "dde-text": '<text:dde-connection-decl office:name="a" office:dde-application="cmd" office:dde-topic="/c x"/>',
+        "dde-formula": '<table:table-cell table:formula="of:=DDE(&quot;cmd&quot;;&quot;/c x&quot;;&quot;A0&quot;)"/>',
+        "dde-formula-late": '<table:table-cell table:formula=\'of:=1+dde ("cmd";"/c x";"A0")\'/>',
+        "execute": '<presentation:event-listener presentation:action="execute" xlink:href="file:///C:/Windows/System32/calc.exe"/>',
+        "script": '<script:event-listener xlink:href="vnd.sun.star.script:../../../lib/pydoc.py$tempfilepager(1,x)?language=Python"/>',
+        "link": '<text:a office:name="a>b" xlink:href="file:///C:/Windows/System32/cmd.exe">open</text:a>',
+        "link-spelled": "<text:a l:href='&#102;ile:///C:/x&#46;vbs'>open</text:a>",
+        "section": '<text:section-source xlink:href="https://x.example/a.odt"/>',
+        "object": '<draw:object xlink:href="https://x.example/a.odt"/>',
+        "frame": '<draw:floating-frame xlink:href="https://x.example/"/>',
+        "frame-share": '<draw:floating-frame xlink:href="file://192.0.2.1/a/b.html"/>',
+        "table": '<table:table-source xlink:href="https://x.example/a"/>',
+    }.items():
+        yield f"{what}/letter.odt", doc.odf_bytes(extra=[("Object 1/content.xml", _content(body))])
+        flat = f'<office:document office:mimetype="application/vnd.oasis.opendocument.text">{body}</office:document>'
+        yield f"{what}/letter.fodt", b'<?xml version="1.0"?>' + flat.encode()
+    template = '<meta:template xlink:href="https://x.example/a.ott"/>'
+    yield "template/letter.odt", doc.odf_bytes(extra=[("meta.xml", _content(template))])
+    wide = _content('<text:a xlink:href="file:///C:/x.exe"/>').decode().encode("utf-16")
+    yield "wide/letter.odt", doc.odf_bytes(extra=[("styles.xml", wide)])
+
+
+def _open_links() -> Iterator[_Made]:
+    """OpenDocument with what LibreOffice writes every day."""
+    body = "".join(
+        (
+            '<text:a xlink:href="https://example.com/setup.exe">x</text:a><text:a xlink:href="mailto:ann@example.com">x</text:a>',
+            '<text:a xlink:href="../plan.odt">x</text:a><draw:object xlink:href="./Object 1"/>',
+            '<draw:image xlink:href="https://www.example.com/logo.png"/><text:section-source xlink:href="../chapter.odt"/>',
+            '<table:table-source xlink:href="https://www.example.com/rates.csv"/><draw:floating-frame xlink:href="page.html"/>',
+            '<draw:floating-frame xlink:href="file:///home/ann/page.html"/>',
+            '<meta:template xlink:href="file:///home/ann/Templates/letter.ott"/>',
+            '<meta:template xlink:href="file://fs01/templates/letter.ott"/>',
+            '<script:event-listener xlink:href="vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document"/>',
+            '<presentation:event-listener presentation:action="show" xlink:href="#page2"/>',
+            '<office:dde-source office:dde-application="soffice" office:dde-topic="list.ods" office:dde-item="A1"/>',
+            '<table:table-cell table:formula="of:=DDE(&quot;soffice&quot;;&quot;list.ods&quot;;&quot;A1&quot;)"/>',
+            "<text:p>DDE (Dynamic Data Exchange) and cmd.exe</text:p>",
+        )
+    )
+    yield "links/letter.odt", doc.odf_bytes(extra=[("Object 1/content.xml", _content(body))])
 
 
 def _packages() -> Iterator[_Made]:
@@ -392,6 +461,10 @@ def _streams() -> Iterator[_Made]:
         "dat": pack.gzip_bytes(SCRIPT),
     }.items():
         yield f"{suffix}/invoice.vbs.{suffix}", packed
+    skipped = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+    for suffix in ("zst", "tzst", "lz4"):
+        yield f"skipped-{suffix}/invoice.vbs.{suffix}", skipped + pack.zstd_bytes(SCRIPT)
+    yield "other-properties/invoice.vbs.lzma", pack.lzma_bytes(SCRIPT).replace(b"]", b"<", 1)
     text = pack.gzip_bytes(TEXT[1], TEXT[0])
     yield "two/papers.gz", text + pack.gzip_bytes(EXE, "notes.txt")
     yield "three/papers.gz", text + pack.gzip_bytes(b"x", "b.txt") + pack.gzip_bytes(b"MZ\x90\x00" + EXE, "c.dat")
@@ -418,4 +491,5 @@ def _spelled() -> Iterator[_Made]:
         (b"/Filter", b"/Fil#74er"),
     ):
         yield f"{new.decode()[1:].replace('#', '')}/paper.pdf", whole.replace(old, new)
+    yield "launch-comment/paper.pdf", doc.pdf_bytes(launch=True).replace(b"/Launch", b"% (\n/Launch")
     yield "launch/paper.pdf", doc.pdf_bytes(launch=True).replace(b"/Launch", b"/L#61unch")

@@ -308,6 +308,7 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         "lower": calendar(b";value=binary;encoding=base64", flat),
         "unfolded": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat, 5000),
         "name": calendar(b";X-FILENAME=run.vbs;ENCODING=BASE64;VALUE=BINARY", script),
+        "label": calendar(b";VALUE=BINARY;ENCODING=BASE64;X-LABEL=run.vbs", script),
         "name-quoted": calendar(b';FILENAME="a:b;run.vbs";ENCODING=BASE64;VALUE=BINARY', script),
         "data": calendar(b"", b"data:application/octet-stream;base64," + flat),
         "blanks": calendar(b"; VALUE = BINARY; ENCODING = BASE64", flat),

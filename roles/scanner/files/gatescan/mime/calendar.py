@@ -18,7 +18,7 @@ _PARAMETER = rb"(?:;[^:;=\"\r\n]{1,60}(?:=(?:[^\";:\r\n]|\"[^\"\r\n]*\")*)?)"
 _PROPERTY = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"+):([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 _DATA_URL = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"*):data:([^,\r\n]{0,200}),([^\r\n]+)", re.M | re.I)
 _IN_BASE64 = re.compile(rb";\s*(?:encoding\s*=\s*\"?(?:base64|b)\b|value\s*=\s*\"?binary|base64\b)", re.IGNORECASE)
-_NAME = re.compile(rb";\s*[a-z-]{0,20}file-?name\s*=\s*(?:\"([^\"]+)\"|([^;:\"]+))", re.IGNORECASE)
+_NAME = re.compile(rb";\s*(?:[a-z-]{0,20}file-?name|x-label)\s*=\s*(?:\"([^\"]+)\"|([^;:\"]+))", re.IGNORECASE)
 
 File = tuple[str, bytes]
 

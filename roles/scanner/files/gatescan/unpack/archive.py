@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
@@ -37,6 +38,8 @@ _STREAMS = frozenset(("zstd", "lz4", "lzip", "compress"))
 _SUFFIX = re.compile(r"\.(?:t?gz|gzip|t?bz2?|tbz2|bzip2?|t?xz|lzma|tlz|lz|t?zst|zstd|lz4|z|taz)\Z", re.IGNORECASE)
 """What compressors add to a name; their short forms for a tar file begin with t."""
 _TAR_SUFFIXES = frozenset(("tgz", "tbz", "tbz2", "txz", "tlz", "tzst", "taz"))
+_DEEPEST = 64
+"""Folders in one another from which a link may go up."""
 _ANY_SUFFIX = re.compile(r"(?<=[^/\\])\.[^./\\\s]{1,12}\Z")
 
 
@@ -68,12 +71,13 @@ def _walk(part: Part, data: bytes, budget: Budget, kind: str, extra: str = "") -
     formats, filters, options = _FORMATS[kind]
     sealed = False
     found = 0
+    links = _Links()
     try:
         with la.Reader(data, formats, filters, extra or options) as reader:
             while (member := reader.next()) is not None:
                 found += 1
                 budget.tick()
-                made = _member(part, budget, reader, member, kind)
+                made = _member(part, budget, reader, member, kind, links)
                 sealed = sealed or (made is not None and made.sealed)
                 if made is not None:
                     yield made
@@ -86,7 +90,7 @@ def _walk(part: Part, data: bytes, budget: Budget, kind: str, extra: str = "") -
         unopenable(part, f"a file of type {kind} without any readable member")
 
 
-def _member(part: Part, budget: Budget, reader: la.Reader, member: la.Member, kind: str) -> Part | None:
+def _member(part: Part, budget: Budget, reader: la.Reader, member: la.Member, kind: str, links: _Links) -> Part | None:
     """The member that was just reached; None for directories. Raises Failure, LimitReached."""
     names = unique(*(spelling for raw in member.raw_names for spelling in spellings(raw)))
     shown = names[0] if names else ""
@@ -96,7 +100,8 @@ def _member(part: Part, budget: Budget, reader: la.Reader, member: la.Member, ki
         budget.part()
         return None
     if link:
-        return _link(part, budget, names, link)
+        target = link.decode("utf-8", "replace")
+        return _link(part, budget, names, links.lead_out(shown, target, file_type == la.SYMLINK))
     if file_type not in (0, la.REGULAR):
         note(part, Verdict.POLICY, "archive-device", "a device or another special file", shown)
         return make(part, budget, names, b"")
@@ -107,16 +112,36 @@ def _member(part: Part, budget: Budget, reader: la.Reader, member: la.Member, ki
     return make(part, budget, names, content or b"", sealed=content is None)
 
 
-def _link(part: Part, budget: Budget, names: tuple[str, ...], link: bytes) -> Part:
-    target = link.decode("utf-8", "replace")
-    if target.startswith(("/", "\\")) or ".." in target.replace("\\", "/").split("/"):
-        note(
-            part,
-            Verdict.POLICY,
-            "path-traversal",
-            "a link that leads out of the archive",
-            names[0] if names else "",
-        )
+class _Links:
+    """The symbolic links of one archive so far."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def lead_out(self, name: str, target: str, symbolic: bool) -> bool:
+        """Whether a link leads out of the archive. A symbolic one begins at its own folder, and may go up as often as
+        that lies below the top, but in no folder that may be a link itself.
+        """
+        path, steps = _steps(name), _steps(target)
+        ups = steps.count("..")
+        deep = len(path) - 1
+        allowed = deep if symbolic and deep <= _DEEPEST and not self._pass_link(path[:-1]) else 0
+        if symbolic:
+            self._names.add("/".join(path))
+        return target.startswith(("/", "\\")) or ups > allowed or ".." in steps[ups:]
+
+    def _pass_link(self, folders: list[str]) -> bool:
+        return ".." in folders or any(path in self._names for path in accumulate(folders, "{}/{}".format))
+
+
+def _steps(path: str) -> list[str]:
+    return [step for step in path.replace("\\", "/").split("/") if step not in ("", ".")]
+
+
+def _link(part: Part, budget: Budget, names: tuple[str, ...], out: bool) -> Part:
+    if out:
+        shown = names[0] if names else ""
+        note(part, Verdict.POLICY, "path-traversal", "a link that leads out of the archive", shown)
     return make(part, budget, names, b"")
 
 

@@ -163,3 +163,11 @@ def check_name(part: Part, name: str) -> None:
     """A member that wants to be written outside the folder that it is unpacked to is against policy."""
     if ".." in name and ".." in name.replace("\\", "/").split("/"):
         note(part, Verdict.POLICY, "path-traversal", "a member's name leads out of the archive", name)
+
+
+def as_text(data: Buffer) -> str:
+    """XML as text, by its mark or by its zeros."""
+    data = bytes(data)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in data[:4]:
+        return data.decode("utf-16-be" if data[:1] in (b"\xfe", b"\x00") else "utf-16-le", "replace")
+    return data.decode("utf-8", "replace")

@@ -25,7 +25,8 @@ _COMPANION = re.compile(r"(?:.*[/\\])?(?:\._|~\$|\.~lock\.)[^/\\]*\Z", re.DOTALL
 _COMPANION_MAX = 512
 """Bytes of an owner file, which Word and Excel lay beside an open document: 162 or 165, and a name in it."""
 _ARCHIVE_NAME = re.compile(
-    r"\.(?:zip|zipx|rar|7z|gz|tgz|bz2|tbz2?|xz|txz|zst|tar|cab|iso|lzh|lha|arj|ace|arc|zoo|alz|egg|jar|udf|vhdx?|docx|docm"
+    r"\.(?:zip|zipx|rar|7z|gz|tgz|bz2|tbz2?|xz|txz|t?zst|lzma|lz4|tlz|tar|cab|iso|lzh|lha|arj|ace|arc|zoo|alz|egg"
+    r"|jar|udf|vhdx?|docx|docm"
     r"|xlsx|xlsm|xlsb|pptx|pptm)\s*$",
     re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-"""Office documents as one XML file: Flat OPC, WordprocessingML and SpreadsheetML of 2003, flat OpenDocument.
+"""Office documents as one XML file: Flat OPC, WordprocessingML, SpreadsheetML and Visio of 2003, flat OpenDocument.
 
 Office opens them by the namespace of their root, whatever they are named.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import packages, sheets
+from gatescan.unpack import common, opendocument, packages, sheets, targets
 from gatescan.unpack.common import make, note, spend_within
 
 _HEAD = 1 << 16
@@ -20,13 +20,16 @@ _NAMESPACES = (
     b"http://schemas.microsoft.com/office/2006/xmlPackage",
     b"http://schemas.microsoft.com/office/word/2003/wordml",
     b"urn:schemas-microsoft-com:office:spreadsheet",
+    b"http://schemas.microsoft.com/visio/2003/core",
     b'mimetype="application/vnd.oasis.opendocument',
     b'progid="Word.Document"',
     b'progid="Excel.Sheet"',
 )
 _PART = re.compile(r"<(?:\w{1,40}:)?part\b([^<>]*)>", re.IGNORECASE)
 _BINARY = re.compile(
-    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data)\b([^<>]*)>\s*(?:<!\[CDATA\[)?([^<]*)", re.IGNORECASE
+    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data|VBProjectData|ForeignData)\b([^<>]*)>\s*(?:<!\[CDATA\[)?"
+    r"([^<]*)",
+    re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"<(?:\w{1,40}:)?attachedTemplate\b([^<>]*)", re.IGNORECASE)
 _BOOK_PATH = re.compile(r"<(?:\w{1,40}:)?Path\b[^<>]*>([^<]*)", re.IGNORECASE)
@@ -51,7 +54,7 @@ def is_one(data: Buffer) -> bool:
 
 def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The files in such a document; findings for what it loads or starts. Raises LimitReached."""
-    text = packages.as_text(data)
+    text = common.as_text(data)
     document = packages.Document(part)
     starts = [(found.start(), _named(found.group(1))) for found in _PART.finditer(text)]
     if not starts or starts[0][0] > 0:
@@ -83,9 +86,10 @@ def _binaries(part: Part, budget: Budget, document: packages.Document, name: str
 
 def _look(part: Part, text: str) -> None:
     packages.look_at_markup(part, text.encode())
+    opendocument.look(part, text.encode())
     for found in _TEMPLATE.finditer(text):
         if any(
-            packages.from_elsewhere("attachedtemplate", html.unescape(a or b))
+            targets.from_elsewhere("attachedtemplate", html.unescape(a or b))
             for _, a, b in _ATTRIBUTE.findall(found.group(1))
         ):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")

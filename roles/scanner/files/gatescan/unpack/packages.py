@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gatescan.judging import filetype
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import fields, zipread
+from gatescan.unpack import common, fields, opendocument, targets, zipread
 from gatescan.unpack.common import note
 
 _TYPES = "[content_types].xml"
@@ -28,38 +28,15 @@ _DOCUMENT_TYPE = re.compile(
 _DOCUMENT_MARKS = frozenset((b"[content_types].xml", b"mimetype", b"meta-inf/container.xml", b"index/document.iwa"))
 _SHEET_TYPE = re.compile(r"ms-excel\.(?:intl)?macrosheet", re.IGNORECASE)
 _TYPED = re.compile(r"<(?:\w{1,40}:)?(?:Default|Override)\b([^<>]*)", re.IGNORECASE)
+_ODF_STREAMS = ("content.xml", "styles.xml", "meta.xml")
 _ODF_LISTS = ("script-lb.xml", "script-lc.xml", "dialog-lb.xml", "dialog-lc.xml")
 _BASIC_LINE = re.compile(r"\s*(?:(?:rem\b|').*|option\s+(?:vbasupport\s+\d|explicit|compatible)\s*)?\Z", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 _RELATION = re.compile(r"<(?:\w{1,40}:)?Relationship\b([^<>]*)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\b(\w{1,40})\s*=\s*(?:\"([^\"]*)(?:\"|\Z)|'([^']*)(?:'|\Z))")
 """An unclosed value goes on to the end, so that it is looked at once only."""
-_REMOTE = re.compile(
-    r"\s*(?:(?!file:)[a-z][a-z0-9+.-]+:|file:/*(?:\\\\|//)?(?![/\\]*[a-z]:|[/\\]*[^/\\]*$)|\\\\|//)",
-    re.IGNORECASE,
-)
-_OWN_SERVER = re.compile(
-    r"\s*(?:file:)?[/\\]{2,5}(?!0x)(?=[a-z0-9_-]*[a-z])[a-z0-9_-]{1,15}"
-    r"(?:(?:\.[a-z0-9_-]{1,63}){0,8}\.(?:local|localdomain|lan|internal|intern|intranet|corp|home|home\.arpa))?[/\\]",
-    re.IGNORECASE,
-)
-"""A server by a name of one label that has a letter in it, or below a domain that the internet does not have: no number
-for an address."""
 _LOADED = frozenset(("attachedtemplate", "oleobject", "frame", "subdocument", "afchunk", "externallinkpath"))
 """Relations whose target is fetched when the document is opened. Images and hyperlinks are everyday things."""
-_WEB = re.compile(r"\s*(?:https?|ftp):", re.IGNORECASE)
-_WORKBOOK = re.compile(
-    r"\s*https?://(?:[^?#]*\.(?:xl[a-z]{1,2}|csv|od[st])\s*(?:[?#]|\Z)"
-    r"|[a-z0-9-]{1,63}\.sharepoint(?:-mil)?\.(?:com|de|cn|us)/(?::x:/|[^?#]*/doc\.aspx\?)|onedrive\.live\.com/|1drv\.ms/x/)",
-    re.IGNORECASE,
-)
-"""Another workbook on a web server such as SharePoint, by its name or by a link of SharePoint's: its values stand in
-this one, and Excel asks before it looks."""
-_COMMAND = re.compile(
-    r"\.(?:exe|com|bat|cmd|ps1|vb[se]?|jse?|ws[fhc]|hta|scr|pif|lnk|msi|cpl|jar|sct|dll)(?:[\s\"'?#]|%20|\Z)",
-    re.IGNORECASE,
-)
-_NOT_A_FILE = re.compile(r"\s*(?:https?|ftp|mailto|tel|news|sip|#|www\.[a-z0-9.-]{1,200}\.com\s*\Z)", re.IGNORECASE)
 # Words that begin at their rarest letter, and look back: large documents are searched in half the time.
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
@@ -110,21 +87,23 @@ class Document:
         if len(member.data):
             self._names.add(name)
         if name.endswith(".rels"):
-            _relations(part, as_text(member.data))
+            _relations(part, common.as_text(member.data))
         elif name.endswith("vbaproject.bin"):
             _project(part, member)
         elif name == _TYPES:
-            self._content_types(as_text(member.data))
+            self._content_types(common.as_text(member.data))
         elif name == _MANIFEST:
-            _manifest(part, as_text(member.data))
+            _manifest(part, common.as_text(member.data))
         elif name.startswith("xl/macrosheets/"):
             note(part, Verdict.POLICY, "macro-sheet", "a workbook with a macro sheet (Excel 4.0)")
         elif "externallink" in name:
             _external_link(part, bytes(member.data))
         elif _is_odf_code(name):
-            _odf_code(part, as_text(member.data))
+            _odf_code(part, common.as_text(member.data))
         elif name.endswith(".xml") or _is_xml(member.data):
             look_at_markup(part, bytes(member.data))
+            if name.rpartition("/")[2] in _ODF_STREAMS:
+                opendocument.look(part, bytes(member.data))
 
     def close(self) -> None:
         """What the list of types says, once it is known which members there are: a type without a part is nothing."""
@@ -156,7 +135,7 @@ def look_at_markup(part: Part, data: bytes) -> None:
     linked = wide or b"ddeLink" in data
     if not clicks and not coded and not linked:
         return
-    text = as_text(data)
+    text = common.as_text(data)
     if linked and _DDE_LINK.search(text):
         note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
     if clicks and _ACTION.search(html.unescape(text)):
@@ -204,14 +183,6 @@ def _attributes(text: str) -> dict[str, str]:
     return {key.lower(): html.unescape(a or b) for key, a, b in _ATTRIBUTE.findall(text)}
 
 
-def as_text(data: Buffer) -> str:
-    """XML as text, by its mark or by its zeros."""
-    data = bytes(data)
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in data[:4]:
-        return data.decode("utf-16-be" if data[:1] in (b"\xfe", b"\x00") else "utf-16-le", "replace")
-    return data.decode("utf-8", "replace")
-
-
 def _project(part: Part, member: Part) -> None:
     """The macro project of a document is opened as a compound file, and judged there. What is none is not known."""
     if member.sealed or (len(member.data) and filetype.kind(member.data) not in ("ole", "msi")):
@@ -220,7 +191,7 @@ def _project(part: Part, member: Part) -> None:
 
 def _external_link(part: Part, data: bytes) -> None:
     packed = data[:2] == _DDE_SUPPORT and data[3:5] == b"\x01\x00"
-    if packed or "ddelink" in as_text(data).lower():
+    if packed or "ddelink" in common.as_text(data).lower():
         note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
 
 
@@ -257,21 +228,8 @@ def _relations(part: Part, text: str) -> None:
         target = found.get("target", "")
         if found.get("targetmode", "").lower() != "external":
             continue
-        if kind in _LOADED and from_elsewhere(kind, target):
+        if kind in _LOADED and targets.from_elsewhere(kind, target):
             what = f"a document that loads something from elsewhere ({kind})"
             note(part, Verdict.POLICY, "remote-template", what)
-        elif kind == "hyperlink" and _COMMAND.search(target) and not _NOT_A_FILE.match(target):
+        elif kind == "hyperlink" and targets.starts_program(target):
             note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
-
-
-def from_elsewhere(kind: str, target: str) -> bool:
-    """Whether a relation of that kind, in lower case, fetches its target from another machine."""
-    if kind == "externallinkpath":
-        return bool(_WEB.match(target)) and not _WORKBOOK.match(target)
-    own = kind == "attachedtemplate" and on_own_server(target)
-    return bool(_REMOTE.match(target)) and not own
-
-
-def on_own_server(target: str) -> bool:
-    """Whether a file lies on a server that only the recipient's own network can know by that name."""
-    return _OWN_SERVER.match(target) is not None

@@ -25,7 +25,8 @@ _TELLING = frozenset(
 )
 _OBJECT_STREAM = re.compile(rb"/Type\s*/ObjStm(?![A-Za-z])")
 _EMBEDDED = re.compile(rb"/Type\s*/EmbeddedFile(?![A-Za-z])")
-_LAUNCH = re.compile(rb"/S\s*/Launch(?![A-Za-z])")
+_LAUNCH = re.compile(rb"/S(?:\s|%[^\r\n]{0,200}[\r\n])*+/Launch(?![A-Za-z])")
+"""A comment is as good as a blank."""
 _FILES = re.compile(rb"/EF\s*(?:<<([^<>]{0,400})>>|(\d{1,8})\s+\d{1,5}\s+R)")
 _REFERENCE = re.compile(rb"/(?:F|UF|DOS|Mac|Unix)\s*(\d{1,8})\s+\d{1,5}\s+R")
 _OBJECT = re.compile(rb"(?<!\d)(\d{1,8})\s+(\d{1,5})\s+obj(?![A-Za-z])")

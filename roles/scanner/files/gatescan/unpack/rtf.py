@@ -13,11 +13,11 @@ from collections.abc import Iterator
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import fields, packages
+from gatescan.unpack import fields, targets
 from gatescan.unpack.common import make, note, unique
 from gatescan.unpack.ole import read_package
 
-_TEMPLATE = re.compile(rb"\\\*\s{0,20}\\template(?![a-zA-Z])", re.IGNORECASE)
+_TEMPLATE = re.compile(rb"(?:\\\*|\{)\s{0,20}\\template(?![a-zA-Z])", re.IGNORECASE)
 _FIELD = re.compile(rb"\\fldinst(?![a-zA-Z])", re.IGNORECASE)
 _REMOTE = re.compile(
     r"\s*(?:(?:https?|ftp|mhtml|ms-[a-z-]+):|(?:file:)?[/\\]{2,5}(?![/\\]*[a-z]:)[^/\\]+[/\\])", re.IGNORECASE
@@ -40,7 +40,7 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """The objects in an RTF document. Raises LimitReached."""
     for target in _texts(data, _TEMPLATE, budget):
         target = target.strip(' "')
-        if _REMOTE.match(target) and not packages.on_own_server(target):
+        if _REMOTE.match(target) and not targets.on_own_server(target):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
     if any(fields.asks_program(f"{fields.BEGIN}{text}{fields.END}") for text in _texts(data, _FIELD, budget)):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")

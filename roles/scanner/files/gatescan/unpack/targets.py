@@ -1,0 +1,53 @@
+"""What links and references of documents lead to: programs, and content on other machines."""
+
+from __future__ import annotations
+
+import re
+
+_REMOTE = re.compile(
+    r"\s*(?:(?!file:)[a-z][a-z0-9+.-]+:|file:/*(?:\\\\|//)?(?![/\\]*[a-z]:|[/\\]*[^/\\]*$)|\\\\|//)",
+    re.IGNORECASE,
+)
+_OWN_SERVER = re.compile(
+    r"\s*(?:file:)?[/\\]{2,5}(?!0x)(?=[a-z0-9_-]*[a-z])[a-z0-9_-]{1,15}"
+    r"(?:(?:\.[a-z0-9_-]{1,63}){0,8}\.(?:local|localdomain|lan|internal|intern|intranet|corp|home|home\.arpa))?[/\\]",
+    re.IGNORECASE,
+)
+"""A server by a name of one label that has a letter in it, or below a domain that the internet does not have: no number
+for an address."""
+_WEB = re.compile(r"\s*(?:https?|ftp):", re.IGNORECASE)
+_WORKBOOK = re.compile(
+    r"\s*https?://(?:[^?#]*\.(?:xl[a-z]{1,2}|csv|od[st])\s*(?:[?#]|\Z)"
+    r"|[a-z0-9-]{1,63}\.sharepoint(?:-mil)?\.(?:com|de|cn|us)/(?::x:/|[^?#]*/doc\.aspx\?)|onedrive\.live\.com/|1drv\.ms/x/)",
+    re.IGNORECASE,
+)
+"""Another workbook on a web server such as SharePoint, by its name or by a link of SharePoint's: its values stand in
+this one, and Excel asks before it looks."""
+_COMMAND = re.compile(
+    r"\.(?:exe|com|bat|cmd|ps1|vb[se]?|jse?|ws[fhc]|hta|scr|pif|lnk|msi|cpl|jar|sct|dll)(?:[\s\"'?#]|%20|\Z)",
+    re.IGNORECASE,
+)
+_NOT_A_FILE = re.compile(
+    r"\s*(?:(?:https?|ftp|mailto|tel|news|sips?|skype|im|xmpp|callto):|#"
+    r"|(?:[\w.+-]{1,64}@)?[a-z0-9.-]{1,200}\.com\s*(?:[?#]|\Z))",
+    re.IGNORECASE,
+)
+"""Addresses, and hosts and mailboxes that were written without their scheme."""
+
+
+def starts_program(target: str) -> bool:
+    """Whether a click on a link to `target` starts a program."""
+    return _COMMAND.search(target) is not None and _NOT_A_FILE.match(target) is None
+
+
+def from_elsewhere(kind: str, target: str) -> bool:
+    """Whether a relation of that kind, in lower case, fetches its target from another machine."""
+    if kind == "externallinkpath":
+        return bool(_WEB.match(target)) and not _WORKBOOK.match(target)
+    own = kind == "attachedtemplate" and on_own_server(target)
+    return bool(_REMOTE.match(target)) and not own
+
+
+def on_own_server(target: str) -> bool:
+    """Whether a file lies on a server that only the recipient's own network can know by that name."""
+    return _OWN_SERVER.match(target) is not None
