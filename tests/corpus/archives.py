@@ -273,6 +273,7 @@ def _links() -> Iterator[Case]:
         "folder-up": [("a/b/up", "../../../x")],
         "up-later": [("a/b/up", "c/../../../../x")],
         "through": [("a/b", ".."), ("a/b/up", "../../x")],
+        "through-on-windows": [("a/B", ".."), ("a/b/up", "../../x")],
         "through-later": [("a/b", "../c/.."), ("a/up", "b/../..")],
     }.items():
         links = [pack.tar_special(name, tarfile.SYMTYPE, target) for name, target in members]

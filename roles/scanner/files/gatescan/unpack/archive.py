@@ -122,7 +122,7 @@ class _Links:
         """Whether a link leads out of the archive. A symbolic one begins at its own folder, and may go up as often as
         that lies below the top, but in no folder that may be a link itself.
         """
-        path, steps = _steps(name), _steps(target)
+        path, steps = _steps(name.casefold()), _steps(target)  # Windows takes D for d
         ups = steps.count("..")
         deep = len(path) - 1
         allowed = deep if symbolic and deep <= _DEEPEST and not self._pass_link(path[:-1]) else 0
