@@ -85,4 +85,5 @@ def test_what_does_not_drain_in_time_is_sent_after_the_reboot(
     assert "user@corp.test" in gateway.queue(), "it is on disk"
     assert office.find(waiting) == []
     send_what_waits(gateway, office)
+    office.arrived(waiting)
     assert len(office.find(waiting)) == 1
