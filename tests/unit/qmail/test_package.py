@@ -44,7 +44,7 @@ def modes(root: Path) -> dict[str, int]:
 def test_an_empty_disk_for_the_queue_gets_qmails_folders_and_modes(tmp_path: Path) -> None:
     share(tmp_path)
     (tmp_path / "var/qmail/queue").mkdir(parents=True)
-    (tmp_path / "var/qmail/queue").chmod(0o777)
+    (tmp_path / "var/qmail/queue").chmod(0o2777)  # chmod 750 alone keeps a folder's set-group-ID bit
     (tmp_path / "var/qmail").chmod(0o700)
     configure(tmp_path)
     assert modes(tmp_path) == FOLDERS
