@@ -1,51 +1,34 @@
 """The controller's side of file_set: fills entries with the role's own files and templates.
 
-A task is not sent to a host whose survey, at the beginning of this run, found its files untouched since the module saw
-these very arguments fulfilled (module_utils/on_gateway/stat_cache.py). That holds until the run changes a file or
-installs a package there; from then on every task is sent.
+A task whose files nobody has touched since is not sent (gatewright/noted.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 # Ansible loads an action by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.role_files import RoleFiles, are_untouched, changed
-
-MODULE = Path(__file__).resolve().parents[1] / "library/file_set.py"
-
-
-def digest_of(arguments: Mapping[str, Any]) -> str:
-    """Names a task's arguments, and what this release makes of them."""
-    text = json.dumps(arguments, sort_keys=True, default=str)
-    return hashlib.sha256(MODULE.read_bytes() + text.encode()).hexdigest()
+from gatewright.noted import NotedAction
+from gatewright.role_files import RoleFiles
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
+class ActionModule(NotedAction):
     """Gives each entry that names a source its content, then runs the module. See the module's documentation."""
 
-    _supports_check_mode = True
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the action."""
-        answer: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        if isinstance(entries := arguments.get("entries"), Mapping):
+    def sent(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Send the task with the contents of all entries."""
+        entries = arguments.get("entries")
+        if isinstance(entries, Mapping):
             root = str(arguments.get("root") or "/")
-            arguments["entries"] = RoleFiles(self, task_vars).filled(entries, root)
-        digest = digest_of(arguments)
-        if are_untouched(digest, task_vars) and not self._task.delegate_to:
-            return answer | {"changed": False, "changed_paths": [], "diff": []}
-        told = {"task": self._task.get_name(), "digest": digest}
-        done: dict[str, Any] = self._execute_module(module_args=arguments | told, task_vars=task_vars)
+            arguments = {**arguments, "entries": RoleFiles(self, task_vars).filled(entries, root)}
+        return super().sent(arguments, task_vars)
+
+    def counts(self, done: Mapping[str, Any]) -> bool:
+        """What lasts is a change; a permission in /run is none."""
         lasting = [path for path in done.get("changed_paths", ()) if not path.startswith("/run/")]
-        return answer | done | (changed(task_vars) if lasting or done.get("failed") else {})
+        return bool(lasting or done.get("failed"))

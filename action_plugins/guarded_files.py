@@ -1,4 +1,7 @@
-"""The controller's side of guarded_files: prove that a new connection works, then confirm the change."""
+"""The controller's side of guarded_files: prove that a new connection works, then confirm the change.
+
+A task whose files are in place and in force is not sent (gatewright/noted.py).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 # Ansible loads an action by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from gatewright.noted import NotedAction, changed
 from gatewright.role_files import RoleFiles
 
 display = Display()
@@ -34,23 +37,30 @@ KEYS_ADVICE = (
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
+class ActionModule(NotedAction):
     """Compare, apply under the host's rollback, connect anew, confirm."""
 
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the comparison alone if nothing differs or in check mode."""
-        super().run(tmp, task_vars)
+        answer = super().run(tmp, task_vars)
+        return answer | changed(task_vars) if answer.get("changed") or answer.get("failed") else answer
+
+    def sent(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Do all steps of a change."""
         self._vars = task_vars or {}
         self._window = int(self._task.args.get("window", 60))
         self._name = str(self._task.args.get("name", ""))
         self._port = int(self._task.args.get("port") or 0)
         self._former = self._inventory_port()
-        self._arguments = dict(self._task.args)
+        self._arguments = dict(arguments)
         self._arguments.pop("port", None)  # the controller's matter
         if isinstance(files := self._arguments.get("files"), Mapping):
             self._arguments["files"] = RoleFiles(self, task_vars).filled(files)
+        self._arguments["noted"] = self.note_of(self._arguments)
+        if (known := self.known(self._arguments["noted"], task_vars)) is not None:
+            return known
         result = self._step("compare")
         if result.get("failed") or not result.get("changed") or self._task.check_mode:
             return result

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 # Ansible loads an action by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.role_files import changed
+from gatewright.noted import changed
 
 APT_GET = [
     *("apt-get", "--yes", "--quiet", "--no-install-recommends", "--allow-downgrades"),

@@ -47,6 +47,9 @@ KINDS: Mapping[str, Shape] = {
     "units": Shape.LIST,
     # what a role asks of a host before anything changes: a name, and a shell command that prints the answer
     "questions": Shape.JOINED,
+    # programs that bring what runs in line with its files (action settle): a name, and the command that prints what the
+    # program would do, which ends in `look`
+    "settles": Shape.JOINED,
     # tags of jobs that what the survey finds holds up, as the whole host hangs on them (those that bring accounts are
     # held up anyway), and of those for which nobody need look at the host
     "host_jobs": Shape.LIST,

@@ -112,7 +112,7 @@ def check_together(roles: Iterable[Role], problems: Problems) -> None:
             value = role.defaults.get(variable)
             for key, item in value.items() if shape is Shape.JOINED and isinstance(value, Mapping) else ():
                 holder, other = holders.setdefault((kind, str(key)), (variable, item))
-                is_known = kind == "questions" or "{{" not in f"{item}{other}"
+                is_known = kind in ("questions", "settles") or "{{" not in f"{item}{other}"
                 if holder != variable and item != other and is_known:
                     problems.add(f"{variable}.{key}", f"{holder} gives it another value")
 
@@ -176,9 +176,11 @@ def _command(problems: Problems, where: str, value: Any) -> None:
         problems.add(where, "is empty: the survey would ask nothing")
 
 
+_NAME = kinds.matching(r"[A-Za-z0-9_-]+", "a name of letters, digits, - and _")
 _MAPPINGS: Mapping[str, Kind] = {
     "aliases": kinds.mapped(kinds.file_name, _instructions),
-    "questions": kinds.mapped(kinds.matching(r"[A-Za-z0-9_-]+", "a name of letters, digits, - and _"), _command),
+    "questions": kinds.mapped(_NAME, _command),
+    "settles": kinds.mapped(_NAME, kinds.matching(r"[^\n]* look", "a command that ends in `look`")),
 }
 """What the entries of a kind must be, for those that are mappings of simple things."""
 _OPENINGS = {"inbound": _inbound, "outbound": way_out}

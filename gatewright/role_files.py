@@ -1,4 +1,4 @@
-"""For actions that bring files to a host: what a role's own files and templates hold, and what a run has changed."""
+"""For actions that bring files to a host: what a role's own files and templates hold."""
 
 from __future__ import annotations
 
@@ -15,26 +15,6 @@ from gatewright import MANAGED
 
 SOURCES = {"src": "files", "template": "templates"}
 """Keys of an entry that name a file on the controller, and the role's folder in which it is."""
-
-
-CHANGED = "gatewright_files_changed"
-"""A fact of a host: of which survey's files this run has changed one."""
-
-
-def changed(task_vars: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What an action that changed files of a host adds to its result, so that later tasks do not trust the survey."""
-    return {"ansible_facts": {CHANGED: _survey(task_vars).get("seen")}}
-
-
-def are_untouched(digest: str, task_vars: Mapping[str, Any] | None) -> bool:
-    """Whether this run's survey of the host found a task's files as file_set left them, and nothing changed since."""
-    survey = _survey(task_vars)
-    facts = (task_vars or {}).get("ansible_facts", {})
-    return digest in survey.get("untouched", ()) and facts.get(CHANGED) != survey.get("seen")
-
-
-def _survey(task_vars: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return (task_vars or {}).get("_survey_found") or {}
 
 
 class RoleFiles:

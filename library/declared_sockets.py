@@ -26,6 +26,10 @@ options:
     description: Seconds within which the sockets must come to be as declared.
     type: int
     default: 0
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -60,66 +64,16 @@ missing:
 """
 
 import ipaddress
-import re
+import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.converters import to_native
+from ansible.module_utils.on_gateway import listeners, stat_cache
 
-Socket = tuple[str, str, int, str]
-"""proto, address, port, owner"""
-
-HIDDEN = "hidden"
-DHCP_CLIENTS = frozenset({"dhclient", "dhcpcd", "systemd-network", "NetworkManager"})
-DHCP_PORTS = frozenset({68, 546})
-"""A host that has its address by DHCP listens there; the firewall lets it, by firewall_dhcp_client."""
 PAUSE_SECONDS = 0.5
-OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
-
-
-def listening(module: AnsibleModule) -> list[Socket]:
-    """Return (proto, address, port, owner) of every listening socket, as ss lists them."""
-    _code, output, _errors = module.run_command(["ss", "-H", "-l", "-n", "-t", "-u", "-p"], check_rc=True)
-    found = []
-    for line in output.splitlines():
-        fields = line.split(None, 6)
-        address, port = fields[4].rsplit(":", 1)
-        owner = OWNER.search(line)
-        name = owner.group(1) if owner else HIDDEN
-        found.append((fields[0], address.strip("[]").split("%")[0], int(port), name))
-    return sorted(set(found))
-
-
-def hidden_programs() -> set[str]:
-    """Return the names of the programs whose descriptors root may not list here."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            for descriptor in (process / "fd").iterdir():
-                descriptor.readlink()
-        except PermissionError:
-            found.add((process / "comm").read_text().strip())
-        except OSError:
-            continue
-    return found
-
-
-def covers(declaration: Mapping[str, Any], socket: Socket, hidden: Collection[str]) -> bool:
-    """Whether a declaration covers a socket."""
-    proto, address, port, owner = socket
-    return (
-        declaration["proto"] == proto
-        and (declaration.get("port") is None or int(declaration["port"]) == port)
-        and (declaration["owner"] == owner or (owner == HIDDEN and declaration["owner"] in hidden))
-        and declaration.get("address", address) == address
-    )
-
-
-def show(declaration: Mapping[str, Any]) -> str:
-    """A declaration as one line."""
-    return f"{declaration['proto']} {declaration.get('address', '*')} {declaration['port']} {declaration['owner']}"
 
 
 def is_loopback(address: str) -> bool:
@@ -137,35 +91,11 @@ def too_wide(declared: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def is_dhcp_client(socket: Socket) -> bool:
-    """Whether a socket is that of the host's DHCP client."""
-    proto, _address, port, owner = socket
-    return proto == "udp" and port in DHCP_PORTS and owner in DHCP_CLIENTS
-
-
-def compare(module: AnsibleModule, declared: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What listens, what of it nobody declared, and what is declared and not there."""
-    sockets, hidden = listening(module), hidden_programs()
-    return {
-        "sockets": [" ".join(map(str, item)) for item in sockets],
-        "undeclared": [
-            " ".join(map(str, item))
-            for item in sockets
-            if not is_dhcp_client(item) and not any(covers(one, item, hidden) for one in declared)
-        ],
-        "missing": [
-            show(one)
-            for one in declared
-            if one.get("port") is not None and not any(covers(one, item, hidden) for item in sockets)
-        ],
-    }
-
-
-def settled(module: AnsibleModule, declared: Sequence[Mapping[str, Any]], seconds: int) -> dict[str, list[str]]:
+def settled(declared: Sequence[Mapping[str, Any]], seconds: int) -> dict[str, list[str]]:
     """Compare, and again until the sockets are as declared or the seconds are over."""
     deadline = time.monotonic() + seconds
     while True:
-        found = compare(module, declared)
+        found: dict[str, list[str]] = listeners.compare(declared)
         if not (found["undeclared"] or found["missing"]) or time.monotonic() >= deadline:
             return found
         time.sleep(PAUSE_SECONDS)
@@ -177,18 +107,25 @@ def main() -> None:
         argument_spec={
             "declared": {"type": "list", "elements": "dict", "required": True},
             "seconds": {"type": "int", "default": 0},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )
     declared = module.params["declared"]
     if wide := too_wide(declared):
         module.fail_json(msg=f"a declared socket without a port must have a loopback address: {'; '.join(wide)}")
-    found = settled(module, declared, 0 if module.check_mode else module.params["seconds"])
+    try:
+        found = settled(declared, 0 if module.check_mode else module.params["seconds"])
+    except (OSError, subprocess.SubprocessError) as error:
+        module.fail_json(msg=f"listening sockets cannot be listed: {to_native(error)}")
     if (found["undeclared"] or found["missing"]) and not module.check_mode:
         words = [f"not declared: {item}" for item in found["undeclared"]]
         words += [f"declared, but not there: {item}" for item in found["missing"]]
         reason = "listening sockets differ from the declared ones (proto address port owner): "
         module.fail_json(msg=reason + "; ".join(words), **found)
+    if not module.check_mode:
+        look = ("sockets", stat_cache.told(declared))
+        stat_cache.keep(module.params["noted"], [look], found, lambda: stat_cache.look(*look) == [[], []])
     module.exit_json(changed=False, **found)
 
 

@@ -70,17 +70,13 @@ options:
         a copy of what was at a path when the module first replaced or removed it.
     type: path
     default: /var/lib/gatewright
-  task:
+  noted:
     description:
-      - Which task this is, and C(digest) of its arguments. For the action plugin only, which has them noted in the file
-        C(stat-cache) in C(ledger_dir) once all is in order, and does not send a task of which M(host_survey) says that
-        nobody has touched its files since.
-    type: str
-    default: ""
-  digest:
-    description: See C(task).
-    type: str
-    default: ""
+      - C(task), which task this is, and C(digest) of its arguments. For the action plugin only, which has them noted in
+        the file C(stat-cache) in C(ledger_dir) once all is in order, and does not send a task of which M(host_survey)
+        says that nobody has touched its files since.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -424,27 +420,14 @@ def bring_about(ledger_dir: str, entries: Collection[Entry], pending: Collection
     record(ledger, known, made, entries)
 
 
-def marks_of(params: Mapping[str, Any], entries: Collection[Entry], note: str) -> list[stat_cache.Mark]:
+def looks_at(params: Mapping[str, Any], entries: Collection[Entry], note: str) -> list[stat_cache.Look]:
     """What the files look like, whom their owners' names mean, and that nothing is owed for them."""
     looked = [(entry.state, entry.path) for entry in entries]
     looked += [("names", os.path.normpath(os.path.join(params["root"], name))) for name in params["purge"]]
     for key, kind in (("owner", "user"), ("group", "group")):
         given = (str(entry[key]) for entry in params["entries"].values() if isinstance(entry, dict) and key in entry)
         looked += [(kind, name) for name in sorted({str(params[key]), *given}) if not name.isdigit()]
-    marks = [stat_cache.mark(kind, name) for kind, name in looked]
-    return [*marks, ("absent", note, None)] if note else marks
-
-
-def note_order(params: Mapping[str, Any], entries: Collection[Entry], note: str) -> None:
-    """Note for the next run that all is in order, unless somebody has touched a file meanwhile."""
-    place = params["ledger_dir"]
-    if not params["digest"] or not os.path.isdir(place):
-        return
-    text = stat_cache.text_with(place, params["task"], params["digest"], marks_of(params, entries, note))
-    # looked at after the marks were taken: a later change is one of the marks
-    if text and all(matches(entry, look(entry.path)) for entry in entries):
-        path = os.path.join(place, stat_cache.NAME)
-        replace_atomically(Entry(path, "file", None, "", os.geteuid(), os.getegid(), 0o600), text.encode())
+    return [*looked, ("absent", note)] if note else looked
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -461,7 +444,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         if note and pending:
             write_note(note, paths)
         bring_about(params["ledger_dir"], entries, pending)
-        note_order(params, entries, note)
+        stat_cache.keep(
+            {**params["noted"], "place": params["ledger_dir"]},
+            looks_at(params, entries, note),
+            {"changed_paths": []},
+            lambda: all(matches(entry, look(entry.path)) for entry in entries),
+        )
     return {
         "changed": bool(paths),
         "changed_paths": paths,
@@ -484,8 +472,7 @@ def main() -> None:
             "owed": {"type": "str", "default": ""},
             "owed_dir": {"type": "path", "default": "/var/lib/gatewright/owed"},
             "ledger_dir": {"type": "path", "default": "/var/lib/gatewright"},
-            "task": {"type": "str", "default": ""},
-            "digest": {"type": "str", "default": ""},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )

@@ -62,6 +62,10 @@ options:
     description: Directory of systemd units.
     type: path
     default: /etc/systemd/system
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -107,6 +111,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
+from ansible.module_utils.on_gateway import stat_cache
 
 APPLY_DELAY = 0.3  # seconds from this process's end; the answer that names the token is out before the rules change
 ANSWER_SECONDS = 5  # that this process gets to end
@@ -426,6 +431,19 @@ def compare(module: AnsibleModule, guard: Guard, wanted: Sequence[Wanted]) -> di
     return {"changed": bool(pending) or idle, "changed_paths": [item.path for item in pending], "diff": diff}
 
 
+def note(module: AnsibleModule, guard: Guard, wanted: Sequence[Wanted]) -> None:
+    """Note for the next run that the files are in place and in force, and that no change waits for its confirmation."""
+    command = module.params["in_force"]
+    looks = [("file", item.path) for item in wanted]
+    looks += [("absent", str(guard.armed)), ("absent", str(guard.state / "restoring"))]
+    looks += [("succeeds", command)] if command else []
+
+    def is_right() -> bool:
+        return not any(map(differs, wanted)) and not (command and run_shell(command)[0])
+
+    stat_cache.keep(module.params["noted"], looks, {"changed_paths": []}, is_right)
+
+
 def apply(guard: Guard, wanted: Sequence[Wanted]) -> dict[str, Any]:
     """Arm the rollback, put the files in place and have them applied."""
     token = guard.arm([item.path for item in wanted])
@@ -452,12 +470,16 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         return guard.status(token)
     if step == "confirm":
         guard.confirm(token)
+        note(module, guard, wanted)
         return {"confirmed": True}
     if step == "restore":
         if guard.token() == token:
             guard.restore()
         return guard.status(token)
-    return compare(module, guard, wanted)
+    found = compare(module, guard, wanted)
+    if not found["changed"] and not module.check_mode:
+        note(module, guard, wanted)
+    return found
 
 
 def main() -> None:
@@ -475,6 +497,7 @@ def main() -> None:
             "token": {"type": "str", "default": "", "no_log": False},
             "state_dir": {"type": "path", "default": "/var/lib/gatewright/guard"},
             "unit_dir": {"type": "path", "default": "/etc/systemd/system"},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )

@@ -23,6 +23,10 @@ options:
     description: The program that compiles.
     type: path
     default: /var/qmail/bin/qmail-newmrh
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -42,6 +46,7 @@ import struct
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.on_gateway import stat_cache
 
 HEADER_BYTES = 2048
 PROGRAM_SECONDS = 60
@@ -81,6 +86,7 @@ def main() -> None:
             "control": {"type": "path", "default": "/var/qmail/control"},
             "domains": {"type": "list", "elements": "str", "required": True},
             "qmail_newmrh": {"type": "path", "default": "/var/qmail/bin/qmail-newmrh"},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )
@@ -88,7 +94,17 @@ def main() -> None:
     wanted = {domain.lower() for domain in module.params["domains"]}
     data = read(compiled)
     held = None if data is None else keys_of(data)
+
+    def is_right() -> bool:
+        now = read(compiled)
+        return not wanted if now is None else keys_of(now) == wanted
+
+    def note() -> None:
+        stat_cache.keep(module.params["noted"], [("file", compiled)], {}, is_right)
+
     if held == wanted or (data is None and not wanted):
+        if not module.check_mode:
+            note()
         module.exit_json(changed=False)
     diff = {
         "before_header": compiled,
@@ -100,6 +116,7 @@ def main() -> None:
         module.exit_json(changed=True, diff=diff)
     if not wanted:
         os.unlink(compiled)
+        note()
         module.exit_json(changed=True, diff=diff)
     try:
         run = subprocess.run([module.params["qmail_newmrh"]], capture_output=True, timeout=PROGRAM_SECONDS, check=False)
@@ -109,6 +126,7 @@ def main() -> None:
         module.fail_json(msg=f"qmail-newmrh failed: {run.stderr.decode(errors='replace').strip()}")
     if keys_of(read(compiled) or b"") != wanted:
         module.fail_json(msg=f"{compiled} does not hold the domains of morercpthosts after qmail-newmrh")
+    note()
     module.exit_json(changed=True, diff=diff)
 
 

@@ -38,6 +38,10 @@ options:
     type: list
     elements: str
     default: [.ssh/authorized_keys]
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -71,18 +75,22 @@ openssh_major:
   returned: success
 """
 
+import contextlib
 import grp
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
+from ansible.module_utils.on_gateway import stat_cache
+from ansible.module_utils.on_gateway.logins import has_key, key_files, login_name
 
 KEYGEN_SECONDS = 120
 
@@ -140,21 +148,6 @@ def replace(path: Path, content: str) -> None:
     os.rename(temporary, path)
 
 
-def has_authorized_key(user: pwd.struct_passwd, patterns: Iterable[str]) -> bool:
-    """Whether one of the user's files has a line that is a key."""
-    for pattern in patterns:
-        name = re.sub("%[hu%]", lambda m: {"%h": user.pw_dir, "%u": user.pw_name, "%%": "%"}[m[0]], pattern)
-        path = Path(user.pw_dir, name)
-        if path.is_file() and re.search(r"^[^#\n]*\b(ssh|ecdsa|sk)-\S+ AAAA", path.read_text(errors="replace"), re.M):
-            return True
-    return False
-
-
-def login_name(login: str) -> str:
-    """Return the user who is logged in: the one named, or who became root, or who runs this."""
-    return login or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-
-
 def own_group(name: str) -> str:
     """Return the name of a user's own group, empty if there is none."""
     try:
@@ -169,7 +162,7 @@ def check_login(name: str, params: Mapping[str, Any]) -> None:
         user = pwd.getpwnam(name)
     except KeyError:
         raise HostKeyError(f"the user {name}, who is logged in, is not known on the host") from None
-    if not has_authorized_key(user, params["authorized_keys_files"]):
+    if not has_key(user, params["authorized_keys_files"]):
         files = ", ".join(params["authorized_keys_files"])
         raise HostKeyError(
             f"{name} has no authorized key ({files} below {user.pw_dir}): logins by password end with this "
@@ -185,6 +178,26 @@ def openssh_major() -> int:
         return 0
     found = re.search(r"OpenSSH_(\d+)", done.stderr + done.stdout)
     return int(found[1]) if found else 0
+
+
+def note(module: AnsibleModule, result: Mapping[str, Any], wanted: Sequence[Any], user: str) -> None:
+    """Note for the next run that keys, moduli and the login are as they must be."""
+    params, directory = module.params, Path(module.params["directory"])
+    moduli = directory / "moduli"
+    files = [path for key, _, _ in wanted for path in (key, key.with_name(f"{key.name}.pub"))]
+    files += [directory / "ssh_host_rsa_key", moduli, Path("/etc/passwd"), Path("/etc/group")]
+    files += [Path(program) for program in (shutil.which("ssh"),) if program]
+    with contextlib.suppress(KeyError):
+        files += key_files(pwd.getpwnam(user), params["authorized_keys_files"])
+
+    def is_right() -> bool:
+        if any(key_bits(path) < bits for path, _, bits in wanted):
+            return False
+        text = moduli.read_text() if moduli.exists() else ""
+        return strong_groups(text, params["moduli_bits"]) == text
+
+    looks = [("login", params["login"]), *(("file", str(path)) for path in dict.fromkeys(files))]
+    stat_cache.keep(params["noted"], looks, result, is_right)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -209,14 +222,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if after != before:
         counts = [f"{len(text.splitlines())} lines in {moduli}\n" for text in (before, after)]
         diff.append({"before": counts[0], "after": counts[1]})
-    return {
-        "changed": bool(missing) or after != before,
-        "diff": diff,
+    lasting = {
         "host_keys": [str(path) for path, _, _ in wanted],
         "login": login,
         "login_group": own_group(login),
         "openssh_major": openssh_major(),
     }
+    if not module.check_mode:
+        note(module, lasting, wanted, login)
+    return {**lasting, "changed": bool(missing) or after != before, "diff": diff}
 
 
 def main() -> None:
@@ -229,6 +243,7 @@ def main() -> None:
             "login": {"type": "str", "default": ""},
             "require_key": {"type": "bool", "default": True, "no_log": False},
             "authorized_keys_files": {"type": "list", "elements": "str", "default": [".ssh/authorized_keys"]},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )

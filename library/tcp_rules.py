@@ -38,6 +38,10 @@ options:
       not installed then. A check does not look, as what would make them has not run.
     type: dict
     default: {}
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -67,6 +71,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.on_gateway import stat_cache
 
 # Where Debian's package and the original's install put the programs; sudo's PATH may lack the second.
 PROGRAM_DIRECTORIES = ["/usr/bin", "/usr/local/bin", "/command"]
@@ -216,8 +221,15 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     try:
         compiled = compile_rules(tcprules, content, directory)
         new_compiled = read(compiled) or b""
-        same = old_text == content.encode() and old_compiled == new_compiled
-        if same and not wrong_mode(path) and not wrong_mode(target):
+
+        def is_right() -> bool:
+            same = read(path) == content.encode() and read(target) == new_compiled
+            return same and not wrong_mode(path) and not wrong_mode(target)
+
+        looks = [("file", path), ("file", target), *(("exists", name) for name in module.params["needed"])]
+        if is_right():
+            if not module.check_mode:
+                stat_cache.keep(module.params["noted"], looks, {"proved": 0}, is_right)
             return result
         prove(tcprulescheck, compiled, proofs)
         if old_compiled != new_compiled:
@@ -225,6 +237,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
         if not module.check_mode:
             put(directory, "compiled", new_compiled, target)
             put(directory, "text", content.encode(), path)
+            stat_cache.keep(module.params["noted"], looks, {"proved": 0}, is_right)
         return result | {"changed": True, "proved": len(proofs)}
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -244,6 +257,7 @@ def main() -> None:
             "content": {"type": "str", "required": True},
             "proofs": {"type": "list", "elements": "dict", "default": [], "options": proof},
             "needed": {"type": "dict", "default": {}},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )

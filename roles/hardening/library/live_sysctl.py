@@ -18,6 +18,10 @@ options:
     description: Where the kernel shows its parameters.
     type: path
     default: /proc/sys
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -48,46 +52,56 @@ refused:
   returned: always
 """
 
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.on_gateway import stat_cache
+from ansible.module_utils.on_gateway.parameters import PLACE, Parameter
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A kernel parameter by its name, with dots; root is where the kernel shows it."""
+def assess(root: str, wanted: Mapping[str, str]) -> dict[str, list[str]]:
+    """What this kernel does not have, and what has another value."""
+    found = {name: Parameter(root, name).read() for name in wanted}
+    return {
+        "absent": [name for name, value in found.items() if value is None],
+        "differs": [name for name, value in found.items() if value is not None and value != wanted[name]],
+    }
 
-    root: str
-    name: str
 
-    @property
-    def path(self) -> str:
-        """Its file; dots part the words, a slash stands for a dot inside one."""
-        return os.path.join(self.root, self.name.translate(str.maketrans("./", "/.")))
-
-    def read(self) -> str | None:
-        """Return its value with single blanks; None where the kernel has none such, "" where it may not be read."""
-        try:
-            with open(self.path) as handle:
-                return " ".join(handle.read().split())
-        except FileNotFoundError:
-            return None
-        except OSError:
-            return ""
-
-    def write(self, value: str) -> bool:
-        """Set it; return whether it took."""
-        try:
-            with open(self.path, "w") as handle:
-                handle.write(f"{value}\n")
-        except OSError:
-            return False
-        return self.read() == value
-
-    def is_writable(self) -> bool:
-        """Whether a write might succeed; what the kernel itself refuses shows only when it is tried."""
-        return os.access(self.path, os.W_OK) and not os.statvfs(self.path).f_flag & os.ST_RDONLY
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Set what differs."""
+    root = module.params["root"]
+    wanted = {name: " ".join(str(value).split()) for name, value in module.params["settings"].items()}
+    found = assess(root, wanted)
+    done: dict[str, str | None] = {}
+    refused: list[str] = []
+    for name in found["differs"]:
+        parameter = Parameter(root, name)
+        before = parameter.read()
+        if parameter.is_writable() if module.check_mode else parameter.write(wanted[name]):
+            done[name] = before
+        else:
+            refused.append(name)
+    lasting = {"set": [], "absent": found["absent"], "refused": refused}
+    if not module.check_mode:
+        look = ("parameters", stat_cache.told([root, *wanted]))
+        # what is refused stays so until its value changes, or the right to change it
+        stat_cache.keep(
+            module.params["noted"],
+            [look],
+            lasting,
+            lambda: assess(root, wanted) == {"absent": found["absent"], "differs": refused},
+        )
+    return {
+        **lasting,
+        "changed": bool(done),
+        "set": list(done),
+        "diff": {
+            "before": "".join(f"{name} = {value}\n" for name, value in done.items()),
+            "after": "".join(f"{name} = {wanted[name]}\n" for name in done),
+        },
+    }
 
 
 def main() -> None:
@@ -95,31 +109,12 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
-            "root": {"type": "path", "default": "/proc/sys"},
+            "root": {"type": "path", "default": PLACE},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )
-    wanted = {name: " ".join(str(value).split()) for name, value in module.params["settings"].items()}
-    parameters = {name: Parameter(module.params["root"], name) for name in wanted}
-    found = {name: parameter.read() for name, parameter in parameters.items()}
-    absent = [name for name, value in found.items() if value is None]
-    differs = [name for name in wanted if name not in absent and found[name] != wanted[name]]
-    done: list[str] = []
-    refused: list[str] = []
-    for name in differs:
-        parameter = parameters[name]
-        took = parameter.is_writable() if module.check_mode else parameter.write(wanted[name])
-        (done if took else refused).append(name)
-    module.exit_json(
-        changed=bool(done),
-        set=done,
-        absent=absent,
-        refused=refused,
-        diff={
-            "before": "".join(f"{name} = {found[name]}\n" for name in done),
-            "after": "".join(f"{name} = {wanted[name]}\n" for name in done),
-        },
-    )
+    module.exit_json(**run(module))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ options:
     description: Where the kernel shows what is mounted.
     type: path
     default: /proc/self/mountinfo
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -66,6 +70,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.on_gateway import stat_cache
+from ansible.module_utils.on_gateway.mounts import Mount, may_mount, mounted, plain
 
 OPPOSITES = {"dev": "nodev", "exec": "noexec", "suid": "nosuid"}
 IMPLIED = {
@@ -79,19 +85,10 @@ FLAGS = {*OPPOSITES.values(), "ro", "nosymfollow"}
 LINE = re.compile(
     r"(?P<head>\s*[^#\s]\S*\s+(?P<path>\S+)\s+\S+)(?:(?P<gap>\s+)(?P<options>[^#\s]\S*)(?P<tail>.*))?\s*", re.DOTALL
 )
-CAP_SYS_ADMIN = 21
 
 
 class EntryError(Exception):
     """An entry that cannot be brought about; the message names it."""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """What is mounted at a path."""
-
-    kind: str
-    options: tuple[str, ...]
 
 
 @dataclass
@@ -112,11 +109,6 @@ def check(wanted: Mapping[str, Any]) -> None:
             raise EntryError(f"{path!r} is not the absolute path of a mount point")
         if not isinstance(options, list) or any(option not in OPPOSITES.values() for option in options):
             raise EntryError(f"{path}: {options!r} is not a list of {', '.join(OPPOSITES.values())}")
-
-
-def plain(name: str) -> str:
-    """A path as /etc/fstab and the kernel write it, with its blanks and without a slash at its end."""
-    return os.path.normpath(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), name))
 
 
 def lacking(wanted: Iterable[str], present: Iterable[str]) -> list[str]:
@@ -148,14 +140,6 @@ def listed(fstab: str) -> dict[str, list[str]]:
     return {plain(match["path"]): (match["options"] or "defaults").split(",") for match in found}
 
 
-def mounted(mountinfo: str) -> dict[str, Mount]:
-    """Return what is mounted, by path; of several at one path the last, which hides the others."""
-    rows = [line.partition(" - ") for line in mountinfo.splitlines()]
-    return {
-        plain(left.split()[4]): Mount(right.split()[0], tuple(left.split()[5].split(","))) for left, _, right in rows
-    }
-
-
 def plan(wanted: Mapping[str, list[str]], own: Mapping[str, str], fstab: str, live: Mapping[str, Mount]) -> Plan:
     """Decide what to do of what stands in /etc/fstab and what is mounted."""
     made = Plan("".join(amended(line, wanted) for line in fstab.splitlines(keepends=True)))
@@ -179,13 +163,6 @@ def plan(wanted: Mapping[str, list[str]], own: Mapping[str, str], fstab: str, li
         if missing:
             made.anew[path] = missing
     return made
-
-
-def may_mount() -> bool:
-    """Whether this process has the capability to mount."""
-    with open("/proc/self/status") as handle:
-        held = re.search(r"^CapEff:\s*(\w+)", handle.read(), re.MULTILINE)
-    return bool(held and int(held[1], 16) >> CAP_SYS_ADMIN & 1)
 
 
 def mount_anew(module: AnsibleModule, path: str, options: list[str]) -> bool:
@@ -236,25 +213,16 @@ def mounted_anew(made: Plan, live: Mapping[str, Mount], done: Sequence[str]) -> 
     }
 
 
-def main() -> None:
-    """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec={
-            "wanted": {"type": "dict", "required": True},
-            "own": {"type": "dict", "default": {}},
-            "enforce": {"type": "bool", "default": True},
-            "fstab": {"type": "path", "default": "/etc/fstab"},
-            "mounts": {"type": "path", "default": "/proc/self/mountinfo"},
-        },
-        supports_check_mode=True,
-    )
-    wanted, fstab = module.params["wanted"], module.params["fstab"]
-    try:
-        check(wanted)
-    except EntryError as error:
-        module.fail_json(msg=str(error))
-    present, live = read(fstab), mounted(read(module.params["mounts"]))
-    made = plan(wanted, module.params["own"], present, live)
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Bring lines and mounts in line, or tell what is lacking."""
+    wanted, own, fstab = (module.params[name] for name in ("wanted", "own", "fstab"))
+    check(wanted)
+
+    def assess() -> tuple[Plan, str, dict[str, Mount]]:
+        present, live = read(fstab), mounted(read(module.params["mounts"]))
+        return plan(wanted, own, present, live), present, live
+
+    made, present, live = assess()
     done: list[str] = []
     if not module.params["enforce"]:
         for where, found in (("in /etc/fstab", made.lines), ("as it is mounted", made.anew)):
@@ -266,13 +234,41 @@ def main() -> None:
         if made.fstab != present:
             write(module, fstab, made.fstab)
         done = carry_out(made, live, lambda path, options: mount_anew(module, path, options))
+    if module.params["enforce"] and not module.check_mode:
+        looks = [("file", fstab), ("may_mount", ""), ("mounts", stat_cache.told([module.params["mounts"], *wanted]))]
+        lasting = {"apart": made.apart, "report": made.report}
+
+        def is_right() -> bool:
+            after, text, _live = assess()
+            return after.fstab == text and not (after.anew and may_mount())
+
+        stat_cache.keep(module.params["noted"], looks, lasting, is_right)
     file = {"before_header": fstab, "after_header": fstab, "before": present, "after": made.fstab}
-    module.exit_json(
-        changed=bool(done) or made.fstab != present,
-        apart=made.apart,
-        report=made.report,
-        diff=[file, mounted_anew(made, live, done)],
+    return {
+        "changed": bool(done) or made.fstab != present,
+        "apart": made.apart,
+        "report": made.report,
+        "diff": [file, mounted_anew(made, live, done)],
+    }
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "wanted": {"type": "dict", "required": True},
+            "own": {"type": "dict", "default": {}},
+            "enforce": {"type": "bool", "default": True},
+            "fstab": {"type": "path", "default": "/etc/fstab"},
+            "mounts": {"type": "path", "default": "/proc/self/mountinfo"},
+            "noted": stat_cache.NOTED,
+        },
+        supports_check_mode=True,
     )
+    try:
+        module.exit_json(**run(module))
+    except EntryError as error:
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ options:
     description: The directory below which set-id programs are searched.
     type: path
     default: /
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -61,60 +65,13 @@ unknown:
   returned: always
 """
 
-import glob
 import os
-import stat
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-SET_ID = stat.S_ISUID | stat.S_ISGID
-NOT_SEARCHED = ("/proc", "/sys", "/dev", "/run", "/var/lib/containers", "/var/lib/docker")
-
-
-def mode_of(path: str) -> int | None:
-    """Return the permission bits of a file or directory; None for a link or nothing."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return None if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
-
-
-def too_open(limits: Mapping[str, object]) -> Iterator[tuple[str, int, int]]:
-    """Yield path, present and permitted mode of everything with more permissions than its limit."""
-    for pattern, limit in limits.items():
-        allowed = int(str(limit), 8)
-        for path in sorted(glob.glob(pattern, recursive=True)):
-            mode = mode_of(path)
-            if mode is not None and mode & 0o777 & ~allowed:
-                yield path, mode, mode & (allowed | 0o7000)
-
-
-def set_id_programs(top: str) -> list[str]:
-    """Return the regular files below a directory, on its file system, that have a set-id bit."""
-    device = os.lstat(top).st_dev
-    found = []
-    for directory, names, files in os.walk(top):
-        names[:] = [name for name in names if searched(os.path.join(directory, name), device)]
-        for name in files:
-            path = os.path.join(directory, name)
-            try:
-                status = os.lstat(path)
-            except OSError:
-                continue
-            if stat.S_ISREG(status.st_mode) and status.st_mode & SET_ID:
-                found.append(path)
-    return sorted(found)
-
-
-def searched(path: str, device: int) -> bool:
-    """Whether the search goes into a directory."""
-    try:
-        return path not in NOT_SEARCHED and os.lstat(path).st_dev == device
-    except OSError:
-        return False
+from ansible.module_utils.on_gateway import stat_cache
+from ansible.module_utils.on_gateway.modes import mode_of, set_id_programs, too_open
 
 
 def name_for_dpkg(module: AnsibleModule, path: str) -> str:
@@ -131,20 +88,11 @@ def override(module: AnsibleModule, path: str) -> None:
     module.run_command(["dpkg-statoverride", "--update", "--add", "root", "root", "0755", path], check_rc=True)
 
 
-def main() -> None:
-    """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec={
-            "limits": {"type": "dict", "default": {}},
-            "strip": {"type": "list", "elements": "path", "default": []},
-            "allowed": {"type": "list", "elements": "path", "default": []},
-            "search": {"type": "path", "default": "/"},
-        },
-        supports_check_mode=True,
-    )
-    strip = set(module.params["strip"])
-    before = {path: (mode, limited) for path, mode, limited in too_open(module.params["limits"])}
-    found = set_id_programs(module.params["search"])
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Take away what is too much."""
+    limits, search, strip = module.params["limits"], module.params["search"], set(module.params["strip"])
+    before = {path: (mode, limited) for path, mode, limited in too_open(limits)}
+    found = set_id_programs(search)
     before |= {path: (mode_of(path) or 0, 0o755) for path in found if path in strip}
     if not module.check_mode:
         for path, (_, limited) in before.items():
@@ -154,16 +102,35 @@ def main() -> None:
                 with suppress(FileNotFoundError):  # a log that was rotated away meanwhile
                     os.chmod(path, limited)
     left = [path for path in found if path not in strip]
-    module.exit_json(
-        changed=bool(before),
-        changed_paths=sorted(before),
-        setid=left,
-        unknown=[path for path in left if path not in module.params["allowed"]],
-        diff={
+    unknown = [path for path in left if path not in module.params["allowed"]]
+    lasting = {"changed_paths": [], "setid": left, "unknown": unknown}
+    if not module.check_mode:
+        look = ("modes", stat_cache.told([search, limits]))
+        stat_cache.keep(module.params["noted"], [look], lasting, lambda: stat_cache.look(*look) == [[], left])
+    return {
+        **lasting,
+        "changed": bool(before),
+        "changed_paths": sorted(before),
+        "diff": {
             "before": "".join(f"{path} {mode:04o}\n" for path, (mode, _) in sorted(before.items())),
             "after": "".join(f"{path} {limited:04o}\n" for path, (_, limited) in sorted(before.items())),
         },
+    }
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "limits": {"type": "dict", "default": {}},
+            "strip": {"type": "list", "elements": "path", "default": []},
+            "allowed": {"type": "list", "elements": "path", "default": []},
+            "search": {"type": "path", "default": "/"},
+            "noted": stat_cache.NOTED,
+        },
+        supports_check_mode=True,
     )
+    module.exit_json(**run(module))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ description:
     space, memory, time, name, sshd's port and keys, what name servers it reaches, which release built it)
     and compares it with what the run will make of it.
   - Fails with one list of sentences, each with what is wrong, where, and what to do. Changes nothing.
+  - Where it does not fail, and in no check, it lets nobody ban the controller and C(administrators) for an hour, in
+    /run/gatewright/steering, which fail2ban asks by /usr/local/lib/gatewright/steers. So a mistake with a key or a
+    password shuts out neither the run itself nor whoever has to mend it.
   - What is no obstacle is a warning.
 options:
   wanted:
@@ -19,6 +22,11 @@ options:
     required: true
   accept:
     description: Kinds of obstacles that are to be warnings, such as C(mirror) or C(clock); C(all) of them.
+    type: list
+    elements: str
+    default: []
+  administrators:
+    description: Networks that are not banned while the run may last.
     type: list
     elements: str
     default: []
@@ -39,10 +47,9 @@ problems: {description: "Obstacles, C(kind: sentence) each.", type: list, elemen
 remarks: {description: "What is no obstacle, in the same form.", type: list, elements: str, returned: always}
 untouched:
   description: >-
-    Digests of M(file_set)'s tasks whose files are as that module left them. None where packages come or go in this run,
-    as these may bring files of their own.
-  type: list
-  elements: str
+    Digests of tasks for which everything is as their module left it (M(file_set) and others), each with what the module
+    answers then. None where packages come or go in this run, as these may bring files of their own.
+  type: dict
   returned: always
 untrimmed:
   description: Of the names in C(masked), those of which a unit is not masked, or runs.
@@ -51,6 +58,10 @@ untrimmed:
   returned: where no package comes or goes in this run, and systemd says
 answers:
   description: By name, what the command of each question printed; those that failed are left out.
+  type: dict
+  returned: where no package comes or goes in this run
+due:
+  description: By name, what the program of each of C(settles) would do; without those that failed or do not tell.
   type: dict
   returned: where no package comes or goes in this run
 host:
@@ -86,7 +97,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.on_gateway import stat_cache, trimming
+from ansible.module_utils.on_gateway import listeners, logins, stat_cache, trimming
 
 MB = 1_000_000
 BUILD_SPACE = 800 * MB
@@ -105,6 +116,8 @@ CLOCK_WARNING, CLOCK_WRONG = 60, 6 * 3600
 PULL = "gatewright-pull.service"
 """By which a gateway applies its repository to itself."""
 COMMAND_SECONDS = 60
+STEERING, STEERING_SECONDS = Path("/run/gatewright/steering"), 3600
+"""Whom fail2ban lets be, and for how long."""
 BUILD_PLACE = Path("/var/lib/gatewright")
 RELEASE = BUILD_PLACE / "gatewright_release"
 QMAIL = Path("/var/qmail")
@@ -117,14 +130,10 @@ MTA_OWNERS = frozenset(
     {"exim4", "master", "sendmail", "sendmail-mta", "smtpd", "msmtpd", "nullmailer-send", "courierd"}
 )
 RESOLVER_OWNERS = frozenset({"systemd-resolve"})
-DHCP_CLIENTS = frozenset({"dhclient", "dhcpcd", "systemd-network", "NetworkManager"})
-DHCP_PORTS = frozenset({68, 546})
 REPLACED_OWNERS = MTA_OWNERS | RESOLVER_OWNERS
 """Programs whose place ours take."""
-HIDDEN = "hidden"
 STATES = {"U": "unpacked, not configured", "F": "half configured", "H": "half installed", "W": "triggers awaited"}
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
-OWNER = re.compile(r'\("([^"]+)",pid=(\d+)')
 STOPS = frozenset({"drop", "reject", "queue", "vmap", "xt", "synproxy"})
 """Statements of a rule that may stop a packet; xt is what iptables made and nft cannot read."""
 
@@ -153,6 +162,11 @@ class Socket:
     owner: str
     unit: str = ""
     package: str = ""
+
+    @property
+    def listener(self) -> listeners.Listener:
+        """The same, as declarations are compared with it."""
+        return self.proto, self.address, self.port, self.owner
 
     @property
     def is_local(self) -> bool:
@@ -231,7 +245,7 @@ class Wanted:
     """What the run is going to make of the host, by the variables of the same meaning.
 
     masked: names of units that are to be masked. listeners: programs of roles' services. questions: by name, a shell
-    command whose output a role asks for.
+    command whose output a role asks for. settles: by name, a command that prints what a program of the host's would do.
     """
 
     name: str = ""
@@ -239,6 +253,7 @@ class Wanted:
     purged: Sequence[str] = ()
     masked: Sequence[str] = ()
     questions: Mapping[str, str] = field(default_factory=dict)
+    settles: Mapping[str, str] = field(default_factory=dict)
     sockets: Sequence[Mapping[str, Any]] = ()
     listeners: Sequence[str] = ()
     users: Sequence[Mapping[str, Any]] = ()
@@ -335,7 +350,7 @@ def undeclared_sockets(host: Host, wanted: Wanted) -> Iterator[Finding]:
             continue
         what = f"{item.proto} {item.address} {item.port} {item.owner}"
         where = several(word for word in (item.unit, item.package and f"package {item.package}") if word)
-        if item.owner == HIDDEN:
+        if item.owner == listeners.HIDDEN:
             yield Finding("socket", f"{what}: nobody declared it; whose it is cannot be seen here", is_remark=True)
             continue
         entry = f"proto: {item.proto}, port: {item.port}, owner: {item.owner}"
@@ -350,22 +365,16 @@ def undeclared_sockets(host: Host, wanted: Wanted) -> Iterator[Finding]:
 
 def is_declared(item: Socket, host: Host, declared: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a declaration covers a socket; one without a port covers any on its loopback address."""
-    return any(
-        one["proto"] == item.proto
-        and one.get("port") in (None, item.port)
-        and (one["owner"] == item.owner or (item.owner == HIDDEN and one["owner"] in host.hidden))
-        and one.get("address") in (None, item.address)
-        for one in declared
-    )
+    return any(listeners.covers(one, item.listener, host.hidden) for one in declared)
 
 
 def will_go(item: Socket, wanted: Wanted) -> bool:
     """Whether the run closes a socket, or its role sees to it: of a unit that is trimmed, a package that is purged, a
     program that ours replaces, or one of ours, at which the run looks again at its end.
     """
-    if item.proto == "udp" and item.port in DHCP_PORTS and item.owner in DHCP_CLIENTS:
+    if listeners.is_dhcp_client(item.listener):
         return True  # the host's address comes so
-    if item.owner in {*REPLACED_OWNERS, *wanted.listeners} or (item.port == 25 and item.owner == HIDDEN):
+    if item.owner in {*REPLACED_OWNERS, *wanted.listeners} or (item.port == 25 and item.owner == listeners.HIDDEN):
         return True
     return item.unit.rpartition(".")[0] in wanted.masked or item.package in wanted.purged
 
@@ -753,13 +762,10 @@ def read_sockets(
     """The sockets that `ss` lists. describe: process and port to unit and package; known: owners that need neither."""
     found = []
     for line in listed.splitlines():
-        fields = line.split(None, 6)
-        address, port = fields[4].rsplit(":", 1)
-        owner = OWNER.search(line)
-        place = address.strip("[]").split("%")[0]
-        is_known = not owner or owner[1] in known  # no need to ask dpkg, which takes its time
-        unit, package = ("", "") if is_known or owner is None else describe(owner[2], int(port))
-        found.append(Socket(fields[0], place, int(port), owner[1] if owner else HIDDEN, unit, package))
+        (proto, place, port, owner), process = listeners.read(line)
+        is_known = not process or owner in known  # no need to ask dpkg, which takes its time
+        unit, package = ("", "") if is_known else describe(process, port)
+        found.append(Socket(proto, place, port, owner, unit, package))
     return tuple(sorted(set(found), key=lambda item: (item.proto, item.port, item.address)))
 
 
@@ -771,20 +777,7 @@ def sockets_now(wanted: Wanted) -> tuple[Socket, ...]:
         return (units.get(port, ""), "") if process == "1" else (unit_of(process), package_of(process))
 
     known = {*REPLACED_OWNERS, *wanted.listeners}
-    return read_sockets(output("ss", "-H", "-l", "-n", "-t", "-u", "-p"), describe, known)
-
-
-def hidden_programs() -> frozenset[str]:
-    """Programs whose descriptors root may not list here."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            os.readlink(process / "exe")
-        except PermissionError:
-            found.add(text_of(process / "comm").strip())
-        except OSError:
-            continue
-    return frozenset(found)
+    return read_sockets(output(*listeners.COMMAND), describe, known)
 
 
 def dpkg_states(listed: str) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
@@ -853,22 +846,12 @@ def connection() -> tuple[str, int]:
     return "", 0
 
 
-def login_name(login: str) -> str:
-    """Who is logged in: the one named, or who became root, or who runs this."""
-    return login or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-
-
 def has_key(user: str, patterns: Iterable[str]) -> bool:
     """Whether one of a user's files has a line that is a key."""
     try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
+        return bool(logins.has_key(pwd.getpwnam(user), patterns))
+    except (KeyError, OSError):
         return False
-    for pattern in patterns:
-        place = re.sub("%[hu%]", lambda m: {"%h": entry.pw_dir, "%u": user, "%%": "%"}[m[0]], pattern)
-        if re.search(r"^[^#\n]*\b(ssh|ecdsa|sk)-\S+ AAAA", text_of(Path(entry.pw_dir, place)), re.MULTILINE):
-            return True
-    return False
 
 
 def sshd_key_files() -> tuple[str, ...]:
@@ -1008,7 +991,7 @@ def look(wanted: Wanted) -> Host:
         chains=chains_now(),
         legacy=legacy_tables(),
         sockets=sockets_now(wanted),
-        hidden=hidden_programs(),
+        hidden=listeners.hidden_programs(),
         users={item.pw_name: (item.pw_uid, item.pw_gid) for item in pwd.getpwall()},
         groups={item.gr_name: item.gr_gid for item in grp.getgrall()},
         units=units_now(),
@@ -1053,7 +1036,7 @@ def look_at_packages(wanted: Wanted) -> dict[str, Any]:
 def look_at_login(wanted: Wanted) -> dict[str, Any]:
     """The fields of Host about how this run, and an administrator, comes in."""
     controller, port = connection()
-    login = login_name(wanted.login)
+    login = logins.login_name(wanted.login)
     is_there = has_key(login, wanted.key_files)
     return {
         "controller": controller,
@@ -1115,16 +1098,33 @@ def told(host: Host, wanted: Wanted) -> dict[str, Any]:
 def lasting(host: Host, wanted: Wanted) -> dict[str, Any]:
     """What will hold for the run, and saves a role its own look; none of it where packages come or go, and change it.
 
-    untouched: the tasks of file_set whose files nobody has touched. untrimmed: names of units that are to be trimmed.
-    answers: to the questions of roles, those whose command did not fail.
+    untouched: tasks for which everything is as they left it. untrimmed: names of units that are to be trimmed.
+    answers: to the questions of roles, and due: what programs would do; of both those whose command did not fail.
     """
     if to_install(host, wanted) or to_purge(host, wanted):
-        return {"untouched": []}
-    pending = untrimmed(wanted.masked)
-    return {
-        "untouched": stat_cache.untouched(str(BUILD_PLACE)),
-        "answers": {name: said for name, command in wanted.questions.items() if (said := answer(command)) is not None},
-    } | ({} if pending is None else {"untrimmed": pending})
+        return {"untouched": {}}
+    with ThreadPoolExecutor() as pool:
+        settles = {name: command for name, command in wanted.settles.items() if tells(command)}
+        due = [pool.submit(answer, command) for command in settles.values()]
+        answers = [pool.submit(answer, command) for command in wanted.questions.values()]
+        pending = untrimmed(wanted.masked)
+        found = {
+            "untouched": stat_cache.untouched(str(BUILD_PLACE)),
+            "answers": known(wanted.questions, (item.result() for item in answers)),
+            "due": known(settles, (item.result() for item in due)),
+        }
+    return found | ({} if pending is None else {"untrimmed": pending})
+
+
+def known(names: Iterable[str], answers: Iterable[str | None]) -> dict[str, str]:
+    """By name, the answers that were given."""
+    return {name: said for name, said in zip(names, answers, strict=True) if said is not None}
+
+
+def tells(command: str) -> bool:
+    """Whether a program tells what it would do: an earlier release's knows no `look`, and would do it."""
+    program = next((word for word in command.split() if word.startswith("/")), "")
+    return bool(re.search(r"\blook\b", text_of(program))) if program else False
 
 
 def untrimmed(names: Sequence[str]) -> list[str] | None:
@@ -1142,12 +1142,21 @@ def answer(command: str) -> str | None:
     return done.stdout if done and done.returncode == 0 else None
 
 
+def let_steer(networks: Sequence[str], until: float) -> None:
+    """Let nobody ban these networks for a while; until: seconds since 1970 by this host's clock."""
+    STEERING.parent.mkdir(mode=0o755, exist_ok=True)
+    written = STEERING.with_name(f"{STEERING.name}.new")
+    written.write_text("".join(f"{line}\n" for line in (int(until), *networks)))
+    written.replace(STEERING)
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
             "wanted": {"type": "dict", "required": True},
             "accept": {"type": "list", "elements": "str", "default": []},
+            "administrators": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -1167,6 +1176,8 @@ def main() -> None:
     if problems:
         listed = "\n".join(f"  - {item}" for item in problems)
         module.fail_json(msg=f"This host is not ready, and nothing was changed:\n{listed}", **result)
+    if not module.check_mode:
+        let_steer([*filter(None, [host.controller]), *module.params["administrators"]], time.time() + STEERING_SECONDS)
     module.exit_json(**result)
 
 

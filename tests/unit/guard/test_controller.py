@@ -105,7 +105,8 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     made = Host()
     clock = SimpleNamespace(monotonic=lambda: made.now, sleep=made.sleep)
     monkeypatch.setattr(action, "time", clock)
-    monkeypatch.setattr(action.ActionBase, "run", lambda *_: {})
+    monkeypatch.setattr("gatewright.noted.ActionBase.run", lambda *_: {})
+    monkeypatch.setattr(action.ActionModule, "note_of", lambda *_: {})
     yield made
 
 

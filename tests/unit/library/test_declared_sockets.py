@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from declared_sockets import covers
+from on_gateway.listeners import covers
 
 from tests.modules import run_module
 

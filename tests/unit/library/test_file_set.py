@@ -123,6 +123,8 @@ def test_a_check_notes_nothing(tmp_path: Path) -> None:
 
 # What the next run may trust
 
+NOTED = {"task": "t", "digest": "d"}
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
@@ -142,8 +144,8 @@ def kept(tmp_path: Path, ledger: Path, **options: Any) -> list[str]:
     }
     places = {"root": str(tmp_path), "ledger_dir": str(ledger), "owed_dir": str(ledger)}
     told = {**places, "purge": ["env"], "keep": ["*.cdb"], **options}
-    assert not run(entries, task="a task", digest="d", **told).get("failed")
-    return stat_cache.untouched(str(ledger))
+    assert not run(entries, noted={"task": "a task", "digest": "d"}, **told).get("failed")
+    return list(stat_cache.untouched(str(ledger)))
 
 
 def rewrite(path: Path) -> None:
@@ -171,7 +173,7 @@ TOUCHES = {
 def test_what_somebody_touched_is_not_trusted(tmp_path: Path, ledger: Path, touch: Callable[[Path], object]) -> None:
     assert kept(tmp_path, ledger) == ["d"]
     touch(tmp_path)
-    assert stat_cache.untouched(str(ledger)) == []
+    assert list(stat_cache.untouched(str(ledger))) == []
     assert kept(tmp_path, ledger) == ["d"]
 
 
@@ -180,30 +182,35 @@ def test_what_is_not_the_tasks_own_may_change(tmp_path: Path, ledger: Path) -> N
     (tmp_path / "log/state").write_text("written by its service\n")
     (tmp_path / "log/current").write_text("a line\n")
     (tmp_path / "another").write_text("x")
-    assert stat_cache.untouched(str(ledger)) == ["d"]
+    assert list(stat_cache.untouched(str(ledger))) == ["d"]
 
 
 def test_files_for_which_something_is_owed_are_not_trusted(tmp_path: Path, ledger: Path) -> None:
     assert kept(tmp_path, ledger, owed="restart") == []
     (ledger / "restart").unlink()
-    assert stat_cache.untouched(str(ledger)) == ["d"]
+    assert list(stat_cache.untouched(str(ledger))) == ["d"]
 
 
 def test_a_check_and_a_set_that_failed_are_not_trusted(tmp_path: Path, ledger: Path) -> None:
-    assert run({"me": "x"}, check=True, root=str(tmp_path), ledger_dir=str(ledger), task="t", digest="d")["changed"]
-    assert run({"me": {"state": "odd"}}, root=str(tmp_path), ledger_dir=str(ledger), task="t", digest="d")["failed"]
-    assert stat_cache.untouched(str(ledger)) == []
+    assert run({"me": "x"}, check=True, root=str(tmp_path), ledger_dir=str(ledger), noted=NOTED)["changed"]
+    assert run({"me": {"state": "odd"}}, root=str(tmp_path), ledger_dir=str(ledger), noted=NOTED)["failed"]
+    assert list(stat_cache.untouched(str(ledger))) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"t": 1}', '{"t": {"digest": "d", "marks": [["odd", "/", 1]]}}'])
 def test_a_damaged_note_is_no_note(tmp_path: Path, ledger: Path, text: str) -> None:
     (ledger / stat_cache.NAME).write_text(text)
-    assert stat_cache.untouched(str(ledger)) == []
+    assert list(stat_cache.untouched(str(ledger))) == []
     assert kept(tmp_path, ledger) == ["d"]
 
 
 def test_a_task_has_one_note_however_often_it_changes(tmp_path: Path, ledger: Path) -> None:
     for number in range(20):
-        run({f"f{number}": "x"}, root=str(tmp_path), ledger_dir=str(ledger), task="a task", digest=str(number))
-    assert stat_cache.untouched(str(ledger)) == ["19"]
+        run(
+            {f"f{number}": "x"},
+            root=str(tmp_path),
+            ledger_dir=str(ledger),
+            noted={"task": "a task", "digest": str(number)},
+        )
+    assert list(stat_cache.untouched(str(ledger))) == ["19"]
     assert len(stat_cache.read(str(ledger))) == 1

@@ -156,7 +156,7 @@ def survey(role: Role, *names: str) -> str:
     """What a run's survey says of the host: that nobody touched the files of these tasks."""
     notes = json.loads((role.host / "ledger/stat-cache").read_text())
     return json.dumps(
-        {"_survey_found": {"untouched": [notes[f"ours : {name}"]["digest"] for name in names], "seen": 7}}
+        {"_survey_found": {"untouched": {notes[f"ours : {name}"]["digest"]: {} for name in names}, "seen": 7}}
     )
 
 

@@ -458,17 +458,42 @@ def test_a_clock_that_is_off_is_told_and_one_that_is_wrong_refused() -> None:
 def test_nothing_that_was_seen_is_trusted_in_a_run_that_installs_or_purges_a_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("host_survey.stat_cache.untouched", lambda place: ["a"])
+    monkeypatch.setattr("host_survey.stat_cache.untouched", lambda place: {"a": {}})
     wanted = Wanted(packages=["chrony"], questions={"name": "echo it"})
     seen = host_survey.lasting(Host(installed={"chrony": "4"}), wanted)
-    assert seen == {"untouched": ["a"], "untrimmed": [], "answers": {"name": "it\n"}}
-    assert host_survey.lasting(Host(), wanted) == {"untouched": []}
-    assert host_survey.lasting(Host(installed={"at": "3"}), Wanted(purged=["at"])) == {"untouched": []}
+    assert seen == {"untouched": {"a": {}}, "untrimmed": [], "answers": {"name": "it\n"}, "due": {}}
+    assert host_survey.lasting(Host(), wanted) == {"untouched": {}}
+    assert host_survey.lasting(Host(installed={"at": "3"}), Wanted(purged=["at"])) == {"untouched": {}}
 
 
 def test_a_question_whose_command_fails_is_left_to_its_role() -> None:
     questions = {"yes": "true", "no": "echo half; false", "gone": "no-such-program", "two": "printf 'a\nb'"}
     assert host_survey.lasting(Host(), Wanted(questions=questions))["answers"] == {"yes": "", "two": "a\nb"}
+
+
+def test_programs_tell_what_they_would_do_and_none_that_would_do_it_is_run(tmp_path: Path) -> None:
+    programs = {
+        "new": '#!/bin/sh\nif [ "$2" = look ]; then echo "told the daemon"; fi\n',
+        "fails": '#!/bin/sh\n[ "$1" = look ] && exit 1\n',
+        "old": f"#!/bin/sh\ntouch {tmp_path}/done\n",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    settles = {name: f"{tmp_path}/{name} look" for name in (*programs, "none")}
+    settles["new"] = f"SPREAD=on {tmp_path}/new enforce look"
+    assert host_survey.lasting(Host(), Wanted(settles=settles))["due"] == {"new": "told the daemon\n"}
+    assert not (tmp_path / "done").exists()
+
+
+def test_controller_and_administrators_are_not_banned_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_survey, "STEERING", tmp_path / "run/steering")
+    host_survey.let_steer(["192.0.2.7", "10.1.0.0/16"], 2000.9)
+    host_survey.let_steer(["192.0.2.7"], 3000)
+    assert (tmp_path / "run/steering").read_text() == "3000\n192.0.2.7\n"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["steering"]
 
 
 def test_a_look_at_this_machine_tells_of_all_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import mount_options
 import pytest
+from on_gateway import mounts
 
 from tests.modules import run_module
 
@@ -100,7 +101,7 @@ def test_how_a_line_is_amended(line: str, after: str | None) -> None:
 
 def test_blanks_in_a_path_are_read_as_they_are_written() -> None:
     assert mount_options.listed("a /my\\040disk ext4 ro 0 0\n") == {"/my disk": ["ro"]}
-    assert list(mount_options.mounted("1 2 0:3 / /my\\040disk rw - ext4 a rw\n")) == ["/my disk"]
+    assert list(mounts.mounted("1 2 0:3 / /my\\040disk rw - ext4 a rw\n")) == ["/my disk"]
 
 
 def test_what_is_mounted_without_them_is_mounted_anew(host: Host) -> None:
@@ -168,7 +169,7 @@ def test_a_check_changes_nothing_and_shows_what_it_would(host: Host) -> None:
     told = host.run({"/home": ALL}, check=True)
     assert (told["changed"], host.calls, host.fstab.read_text()) == (True, [], FSTAB)
     assert "defaults,discard,nodev,noexec,nosuid" in told["diff"][0]["after"]
-    assert (told["diff"][1]["after"] == "/home rw,nodev,noexec,nosuid\n") is mount_options.may_mount()
+    assert (told["diff"][1]["after"] == "/home rw,nodev,noexec,nosuid\n") is mounts.may_mount()
 
 
 @pytest.mark.parametrize(

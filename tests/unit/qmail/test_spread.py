@@ -50,6 +50,19 @@ def test_control_files_move_to_etc_and_back(root: Path, capsys: pytest.CaptureFi
     assert sorted(path.name for path in (root / "var/qmail").iterdir()) == ["control"]
 
 
+@pytest.mark.parametrize("verb", ["on", "off"])
+def test_a_look_tells_what_is_to_be_done_and_changes_nothing(
+    root: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run({"on": "off", "off": "on"}[verb], root, capsys)[0] == 0
+    before = sorted((path, path.is_symlink()) for path in root.rglob("*"))
+    assert tool.main(verb, root, looks=True) == 0
+    assert "changed" in capsys.readouterr().out
+    assert sorted((path, path.is_symlink()) for path in root.rglob("*")) == before
+    assert run(verb, root, capsys)[0] == 0
+    assert tool.main(verb, root, looks=True) == 0 and capsys.readouterr().out == ""
+
+
 def test_links_of_earlier_releases_are_turned_round_or_removed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     control, etc = root / "var/qmail/control", root / "etc/qmail"
     etc.symlink_to(control)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,28 @@ def pem(tmp_path: Path) -> bytes:
         [*order, "-subj", "/CN=mx", "-keyout", tmp_path / "key", "-out", path], check=True, capture_output=True
     )
     return path.read_bytes()
+
+
+def test_a_look_tells_what_is_to_be_done_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"name": "mx.example.org", "key": "", "certificate": "", "days": 30, "renew_days": 7}
+    (tmp_path / "starttls.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(tool, "SETTINGS", tmp_path / "starttls.json")
+    monkeypatch.setattr(tool, "PEM", tmp_path / "starttls.pem")
+    tool.renew(looks=True)
+    assert capsys.readouterr().out and not (tmp_path / "starttls.pem").exists()
+    tool.renew(looks=False)
+    assert capsys.readouterr().out
+    tool.renew(looks=True)
+    assert capsys.readouterr().out == ""
+    made = (tmp_path / "starttls.pem").read_bytes()
+    for name in ("key", "certificate"):
+        (tmp_path / name).write_bytes(made)
+    own = {"key": str(tmp_path / "key"), "certificate": str(tmp_path / "certificate")}
+    (tmp_path / "starttls.json").write_text(json.dumps({**settings, **own}))
+    tool.renew(looks=True)
+    assert own["certificate"] in capsys.readouterr().out and (tmp_path / "starttls.pem").read_bytes() == made
 
 
 @pytest.mark.parametrize("has_expired", [True, False])
