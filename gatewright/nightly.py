@@ -18,7 +18,7 @@ NIGHT = {"GATEWRIGHT_NIGHTLY": "1"}
 """Tests that take long, and say so when it is missing."""
 LAB_TESTS = (
     *("cut_runs", "jobs", "greedy_strangers", "fleet", "log_shipping", "monitoring", "policy_daemon"),
-    *("relay_senders", "reports", "day", "page", "no_loss_out", "going_back"),
+    *("relay_senders", "reports", "day", "page", "no_loss_out", "going_back", "touched"),
 )
 
 DELIVERY_TESTS = ("kills", "kinds", "signatures")
@@ -91,9 +91,9 @@ def in_lab(missing: str) -> list[Step]:
     demo = ("ansible-playbook", "-i", "inventory/lab", "-e", "@lab/demo.yml", "playbooks/site.yml")
     found = [
         lab_tests(
-            "runs cut at 20 places, jobs by their tags, greedy strangers, the fleet's commands, logs, metrics,"
-            " relay clients' senders, reports, an administrator's day, the console over a gateway,"
-            " no loss on the way out, back a release and forward while mail flows",
+            "runs cut at 20 places, what was changed by hand, jobs by their tags, greedy strangers, the fleet's"
+            " commands, logs, metrics, relay clients' senders, reports, an administrator's day, the console over a"
+            " gateway, no loss on the way out, back a release and forward while mail flows",
             ("gw1",),
             SITE,
             *(f"tests/testinfra/test_{name}.py" for name in LAB_TESTS),

