@@ -2,7 +2,8 @@
 
 The module notes on the host what it looked at (module_utils/on_gateway/stat_cache.py), the survey at the beginning of
 the run looks again, and an action does not send such a task: it answers what the module would. That holds until the run
-changes something there; from then on every task is sent.
+changes something there; from then on every task is sent. A task of Ansible's own modules says so by a handler, which
+runs before the tasks at the end of the play.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from gatewright import PROJECT
 
-CHANGED = "gatewright_files_changed"
+CHANGED = "gatewright_changed_since"
 """A fact of a host: the survey since which this run has changed something."""
 TRIMMED = "gatewright_trimmed"
 """A fact of a host: this run has stopped units (trimmed_units)."""
