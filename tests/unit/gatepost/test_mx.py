@@ -620,6 +620,25 @@ def test_few_listen_to_a_server_that_says_nothing(
         assert (b"it says nothing" in process.communicate()[0]) == put_off
 
 
+def test_a_domain_that_names_anothers_address_takes_none_of_its_places(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    zone.add("evil.test", "MX", "10 b.test.")
+    zone.add("b.test", "A", "127.0.0.2", "127.0.0.3")
+    listen("127.0.0.2")
+    silent = listen("127.0.0.3")
+    silent.stalls.add("greeting")
+    gatepost = start(per_host=2, patience_per_host=2 * PATIENCE)
+    gatepost.control(timeoutremote="100\n")
+    waiting = [gatepost.begin(domain="evil.test") for _ in range(12)]
+    wait_until(lambda: silent.connections >= 2)
+    assert b"K127.0.0.2 accepted" in gatepost.run()
+    for process in waiting:
+        process.kill()
+        process.communicate()
+
+
 def test_whose_message_may_have_been_taken_goes_on_waiting_and_others_are_put_off(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer
 ) -> None:
@@ -730,6 +749,34 @@ def test_the_journal_tells_what_became_of_a_message(
     assert (line["server"], line["address"], line["family"]) == ("a.test", "127.0.0.2", "ipv4")
     assert line["tls"] == "TLSv1.3" and line["recipients"] == ["bob@corp.test"]
     assert set(json.loads(json.dumps(line["seconds"]))) == {"found", "connected", "ready", "dot", "end"}
+
+
+@pytest.mark.parametrize(
+    ("replies", "result"),
+    [(["450 4.2.0 later"], "deferral"), (["550 5.1.1 no"], "failure"), (["550 no", "450 later"], "deferral")],
+)
+def test_the_journal_tells_a_recipient_that_is_put_off_from_one_that_is_refused(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer, replies: list[str], result: str
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    gatepost = start()
+    server.replies["RCPT"] = "".join(f"{text}\r\n" for text in replies).encode()
+    gatepost.run(*(f"r{number}@corp.test" for number in range(len(replies))))
+    (line,) = gatepost.journalled()
+    assert (line["result"], line["refused"]) == (result, len(replies))
+    assert replies[0] in str(line["text"])
+
+
+def test_a_site_wants_tls_with_a_domain_however_it_is_written(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2", None)
+    gatepost = start(domains={"corp.test": "required"})
+    for domain in ("corp.test", "CORP.test", "corp.test."):
+        assert b"STARTTLS is not offered" in gatepost.run(f"bob@{domain}", domain=domain)
+    assert not server.messages
 
 
 def test_a_reload_puts_new_settings_in_force_and_bad_ones_not(

@@ -53,7 +53,7 @@ class Config:
     deliveries: int = 120
     """Deliveries at once; who comes beyond is told to try again."""
     per_host: int = 20
-    """Connections at once to one address."""
+    """Connections at once to one server, which all its addresses are."""
     waiting_per_host: int = 10
     """Deliveries that may wait for a connection to a slow address; who comes beyond is told to try again."""
     patience_per_host: float = 10.0

@@ -44,7 +44,7 @@ class Deliverer:
 
     async def deliver(self, order: Order, account: Account) -> bytes:
         """Deliver, and report as qmail-remote does; whatever goes wrong, the report says what."""
-        account.host = order.host
+        account.host = order.host.rstrip(".")  # with or without the root's dot it is the same domain
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.config.deadline):
@@ -61,16 +61,19 @@ class Deliverer:
             account.times["end"] = round(time.monotonic() - started, 3)
 
     async def _deliver(self, order: Order, account: Account) -> bytes:
-        if any(message.has_broken_line(address) for address in (order.sender, *order.recipients)):
+        addresses = (order.sender, *order.recipients)
+        if any(map(message.has_broken_line, addresses)):
             raise Failed("D", "An address with a line's end in it is none. (#5.1.3)\n")
+        if any(map(message.has_broken_domain, addresses)):
+            raise Failed("D", "An address with blanks, quotes or brackets in its domain is none. (#5.1.3)\n")
         for name in ("timeoutremote", "timeoutconnect", "tlsca"):
             self.control.line(name)  # unreadable is known before anybody is called
         self.control.helo()
         heeds_policies = not is_report(order.message, self.config.reporter)
-        servers = await self.ways.find(order.host, heeds_policies=heeds_policies)
+        servers = await self.ways.find(account.host, heeds_policies=heeds_policies)
         account.times["found"] = time.monotonic()
         signatures = await self._sign(order, account)
-        async with self.places.at_domain(order.host):
+        async with self.places.at_domain(account.host):
             return await self._by_one_of(servers, order, signatures, account)
 
     async def _by_one_of(self, servers: list[Server], order: Order, signatures: bytes, account: Account) -> bytes:
@@ -225,8 +228,9 @@ class Deliverer:
 
 
 def name_of(server: Server) -> str:
-    """By what a server is known among those that have a bound."""
-    return min(address.text for address in server.addresses)
+    """By what a server is known among those that have a bound: all its addresses. By one of them, a domain whose servers
+    stall could name another one's address beside its own, and take that one's places."""
+    return " ".join(sorted(address.text for address in server.addresses))
 
 
 def _note(account: Account, server: Server, session: Session) -> None:
