@@ -228,8 +228,10 @@ class Deliverer:
 
 
 def name_of(server: Server) -> str:
-    """By what a server is known among those that have a bound: all its addresses. By one of them, a domain whose servers
-    stall could name another one's address beside its own, and take that one's places."""
+    """By what a server is known among those that have a bound: all its addresses.
+
+    By one of them, a domain whose servers stall could name another one's address too, and take that one's places.
+    """
     return " ".join(sorted(address.text for address in server.addresses))
 
 
