@@ -49,6 +49,7 @@ def zone(dns_server: NameServer) -> NameServer:
     """The name server with no names."""
     dns_server.records.clear()
     dns_server.soft.clear()
+    dns_server.silent.clear()
     dns_server.insecure.clear()
     dns_server.soft_kinds.clear()
     dns_server.asked.clear()
@@ -639,6 +640,49 @@ def test_a_domain_that_names_anothers_address_takes_none_of_its_places(
         process.communicate()
 
 
+@pytest.mark.parametrize("kind", ["greeting", "EHLO", "tls RCPT", "name server"])
+def test_many_domains_with_a_server_each_do_not_keep_all_deliveries_waiting(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer, kind: str
+) -> None:
+    for number in range(6):
+        corp_of = f"evil{number}.test"
+        zone.add(corp_of, "MX", f"10 mx.{corp_of}.")
+        zone.add(f"mx.{corp_of}", "A", f"127.0.0.{number + 10}")
+        listen(f"127.0.0.{number + 10}").stalls.add(kind)
+        if kind == "name server":
+            zone.silent.add(corp_of)
+    gatepost = start(stalled=2, patience_per_host=0.5)
+    gatepost.control(timeoutremote="100\n")
+    waiting = [gatepost.begin(f"a@evil{number}.test", domain=f"evil{number}.test") for number in range(6)]
+    wait_until(lambda: ended(waiting) == 4)
+    for process in waiting:
+        put_off = process.poll() is not None
+        process.kill()
+        assert (b"Z" in (told := process.communicate()[0]) and b"keep too many messages waiting" in told) == put_off
+
+
+def test_who_is_slow_and_comes_on_is_not_put_off_however_many_stall(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    gatepost = start(stalled=0, patience_per_host=0.5)
+    server.paces["MAIL"] = server.paces["RCPT"] = server.paces["DATA"] = 0.3
+    assert b"K127.0.0.2 accepted" in gatepost.run()
+    server.paces["."] = 1.5
+    assert b"K127.0.0.2 accepted" in gatepost.run(), "it may have been taken"
+
+
+def test_a_route_is_not_put_off_by_what_others_servers_do(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    server = listen("127.0.0.2", None)
+    server.paces["EHLO"] = 1.5
+    gatepost = start(stalled=0, patience_per_host=0.5)
+    gatepost.control(smtproutes=f"corp.test:[127.0.0.2]:{server.port}\n")
+    assert b"K127.0.0.2 accepted" in gatepost.run()
+
+
 def test_whose_message_may_have_been_taken_goes_on_waiting_and_others_are_put_off(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer
 ) -> None:
@@ -690,6 +734,17 @@ def test_after_a_reload_nobody_listens_to_a_server_that_does_not_greet(
         gatepost.reload({})
         wait_until(partial(has_ended, listening))
         assert all(b"it says nothing" in process.communicate()[0] for process in listening)
+
+
+def test_after_a_reload_nobody_waits_for_a_name_server_that_does_not_answer(
+    start: Callable[..., Gatepost], zone: NameServer
+) -> None:
+    zone.silent.add("corp.test")
+    gatepost = start(patience_per_host=0.3)
+    waiting = [gatepost.begin() for _ in range(3)]
+    wait_until(lambda: len(zone.asked) >= 3)
+    gatepost.reload({})
+    assert all(b"keep too many messages waiting" in process.communicate(timeout=PATIENCE)[0] for process in waiting)
 
 
 def test_a_server_that_greets_late_takes_its_mail(

@@ -75,7 +75,8 @@ SENDERS = [
 
 @pytest.mark.parametrize("address", BROKEN)
 def test_addresses_that_would_end_early_on_the_next_servers_line_are_refused(smtpd: Smtpd, address: str) -> None:
-    for env in ({}, {"RELAYCLIENT": ""}, {"ODDRECIPIENTS": "1"}):
+    networks: list[dict[str, Any]] = [{}, {"RELAYCLIENT": ""}, {"ODDRECIPIENTS": "1"}]
+    for env in networks:
         reply = smtpd.talk("EHLO x", f"MAIL FROM:<{address}>", **env)[-1]
         assert reply.startswith("553 ") and "#5.1.7" in reply
     reply = smtpd.rcpt(address, RELAYCLIENT="")

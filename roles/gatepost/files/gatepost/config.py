@@ -60,6 +60,8 @@ class Config:
     """An address for whose connections somebody waited longer is slow, one that owes an answer for longer silent."""
     listening_per_host: int = 5
     """Deliveries that may listen to a silent address; others try the domain's next server, or are told to try again."""
+    stalled: int = 30
+    """Deliveries that may wait for others' servers without coming on; who would be one more is told to try again."""
     reuse_seconds: float = 5.0
     """How long a connection is kept for the next message; 0: not at all."""
     reuse_messages: int = 100

@@ -16,6 +16,7 @@ from gatepost.hosts import Kept, Places, Wishes
 from gatepost.model import Account, Address, Failed, Order, Server
 from gatepost.resolve import Resolver
 from gatepost.session import PlainTextNeeded, Session
+from gatepost.stalls import Stalls
 from gatepost.tally import Tally, is_report
 from gatepost.tcpto import Timeouts
 from gatepost.ways import Ways
@@ -37,6 +38,7 @@ class Deliverer:
         self.control = Control(config.home)
         self.timeouts = Timeouts(config.home, config.timeouts_descriptor)
         self.places = Places(config)
+        self.stalls = Stalls(config)
         self.wishes = Wishes(config.back_off)
         self.kept = Kept(config)
         self.tally = Tally(config.tls_counts)
@@ -70,10 +72,16 @@ class Deliverer:
             self.control.line(name)  # unreadable is known before anybody is called
         self.control.helo()
         heeds_policies = not is_report(order.message, self.config.reporter)
-        servers = await self.ways.find(account.host, heeds_policies=heeds_policies)
-        account.times["found"] = time.monotonic()
-        signatures = await self._sign(order, account)
+        if self.control.route(account.host) is not None:  # a server of the site's own
+            return await self._by_domain(order, account, heeds_policies)
+        async with self.stalls.watched(account):
+            return await self._by_domain(order, account, heeds_policies)
+
+    async def _by_domain(self, order: Order, account: Account, heeds_policies: bool) -> bytes:
         async with self.places.at_domain(account.host):
+            servers = await self.ways.find(account.host, heeds_policies=heeds_policies)
+            account.times["found"] = time.monotonic()
+            signatures = await self._sign(order, account)
             return await self._by_one_of(servers, order, signatures, account)
 
     async def _by_one_of(self, servers: list[Server], order: Order, signatures: bytes, account: Account) -> bytes:
@@ -140,6 +148,7 @@ class Deliverer:
 
     async def _open(self, server: Server, waiting: list[Address], account: Account) -> Session | None:
         """A session with the first address that answers; who was tried is no longer waiting. None if nobody answers."""
+        account.wire = None
         wire = await self._dial(server, waiting, waiting.remove)
         if wire is None:
             return None
@@ -153,10 +162,12 @@ class Deliverer:
             try:
                 await self._open_by_tls(account.host, server, session)
             except PlainTextNeeded:
+                account.wire = None
                 wire = await self._dial(server, [address], lambda _: None)
                 if wire is None:
                     raise Failed("Z", NO_CONNECTION, is_final=False) from None
                 session = Session(wire, helo, server.security)
+                _note(account, server, session)
                 await self._open_session(server, session, plain=True)
         except BaseException:
             session.wire.leave()
@@ -237,7 +248,7 @@ def name_of(server: Server) -> str:
 
 def _note(account: Account, server: Server, session: Session) -> None:
     """Note to whom a delivery speaks, and by which TLS."""
-    wire = session.wire
+    account.wire = wire = session.wire
     account.server, account.address, account.family = server.name, wire.address.text, wire.address.family
     account.port, account.is_reused = server.port, wire.messages > 0
     account.tls, account.cipher, account.verified = session.tls, session.cipher, session.verified
