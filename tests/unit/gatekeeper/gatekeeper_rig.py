@@ -101,7 +101,7 @@ class NameServer:
 
 
 class MailServer:
-    """A route's own server. answer: the reply to RCPT by address; replies: to other verbs; said: each line that came."""
+    """A route's own server. answer: the reply to RCPT by address. replies: to other verbs. said: lines that came."""
 
     def __init__(self, answer: Callable[[str], str]) -> None:
         self.answer = answer
