@@ -9,6 +9,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+_NO_TEXT = re.compile(r"\\x[89a-f][0-9a-f]")
+"""How the scanner's log has a byte that belongs to no UTF-8."""
+
 
 def fits(pattern: str, value: str) -> bool:
     """Whether a text is the pattern, whole and in any case; `@example.org` stands for everybody there."""
@@ -40,8 +43,13 @@ def needle(pattern: str) -> bytes:
 
 
 def safe(text: str) -> str:
-    """An address as qmail-send's log has it."""
-    return "".join(letter if "!" <= letter <= "~" and letter != "%" else "_" for letter in text)
+    """An address as qmail-send's log has it: with `_` for each byte that is no visible ASCII."""
+    text = _NO_TEXT.sub("_", text)
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "replace")
+    return "".join(chr(byte) if 32 < byte < 127 and byte != ord("%") else "_" for byte in data)
 
 
 @functools.lru_cache

@@ -46,6 +46,26 @@ def gateway() -> Gateway:
     return Gateway()
 
 
+@pytest.mark.parametrize(
+    ("address", "logged"),
+    [
+        ("jürgen@corp.test", "j__rgen@corp.test"),
+        ("j\\xfcrgen@corp.test", "j_rgen@corp.test"),
+        ("a%b c@corp.test", "a_b_c@corp.test"),
+    ],
+)
+def test_a_message_is_one_whatever_letters_its_addresses_have(tmp_path: Path, address: str, logged: str) -> None:
+    gateway = Gateway()
+    qp = gateway.judged(0, [address], **{"from": address})
+    number = gateway.queued(0.1, qp, logged)
+    gateway.tried(0.2, number, logged, "success", SAID, qp=qp)
+    gateway.done(1, number)
+    root = gateway.write(tmp_path)
+    (found,) = of(root)
+    assert found["fate"] == "delivered" and found["from"] == address
+    assert of(root, to=address) == of(root, sender=address) == [found]
+
+
 @pytest.fixture(params=[False, True], ids=["in one file", "rotated and compressed"])
 def is_rotated(request: pytest.FixtureRequest) -> bool:
     """Whether the logs were turned over in between."""

@@ -101,11 +101,12 @@ class NameServer:
 
 
 class MailServer:
-    """A route's own server. answer: the reply to RCPT by address; said: each line that came."""
+    """A route's own server. answer: the reply to RCPT by address. replies: to other verbs. said: lines that came."""
 
     def __init__(self, answer: Callable[[str], str]) -> None:
         self.answer = answer
         self.greeting = "220 route"
+        self.replies: dict[str, str] = {}
         self.said: list[str] = []
         self.most = self.now = 0
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -135,7 +136,8 @@ class MailServer:
             stream.write(f"{self.greeting}\r\n".encode())
             while line := stream.readline().decode("latin-1").rstrip("\r\n"):
                 self.said.append(line)
-                reply = self.answer(line[9:-1]) if line.startswith("RCPT") else "250-route\r\n250 ok"
+                usual = self.replies.get(line[:4], "250-route\r\n250 ok")
+                reply = self.answer(line[9:-1]) if line.startswith("RCPT") else usual
                 stream.write(f"{reply}\r\n".encode())
         self.now -= 1
 

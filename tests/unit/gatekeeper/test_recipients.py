@@ -437,6 +437,13 @@ def test_a_server_that_does_not_talk_is_no_reason_to_refuse(
     assert keeper.ask(BOB).startswith("451 4.4.3 ")
 
 
+def test_a_server_that_knows_no_ehlo_is_asked_too(keeper: Gatekeeper, route: MailServer) -> None:
+    route.replies["EHLO"] = "502 unknown"
+    assert keeper.ask("ann@corp.test") == "DUNNO" and keeper.ask(BOB) == UNKNOWN
+    route.replies["HELO"] = "554 go away"
+    assert keeper.ask("old@corp.test").startswith("451 4.4.3 ")
+
+
 def test_a_server_has_a_few_questions_at_once(keeper: Gatekeeper, route: MailServer) -> None:
     sessions = [keeper.session() for _ in range(40)]
     for number, session in enumerate(sessions):

@@ -32,12 +32,14 @@ class NameServer:
     """Answers on a port of loopback.
 
     records: (name, kind) -> data, one a record. soft: names that fail for now.
+    silent: names about which nothing is said.
     insecure: names whose answers do not carry the AD flag, if the question has asked for DNSSEC.
     """
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.soft: set[str] = set()
+        self.silent: set[str] = set()
         self.soft_kinds: set[tuple[str, str]] = set()
         self.insecure: set[str] = set()
         self.asked: list[tuple[str, str]] = []
@@ -54,7 +56,9 @@ class NameServer:
         """Answer for ever."""
         while True:
             question, client = self.socket.recvfrom(4096)
-            self.socket.sendto(self.answer(question), client)
+            answer = self.answer(question)
+            if self.asked[-1][0] not in self.silent:
+                self.socket.sendto(answer, client)
 
     def answer(self, wire: bytes) -> bytes:
         """The answer to a question."""

@@ -17,7 +17,8 @@ class Server:
     """A mail server, on 127.0.0.1 if nothing else is said.
 
     replies: what it says in place of its usual reply, by a command's verb; `.` ends a message, `tls VERB` came by TLS.
-    drops, stalls: where it ends the connection, or says no more. behind: what it says behind its reply to STARTTLS.
+    drops, stalls: where it ends the connection, or says no more. paces: seconds that it takes for a reply.
+    behind: what it says behind its reply to STARTTLS.
     heard: every line, and whether it came by TLS. asked_for: the names of servers that handshakes asked for.
     """
 
@@ -27,6 +28,7 @@ class Server:
         self.replies: dict[str, bytes] = {}
         self.drops: set[str] = set()
         self.stalls: set[str] = set()
+        self.paces: dict[str, float] = {}
         self.behind = b""
         self.newest = ssl.TLSVersion.TLSv1_3
         self.ciphers = ""
@@ -82,6 +84,7 @@ class Server:
             self.closing.wait(PATIENCE)
         if any(word in self.drops | self.stalls for word in words):
             return False
+        self.closing.wait(max(self.paces.get(word, 0.0) for word in words))
         wire.sendall(next((self.replies[word] for word in words if word in self.replies), usual))
         return True
 

@@ -49,6 +49,7 @@ def zone(dns_server: NameServer) -> NameServer:
     """The name server with no names."""
     dns_server.records.clear()
     dns_server.soft.clear()
+    dns_server.silent.clear()
     dns_server.insecure.clear()
     dns_server.soft_kinds.clear()
     dns_server.asked.clear()
@@ -620,6 +621,68 @@ def test_few_listen_to_a_server_that_says_nothing(
         assert (b"it says nothing" in process.communicate()[0]) == put_off
 
 
+def test_a_domain_that_names_anothers_address_takes_none_of_its_places(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    zone.add("evil.test", "MX", "10 b.test.")
+    zone.add("b.test", "A", "127.0.0.2", "127.0.0.3")
+    listen("127.0.0.2")
+    silent = listen("127.0.0.3")
+    silent.stalls.add("greeting")
+    gatepost = start(per_host=2, patience_per_host=2 * PATIENCE)
+    gatepost.control(timeoutremote="100\n")
+    waiting = [gatepost.begin(domain="evil.test") for _ in range(12)]
+    wait_until(lambda: silent.connections >= 2)
+    assert b"K127.0.0.2 accepted" in gatepost.run()
+    for process in waiting:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("kind", ["greeting", "EHLO", "tls RCPT", "name server"])
+def test_many_domains_with_a_server_each_do_not_keep_all_deliveries_waiting(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer, kind: str
+) -> None:
+    for number in range(6):
+        corp_of = f"evil{number}.test"
+        zone.add(corp_of, "MX", f"10 mx.{corp_of}.")
+        zone.add(f"mx.{corp_of}", "A", f"127.0.0.{number + 10}")
+        listen(f"127.0.0.{number + 10}").stalls.add(kind)
+        if kind == "name server":
+            zone.silent.add(corp_of)
+    gatepost = start(stalled=2, patience_per_host=0.5)
+    gatepost.control(timeoutremote="100\n")
+    waiting = [gatepost.begin(f"a@evil{number}.test", domain=f"evil{number}.test") for number in range(6)]
+    wait_until(lambda: ended(waiting) == 4)
+    for process in waiting:
+        put_off = process.poll() is not None
+        process.kill()
+        assert (b"Z" in (told := process.communicate()[0]) and b"keep too many messages waiting" in told) == put_off
+
+
+def test_who_is_slow_and_comes_on_is_not_put_off_however_many_stall(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    gatepost = start(stalled=0, patience_per_host=0.5)
+    server.paces["MAIL"] = server.paces["RCPT"] = server.paces["DATA"] = 0.3
+    assert b"K127.0.0.2 accepted" in gatepost.run()
+    server.paces["."] = 1.5
+    assert b"K127.0.0.2 accepted" in gatepost.run(), "it may have been taken"
+
+
+def test_a_route_is_not_put_off_by_what_others_servers_do(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    server = listen("127.0.0.2", None)
+    server.paces["EHLO"] = 1.5
+    gatepost = start(stalled=0, patience_per_host=0.5)
+    gatepost.control(smtproutes=f"corp.test:[127.0.0.2]:{server.port}\n")
+    assert b"K127.0.0.2 accepted" in gatepost.run()
+
+
 def test_whose_message_may_have_been_taken_goes_on_waiting_and_others_are_put_off(
     start: Callable[..., Gatepost], listen: Listen, zone: NameServer
 ) -> None:
@@ -671,6 +734,17 @@ def test_after_a_reload_nobody_listens_to_a_server_that_does_not_greet(
         gatepost.reload({})
         wait_until(partial(has_ended, listening))
         assert all(b"it says nothing" in process.communicate()[0] for process in listening)
+
+
+def test_after_a_reload_nobody_waits_for_a_name_server_that_does_not_answer(
+    start: Callable[..., Gatepost], zone: NameServer
+) -> None:
+    zone.silent.add("corp.test")
+    gatepost = start(patience_per_host=0.3)
+    waiting = [gatepost.begin() for _ in range(3)]
+    wait_until(lambda: len(zone.asked) >= 3)
+    gatepost.reload({})
+    assert all(b"keep too many messages waiting" in process.communicate(timeout=PATIENCE)[0] for process in waiting)
 
 
 def test_a_server_that_greets_late_takes_its_mail(
@@ -730,6 +804,34 @@ def test_the_journal_tells_what_became_of_a_message(
     assert (line["server"], line["address"], line["family"]) == ("a.test", "127.0.0.2", "ipv4")
     assert line["tls"] == "TLSv1.3" and line["recipients"] == ["bob@corp.test"]
     assert set(json.loads(json.dumps(line["seconds"]))) == {"found", "connected", "ready", "dot", "end"}
+
+
+@pytest.mark.parametrize(
+    ("replies", "result"),
+    [(["450 4.2.0 later"], "deferral"), (["550 5.1.1 no"], "failure"), (["550 no", "450 later"], "deferral")],
+)
+def test_the_journal_tells_a_recipient_that_is_put_off_from_one_that_is_refused(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer, replies: list[str], result: str
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2")
+    gatepost = start()
+    server.replies["RCPT"] = "".join(f"{text}\r\n" for text in replies).encode()
+    gatepost.run(*(f"r{number}@corp.test" for number in range(len(replies))))
+    (line,) = gatepost.journalled()
+    assert (line["result"], line["refused"]) == (result, len(replies))
+    assert replies[0] in str(line["text"])
+
+
+def test_a_site_wants_tls_with_a_domain_however_it_is_written(
+    start: Callable[..., Gatepost], listen: Listen, zone: NameServer
+) -> None:
+    corp(zone, (10, "a.test", "127.0.0.2"))
+    server = listen("127.0.0.2", None)
+    gatepost = start(domains={"corp.test": "required"})
+    for domain in ("corp.test", "CORP.test", "corp.test."):
+        assert b"STARTTLS is not offered" in gatepost.run(f"bob@{domain}", domain=domain)
+    assert not server.messages
 
 
 def test_a_reload_puts_new_settings_in_force_and_bad_ones_not(

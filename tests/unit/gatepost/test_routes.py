@@ -148,6 +148,31 @@ def test_an_address_cannot_bring_a_command_along(remote: Remote, server: Server,
     assert server.connections == 0
 
 
+@pytest.mark.parametrize("which", ["sender", "recipient"])
+@pytest.mark.parametrize(
+    "domain", ["x.test> SIZE=1 X=<", "x.test SIZE=1", "x.test\tX", 'x.test"', "x.test\\", "<x.test", "x(y).test"]
+)
+def test_an_address_cannot_bring_a_parameter_along(remote: Remote, server: Server, which: str, domain: str) -> None:
+    remote.control(smtproutes=f":[127.0.0.1]:{server.port}\n")
+    bad = f"a@{domain}"
+    report = remote.run(sender=bad) if which == "sender" else remote.run(bad, domain=domain)
+    assert report.startswith(b"D") and b"(#5.1.3)" in report
+    assert server.connections == 0
+
+
+def test_a_double_bounce_leaves_with_the_null_sender(remote: Remote, server: Server) -> None:
+    remote.route(server, "required")
+    server.replies["tls MAIL"] = b"250 fine\r\n"
+    assert b"accepted" in remote.run(sender="#@[]")
+    assert server.all_heard()[3] == (True, b"MAIL FROM:<>\r\n"), "what qmail calls it is no address for other servers"
+
+
+def test_the_roots_dot_makes_no_other_domain(remote: Remote, server: Server) -> None:
+    remote.route(server, "required")
+    assert b"By TLS" in remote.run("bob@corp.test.", domain="corp.test.")
+    assert (True, b"RCPT TO:<bob@corp.test>\r\n") in server.all_heard()
+
+
 # What the server says
 
 

@@ -82,6 +82,15 @@ def test_an_ipv6_source_is_its_64_and_its_48_has_twice_as_many(connect: Connect)
     assert codes(connect, *[f"2001:db8:1:{net}::1" for net in range(2, 6)]) == ["220"] * 3 + ["421"]
 
 
+def test_many_sources_of_a_network_leave_places_to_others(connect: Connect) -> None:
+    def code(address: str, relay: bool = False) -> str:
+        return greeting(connect(address, relay=relay, limits="8 2 8 2"))[:3]
+
+    assert [code(f"192.0.2.{host}") for host in range(1, 9)] == ["220"] * 6 + ["421"] * 2
+    assert [code(f"192.0.3.{host}") for host in range(1, 4)] == ["220"] * 2 + ["421"], "all places are taken now"
+    assert [code(f"198.51.100.{host}", relay=True) for host in range(1, 10)] == ["220"] * 8 + ["421"]
+
+
 def test_strangers_leave_the_places_of_relay_clients(connect: Connect) -> None:
     assert codes(connect, *[f"192.0.2.{host}" for host in range(1, 9)]) == ["220"] * 6 + ["421"] * 2
     assert codes(connect, *["198.51.100.1"] * 3, "198.51.100.2", "198.51.100.3", relay=True) == [

@@ -47,6 +47,47 @@ def test_ordinary_recipients_are_taken(smtpd: Smtpd, recipient: str) -> None:
     assert smtpd.rcpt(recipient) == "250 ok"
 
 
+BROKEN = [
+    "a@world.test\\> SIZE=1 X=<",
+    "a@world.test SIZE=1",
+    'a@world.test\\"',
+    "a@(x)world.test",
+    "a@world.test\\\\",
+    "a@world.test,b.test",
+    "a@world.test\rRSET",
+    "a\rRCPT TO:<b@world.test>",
+    "a\tb@world.test",
+    "a\x1b[2J@world.test",
+    "a\x7f@world.test",
+    "a\rb",
+]
+SENDERS = [
+    "",
+    "#@[]",
+    "list-@world.test-@[]",
+    "a@[192.0.2.7]",
+    "a@[IPv6:2001:db8::1]",
+    "a b@world.test",
+    "\xfc@w\xf6rld.test",
+    "ann",
+]
+
+
+@pytest.mark.parametrize("address", BROKEN)
+def test_addresses_that_would_end_early_on_the_next_servers_line_are_refused(smtpd: Smtpd, address: str) -> None:
+    networks: list[dict[str, Any]] = [{}, {"RELAYCLIENT": ""}, {"ODDRECIPIENTS": "1"}]
+    for env in networks:
+        reply = smtpd.talk("EHLO x", f"MAIL FROM:<{address}>", **env)[-1]
+        assert reply.startswith("553 ") and "#5.1.7" in reply
+    reply = smtpd.rcpt(address, RELAYCLIENT="")
+    assert reply.startswith("553 ") and "#5.1.3" in reply
+
+
+@pytest.mark.parametrize("address", SENDERS)
+def test_ordinary_senders_are_taken(smtpd: Smtpd, address: str) -> None:
+    assert smtpd.talk("EHLO x", f"MAIL FROM:<{address}> BODY=8BITMIME".encode("latin-1"))[-1] == "250 ok"
+
+
 @pytest.mark.parametrize("env", [{"RELAYCLIENT": ""}, {"ODDRECIPIENTS": "1"}])
 def test_who_may_relay_or_is_said_to_need_them_has_odd_recipients(smtpd: Smtpd, env: dict[str, str]) -> None:
     assert smtpd.rcpt("victim%world.test@corp.test", **env) == "250 ok"
@@ -78,6 +119,8 @@ def test_size_is_announced_and_heeded(smtpd: Smtpd) -> None:
     for size, code in (("5000", "250"), ("5001", "552"), ("9" * 40, "552"), ("", "501"), ("12x", "501")):
         assert smtpd.talk("EHLO x", f"MAIL FROM:<a@b.test> BODY=8BITMIME size={size}")[-1].startswith(code), size
     assert smtpd.talk("EHLO x", 'MAIL FROM:<"a> SIZE=9999 "@b.test> SIZE=1')[-1] == "250 ok"
+    for line in ("<a@b.test> SIZE=5001 AUTH=<>", "a@b.test SIZE=5001", "<a@b.test> SIZE=5001 X=>"):
+        assert smtpd.talk("EHLO x", f"MAIL FROM:{line}")[-1].startswith("552"), line
 
 
 def test_a_message_without_a_said_size_is_bounded_too(smtpd: Smtpd) -> None:
@@ -288,8 +331,8 @@ def test_a_daemon_that_ends_idle_connections_is_asked_anew(smtpd: Smtpd, policy:
 
 
 def test_no_client_can_put_attributes_into_a_question(smtpd: Smtpd, policy: PolicyDaemon) -> None:
-    smtpd.talk(
-        "EHLO x\rsender=a", *HELLO[1:], "RCPT TO:<u@corp.test\raction=x>", RELAYCLIENT="", SMTPPOLICY=str(policy.path)
-    )
-    assert "\r" not in "".join(policy.questions[0].values())
-    assert "action" not in policy.questions[0]
+    recipients = ("RCPT TO:<u@corp.test\raction=x>", "RCPT TO:<u@corp.test>")
+    smtpd.talk("EHLO x\rsender=a", *HELLO[1:], *recipients, RELAYCLIENT="", SMTPPOLICY=str(policy.path))
+    (question,) = policy.questions  # nobody is asked about what is no address
+    assert "\r" not in "".join(question.values())
+    assert "action" not in question

@@ -17,6 +17,7 @@ ADDRESS_LIMIT = 900
 HEADER_LIMIT = 1 << 20
 LINE_LIMIT = 4096
 ODD = frozenset(b'%!@\\"()<>,;:[]')
+BROKEN = frozenset(b' <>()"\\,;')
 TOO_LATE = b"421 this session has lasted too long (#4.4.2)\r\n"
 BARE_LF = b"451 See https://cr.yp.to/docs/smtplf.html.\r\n"
 
@@ -132,8 +133,8 @@ def receive_body(client: Client, message: Message) -> None:
         data += client.unread
 
 
-def parse_address(argument: bytes) -> bytes | None:
-    """The address of a MAIL or RCPT argument; None when it is too long."""
+def parse_address(argument: bytes) -> tuple[bytes | None, bytes]:
+    """The address of a MAIL or RCPT argument, None when it is too long; and what stands behind it."""
     _, angle, rest = argument.partition(b"<")
     end = b">"
     if not angle:
@@ -153,7 +154,7 @@ def parse_address(argument: bytes) -> bytes | None:
             break
         address += letter
         at += 1
-    return bytes(address) if len(address) <= ADDRESS_LIMIT else None
+    return bytes(address) if len(address) <= ADDRESS_LIMIT else None, rest[at:]
 
 
 def is_odd(address: bytes) -> bool:
@@ -165,10 +166,16 @@ def is_odd(address: bytes) -> bool:
     return not local or local[:1] in b"|/" or bool(letters) or any(byte <= 32 or byte == 127 for byte in address)
 
 
-def said_size(argument: bytes) -> int | None:
-    """What the client says of the message's size; 0 if nothing, None if that is no number."""
+def is_broken(address: bytes) -> bool:
+    """Whether SMTP has no form for an address: on the next server's line it would end early."""
+    domain = address.rpartition(b"@")[2] if b"@" in address else b""
+    return any(byte < 32 or byte == 127 for byte in address) or bool(BROKEN.intersection(domain))
+
+
+def said_size(rest: bytes) -> int | None:
+    """What the client says of the message's size, behind the address; 0 if nothing, None if that is no number."""
     said = 0
-    for word in argument.rpartition(b">")[2].split(b" ")[1:]:
+    for word in rest.split(b" ")[1:]:
         if word[:5].lower() == b"size=":
             if not word[5:].isdigit():
                 return None
@@ -291,11 +298,14 @@ class Session:
 
     def mail(self, argument: bytes) -> None:
         """MAIL FROM; a bad sender is told at RCPT, as qmail does."""
-        address = parse_address(argument)
+        address, rest = parse_address(argument)
         if address is None:
             self.refuse(b"555 syntax error (#5.5.4)")
             return
-        size = said_size(argument)
+        if is_broken(address):
+            self.refuse(b"553 sorry, that is no address: no control characters, blanks or brackets (#5.1.7)")
+            return
+        size = said_size(rest)
         if size is None:
             self.refuse(b"501 SIZE must be a number (#5.5.4)")
             return
@@ -308,7 +318,7 @@ class Session:
 
     def rcpt(self, argument: bytes) -> None:
         """RCPT TO."""
-        address = parse_address(argument)
+        address, _ = parse_address(argument)
         if self.sender is None:
             self.refuse(b"503 MAIL first (#5.5.1)")
         elif address is None:
@@ -325,6 +335,9 @@ class Session:
         if not self.odd_ok and is_odd(address):
             text = b"553 sorry, such a recipient might be a way around: no %, !, quotes and the like (#5.1.3)"
             self.refuse(text)
+            return
+        if is_broken(address):
+            self.refuse(b"553 sorry, that is no address: no control characters, blanks or brackets (#5.1.3)")
             return
         try:
             found = not self.only_aliases or not self.is_local(address) or is_deliverable(local_part(address))

@@ -226,9 +226,15 @@ class Undecided(Down):
 async def dialogue(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, address: str) -> Known:
     """Speak SMTP up to RCPT; raise Down, OSError."""
     await _expect(reader, "greeting")
-    for line, what in ((f"EHLO {name}", "EHLO"), ("MAIL FROM:<>", "MAIL FROM:<>")):
-        writer.write(f"{line}\r\n".encode("ascii", "replace"))
-        await _expect(reader, what)
+    writer.write(f"EHLO {name}\r\n".encode("ascii", "replace"))
+    code, text = await _reply(reader)
+    if code[0] == "5":  # as gatepost does: a server may not know it (RFC 5321, 3.2)
+        writer.write(f"HELO {name}\r\n".encode("ascii", "replace"))
+        code, text = await _reply(reader)
+    if code[0] != "2":
+        raise Down(f"EHLO: {text}")
+    writer.write(b"MAIL FROM:<>\r\n")
+    await _expect(reader, "MAIL FROM:<>")
     writer.write(f"RCPT TO:<{quoted(address)}>\r\n".encode("utf-8", "surrogateescape"))
     code, text = await _reply(reader)
     writer.write(b"QUIT\r\n")

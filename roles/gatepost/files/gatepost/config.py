@@ -53,13 +53,15 @@ class Config:
     deliveries: int = 120
     """Deliveries at once; who comes beyond is told to try again."""
     per_host: int = 20
-    """Connections at once to one address."""
+    """Connections at once to one server, which all its addresses are."""
     waiting_per_host: int = 10
     """Deliveries that may wait for a connection to a slow address; who comes beyond is told to try again."""
     patience_per_host: float = 10.0
     """An address for whose connections somebody waited longer is slow, one that owes an answer for longer silent."""
     listening_per_host: int = 5
     """Deliveries that may listen to a silent address; others try the domain's next server, or are told to try again."""
+    stalled: int = 30
+    """Deliveries that may wait for others' servers without coming on; who would be one more is told to try again."""
     reuse_seconds: float = 5.0
     """How long a connection is kept for the next message; 0: not at all."""
     reuse_messages: int = 100

@@ -86,6 +86,7 @@ class Daemon:
         self.listener.close()
         leaving()
         self.deliverer.kept.leave_all()
+        self.deliverer.stalls.leave()
         self.deliverer.places.leave()
         while self.tasks and not ending.done():
             await asyncio.wait((ending, *self.tasks), return_when=asyncio.FIRST_COMPLETED)

@@ -16,6 +16,7 @@ from gatepost.hosts import Kept, Places, Wishes
 from gatepost.model import Account, Address, Failed, Order, Server
 from gatepost.resolve import Resolver
 from gatepost.session import PlainTextNeeded, Session
+from gatepost.stalls import Stalls
 from gatepost.tally import Tally, is_report
 from gatepost.tcpto import Timeouts
 from gatepost.ways import Ways
@@ -37,6 +38,7 @@ class Deliverer:
         self.control = Control(config.home)
         self.timeouts = Timeouts(config.home, config.timeouts_descriptor)
         self.places = Places(config)
+        self.stalls = Stalls(config)
         self.wishes = Wishes(config.back_off)
         self.kept = Kept(config)
         self.tally = Tally(config.tls_counts)
@@ -44,7 +46,7 @@ class Deliverer:
 
     async def deliver(self, order: Order, account: Account) -> bytes:
         """Deliver, and report as qmail-remote does; whatever goes wrong, the report says what."""
-        account.host = order.host
+        account.host = order.host.rstrip(".")  # with or without the root's dot it is the same domain
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.config.deadline):
@@ -61,16 +63,25 @@ class Deliverer:
             account.times["end"] = round(time.monotonic() - started, 3)
 
     async def _deliver(self, order: Order, account: Account) -> bytes:
-        if any(message.has_broken_line(address) for address in (order.sender, *order.recipients)):
+        addresses = (order.sender, *order.recipients)
+        if any(map(message.has_broken_line, addresses)):
             raise Failed("D", "An address with a line's end in it is none. (#5.1.3)\n")
+        if any(map(message.has_broken_domain, addresses)):
+            raise Failed("D", "An address with blanks, quotes or brackets in its domain is none. (#5.1.3)\n")
         for name in ("timeoutremote", "timeoutconnect", "tlsca"):
             self.control.line(name)  # unreadable is known before anybody is called
         self.control.helo()
         heeds_policies = not is_report(order.message, self.config.reporter)
-        servers = await self.ways.find(order.host, heeds_policies=heeds_policies)
-        account.times["found"] = time.monotonic()
-        signatures = await self._sign(order, account)
-        async with self.places.at_domain(order.host):
+        if self.control.route(account.host) is not None:  # a server of the site's own
+            return await self._by_domain(order, account, heeds_policies)
+        async with self.stalls.watched(account):
+            return await self._by_domain(order, account, heeds_policies)
+
+    async def _by_domain(self, order: Order, account: Account, heeds_policies: bool) -> bytes:
+        async with self.places.at_domain(account.host):
+            servers = await self.ways.find(account.host, heeds_policies=heeds_policies)
+            account.times["found"] = time.monotonic()
+            signatures = await self._sign(order, account)
             return await self._by_one_of(servers, order, signatures, account)
 
     async def _by_one_of(self, servers: list[Server], order: Order, signatures: bytes, account: Account) -> bytes:
@@ -137,6 +148,7 @@ class Deliverer:
 
     async def _open(self, server: Server, waiting: list[Address], account: Account) -> Session | None:
         """A session with the first address that answers; who was tried is no longer waiting. None if nobody answers."""
+        account.wire = None
         wire = await self._dial(server, waiting, waiting.remove)
         if wire is None:
             return None
@@ -150,10 +162,12 @@ class Deliverer:
             try:
                 await self._open_by_tls(account.host, server, session)
             except PlainTextNeeded:
+                account.wire = None
                 wire = await self._dial(server, [address], lambda _: None)
                 if wire is None:
                     raise Failed("Z", NO_CONNECTION, is_final=False) from None
                 session = Session(wire, helo, server.security)
+                _note(account, server, session)
                 await self._open_session(server, session, plain=True)
         except BaseException:
             session.wire.leave()
@@ -225,13 +239,16 @@ class Deliverer:
 
 
 def name_of(server: Server) -> str:
-    """By what a server is known among those that have a bound."""
-    return min(address.text for address in server.addresses)
+    """By what a server is known among those that have a bound: all its addresses.
+
+    By one of them, a domain whose servers stall could name another one's address too, and take that one's places.
+    """
+    return " ".join(sorted(address.text for address in server.addresses))
 
 
 def _note(account: Account, server: Server, session: Session) -> None:
     """Note to whom a delivery speaks, and by which TLS."""
-    wire = session.wire
+    account.wire = wire = session.wire
     account.server, account.address, account.family = server.name, wire.address.text, wire.address.family
     account.port, account.is_reused = server.port, wire.messages > 0
     account.tls, account.cipher, account.verified = session.tls, session.cipher, session.verified

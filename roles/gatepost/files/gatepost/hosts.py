@@ -79,7 +79,7 @@ class Host:
 
 
 class Places:
-    """Bounds the deliveries to one server, known by its address, so that a slow one does not take all there are.
+    """Bounds the deliveries to one server, known by its addresses, so that a slow one does not take all there are.
 
     A domain has as many as may be present at a slow server, so that one whose servers are slow, or stall one after
     another when they have the whole of a message, does not either.

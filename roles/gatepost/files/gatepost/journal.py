@@ -18,16 +18,15 @@ TEXT_LIMIT = 1000
 
 def line(order: Order, account: Account, told: bytes) -> str:
     """The line, without its end. msg: qmail-send's number of the message. qp: the process that queued it."""
-    parts = told.rstrip(b"\0").split(b"\0")
-    last = parts[-1].decode("latin-1") if parts else ""
+    parts = [part.decode("utf-8", "replace") for part in told.rstrip(b"\0").split(b"\0")]
     record: dict[str, Any] = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "msg": os.fstat(order.message).st_ino,
         "qp": _queued_by(order.message),
         "sender": order.sender,
         "recipients": list(order.recipients),
-        "result": RESULTS.get(last[:1], "deferral"),
-        "refused": sum(part[:1] in (b"h", b"s") for part in parts[:-1]),
+        "result": _result(parts),
+        "refused": sum(part[:1] in ("h", "s") for part in parts[:-1]),
         "host": account.host,
         "server": account.server,
         "address": account.address,
@@ -39,10 +38,19 @@ def line(order: Order, account: Account, told: bytes) -> str:
         "reused": account.is_reused,
         "signed": list(account.signed),
         "reply": account.reply,
-        "text": " ".join(parts[-1].decode("utf-8", "replace")[1:].split())[:TEXT_LIMIT] if parts else "",
+        "text": " ".join(" ".join(part[1:] for part in parts).split())[:TEXT_LIMIT],
         "seconds": account.times,
     }
     return json.dumps(record, ensure_ascii=True)
+
+
+def _result(parts: list[str]) -> str:
+    """What becomes of a message by its report's parts: one that all recipients' servers put off is not given up."""
+    *recipients, message = parts
+    letters = {part[:1] for part in recipients}
+    if message[:1] == "D" and "s" in letters and "r" not in letters:
+        return "deferral"
+    return RESULTS.get(message[:1], "deferral")
 
 
 def add(path: str, text: str) -> None:

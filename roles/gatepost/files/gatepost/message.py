@@ -8,7 +8,11 @@ from collections.abc import Iterator
 
 BLOCK = 65536
 """Bytes that are read at once."""
+DOUBLE_BOUNCE = "#@[]"
+"""qmail-send's sender of a bounce of a bounce, whose own bounce it drops. To servers it is the null sender."""
 _PLAIN = re.compile(rb"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*")
+
+_NOT_IN_DOMAIN = re.compile(rb"""[\x00- \x7f<>()"\\,;]""")
 
 
 class Unended(Exception):
@@ -22,15 +26,28 @@ def raw(text: str) -> bytes:
 
 def address(text: str) -> bytes:
     """An envelope address, its local part in quotes where SMTP wants them."""
-    local, at, domain = raw(text).rpartition(b"@")
-    if not at or _PLAIN.fullmatch(local):
-        return raw(text)
-    return b'"' + local.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"@' + domain
+    if text in ("", DOUBLE_BOUNCE):
+        return b""
+    local, at, domain = split(raw(text))
+    if not _PLAIN.fullmatch(local):
+        local = b'"' + local.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return local + at + domain.rstrip(b".")
+
+
+def split(address: bytes) -> tuple[bytes, bytes, bytes]:
+    """Local part, @ and domain, the last two empty if there is none."""
+    local, at, domain = address.rpartition(b"@")
+    return (local, at, domain) if at else (address, b"", b"")
 
 
 def has_broken_line(text: str) -> bool:
     """Whether an address would begin another command."""
     return "\r" in text or "\n" in text
+
+
+def has_broken_domain(text: str) -> bool:
+    """Whether an address would end early: what follows its domain would be a parameter of the command."""
+    return bool(_NOT_IN_DOMAIN.search(split(raw(text))[2]))
 
 
 class LineEnds:

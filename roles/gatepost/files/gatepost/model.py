@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gatepost.dane import Tlsa
+
+if TYPE_CHECKING:
+    from gatepost.wire import Wire
 
 
 class Level(enum.Enum):
@@ -95,7 +99,10 @@ class Server:
 
 @dataclass(slots=True)
 class Account:
-    """What is written down of one delivery, for the journal. Times are seconds since its start."""
+    """What is known of one delivery, most of it for the journal. Times are seconds since its start.
+
+    wire: the connection that it has, or has just left; None while there is none yet.
+    """
 
     host: str = ""
     server: str = ""
@@ -108,6 +115,7 @@ class Account:
     is_reused: bool = False
     reply: str = ""
     signed: tuple[str, ...] = ()
+    wire: Wire | None = None
     times: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -5,7 +5,7 @@
  *
  * Relay clients (RELAYCLIENT is set, by tcpserver's rules) have places of their own, so that strangers can never take the last
  * one: STRANGERS and RELAYS are how many connections there may be at once, EACH and EACH_RELAY how many of them one source may
- * have. A source is an IPv4 address or an IPv6 /64; an IPv6 /48 may have twice as many.
+ * have. A source is an IPv4 address or an IPv6 /64; an IPv6 /48 may have twice as many, strangers of an IPv4 /24 three times.
  *
  * Descriptor 8: a file that root opens before tcpserver gives its rights up. A place is a record of it: who has it, under a
  * lock of fcntl(2), which stays with the process through exec(3) and is gone with it, however it ends. So places are right
@@ -40,6 +40,7 @@ enum {
   WHOLE = 16,        /* bytes of an address that are compared */
   SUBNET = 8,        /* a /64 */
   SITE = 6,          /* a /48 */
+  NET = 15,          /* an IPv4 /24, in IPv6's form */
   NAME_SECONDS = 3,  /* to learn the client's name */
   GREET_MOST = 60,   /* seconds before the greeting, at most */
   TRY_AGAIN = 111
@@ -50,6 +51,7 @@ struct kind {
   off_t start;   /* of its records */
   unsigned most; /* connections at once */
   unsigned each; /* of one source; 0: as many as there are */
+  unsigned nets; /* times that an IPv4 /24 may have that; 0: it has no bound of its own */
 };
 
 static void note(const char *what)
@@ -113,7 +115,8 @@ static int is_taken(off_t at)
 /* Take a place, if there is one for this address. NULL, or why not. */
 static const char *take(const struct kind *kind, const unsigned char address[RECORD])
 {
-  const size_t same = is_four(address) ? WHOLE : SUBNET;
+  const size_t same = is_four(address) ? WHOLE : SUBNET, near = is_four(address) ? NET : SITE;
+  const unsigned times = is_four(address) ? kind->nets : 2;
   unsigned source = 0, site = 0;
   unsigned char other[RECORD];
   off_t place = -1;
@@ -128,10 +131,11 @@ static const char *take(const struct kind *kind, const unsigned char address[REC
     if (pread(SLOTS, other, RECORD, at) != RECORD) continue;
     if (is_four(address) != is_four(other)) continue;
     source += memcmp(address, other, same) == 0;
-    site += !is_four(address) && memcmp(address, other, SITE) == 0;
+    site += memcmp(address, other, near) == 0;
   }
   if (place < 0) return "all places are taken";
-  if (kind->each && (source >= kind->each || site >= 2 * kind->each)) return "too many of one source";
+  if (kind->each && source >= kind->each) return "too many of one source";
+  if (kind->each && times && site >= times * kind->each) return "too many of one network";
   if (lock(F_SETLK, F_WRLCK, place) < 0) return "no place to be had";
   if (pwrite(SLOTS, address, RECORD, place) != RECORD) note("whose place it is cannot be written down");
   return NULL;
@@ -249,6 +253,7 @@ int main(int argc, char **argv)
   kind.start = relays ? (off_t) MOST * RECORD : 0;
   kind.most = limits[relays ? 2 : 0];
   kind.each = limits[relays ? 3 : 1];
+  kind.nets = relays ? 0 : 3;
   read_address(address);
   find_place(&kind, address);
   if (relays) setenv("RBLSMTPD", "", 0); /* no list that rblsmtpd asks turns our own people away */
