@@ -133,6 +133,15 @@ MAKERS: dict[str, Maker] = {
     "layers of unescape": lambda n: _script(b"unescape(" * (10 * n) + b"'%41'" + b")" * (10 * n)),
     "joined words": lambda n: _script(b"x='a'" + b"+'b'" * (50 * n)),
     "atob": lambda n: _script(b"eval(atob('QUJDREVG'));" * (10 * n)),
+    "junk of many kinds": lambda n: _script(
+        b"s.replace(/[!?]+|x/g,'').split('!#').join('');" * (8 * n) + b"'a!#b?'" * 30
+    ),
+    "classes that never end": lambda n: _script(b"replace(/[replace(/[x]\\" * (20 * n)),
+    "bases of numbers": lambda n: _script(
+        b"".join(b"parseInt(x,%d)" % b for b in (2, 8, 36)) + b"'1'" + b",'11z'" * (40 * n)
+    ),
+    "long strings": lambda n: _script(b"x='" + b"a!Z%" * (70 * n) + b"';"),
+    "addresses that go on": lambda n: _script(b"'data:x;base64," * (20 * n) + b"'+x"),
     "arrays of numbers": lambda n: _script(b"x=[" + b"65,66," * (50 * n) + b"];"),
     "comments in front": lambda n: attached(b"a", b"<!-- x -->" * (50 * n) + b"<html>"),
     "svg attributes": lambda n: _image(b"<a " + b"x='&#106;' " * (20 * n) + b"/>"),
