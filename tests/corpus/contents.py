@@ -7,6 +7,7 @@ Harmless cases were held once, and hostile ones passed; each kind comes in varia
 
 from __future__ import annotations
 
+import base64
 import html
 import struct
 from collections.abc import Iterator
@@ -372,6 +373,9 @@ def _rich() -> Iterator[_Made]:
         "share": "\\'5c\\'5c192.0.2.1\\'5cs",
     }.items():
         yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
+    yield "run/letter.rtf", doc.rtf_bytes(before="{\\*\\template \\bin3 }}}http://x.example/t.dotm}")
+    long = "{\\*\\template ht\\bin30000 " + "}" * 30_000 + "tp://x.example/t.dotm}"
+    yield "long-run/letter.rtf", doc.rtf_bytes(before=long)
     yield "bare/letter.rtf", doc.rtf_bytes(before="{\\template http://x.example/t.dotm}")
     link = doc.ole_bytes({"\x01Ole": b"x"}, bytes.fromhex("0003000000000000c000000000000046"))
     yield "link/letter.docx", doc.ooxml_bytes([("word/embeddings/oleObject1.bin", link)])
@@ -462,8 +466,16 @@ def _streams() -> Iterator[_Made]:
     }.items():
         yield f"{suffix}/invoice.vbs.{suffix}", packed
     skipped = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
-    for suffix in ("zst", "tzst", "lz4"):
+    for suffix in ("zst", "lz4"):
         yield f"skipped-{suffix}/invoice.vbs.{suffix}", skipped + pack.zstd_bytes(SCRIPT)
+    # Without its suffix it would be `invoice.vbs.tar`, as which no script runs.
+    yield "skipped-tzst/invoice.tzst", skipped + pack.zstd_bytes(EXE)
+    yield "skipped-dat/invoice.dat", skipped * 2 + pack.zstd_bytes(EXE)
+    yield "skipped-often/invoice.dat", skipped * 20 + pack.zstd_bytes(EXE)
+    yield "skipped-before-lz4/invoice.dat", skipped + pack.lz4_bytes(EXE)
+    for suffix in ("-gz", "-z", "_z"):
+        yield f"by-gunzip{suffix}/invoice.vbs{suffix}", pack.gzip_bytes(SCRIPT)
+    yield "base64/invoice.vbs.b64", base64.encodebytes(SCRIPT)
     yield "other-properties/invoice.vbs.lzma", pack.lzma_bytes(SCRIPT).replace(b"]", b"<", 1)
     text = pack.gzip_bytes(TEXT[1], TEXT[0])
     yield "two/papers.gz", text + pack.gzip_bytes(EXE, "notes.txt")
