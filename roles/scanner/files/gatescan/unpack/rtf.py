@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import fields, targets
+from gatescan.unpack import fields, packages, targets
 from gatescan.unpack.common import make, note, unique
 from gatescan.unpack.ole import read_package
 
@@ -42,8 +42,8 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
         target = target.strip(' "')
         if _REMOTE.match(target) and not targets.on_own_server(target):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
-    if any(fields.asks_program(f"{fields.BEGIN}{text}{fields.END}") for text in _texts(data, _FIELD, budget)):
-        note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+    for text in _texts(data, _FIELD, budget):
+        packages.look_at_fields(part, f"{fields.BEGIN}{text}{fields.END}")
     at = data.find(b"\\objdata")
     count = 0
     while at >= 0:
