@@ -429,6 +429,14 @@ def harmless_pages() -> dict[str, str]:
         "old-analytics": _page(
             "var h=(('https:'==document.location.protocol)?'https://ssl.':'http://www.');document.write(unescape(\"%3Cscript src='\"+h+\"example.com/ga.js' type='text/javascript'%3E%3C/script%3E\"));"
         ),
+        "ramp": _page(
+            "var f=new Function('d','return d.x');var c=s.charCodeAt(0),v=[].reverse();var r=colours('"
+            + "".join(
+                f"{68 + n * 185 // 255:02x}{1 + n * 230 // 255:02x}{abs(84 + n - n * n // 200) % 256:02x}"
+                for n in range(256)
+            )
+            + "')"
+        ),
         "hidden-address": _page(
             "document.write('<a href=\"mailto:'+String.fromCharCode(105,110,102,111,64,101,120,97,109,112,108,101,46,111,114,103)+'\">write</a>')"
         ),

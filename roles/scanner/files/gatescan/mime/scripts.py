@@ -33,6 +33,9 @@ _FILE_BYTES = 45
 _OPAQUE_BYTES = 384
 """Decoded bytes that are of no known kind, from which on they may be a hidden script or file."""
 _INFLATED = 2_000_000
+_SWAPPED = bytes(byte << 4 & 0xF0 | byte >> 4 for byte in range(256))
+_RAMP_MOST, _RAMP_STEP = 768, 8
+"""Bytes of 256 colours, and how far apart two of them are on average; in a program or a text it is 20 and more."""
 
 # What a browser saves as a file, by itself or with one of BYTES or TEXTS behind it.
 SAVES = (b"createobjecturl", b"mssaveoropenblob", b"mssaveblob", b"showsavefilepicker")
@@ -323,7 +326,8 @@ class Peeler:
             self._push(content, depth + 1, doubtful)
         # Numbers of letters that spell nothing wait for an addition or an exclusive or.
         spells = kind in _TEXTUAL and not (from_numbers and _WORDS.search(content) is None)
-        if not spells and not cleaned and kind in ("data", "text") and len(content) >= _OPAQUE_BYTES:
+        opaque = not spells and not cleaned and kind in ("data", "text") and len(content) >= _OPAQUE_BYTES
+        if opaque and not _is_ramp(content):
             self.evidence.opaque = True
 
     def _addresses(self, layer: Buffer, depth: int) -> Iterator[File]:
@@ -537,6 +541,17 @@ def _from_numbers(text: bytes) -> Iterator[bytes]:
     values = [int(n, 16) if n[1:2] in (b"x", b"X") else int(n) for n in _NUMBER.findall(text)]
     if max(values) < 256:
         yield bytes(values)
+
+
+def _is_ramp(content: bytes) -> bool:
+    """Whether it is a row of colours of which each is like the one before, as libraries that draw keep them, be its
+    digits read backwards."""
+    if len(content) % 3 or len(content) > _RAMP_MOST:
+        return False
+    return any(
+        sum(abs(a - b) for a, b in zip(row, row[3:], strict=False)) < _RAMP_STEP * len(row)
+        for row in (content, content.translate(_SWAPPED))
+    )
 
 
 def _inflated(content: bytes, budget: Budget) -> bytes:

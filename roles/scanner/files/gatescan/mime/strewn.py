@@ -28,15 +28,15 @@ _PLAIN = re.compile(rb"(?:[^\\\[\](){}*+?|^$./]|\\[^\w\n]){1,40}\Z", re.DOTALL)
 _BETWEEN_QUOTES = re.compile(rb"[\"'`<>]")
 _LEAST = 5
 """Characters of a string with junk in it."""
-_MOST = 8
+_MOST = 24
 """Kinds of junk that are taken out of one layer."""
 
 _BASE = re.compile(rb"parseInt\s{0,9}\([^;{}]{1,80}?,\s{0,9}(2|8|16|3[0-6])\s{0,9}\)")
 _LONG = re.compile(rb"[\"'`]([0-9a-zA-Z][^\"'`\n]{99,}+)[\"'`]")
-_SEPARATOR = re.compile(rb"[^0-9a-z]{1,4}", re.IGNORECASE)
 _DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
 _WIDTHS = {2: 8, 8: 3, 36: 2}
 """Digits of a byte where nothing stands between two numbers."""
+_LONGEST_NUMBER = 8
 
 _LONG_STRING = re.compile(rb"([\"'`])([^\"'`\n]{2048,}+)\1")
 """From that length on it may be a hidden script or file."""
@@ -124,6 +124,7 @@ def numbers(flat: bytes) -> Iterator[bytes]:
 
 
 def _values(text: bytes, base: int) -> list[int]:
+    """The numbers of a string in which the same stands between any two; empty if it is no such string."""
     digits = _DIGITS[:base]
     other = text.translate(None, digits)
     if not other:
@@ -135,7 +136,6 @@ def _values(text: bytes, base: int) -> list[int]:
         while text[end : end + 1] and text[end] not in digits:
             end += 1
         groups = text.split(text[start:end])
-    longest = 8
-    if any(not group or len(group) > longest or group.translate(None, digits) for group in groups):
+    if any(not group or len(group) > _LONGEST_NUMBER or group.translate(None, digits) for group in groups):
         return []
     return [int(group, base) for group in groups]
