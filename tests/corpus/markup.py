@@ -45,6 +45,8 @@ def cases() -> Iterator[Case]:
     for name, page in harmless_pages().items():
         yield Case(f"markup/harmless/{name}", 33, attached(b"report.html", page.encode(), b"text/html"), HARMLESS)
         yield Case(f"markup/harmless-body/{name}", 33, _body(page.encode(), b"utf-8"), HARMLESS)
+    for name, page in portals().items():
+        yield Case(f"markup/portal/{name}", 33, attached(b"SecureMessage.html", page.encode(), b"text/html"), HARMLESS)
     for name, image in harmless_images().items():
         yield Case(f"markup/harmless-svg/{name}", 33, attached(b"logo.svg", image.encode(), b"image/svg+xml"), HARMLESS)
 
@@ -496,6 +498,29 @@ def harmless_pages() -> dict[str, str]:
         "fields": "<html><body><!--[if supportFields]><span style='mso-element:field-begin'></span> HYPERLINK &quot;https://www.example.com/&quot;<span style='mso-element:field-separator'></span><![endif]-->DDE, explained<!--[if supportFields]><span style='mso-element:field-end'></span><![endif]--></body></html>",
         "parsed": _page("function c(h){return parseInt(h.slice(1,3),16)+parseInt(h,36)}var t='" + "a1b2c3;" * 40 + "'"),
         "json-ld": '<html><script type="application/ld+json">{"@context":"http://schema.org","@type":"Order","url":"https://www.example.com/"}</script></html>',
+    }
+
+
+def portals() -> dict[str, str]:
+    """Envelopes of services for encrypted mail: a page with the sealed message, which a form sends to the service."""
+    sealed = base64.b64encode(random.Random(_SEED).randbytes(6_000)).decode()
+    lines = "\n".join(sealed[at : at + 76] for at in range(0, len(sealed), 76))
+    form = '<form id="f" name="f" method="post" enctype="multipart/form-data" action="https://secure.example.com/open">'
+    return {
+        "submitted": f"<html><body onload='document.f.submit()'>{form}<input type=hidden name=msg value='{sealed}'></form></body></html>",
+        "asked": f"<html><body>{form}<textarea name=msg style='display:none'>{lines}</textarea><input type=submit value='Read the message'></form>"
+        "<script>var d=new Date();document.f.action=document.f.action.replace(/&/g,'&amp;')+'?tz='+d.getTimezoneOffset();"
+        "if(navigator.userAgent.indexOf('MSIE')>0){document.write('<p>'+'Please save this file first'+'</p>')}</script></body></html>",
+        "in-pieces": f"<html><body>{form}"
+        + "".join(
+            f"<input type=hidden name=p{at} value='{sealed[at : at + 1000]}'>" for at in range(0, len(sealed), 1000)
+        )
+        + "<input name=email value='ann@example.net'><input type=password name=w></form>"
+        "<script>function go(){var a=document.f.email.value.split('@').join(' at ').replace(/\\s/g,'');"
+        "if(!a){alert('Your address, please');return false}document.f.target='_blank';window.open('https://secure.example.com/help','h')}</script></body></html>",
+        "framed": f"<html><body><iframe name=t src='about:blank'></iframe>{form}<input type=hidden name=blob value='{sealed}'></form>"
+        "<script>var f=document.createElement('input');f.type='hidden';f.name='lang';f.value=(navigator.language||'en').split('-')[0];"
+        "document.getElementById('f').appendChild(f);document.getElementById('f').target='t';document.getElementById('f').submit()</script></body></html>",
     }
 
 
