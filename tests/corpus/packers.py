@@ -138,6 +138,11 @@ def lzma_bytes(data: bytes) -> bytes:
     return lzma.compress(data, lzma.FORMAT_ALONE)
 
 
+def lz4_bytes(data: bytes) -> bytes:
+    """An LZ4 frame with one block that is not packed."""
+    return b"\x04\x22\x4d\x18\x60\x40\x82" + struct.pack("<L", len(data) | 1 << 31) + data + bytes(4)
+
+
 def zstd_bytes(data: bytes) -> bytes:
     """A Zstandard frame of raw blocks (RFC 8878)."""
     frame = struct.pack("<LBB", 0xFD2FB528, 0x00, 0x58)

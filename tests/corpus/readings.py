@@ -299,6 +299,20 @@ def calendar(parameters: bytes, content: bytes, width: int = 70, kind: bytes = b
     )
 
 
+def _other_calendar(content: bytes, name: bytes, *, json: bool) -> bytes:
+    """An invitation as XML (RFC 6321) or JSON (RFC 7265)."""
+    kind = b"uri" if content.startswith(b"data:") else b"binary"
+    if json:
+        attachment = b'["attach", {"x-filename": "%s"}, "%s", "%s"]' % (name, kind, content)
+        return b'["vcalendar", [], [["vevent", [["summary", {}, "text", "Meeting"], %s], []]]]' % attachment
+    attachment = b"<attach><parameters><x-filename><text>%s</text></x-filename></parameters><%s>%s</%s></attach>"
+    return (
+        b'<?xml version="1.0"?><icalendar xmlns="urn:ietf:params:xml:ns:icalendar-2.0"><vcalendar><components><vevent>'
+        b"<properties><summary><text>Meeting</text></summary>" + attachment % (name, kind, content, kind)
+        + b"</properties></vevent></components></vcalendar></icalendar>"
+    )  # in the order of the document # fmt: skip
+
+
 def _texts() -> Iterator[tuple[str, bytes]]:
     flat = binascii.b2a_base64(EXE, newline=False)
     script = binascii.b2a_base64(b"MsgBox 1\r\n", newline=False)
@@ -308,6 +322,12 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         "lower": calendar(b";value=binary;encoding=base64", flat),
         "unfolded": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat, 5000),
         "name": calendar(b";X-FILENAME=run.vbs;ENCODING=BASE64;VALUE=BINARY", script),
+        "bare-label": calendar(b";LABEL=run.vbs;VALUE=BINARY;ENCODING=BASE64", script),
+        "xml": _other_calendar(flat, b"papers.bin", json=False),
+        "xml-name": _other_calendar(script, b"run.vbs", json=False),
+        "json": _other_calendar(flat, b"papers.bin", json=True),
+        "json-name": _other_calendar(script, b"run.vbs", json=True),
+        "json-data": _other_calendar(b"data:;base64," + flat, b"papers.bin", json=True),
         "label": calendar(b";VALUE=BINARY;ENCODING=BASE64;X-LABEL=run.vbs", script),
         "name-quoted": calendar(b';FILENAME="a:b;run.vbs";ENCODING=BASE64;VALUE=BINARY', script),
         "data": calendar(b"", b"data:application/octet-stream;base64," + flat),

@@ -116,6 +116,20 @@ MAKERS: dict[str, Maker] = {
     "calendar parameters": lambda n: single(
         b"Content-Type: text/calendar\n", b"BEGIN:VCALENDAR\r\nATTACH" + b";a=b" * (20 * n) + b"\r\n"
     ),
+    "a calendar as JSON": lambda n: single(
+        b"Content-Type: application/calendar+json\n",
+        b'["vcalendar", "x-filename" ' + b'"label":"a" "binary" , "QUJD"' * (10 * n),
+    ),
+    "frames that are passed over": lambda n: attached(
+        b"a.dat", b"\x50\x2a\x4d\x18\0\0\0\0" * (50 * n) + b"\x28\xb5\x2f\xfd"
+    ),
+    "binary runs": lambda n: attached(b"a.rtf", b"{\\rtf1" + b"{\\*\\template \\bin1 }" * (5 * n)),
+    "fields that load": lambda n: _word(documents.word_field("LINK a " + "INCLUDETEXT  x " * 3) * n),
+    "fields in a page": lambda n: attached(b"a.doc", b"<html>" + b"<p style=mso-element:field-begin>LINK <" * (10 * n)),
+    "cells of a page": lambda n: attached(b"a.xls", b"<html><td>" + b">=HYPERLINK(\"a'|(" * (20 * n)),
+    "formulas of a page": lambda n: attached(b"a.xls", b"<html><td " + b"fmla=\"'|a fmla='" * (20 * n)),
+    "addresses in a PDF": lambda n: attached(b"a.pdf", b"%PDF-1.4\n" + b"/URI(file:/URI (" * (20 * n)),
+    "addresses of handlers": lambda n: _page(b"<a href= search-ms:" * (10 * n) + b"action = ms-msdt :" * n),
     "a mailbox": lambda n: attached(b"a.mbox", b"From a@b Mon\nFrom: a\nSubject: b\n\nx\n\n" * n),
     "mail in a zip": lambda n: attached(
         b"a.zip",
@@ -133,6 +147,15 @@ MAKERS: dict[str, Maker] = {
     "layers of unescape": lambda n: _script(b"unescape(" * (10 * n) + b"'%41'" + b")" * (10 * n)),
     "joined words": lambda n: _script(b"x='a'" + b"+'b'" * (50 * n)),
     "atob": lambda n: _script(b"eval(atob('QUJDREVG'));" * (10 * n)),
+    "junk of many kinds": lambda n: _script(
+        b"s.replace(/[!?]+|x/g,'').split('!#').join('');" * (8 * n) + b"'a!#b?'" * 30
+    ),
+    "classes that never end": lambda n: _script(b"replace(/[replace(/[x]\\" * (20 * n)),
+    "bases of numbers": lambda n: _script(
+        b"".join(b"parseInt(x,%d)" % b for b in (2, 8, 36)) + b"'1'" + b",'11z'" * (40 * n)
+    ),
+    "long strings": lambda n: _script(b"x='" + b"a!Z%" * (70 * n) + b"';"),
+    "addresses that go on": lambda n: _script(b"'data:x;base64," * (20 * n) + b"'+x"),
     "arrays of numbers": lambda n: _script(b"x=[" + b"65,66," * (50 * n) + b"];"),
     "comments in front": lambda n: attached(b"a", b"<!-- x -->" * (50 * n) + b"<html>"),
     "svg attributes": lambda n: _image(b"<a " + b"x='&#106;' " * (20 * n) + b"/>"),

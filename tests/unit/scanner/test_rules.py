@@ -24,7 +24,8 @@ APPENDIX_E = (
 OF_TODAY = (
     "ps1 rdp jnlp settingcontent-ms appref-ms application msix library-ms search-ms scf wsb website "
     "searchConnector-ms psm1 ps1xml xll iqy theme desktop mobileconfig pyw "
-    "mad ex webloc inetloc fileloc tool action vsto ppkg"
+    "mad ex webloc inetloc fileloc tool action vsto ppkg "
+    "accda accde accdr oxt vsix xpi crx ahk msrcIncident"
 )
 ANY = Context()
 

@@ -153,6 +153,8 @@ _MSI_CLASSES = (
     bytes.fromhex("82100c0000000000c000000000000046"),  # {000C1082-...}: installer transform
 )
 _SECTOR = 2048
+_SKIPPABLE = b"\x2a\x4d\x18"
+_SKIPPED_MOST = 16
 
 
 def kind(data: Buffer) -> str:
@@ -233,6 +235,8 @@ def _at_offset(head: bytes, data: Buffer) -> str:
         return "tar"
     if head[2:3] == b"-" and _LZH.match(head, 2):
         return "lzh"
+    if head[1:4] == _SKIPPABLE and head[0] & 0xF0 == 0x50:
+        return _skipped(data)
     if head[7:14] == b"**ACE**":
         return "ace"
     if head[20:24] == b"\xdc\xa7\xc4\xfd":
@@ -252,6 +256,25 @@ def _at_offset(head: bytes, data: Buffer) -> str:
     if head[510:512] == b"\x55\xaa" and (head[:1] in b"\xeb\xe9" or head[446:447] in b"\x00\x80"):
         return "disk"
     return _at_end(data) or ("pdf" if b"%PDF-" in head else "")
+
+
+def behind_skippable(data: Buffer, most: int) -> int:
+    """Where what follows the frames begins that zstd and lz4 pass over, of which at most so many are looked at."""
+    at = 0
+    for _ in range(most):
+        frame = bytes(data[at : at + 8])
+        if len(frame) < 8 or frame[1:4] != _SKIPPABLE or frame[0] & 0xF0 != 0x50:
+            break
+        at += 8 + int.from_bytes(frame[4:], "little")
+    return at
+
+
+def _skipped(data: Buffer) -> str:
+    """Which stream begins behind such frames; empty for none."""
+    start = bytes(data[(at := behind_skippable(data, _SKIPPED_MOST)) : at + 4])
+    if start[1:] == _SKIPPABLE:
+        return "zstd"  # whoever writes more of them has something to hide
+    return next((name for magic, name in _PREFIXES.get(start[:2], ()) if start == magic), "")
 
 
 def _at_end(data: Buffer) -> str:

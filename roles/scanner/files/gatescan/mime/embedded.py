@@ -11,6 +11,7 @@ from gatescan.mime import apple, armour, calendar, charsets, markup, scripts, se
 from gatescan.mime.enclosed import starts_as_entity
 from gatescan.model import Buffer, Finding, Part, Verdict
 from gatescan.text.large import holds
+from gatescan.text.words import loose_base64
 
 _MEDIA = frozenset(("font", "media", "sqlite"))
 _TEXTUAL = frozenset(("office-xml", "svg", "hta", "batch", "encoded-script", "registry", "webquery"))
@@ -20,6 +21,8 @@ _BINARY = (
 _TEXT_NAMES = (".txt", ".text", ".log", ".asc", ".csv", ".json", ".md", ".uu", ".uue", ".hqx", ".yenc", ".ntx")
 _NEVER_TEXT = ("image/jpeg", "image/png", "image/gif", "audio/", "video/", "font/")
 """Types in which no client would ever look for text, but for pages by their name, and for files that are none."""
+_CODED_NAME = re.compile(r"(.+)\.(?:b64|base64)[ .]*\Z", re.IGNORECASE | re.DOTALL)
+_ONLY_BASE64 = re.compile(rb"\s*[A-Za-z0-9+/]{4}[A-Za-z0-9+/\s]*(?:=[=\s]*)?\Z")
 _SIGNED_NAME = re.compile(r"(.+)\.(?:p7[a-z]|m7m|tsd|sig)(?![a-z])", re.IGNORECASE | re.DOTALL)
 _SMIME_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
@@ -61,10 +64,20 @@ def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
         yield from _cms(part, der, budget)
         return
     yield from _children(part, armour.files(data, budget), budget)
+    yield from _children(part, _coded(part, data, budget), budget)
     if calendar.is_calendar(data):
         yield from _children(part, calendar.files(data, budget), budget)
     if markup.is_markup(data, part.content_type, part.names):
         yield from _typed_children(part, markup.members(part, data, part.charset, budget), budget)
+
+
+def _coded(part: Part, data: Buffer, budget: Budget) -> Iterator[tuple[str, bytes]]:
+    """What a file in base64 holds that is named so, as `report.doc.b64` is."""
+    named = [found[1] for name in part.names if (found := _CODED_NAME.match(name))]
+    if named and _ONLY_BASE64.match(bytes(data[:1024])):
+        content = loose_base64(data)
+        budget.spend(len(content))
+        yield named[0], content
 
 
 def _shown_as_text(part: Part) -> bool:

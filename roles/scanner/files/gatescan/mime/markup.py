@@ -40,6 +40,13 @@ _SVG_ACTIVE = re.compile(
 )
 _SCRIPT_WORDS = (b"<script", b":script", b"script:")
 _WORDS = (b"srcdoc", b"<html", b"data:")
+_HANDLERS = (b"search-ms:", b"ms-msdt:", b"ms-officecmd:", b"ms-appinstaller:")
+"""Addresses that Windows hands to a program of its own, which starts others or shows another machine's files."""
+_TO_HANDLER = re.compile(
+    rb"(?:href|src|action|data|url|location|open|assign|replace)[\"'`\])]{0,2}\s{0,9}[=(:]\s{0,9}[\"'`]?\s{0,9}(?:%s)"
+    % b"|".join(_HANDLERS),
+    re.IGNORECASE,
+)
 _SVG_WORD = re.compile(rb"v(?<=sv)g")
 """Found by its rarest letter, in half the time."""
 _HANDLER = re.compile(rb"on[a-z]{3,24}\s{0,9}=")
@@ -81,6 +88,8 @@ def members(part: Part, plain: Buffer, charset: str, budget: Budget) -> Iterator
     seen = _seen(plain)
     if b"svg" in seen and _is_svg(part, seen) and _SVG.search(plain) and _SVG_ACTIVE.search(plain):
         _note(part, Verdict.POLICY, "svg-script", "an SVG image with a script")
+    if b"handler" in seen:
+        _note(part, Verdict.POLICY, "program-link", "a page with a link that starts a program")
     peeler = Peeler(budget)
     if not seen.isdisjoint(_SCRIPTED):
         yield from peeler.files(_unescaped(plain))
@@ -90,12 +99,15 @@ def members(part: Part, plain: Buffer, charset: str, budget: Budget) -> Iterator
 
 
 def _seen(plain: Buffer) -> set[bytes]:
-    """Which of the words above stand in a page, in any case, however addresses are broken; `on` for a handler."""
+    """Which of the words above stand in a page, in any case, however addresses are broken; `on` for a handler,
+    `handler` for an address that a program of Windows handles."""
     found: set[bytes] = set()
     for window in windows(plain, 100):
         lower = window.lower()
         flat = lower.translate(None, b"\t\r\n")
         words = (*_WORDS, *_SCRIPT_WORDS) if b"script" in flat else _WORDS
+        if b"ms" in flat and any(word in flat and _TO_HANDLER.search(flat) for word in _HANDLERS):
+            found.add(b"handler")
         found.update(word for word in words if word in flat)
         if _SVG_WORD.search(flat):
             found.add(b"svg")

@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from gatescan.judging import filetype
 from gatescan.judging.budget import Budget, LimitReached
+from gatescan.mime import strewn
 from gatescan.model import Buffer
 from gatescan.text.large import BLOCK, holds, windows
 from gatescan.text.words import loose_base64
@@ -32,9 +33,14 @@ _FILE_BYTES = 45
 _OPAQUE_BYTES = 384
 """Decoded bytes that are of no known kind, from which on they may be a hidden script or file."""
 _INFLATED = 2_000_000
+_SWAPPED = bytes(byte << 4 & 0xF0 | byte >> 4 for byte in range(256))
+_RAMP_MOST, _RAMP_STEP = 768, 8
+"""Bytes of 256 colours, and how far apart two of them are on average; in a program or a text it is 20 and more."""
 
 # What a browser saves as a file, by itself or with one of BYTES or TEXTS behind it.
 SAVES = (b"createobjecturl", b"mssaveoropenblob", b"mssaveblob", b"showsavefilepicker")
+_READS = b"readasdataurl"
+"""Makes an address of a file that the reader chose, or of one that a script has built."""
 # How bytes that are no text get there ...
 BYTES = (
     *(b"atob", b"8array", b"clampedarray", b"16array", b"32array", b"64array", b"arraybuffer", b"dataview"),
@@ -49,6 +55,7 @@ _FAMILIES: dict[bytes, tuple[bytes, ...]] = {
     b"objecturl": (b"createobjecturl",),
     b"mssave": (b"mssaveoropenblob", b"mssaveblob"),
     b"filepicker": (b"showsavefilepicker",),
+    b"asdataurl": (_READS,),
     b"array": (b"8array", b"clampedarray", b"16array", b"32array", b"64array", b"arraybuffer"),
     b"char": (b"fromcharcode", b"charcodeat"),
     b"codepoint": (b"fromcodepoint",),
@@ -77,7 +84,16 @@ _DOWNLOAD = re.compile(
 _SETS_ATTRIBUTE = re.compile(rb"setattribute(?:[\"'`]\s{0,9}\])?\s{0,9}\(\s{0,9}[\"'`]$", re.IGNORECASE)
 _PROPERTY = re.compile(rb"(?:\.\s{0,9}|\[\s{0,9}[\"'`])$")
 _ATTRIBUTE = re.compile(rb"[\s\"'](?:[\w-]{1,20}[:.])?$")
-_COMPUTED_DATA = re.compile(rb"base64\s{0,9},(?:[\"'`]\s{0,9}(?:\+|,|\.concat)|\$\{)", re.IGNORECASE)
+_COMPUTED_DATA = re.compile(rb"base64\s{0,9},(?:[\"'`]|\$\{)", re.IGNORECASE)
+"""An address whose content is put together: what stands there in clear is none yet."""
+_ALTERED = re.compile(
+    rb"\s{0,9}(?:\+|(?:\.|\[\s{0,9}[\"'`])\s{0,9}(?:replace|split(?!(?:[\"'`]\])?\((?:[\"'`],[\"'`])?\))))",
+    re.IGNORECASE,
+)
+"""What stands behind an address whose content is not what its script uses; `split(",")` only takes it apart."""
+_CALLED_BY_RESULT = re.compile(rb"[)\]]\s{0,9}\]\s{0,9}\(")
+_CALLS = 4
+"""Calls of functions by names that a script works out, of which a library has hardly one."""
 _SHOWN = re.compile(rb"(?:image|font|audio|video)[\\/]", re.IGNORECASE)
 
 _DATA_URL = re.compile(rb"d[\t\r\n]*a[\t\r\n]*t[\t\r\n]*a[\t\r\n]*:", re.IGNORECASE)
@@ -90,6 +106,7 @@ _BETWEEN = rb"(?:\s|/\*[^*]{0,80}\*/){0,20}"
 _JOINT = re.compile(
     rb"[\"'`]" + _BETWEEN + rb"(?:\+|,|\.concat\(|\)\s{0,9}\+\s{0,9}\()" + _BETWEEN + rb"[\"'`]"
     rb"|\$\{\s{0,9}([\"'`])([^\"'`{}\\]{0,80})\1\s{0,9}\}|\$\{\s{0,9}\}"
+    rb"|[\"'`]\s{0,9}[;,]\s{0,9}[A-Za-z_$][\w$.]{0,40}\s{0,9}\+=\s{0,9}[\"'`]"
 )
 _JS_ESCAPE = re.compile(
     rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{0*([0-9a-fA-F]{1,6})\}|([0-3]?[0-7]{1,2})|(\r?\n|.))", re.DOTALL
@@ -152,7 +169,8 @@ class Evidence:
 
     seen: those of _FAMILIES that stand in any layer. names: under which it saves files. opaque: bytes of no known kind
     stand there in a code. saves: a script names a file that is saved. computed: a script makes a data: address.
-    runs: it runs text as a script. obfuscated: its names are numbers.
+    runs: it runs text as a script. obfuscated: its names are numbers. calls: so often it calls what it works out the
+    name of.
     """
 
     seen: set[bytes] = field(default_factory=set)
@@ -162,9 +180,10 @@ class Evidence:
     computed: bool = False
     runs: bool = False
     obfuscated: bool = False
+    calls: int = 0
 
-    def look(self, layer: bytes) -> None:
-        """Note what stands in a layer."""
+    def look(self, layer: bytes, cleaned: bool = False) -> None:
+        """Note what stands in a layer. cleaned: what is in clear there may have been put together by chance."""
         lower = layer.lower()
         here = {word for mark, words in _FAMILIES.items() if mark in lower for word in words if word in lower}
         self.seen |= here
@@ -172,9 +191,13 @@ class Evidence:
             self._look_for_names(layer)
         if b"base64" in here and not self.computed:
             self.computed = any(not _is_shown(layer, made.start()) for made in _COMPUTED_DATA.finditer(layer))
+            self.computed = self.computed or _is_altered(layer, lower)
         self.runs = self.runs or _runs_text(layer, lower, here)
         if b"_0x" in here and not self.obfuscated:
             self.obfuscated = len(_OBFUSCATOR.findall(lower)) >= _OBFUSCATED_NAMES
+        if not cleaned:
+            self.calls = max(self.calls, len(_CALLED_BY_RESULT.findall(layer)))
+            self.opaque = self.opaque or strewn.has_unreadable(layer)
 
     def _look_for_names(self, layer: bytes) -> None:
         """The names that files are saved under, and whether a script sets one."""
@@ -192,11 +215,12 @@ class Evidence:
         """Whether it saves what code has made."""
         if self.computed:
             return True
-        if not self.saves and self.seen.isdisjoint(SAVES):
+        blobs = not self.seen.isdisjoint(TEXTS)
+        if not self.saves and self.seen.isdisjoint(SAVES) and not (blobs and _READS in self.seen):
             return False
         if not self.seen.isdisjoint(BYTES):
             return True
-        return not self.seen.isdisjoint(TEXTS) and not self._saves_plain_text
+        return blobs and not self._saves_plain_text
 
     @property
     def _saves_plain_text(self) -> bool:
@@ -208,7 +232,8 @@ class Evidence:
         """Whether it runs what nobody can read."""
         if self.obfuscated or not self.seen.isdisjoint(_WITHOUT_LETTERS):
             return True
-        return self.opaque and self.runs and not self.seen.isdisjoint(_DECODES)
+        decodes = self.runs and not self.seen.isdisjoint(_DECODES)
+        return self.opaque and (decodes or self.calls >= _CALLS)
 
 
 class Peeler:
@@ -218,7 +243,7 @@ class Peeler:
         self.budget = budget
         self.evidence = Evidence()
         self._known: set[int] = set()
-        self._stack: list[tuple[bytes, int]] = []
+        self._stack: list[tuple[bytes, int, bool]] = []
 
     def addresses(self, page: Buffer) -> Iterator[File]:
         """The files in a page that has no script: what its data: addresses hold. Raises LimitReached."""
@@ -236,16 +261,16 @@ class Peeler:
         for window in windows(page, _OVERLAP):
             self._push(window, 0)
             while self._stack:
-                layer, depth = self._stack.pop()
+                layer, depth, cleaned = self._stack.pop()
                 self.budget.tick()
                 self.budget.spend(len(layer))
-                yield from self._open(layer, depth)
+                yield from self._open(layer, depth, cleaned)
 
-    def _push(self, layer: bytes, depth: int) -> None:
+    def _push(self, layer: bytes, depth: int, cleaned: bool = False) -> None:
         if depth > MAX_LAYERS:
             raise LimitReached("depth", f"scripts wrapped more than {MAX_LAYERS} times")
         if self._is_new(layer):
-            self._stack.append((layer, depth))
+            self._stack.append((layer, depth, cleaned))
 
     def _is_new(self, content: bytes) -> bool:
         key = hash(content)
@@ -253,23 +278,29 @@ class Peeler:
         self._known.add(key)
         return new
 
-    def _open(self, layer: bytes, depth: int) -> Iterator[File]:
-        """Push the layers under one layer; yield the files that stand in it."""
+    def _open(self, layer: bytes, depth: int, cleaned: bool) -> Iterator[File]:
+        """Push the layers under one layer; yield the files that stand in it.
+
+        cleaned: it is what is left of strings without what a script takes out of some of them. What is unreadable in
+        it then is no evidence.
+        """
         flat = _without_joints(_without_escapes(layer))
-        self.evidence.look(flat)
+        self.evidence.look(flat, cleaned)
         yield from self._addresses(layer, depth)
         if flat != layer and self._is_new(flat):
             yield from self._addresses(flat, depth)
         for inner in _layers(layer, flat):
-            self._push(inner, depth + 1)
+            self._push(inner, depth + 1, cleaned)
+        if not cleaned and (clean := strewn.without_junk(layer, flat, _without_escapes)):
+            self._push(clean, depth + 1, cleaned=True)
         if b"reverse" in flat and self._is_new(b"reversed" + flat):
             backwards = flat[::-1]
             self._is_new(b"reversed" + backwards)
-            self._push(backwards, depth + 1)
+            self._push(backwards, depth + 1, cleaned)
         for content, from_numbers in _contents(layer, flat):
             self.budget.spend(len(content))
             self.budget.tick()
-            yield from self._sorted(content, depth, from_numbers)
+            yield from self._sorted(content, depth, from_numbers, cleaned)
 
     def _runs_of(self, page: Buffer) -> Iterator[File]:
         """Files that stand in base64 in a page which is too large to be looked at whole otherwise."""
@@ -280,21 +311,23 @@ class Peeler:
                     if filetype.kind(content) in _FILES and self._is_new(content + b"\0"):
                         yield (), "", content
 
-    def _sorted(self, content: bytes, depth: int, from_numbers: bool) -> Iterator[File]:
+    def _sorted(self, content: bytes, depth: int, from_numbers: bool, cleaned: bool) -> Iterator[File]:
         """A decoded run of codes: a file, a further layer, or neither."""
         if content[:1] == b"\x78":
             content = _inflated(content, self.budget)
+        doubtful = cleaned and _WORDS.search(content) is None
         if _PRINTABLE.fullmatch(content, 0, 4096):
-            self._push(content, depth + 1)
+            self._push(content, depth + 1, doubtful)
         kind = filetype.kind(content) if len(content) >= _FILE_BYTES else "data"
         if kind in _FILES:
             if self._is_new(content + b"\0"):
                 yield (), "", content
         elif kind in _TEXTUAL:
-            self._push(content, depth + 1)
+            self._push(content, depth + 1, doubtful)
         # Numbers of letters that spell nothing wait for an addition or an exclusive or.
         spells = kind in _TEXTUAL and not (from_numbers and _WORDS.search(content) is None)
-        if not spells and kind in ("data", "text") and len(content) >= _OPAQUE_BYTES:
+        opaque = not spells and not cleaned and kind in ("data", "text") and len(content) >= _OPAQUE_BYTES
+        if opaque and not _is_ramp(content):
             self.evidence.opaque = True
 
     def _addresses(self, layer: Buffer, depth: int) -> Iterator[File]:
@@ -353,6 +386,21 @@ def _address_content(text: Buffer, start: int, quote: bytes, encoded: bool) -> b
 def _is_shown(layer: bytes, base64_at: int) -> bool:
     """Whether a data: address that ends there in `base64` is of a picture, a font, a sound or a film."""
     return _SHOWN.search(layer, max(0, base64_at - 60), base64_at) is not None
+
+
+def _is_altered(layer: bytes, lower: bytes) -> bool:
+    """Whether a script takes something out of a data: address, or adds to it. Linear: each end is found once."""
+    start, end = lower.find(b"base64,"), -1
+    while start >= 0:
+        if end < start:
+            closing = _ADDRESS_END.search(layer, start)
+            if closing is None:
+                return False
+            end = closing.start()
+            if _ALTERED.match(layer, end + 1) and not _is_shown(layer, start):
+                return True
+        start = lower.find(b"base64,", start + 7)
+    return False
 
 
 def _runs_text(layer: bytes, lower: bytes, words: set[bytes]) -> bool:
@@ -465,6 +513,7 @@ def _contents(layer: bytes, flat: bytes) -> Iterator[tuple[bytes, bool]]:
             yield from ((content, True) for content in _from_numbers(numbers[0]))
         for pairs in _HEX_PAIRS.finditer(flat, start, end):
             yield binascii.unhexlify(pairs[0].translate(None, _NOT_HEX)), True
+    yield from ((content, True) for content in strewn.numbers(flat))
 
 
 def _stretches(text: bytes, table: bytes, least: int) -> Iterator[tuple[int, int]]:
@@ -492,6 +541,17 @@ def _from_numbers(text: bytes) -> Iterator[bytes]:
     values = [int(n, 16) if n[1:2] in (b"x", b"X") else int(n) for n in _NUMBER.findall(text)]
     if max(values) < 256:
         yield bytes(values)
+
+
+def _is_ramp(content: bytes) -> bool:
+    """Whether it is a row of colours of which each is like the one before, as libraries that draw keep them, be its
+    digits read backwards."""
+    if len(content) % 3 or len(content) > _RAMP_MOST:
+        return False
+    return any(
+        sum(abs(a - b) for a, b in zip(row, row[3:], strict=False)) < _RAMP_STEP * len(row)
+        for row in (content, content.translate(_SWAPPED))
+    )
 
 
 def _inflated(content: bytes, budget: Budget) -> bytes:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 
+from gatescan.judging import filetype
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
 from gatescan.unpack import _libarchive as la
@@ -35,8 +36,10 @@ _FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
 """Kind: the formats, the filters and the options that libarchive is given."""
 
 _STREAMS = frozenset(("zstd", "lz4", "lzip", "compress"))
-_SUFFIX = re.compile(r"\.(?:t?gz|gzip|t?bz2?|tbz2|bzip2?|t?xz|lzma|tlz|lz|t?zst|zstd|lz4|z|taz)\Z", re.IGNORECASE)
-"""What compressors add to a name; their short forms for a tar file begin with t."""
+_SUFFIX = re.compile(
+    r"(?:\.(?:t?gz|gzip|t?bz2?|tbz2|bzip2?|t?xz|lzma|tlz|lz|t?zst|zstd|lz4|z|taz)|-g?z|_z)\Z", re.IGNORECASE
+)
+"""What compressors add to a name, gunzip's `-gz` among it; their short forms for a tar file begin with t."""
 _TAR_SUFFIXES = frozenset(("tgz", "tbz", "tbz2", "txz", "tlz", "tzst", "taz"))
 _DEEPEST = 64
 """Folders in one another from which a link may go up."""
@@ -186,7 +189,9 @@ def _failed(part: Part, kind: str, failure: la.Failure, shown: str = "") -> None
 
 
 def _stream(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
-    for member in _walk(part, data, budget, kind):
+    # libarchive does not know all of these frames.
+    start = filetype.behind_skippable(data, len(data) // 8) if kind in ("zstd", "lz4") else 0
+    for member in _walk(part, data[start:] if start else data, budget, kind):
         member.names = stripped(part.names)
         yield member
 

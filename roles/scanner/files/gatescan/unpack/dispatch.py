@@ -10,8 +10,9 @@ from gatescan.judging import filetype
 from gatescan.judging.budget import Budget, LimitReached
 from gatescan.mime import apple, sealed
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import officexml, packages, sheets, zipread
-from gatescan.unpack.common import inflate, make, note, unopenable
+from gatescan.text.large import holds
+from gatescan.unpack import fields, officexml, packages, sheets, zipread
+from gatescan.unpack.common import as_text, inflate, make, note, unopenable
 
 Reader = Callable[[Part, bytes, Budget], Iterator[Part]]
 
@@ -86,6 +87,10 @@ def _by_program(part: Part, budget: Budget) -> Iterator[Part]:
         yield from sheets.old(part, bytes(part.data), budget)
     elif officexml.is_one(part.data):
         yield from officexml.members(part, bytes(part.data), budget)
+    elif sheets.is_page(part, part.kind):
+        yield from sheets.page(part, bytes(part.data), budget)
+    if holds(part.data, b"field-begin") and fields.asks_program(fields.of_page(as_text(part.data))):
+        note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
 
 
 def _unknown(part: Part) -> None:

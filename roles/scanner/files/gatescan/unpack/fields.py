@@ -1,4 +1,5 @@
-"""Field codes of Word: those that ask another program for data (DDE, DDEAUTO), however they are put together.
+"""Field codes of Word: those that ask another program for data (DDE, DDEAUTO) and those that load a file from another
+machine, however they are put together.
 
 Readers of docx, RTF and XML documents hand over a document's field codes as one text, in which a field stands between
 BEGIN and END, and its result behind SEPARATE.
@@ -6,7 +7,11 @@ BEGIN and END, and its result behind SEPARATE.
 
 from __future__ import annotations
 
+import html
 import re
+from collections.abc import Iterator
+
+from gatescan.unpack import targets
 
 BEGIN, SEPARATE, END = "\x11", "\x12", "\x13"
 
@@ -14,19 +19,53 @@ _INNERMOST = re.compile(rf"{BEGIN}([^{BEGIN}{SEPARATE}{END}]*)(?:{SEPARATE}[^{BE
 _QUOTE = re.compile(r"\s*QUOTE\b(.*)\Z", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"0x[0-9a-f]{1,4}|\d{1,5}", re.IGNORECASE)
 _DDE = re.compile(r"\s*\"?DDE(?:AUTO)?(?![a-z0-9_])", re.IGNORECASE)
+_LOADS = re.compile(
+    r"\s*\"?(?:(LINK)\s+(?:\"[^\"]*\"|\S+)|(INCLUDEPICTURE|IMPORT)|INCLUDE(?:TEXT)?)\s+(?:\"([^\"]*)\"?|(\S+))",
+    re.IGNORECASE,
+)
+_TAG_OR_TEXT = re.compile(r"<([^>]*)>?|([^<]+)")
+_MARK = re.compile(r"mso-element\s{0,9}:\s{0,9}field-(begin|separator|end)", re.IGNORECASE)
+_MARKS = {"begin": BEGIN, "separator": SEPARATE, "end": END}
 _ROUNDS = 5
 """Fields in fields that are put together: an honest document nests no instruction in an instruction's first word."""
 
 
 def asks_program(text: str) -> bool:
     """Whether a field's instruction is DDE or DDEAUTO, be it put together by QUOTE with the numbers of its letters."""
-    for _ in range(_ROUNDS):
-        if any(_DDE.match(code) for code in text.split(BEGIN)[1:]):
-            return True
-        if BEGIN not in text:
-            return False
-        text = _INNERMOST.sub(_result, text)
+    return any(_DDE.match(code) for code in _codes(text))
+
+
+def loads_from_elsewhere(text: str) -> bool:
+    """Whether a field loads a text, an object or a picture from another machine. Pictures on the web are everyday
+    things, as links are."""
+    for code in _codes(text):
+        if found := _LOADS.match(code):
+            link, picture, quoted, bare = found.groups()
+            kind = "link" if link else "picture" if picture else "attachedtemplate"
+            if targets.from_elsewhere(kind, (quoted or bare or "").replace("\\\\", "\\")):
+                return True
     return False
+
+
+def of_page(text: str) -> str:
+    """The text of a web page that Word wrote, with its fields between their marks."""
+    out = []
+    for found in _TAG_OR_TEXT.finditer(text):
+        tag, plain = found.groups()
+        if plain is not None:
+            out.append(html.unescape(plain))
+        elif mark := _MARK.search(tag):
+            out.append(_MARKS[mark[1].lower()])
+    return "".join(out)
+
+
+def _codes(text: str) -> Iterator[str]:
+    """The instructions of a text's fields, and those that other fields put together."""
+    for _ in range(_ROUNDS):
+        yield from text.split(BEGIN)[1:]
+        if BEGIN not in text:
+            return
+        text = _INNERMOST.sub(_result, text)
 
 
 def _result(found: re.Match[str]) -> str:

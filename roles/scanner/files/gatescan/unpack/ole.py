@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gatescan.judging import filetype
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common, officelock, vba
+from gatescan.unpack import common, fields, officelock, vba
 from gatescan.unpack.common import Broken, make, note, spellings, too_big, unique, unopenable
 from gatescan.unpack.compound import CompoundFile, Node
 
@@ -37,6 +37,13 @@ _WORD_DDE = re.compile(
     re.IGNORECASE,
 )
 """A field that asks another program for data, in a document's text in one byte a character or two."""
+# Those that load a file, with what they say.
+_LOADING = (b"LINK", b"INCLUDE", b"IMPORT")
+_WORD_LOADS = re.compile(
+    rb"\x13([ \t]{0,20}(?:%s)[^\x00\x13-\x15]{1,600})|\x13\x00((?:[ \t]\x00){0,20}(?:%s)(?:[^\x13-\x15]\x00){1,600})"
+    % (b"|".join(_LOADING), b"|".join(word.decode().encode("utf-16-le") for word in _LOADING)),
+    re.IGNORECASE,
+)
 _RUN_PROGRAM = re.compile(rb"\xf3\x0f\x10\x00\x00\x00.{8}\x02", re.DOTALL)
 """InteractiveInfoAtom of a presentation: what a click does is to run a program."""
 
@@ -279,9 +286,19 @@ def _word(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Ite
     stream = _whole(part, compound, node)
     if len(stream) > 12 and stream[11] & 0x01:
         note(part, Verdict.ENCRYPTED, "encrypted-office", "a document that needs a password")
-    elif _WORD_DDE.search(stream):
-        note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+    else:
+        if _WORD_DDE.search(stream):
+            note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+        if any(fields.loads_from_elsewhere(fields.BEGIN + code) for code in _loading_fields(stream)):
+            note(part, Verdict.POLICY, "remote-template", "a document that loads something from elsewhere (a field)")
     yield from ()
+
+
+def _loading_fields(stream: bytes) -> Iterator[str]:
+    """The instructions of fields that load something, whether a character has one byte or two."""
+    for found in _WORD_LOADS.finditer(stream):
+        code = found.group(1) or found.group(2)
+        yield code.decode("latin-1" if found.group(1) else "utf-16-le", "replace")
 
 
 def _current_user(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:

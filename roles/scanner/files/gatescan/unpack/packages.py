@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gatescan.judging import filetype
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import common, fields, opendocument, targets, zipread
+from gatescan.unpack import common, fields, opendocument, sheets, targets, zipread
 from gatescan.unpack.common import note
 
 _TYPES = "[content_types].xml"
@@ -41,6 +41,7 @@ _LOADED = frozenset(("attachedtemplate", "oleobject", "frame", "subdocument", "a
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
 _SIMPLE_FIELD = re.compile(rb"S(?<=fldS)imple")
+_HYPERLINK = re.compile(rb"PERLINK\s{0,9}\(", re.IGNORECASE)
 _ACTION = re.compile(r"\baction\s*=\s*[\"']\s*ppaction:/*\s*program", re.IGNORECASE)
 _DDE_LINK = re.compile(r"<(?:\w{1,40}:)?ddeLink\b")
 _FIELD_MARK = re.compile(r"fldChar\b([^<>]*)")
@@ -133,15 +134,26 @@ def look_at_markup(part: Part, data: bytes) -> None:
     clicks = wide or _CLICK.search(data) is not None or b"paction" in data
     coded = wide or _INSTRUCTION.search(data) is not None or _SIMPLE_FIELD.search(data) is not None
     linked = wide or b"ddeLink" in data
-    if not clicks and not coded and not linked:
+    calls = wide or _HYPERLINK.search(data) is not None
+    if not clicks and not coded and not linked and not calls:
         return
     text = common.as_text(data)
     if linked and _DDE_LINK.search(text):
         note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
     if clicks and _ACTION.search(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
-    if coded and any(fields.asks_program(_field_codes(each)) for each in {text, _plain(text)}):
+    for codes in {_field_codes(text), _field_codes(_plain(text))} if coded else ():
+        look_at_fields(part, codes)
+    if calls and sheets.has_program_link(html.unescape(text)):
+        note(part, Verdict.POLICY, "program-link", "a workbook with a link that starts a program")
+
+
+def look_at_fields(part: Part, codes: str) -> None:
+    """Findings for the fields of a document of Word."""
+    if fields.asks_program(codes):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+    if fields.loads_from_elsewhere(codes):
+        note(part, Verdict.POLICY, "remote-template", "a document that loads something from elsewhere (a field)")
 
 
 def _plain(text: str) -> str:

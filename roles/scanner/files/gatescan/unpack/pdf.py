@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common, pdfcrypt
+from gatescan.unpack import common, pdfcrypt, targets
 from gatescan.unpack.common import make, note, too_big, unique
 from gatescan.unpack.pdftext import NAME_STRING, STRING, decode_string, raw_string
 
@@ -27,6 +27,9 @@ _OBJECT_STREAM = re.compile(rb"/Type\s*/ObjStm(?![A-Za-z])")
 _EMBEDDED = re.compile(rb"/Type\s*/EmbeddedFile(?![A-Za-z])")
 _LAUNCH = re.compile(rb"/S(?:\s|%[^\r\n]{0,200}[\r\n])*+/Launch(?![A-Za-z])")
 """A comment is as good as a blank."""
+_ADDRESS = re.compile(rb"/URI\s*(" + STRING.pattern + rb")")
+_TO_A_PROGRAM = re.compile(rb"\A(?:<|\(\s*(?:file|search|ms-|mk|vbs|[a-z]:|[/\\\xfe]))", re.IGNORECASE)
+"""How an address begins that may be no page on the web."""
 _FILES = re.compile(rb"/EF\s*(?:<<([^<>]{0,400})>>|(\d{1,8})\s+\d{1,5}\s+R)")
 _REFERENCE = re.compile(rb"/(?:F|UF|DOS|Mac|Unix)\s*(\d{1,8})\s+\d{1,5}\s+R")
 _OBJECT = re.compile(rb"(?<!\d)(\d{1,8})\s+(\d{1,5})\s+obj(?![A-Za-z])")
@@ -58,6 +61,8 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
         texts += (_spelled_out(text)[0] if b"#" in text else text for text in reader.object_streams())
     if any(b"/Launch" in text and _LAUNCH.search(text) for text in texts):
         note(part, Verdict.POLICY, "pdf-launch", "a click in it starts a program")
+    if any(targets.starts_program_by_address(address) for text in texts for address in reader.addresses(text)):
+        note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
     if any(b"/EF" in text or b"/EmbeddedFile" in text for text in texts):
         yield from reader.files(texts)
 
@@ -104,6 +109,14 @@ class _Document:
             if (text := self._stream_around(found.start())) is not None:
                 texts.append(text)
         return texts
+
+    def addresses(self, text: bytes) -> Iterator[str]:
+        """What the links in a text lead to."""
+        locked = self._key is not None and text is self._data
+        for found in _ADDRESS.finditer(text) if b"/URI" in text else ():
+            if _TO_A_PROGRAM.search(found.group(1)) or locked:
+                self._budget.tick()
+                yield from self._strings([found.group(1)], found.start() if locked else -1)
 
     def files(self, texts: list[bytes]) -> Iterator[Part]:
         """The embedded files, by what refers to them and by what they say they are."""

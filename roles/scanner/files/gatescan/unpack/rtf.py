@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import fields, targets
+from gatescan.unpack import fields, packages, targets
 from gatescan.unpack.common import make, note, unique
 from gatescan.unpack.ole import read_package
 
@@ -42,8 +42,8 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
         target = target.strip(' "')
         if _REMOTE.match(target) and not targets.on_own_server(target):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
-    if any(fields.asks_program(f"{fields.BEGIN}{text}{fields.END}") for text in _texts(data, _FIELD, budget)):
-        note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+    for text in _texts(data, _FIELD, budget):
+        packages.look_at_fields(part, f"{fields.BEGIN}{text}{fields.END}")
     at = data.find(b"\\objdata")
     count = 0
     while at >= 0:
@@ -84,8 +84,19 @@ class _Text:
         self._hidden: int | None = None
 
     def read(self, data: bytes, at: int) -> str:
-        """The text from `at` to the end of the group, at most 20,000 bytes on."""
-        for found in _TOKEN.finditer(data, at, at + _TEXT_MAX):
+        """The text from `at` to the end of the group, at most 20,000 bytes on, without the bytes of binary runs."""
+        left = _TEXT_MAX
+        while left > 0:
+            start = at
+            at = self._run(data, start, start + left)
+            if at < 0:
+                break
+            left -= self.end - start
+        return "".join(self._out)
+
+    def _run(self, data: bytes, at: int, stop: int) -> int:
+        """Read on to a binary run; where that ends, or -1 where there is none before the group is closed."""
+        for found in _TOKEN.finditer(data, at, stop):
             self.end = found.end()
             kind = found.lastgroup
             if kind == "brace":
@@ -93,6 +104,8 @@ class _Text:
                 if self._depth < 0:
                     break
             elif kind == "word" or kind == "value":
+                if found["word"] == b"bin" and found["value"]:
+                    return self.end + max(0, int(found["value"]))
                 self._word(found["word"].lower(), found["value"])
             elif kind == "symbol":
                 self._symbol(found["symbol"])
@@ -104,7 +117,7 @@ class _Text:
                 text = chr(int(found["hex"], 16)) if kind == "hex" else found["plain"].decode("latin-1")
                 self._add(text[self._skip :])
                 self._skip = max(0, self._skip - len(text))
-        return "".join(self._out)
+        return -1
 
     def _add(self, text: str) -> None:
         if self._hidden is None:

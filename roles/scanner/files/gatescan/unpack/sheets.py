@@ -1,17 +1,21 @@
-"""Spreadsheets that are no container: SYLK, and the records of Excel 2 to 5 without a compound file around them.
+"""Spreadsheets that are no container: SYLK, web pages, and the records of Excel 2 to 5 without a compound file around
+them.
 
-Excel opens both by their first bytes, whatever they are named, and both may be macro sheets.
+Excel opens the first and the last by their bytes, whatever they are named, and both may be macro sheets; pages it opens
+under its own names.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import struct
 from collections.abc import Iterator
 
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack.common import note
+from gatescan.unpack import targets
+from gatescan.unpack.common import as_text, note
 
 _COMMAND = re.compile(
     rb"\b(?:EXEC|CALL|REGISTER(?:\.ID)?|RUN|HALT|ALERT|FORMULA(?:\.[A-Z]{3,7})?|INITIATE|EXECUTE|FOPEN)[ \t]{0,20}\(",
@@ -19,6 +23,15 @@ _COMMAND = re.compile(
 )
 """Functions that only a macro sheet has."""
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_HYPERLINK = re.compile(r"HYPERLINK\s{0,9}\(((?:[^\"(),;]|\"[^\"]{0,2000}\")*+)", re.IGNORECASE)
+_STRING = re.compile(r"\"([^\"]*)\"")
+_SHEET_NAME = re.compile(r"\.xl[a-z]{1,2}[ .]*\Z", re.IGNORECASE)
+_SHEET_TYPE = re.compile(
+    r"application/(?:vnd\.ms-|x-ms|ms)-?excel|application/vnd\.openxmlformats-officedocument\.spread", re.IGNORECASE
+)
+_OF_EXCEL = b"schemas-microsoft-com:office:excel"
+_CELL = re.compile(r">\s*([=+@-][^<]{3,2000})|\bfmla\s{0,9}=\s{0,9}(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+_PAGE_DDE = re.compile(r"\s*[=+@-]?\s*(?:'[^'|]{1,200}'|[a-z][\w.]{0,60})\s*\|[^!]{1,1000}!", re.IGNORECASE)
 _BOF = frozenset((0x009, 0x209, 0x409, 0x809))
 _BOUND_SHEET, _MACROS = 0x85, 0x40
 
@@ -48,6 +61,8 @@ def sylk(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
             note(part, Verdict.POLICY, "macro-sheet", "a sheet with macros (Excel 4.0)")
         if expression and asks_program(expression.decode("latin-1")):
             note(part, Verdict.POLICY, "dde-link", "a sheet that asks another program for data")
+        if expression and has_program_link(expression.decode("latin-1")):
+            note(part, Verdict.POLICY, "program-link", "a sheet with a link that starts a program")
     yield from ()
 
 
@@ -63,6 +78,34 @@ def _is_macro(kind: bytes, fields: list[bytes], expression: bytes) -> bool:
 def asks_program(formula: str) -> bool:
     """Whether a formula has a DDE link, `program|'topic'!item`: no other formula has a bar outside quotation marks."""
     return "|" in formula and "|" in _QUOTED.sub("", formula)
+
+
+def has_program_link(text: str) -> bool:
+    """Whether a formula in a text makes a link that starts a program."""
+    links = (_STRING.findall(found[1]) for found in _HYPERLINK.finditer(text))
+    return any(targets.starts_program("".join(pieces)) for pieces in links)
+
+
+def is_page(part: Part, kind: str) -> bool:
+    """Whether Excel opens a part that is a web page: by its name, its type, or what Excel itself writes in it."""
+    if kind not in ("html", "xml", "text"):
+        return False
+    named = any(_SHEET_NAME.search(name) for name in part.names) or _SHEET_TYPE.match(part.content_type) is not None
+    return b"<" in bytes(part.data[:4096]) and (named or _OF_EXCEL in bytes(part.data[:65536]))
+
+
+def page(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
+    """A web page that Excel opens holds no file for it; findings for DDE and links in its cells."""
+    budget.spend(len(data))
+    for number, found in enumerate(_CELL.finditer(as_text(data))):
+        if number % 1000 == 0:
+            budget.tick()
+        formula = html.unescape(found[1] or found[2] or found[3] or "")
+        if _PAGE_DDE.match(formula):
+            note(part, Verdict.POLICY, "dde-link", "a sheet that asks another program for data")
+        if has_program_link(formula):
+            note(part, Verdict.POLICY, "program-link", "a sheet with a link that starts a program")
+    yield from ()
 
 
 def old(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:

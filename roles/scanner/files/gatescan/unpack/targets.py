@@ -27,6 +27,17 @@ _COMMAND = re.compile(
     r"\.(?:exe|com|bat|cmd|ps1|vb[se]?|jse?|ws[fhc]|hta|scr|pif|lnk|msi|cpl|jar|sct|dll)(?:[\s\"'?#]|%20|\Z)",
     re.IGNORECASE,
 )
+_HANDLER = re.compile(r"\s*(?:search-ms|ms-(?:msdt|officecmd|appinstaller|its)|mk|vbscript)\s*:", re.IGNORECASE)
+"""Addresses that Windows hands to a program of its own, which starts others or shows another machine's files as if they
+were here."""
+_OF_WINDOWS = r"(?:mshta|rundll32|regsvr32|powershell|pwsh|[wc]script|cmd|certutil|bitsadmin|msiexec|msdt)"
+_BARE_COMMAND = re.compile(
+    rf"(?:\A\s*|[/\\]){_OF_WINDOWS}(?:\s|%20)+\S|[/\\]system32[/\\](?:[^/\\]+[/\\])*{_OF_WINDOWS}\s*\Z", re.IGNORECASE
+)
+"""A program of Windows without its extension: before words for it, or in the system's folder."""
+_LOCAL = re.compile(r"\s*(?:file:|[/\\]{2}|[a-z]:[/\\])", re.IGNORECASE)
+_SHARE = re.compile(r"\s*(?:file:)?[/\\]{2,5}(?![/\\]*[a-z]:)[^/\\]+[/\\]", re.IGNORECASE)
+"""A file on another machine, which gets the name and the proof of a password of whoever opens it."""
 _NOT_A_FILE = re.compile(
     r"\s*(?:(?:https?|ftp|mailto|tel|news|sips?|skype|im|xmpp|callto):|#"
     r"|(?:[\w.+-]{1,64}@)?[a-z0-9.-]{1,200}\.com\s*(?:[?#]|\Z))",
@@ -37,11 +48,23 @@ _NOT_A_FILE = re.compile(
 
 def starts_program(target: str) -> bool:
     """Whether a click on a link to `target` starts a program."""
-    return _COMMAND.search(target) is not None and _NOT_A_FILE.match(target) is None
+    if _HANDLER.match(target):
+        return True
+    command = _COMMAND.search(target) or _BARE_COMMAND.search(target)
+    return command is not None and _NOT_A_FILE.match(target) is None
+
+
+def starts_program_by_address(target: str) -> bool:
+    """The same where only a whole address names a file, as in PDF: there `setup.exe` is relative to a web page."""
+    return (_HANDLER.match(target) or _LOCAL.match(target)) is not None and starts_program(target)
 
 
 def from_elsewhere(kind: str, target: str) -> bool:
     """Whether a relation of that kind, in lower case, fetches its target from another machine."""
+    if kind == "picture":
+        return bool(_SHARE.match(target)) and not on_own_server(target)
+    if kind == "link":
+        return bool(_REMOTE.match(target)) and not on_own_server(target) and not _WORKBOOK.match(target)
     if kind == "externallinkpath":
         return bool(_WEB.match(target)) and not _WORKBOOK.match(target)
     own = kind == "attachedtemplate" and on_own_server(target)
