@@ -19,7 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from gatewright import PROJECT
 
-CHANGED = "gatewright_changed_since"
+CHANGED = "survey_changed_since"
 """A fact of a host: the survey since which this run has changed something."""
 TRIMMED = "gatewright_trimmed"
 """A fact of a host: this run has stopped units (trimmed_units)."""
