@@ -2,8 +2,8 @@
 
 The module notes on the host what it looked at (module_utils/on_gateway/stat_cache.py), the survey at the beginning of
 the run looks again, and an action does not send such a task: it answers what the module would. That holds until the run
-changes something there; from then on every task is sent. A task of Ansible's own modules says so by a handler, which
-runs before the tasks at the end of the play.
+changes something there; from then on every task is sent. What comes at the end of a run (sockets, modes, the integrity
+check's baseline) is always sent, as tasks of Ansible's own modules change a host, too.
 """
 
 from __future__ import annotations

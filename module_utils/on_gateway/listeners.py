@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
@@ -43,7 +44,8 @@ def hidden_programs() -> frozenset[str]:
         try:
             (process / "exe").readlink()
         except PermissionError:
-            found.add((process / "comm").read_text(errors="replace").strip())
+            with contextlib.suppress(OSError):  # it may end between the two
+                found.add((process / "comm").read_text(errors="replace").strip())
         except OSError:
             continue
     return frozenset(found)

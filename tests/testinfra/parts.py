@@ -36,6 +36,7 @@ ONE_GATEWAY = {
     "test_smtp_door": "gw1",
     "test_survey": "gw1",
     "test_verify": "gw1",
+    "test_touched": "gw1",
 }
 """Long files whose subject is the same on both distributions run on one; GATEWRIGHT_EVERYWHERE=1 runs them on all."""
 

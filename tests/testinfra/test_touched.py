@@ -83,8 +83,12 @@ def test_a_check_tells_what_a_run_would_settle_and_leaves_it(gateway: Gateway) -
 
 
 def test_a_run_without_a_change_sends_next_to_nothing(gateway: Gateway) -> None:
-    """Facts, the survey and the proof, each by its module; nothing else reaches the host."""
+    """Facts, the survey, what the end of a run looks at (sockets, modes, the baseline), the proof. Nothing else."""
     playbook(SITE, gateway.name)
     told = playbook(SITE, gateway.name, "-vvv").output
     sent = {line.rpartition("/")[2].strip() for line in told.splitlines() if line.startswith("Using module file ")}
-    assert sent == {"setup.py", "host_survey.py", "gateway_proof.py"}
+    assert sent == {
+        *("setup.py", "host_survey.py"),
+        *("declared_sockets.py", "strict_modes.py", "command.py"),
+        "gateway_proof.py",
+    }

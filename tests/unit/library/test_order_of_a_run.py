@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.playbook.block import Block
-from ansible.playbook.task import Task
 
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
 
@@ -57,31 +54,3 @@ def test_the_old_mail_server_goes_just_before_the_new_one_that_is_built_is_insta
     assert order.index(("service_trimming", "mta")) == order.index(("qmail", "main")) - 1
     trimmed = yaml.safe_load((PLAYBOOKS.parent / "roles/service_trimming/defaults/main.yml").read_text())
     assert not {"exim4", "postfix", "sendmail"} & set(trimmed["service_trimming_units"])
-
-
-# Modules and actions of Gatewright say themselves that they have changed a host; the others change nothing there.
-TELL = {
-    *(path.stem for path in (PLAYBOOKS.parent / "action_plugins").glob("*.py")),
-    *("trimmed_units", "pinned_archive", "host_survey"),
-    *("include_tasks", "import_tasks", "include_role", "import_role", "meta"),
-    *("debug", "fail", "assert", "set_fact", "setup", "slurp"),
-}
-KEYWORDS = {*Task.fattributes, *Block.fattributes, "block", "rescue", "always", "listen"}
-
-
-def changing(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The tasks that may change a host by a module of Ansible's."""
-    for task in tasks:
-        for part in ("block", "rescue", "always"):
-            yield from changing(task.get(part, []))
-        names = {name.rpartition(".")[2] for name in task} - KEYWORDS
-        if names - TELL and task.get("changed_when") is not False and task.get("delegate_to") != "localhost":
-            yield task
-
-
-def test_what_changes_a_host_by_ansibles_own_modules_says_so_for_the_end_of_the_run() -> None:
-    """Else the integrity check's baseline and the look at sockets and modes would go by what the survey saw."""
-    files = [path for path in PLAYBOOKS.parent.glob("roles/*/tasks/*.yml") if not path.stem.startswith("remove")]
-    tasks = [task for path in files for task in changing(yaml.safe_load(path.read_text()) or [])]
-    silent = [task["name"] for task in tasks if "Trust the survey no more" not in task.get("notify", [])]
-    assert len(tasks) > 30 and silent == []
