@@ -7,9 +7,13 @@ from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.firewall.reach import check_url
 from gatewright.controller import check_source
 from gatewright.inventory import Site
 from gatewright.problems import Problems
+
+_WAYS = (("uvscan_update_ports", "uvscan_update_networks"), ("firewall_package_ports", "firewall_package_networks"))
+"""By which root fetches."""
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -22,6 +26,8 @@ def check(site: Site, problems: Problems) -> None:
     # a gateway that pulls may have it installed already, and need no archive of its own
     elif not archive.startswith(("http://", "https://")) and site.value("pull_enabled") is not True:
         check_source(site, problems, "uvscan_archive")
+    for variable in ("uvscan_archive", "uvscan_updates"):
+        check_url(site, problems, variable, site.value(variable), "root", *_WAYS)
     if not site.value("uvscan_sha256"):
         problems.add("uvscan_sha256", "is needed with uvscan_enabled: the archive's SHA-256")
 
