@@ -130,16 +130,18 @@ def text(value: Any) -> str:
     return f"has a control character in it: {odd[0]!r}" if odd else ""
 
 
-def path(empty: bool = False, where: str = "on the gateway", pattern: bool = False) -> Kind:
-    """The absolute path of a file or folder. pattern: whether `*` and `?` may stand in it."""
+def path(empty: bool = False, pattern: bool = False, folder: bool = False) -> Kind:
+    """The absolute path of a file on the gateway. pattern: with `*` and `?` in it. folder: or of a folder."""
 
     def complain(value: Any) -> str:
         if empty and value == "":
             return ""
         if not isinstance(value, str) or not value.startswith("/"):
-            return f"must be the absolute path of a file {where}, not {value!r}"
+            return f"must be the absolute path of a file on the gateway, not {value!r}"
         if any(letter.isspace() or not letter.isprintable() for letter in value):
             return f"must be a path without blanks and control characters, not {value!r}"
+        if value.endswith("/") and not folder:
+            return f"must be the path of a file, not of a folder, as {value!r} is"
         bad = (
             "//" in value
             or posixpath.normpath(value) != (value.rstrip("/") or "/")

@@ -143,7 +143,8 @@ def _sysctl_value(problems: Problems, where: str, value: Any) -> None:
 
 _program = kinds.path()
 WRITABLE = kinds.record(
-    {"path": kinds.path(), "owner": kinds.account, "group": kinds.account, "mode": kinds.mode}, needed=["path"]
+    {"path": kinds.path(folder=True), "owner": kinds.account, "group": kinds.account, "mode": kinds.mode},
+    needed=["path"],
 )
 """A folder that services below svscan write to: the inventory's or a role's."""
 

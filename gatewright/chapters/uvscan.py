@@ -38,7 +38,7 @@ def _updates(value: Any) -> str:
     if re.search(r"['\\]", str(value)):
         return f"has a quotation mark or a backslash, which a shell would read: {value!r}"
     found = Problems()
-    kind = kinds.path(empty=True) if not str(value).startswith("http") else kinds.url()
+    kind = kinds.path(empty=True, folder=True) if not str(value).startswith("http") else kinds.url()
     kind(found, "x", value)
     if found.found:
         return "must be a URL that ends in a slash, the absolute path of a folder on the gateway, or empty"

@@ -33,6 +33,21 @@ SHIPPED = {"log_shipping_enabled": True, "log_shipping_server": "logs.corp.test"
         ({"hardening_sysctl_extra": {"net.ipv6.x": True}}, "hardening_sysctl_extra.net.ipv6.x: must be a number or"),
         ({"hardening_drain_seconds": "10m"}, "hardening_drain_seconds: must be a whole number of seconds, not '10m'"),
         ({"firewall-admin-networks": []}, "firewall-admin-networks: is no variable of any role; did you mean"),
+        *(
+            (
+                {"tcp_smtp_networks": [{"address": "10.0.0.0/8", "env": {name: 70_000}}]},
+                f"tcp_smtp_networks[0] (10.0.0.0/8): env: {name} is nothing that qmail-smtpd reads; did you mean",
+            )
+            for name in ("databytes", "DATABYTE", "MAXRCPTS")
+        ),
+        (
+            {"tcp_smtp_default_env": {"X": 1.5}},
+            "tcp_smtp_default_env: env: X must be a string or a whole number, not 1.5",
+        ),
+        *(
+            ({name: "/etc/ssl/certs/"}, f"{name}: must be the path of a file, not of a folder")
+            for name in ("smtproutes_tls_ca", "hardening_log_authorities", "starttls_certificate", "sshd_banner")
+        ),
         # one key in two spellings
         (
             {**KNOWN, "gatekeeper_recipients": {"corp.test": {"list": ["ann"]}, "Corp.test": "any"}},
@@ -184,6 +199,8 @@ def test_a_slip_is_refused_by_the_entry_that_is_to_be_corrected(values: dict[str
         {"qmail_me": "gw1.corp.test", "qmail_control": {"locals": "gw1.corp.test\nold.test\n", "badrcptto": "x\n"}},
         {"qmail_me": "gw1", "survey_accept": ["name"]},
         {"qmail_smtpd_address": "::"},
+        {"tcp_smtp_default_env": {"MAXRCPT": 200, "SPFBEHAVIOR": 3, "RBLSMTPD": "", "GREETDELAY": 5, "MAXLOAD": 400}},
+        {"hardening_svscan_writable": [{"path": "/srv/x/"}]},
         {"gatepost_domains": {"corp.test": "never", ".corp.test": "verified"}},
     ],
 )
