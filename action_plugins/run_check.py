@@ -42,6 +42,8 @@ _FORMS: Mapping[str, kinds.Kind] = {
     "truth": kinds.either("true or false", kinds.truth, kinds.matching(r"(?i)true|false|yes|no|on|off|1|0", "a word")),
     "ports": kinds.listed(kinds.ports),
 }
+# Similarity above which the name of a file of variables is taken for a misspelling.
+_NEAR = 0.85
 _SPECIAL = ("all", "always", "never", "tagged", "untagged")
 # What Ansible and those who call it (AWX, its ancestors) set themselves.
 FOREIGN = ("ansible_", "awx_", "tower_", "molecule_")
@@ -65,7 +67,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         if problems:
             told = "\n".join(f"  - {problem}" for problem in problems)
             return result | {"failed": True, "problems": problems, "msg": f"Nothing was done:\n{told}"}
-        remarks = self._unknown_tags()
+        remarks = [*self._unknown_tags(), *unread_files(facts)]
         return result | {"changed": False} | ({"warnings": remarks} if remarks else {})
 
     def _tags_of_nothing(self) -> list[str]:
@@ -146,6 +148,27 @@ def nobody(facts: Mapping[str, Any], group: str) -> list[str]:
     if not set(groups[group]).intersection(facts["ansible_play_hosts_all"]):
         return [f"--limit leaves none of the group {group} ({', '.join(groups[group])})"]
     return []
+
+
+def unread_files(facts: Mapping[str, Any]) -> list[str]:
+    """Remarks on files of variables beside the inventory whose names nearly are a group's or a host's.
+
+    Others may be those of another inventory in the same folder.
+    """
+    sources = [Path(str(source)) for source in facts.get("ansible_inventory_sources") or ()]
+    folders = dict.fromkeys(source if source.is_dir() else source.parent for source in sources if source.exists())
+    found = []
+    for folder in folders:
+        for kind, names in (("group", set(facts["groups"])), ("host", set(facts["hostvars"]))):
+            for path in sorted((folder / f"{kind}_vars").glob("[!.]*")):
+                name = path.name if path.is_dir() else re.sub(r"\.(ya?ml|json)$", "", path.name)
+                if name in names:
+                    continue
+                short = [other for other in sorted(names) if other.partition(".")[0] == name]
+                near = f"; did you mean {short[0]!r}?" if short else suggest(name, names, _NEAR)
+                if near:
+                    found.append(f"{path}: nobody reads it, as the inventory has no {kind} {name}{near}")
+    return found
 
 
 def is_mentioned(name: str, inventory: Iterable[Mapping[str, Any]]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gatewright import PROJECT
 from gatewright.chapters import Chapter
-from gatewright.problems import UNQUOTED, Problems, entry_name, kind_of, suggest
+from gatewright.problems import QUOTED, UNQUOTED, Problems, entry_name, kind_of, suggest
 
 # (options of one specification, value) -> Ansible's own complaints.
 Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]
@@ -59,6 +59,12 @@ class Host:
         """The names and addresses that are this host's."""
         found = (self.name, self.values.get("ansible_host"), self.values.get("qmail_me"))
         return {str(name).lower() for name in found if name}
+
+    @property
+    def addresses(self) -> set[str]:
+        """Further addresses of this host, which it does not know by itself."""
+        found = self.values.get("gatepost_own_addresses")
+        return {str(address).lower() for address in found if address} if isinstance(found, list | tuple) else set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ def _check_names(problems: Problems, host: Host, roles: Mapping[str, Role]) -> N
     for name in sorted({*host.values, *host.unreadable}):
         role = owner_of(name, roles)
         if role is None:
-            nearest = suggest(name, public, _SLIP)
+            nearest = suggest(name.replace("-", "_").lower(), public, _SLIP)
             if nearest:
                 problems.add(name, f"is no variable of any role{nearest}")
         elif name.startswith("_"):
@@ -214,9 +220,8 @@ def _check_value(
 ) -> None:
     kind = role.chapter.options.get(name)
     wrong = _wrong_type(option, value)
-    if not wrong and not (
-        kind and "options" in option
-    ):  # the kind names the entry of a list of mappings, Ansible does not
+    # the kind names the entry of a list of mappings, and says what is counted; Ansible does not
+    if not wrong and not (kind and ("options" in option or option.get("type") == "int")):
         wrong = validate({name: option}, {name: value})
     for complaint in wrong:
         problems.add(name, _plain(complaint))
@@ -235,7 +240,7 @@ def _wrong_type(option: Mapping[str, Any], value: Any) -> list[str]:
     if wanted == "int" and (isinstance(value, bool) or (isinstance(value, int) and value < 0)):
         return [f"must be a number from 0 on, not {value!r}"]
     if wanted == "str" and (isinstance(value, bool) or not isinstance(value, str | int | float)):
-        return [f"must be a string, not {kind_of(value)}"]
+        return [f"must be a string, not {kind_of(value)}{'; ' + QUOTED if isinstance(value, bool) else ''}"]
     return []
 
 

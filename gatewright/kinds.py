@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from gatewright import on_calendar
 from gatewright.addresses import parse_network
 from gatewright.domains import parse_domain
-from gatewright.problems import UNQUOTED, Problems, check_keys, entry_name, kind_of
+from gatewright.problems import QUOTED, UNQUOTED, Problems, check_keys, entry_name, kind_of
 
 Kind = Callable[[Problems, str, Any], None]
 Complain = Callable[[Any], str]
@@ -99,9 +99,15 @@ def matching(pattern: str, what: str, empty: bool = False) -> Kind:
     def complain(value: Any) -> str:
         if empty and value == "":
             return ""
-        return "" if isinstance(value, str) and form.fullmatch(value) else f"must be {what}, not {value!r}"
+        right = isinstance(value, str) and form.fullmatch(value)
+        return "" if right else f"must be {what}, not {value!r}{'' if 'quotation' in what else _quoted(value)}"
 
     return plain(complain)
+
+
+def _quoted(value: Any) -> str:
+    """What to do with a word of which YAML has made something else, as the end of a sentence."""
+    return f"; {QUOTED}" if isinstance(value, int | float) else ""
 
 
 def line(empty: bool = False, longest: int = 1000) -> Kind:
@@ -119,21 +125,23 @@ def line(empty: bool = False, longest: int = 1000) -> Kind:
 def text(value: Any) -> str:
     """Text of several lines."""
     if not isinstance(value, str):
-        return f"must be text, not {kind_of(value)}"
+        return f"must be text, not {kind_of(value)}{_quoted(value)}"
     odd = [letter for letter in value if not letter.isprintable() and letter not in "\n\t"]
     return f"has a control character in it: {odd[0]!r}" if odd else ""
 
 
-def path(empty: bool = False, where: str = "on the gateway", pattern: bool = False) -> Kind:
-    """The absolute path of a file or folder. pattern: whether `*` and `?` may stand in it."""
+def path(empty: bool = False, pattern: bool = False, folder: bool = False) -> Kind:
+    """The absolute path of a file on the gateway. pattern: with `*` and `?` in it. folder: or of a folder."""
 
     def complain(value: Any) -> str:
         if empty and value == "":
             return ""
         if not isinstance(value, str) or not value.startswith("/"):
-            return f"must be the absolute path of a file {where}, not {value!r}"
+            return f"must be the absolute path of a file on the gateway, not {value!r}"
         if any(letter.isspace() or not letter.isprintable() for letter in value):
             return f"must be a path without blanks and control characters, not {value!r}"
+        if value.endswith("/") and not folder:
+            return f"must be the path of a file, not of a folder, as {value!r} is"
         bad = (
             "//" in value
             or posixpath.normpath(value) != (value.rstrip("/") or "/")
@@ -189,8 +197,14 @@ account = matching(_ACCOUNT, "the name of a user or group (small letters, digits
 package = matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")
 module = matching(r"[A-Za-z0-9_][A-Za-z0-9_-]*", "the name of a kernel module")
 sha256 = matching(r"[0-9a-fA-F]{64}", "a SHA-256 of 64 hexadecimal digits", empty=True)
-journal_size = matching(r"[1-9]\d{0,11}[KMGT]?", "a size as systemd has it, such as 500M")
 mode = matching(r"[0-7]{3,4}", 'the mode of a file in quotation marks, such as "0750"')
+
+
+@plain
+def journal_size(value: Any) -> str:
+    """A size as systemd has it; bytes may be a number."""
+    right = not isinstance(value, bool) and re.fullmatch(r"[1-9]\d{0,11}[KMGT]?", str(value))
+    return "" if right else f"must be a size as systemd has it, such as 500M, not {value!r}"
 
 
 @plain
@@ -212,6 +226,17 @@ def network(value: Any) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+@plain
+def cidr(value: Any) -> str:
+    """The same where programs read it as it stands, which know no netmask."""
+    try:
+        found = parse_network(value)
+    except ValueError as error:
+        return str(error)
+    is_mask = bool(re.search(r"/.*[.:]", value))
+    return f"{value!r} has a netmask, which not all programs read: write {found}" if is_mask else ""
 
 
 @plain
@@ -266,6 +291,12 @@ def covering_domain(value: Any) -> str:
 
 
 @plain
+def covering_dns_name(value: Any) -> str:
+    """The same where programs read it as it stands."""
+    return _in_ascii(value[1:] if isinstance(value, str) and value.startswith(".") else value)
+
+
+@plain
 def host(value: Any) -> str:
     """A host name or an address."""
     try:
@@ -282,6 +313,12 @@ def _in_ascii(value: Any) -> str:
     except ValueError as error:
         return str(error)
     return "" if value.isascii() else f"must be in its ASCII form, {name}, not {value!r}"
+
+
+def as_domain(value: Any) -> str:
+    """What two spellings of a domain, or of `.domain`, have in common."""
+    text = str(value)
+    return "." * text.startswith(".") + parse_domain(text.removeprefix("."))
 
 
 @plain
@@ -357,7 +394,7 @@ host_or_none = either("a host name, an address, or nothing", host, matching("", 
 
 def choice(*known: str) -> Kind:
     """One of some words, inside of lists and mappings (an option of its own has choices in its specification)."""
-    return plain(lambda value: "" if value in known else f"{value!r} is none of {', '.join(known)}")
+    return plain(lambda value: "" if value in known else f"{value!r} is none of {', '.join(known)}{_quoted(value)}")
 
 
 @plain
@@ -394,10 +431,11 @@ def _title(item: Any) -> Any:
 
 
 networks = listed(network, same=lambda value: parse_network(value))
+cidr_networks = listed(cidr, same=lambda value: parse_network(value))
 
 
-def mapped(key: Kind, value: Kind, empty: bool = True) -> Kind:
-    """A mapping of keys of one kind to values of one kind."""
+def mapped(key: Kind, value: Kind, empty: bool = True, same: Callable[[Any], Any] | None = None) -> Kind:
+    """A mapping of keys of one kind to values of one kind. same: what two keys that mean the same have in common."""
 
     def check(problems: Problems, where: str, found: Any) -> None:
         if not isinstance(found, Mapping):
@@ -405,8 +443,12 @@ def mapped(key: Kind, value: Kind, empty: bool = True) -> Kind:
             return
         if not found and not empty:
             problems.add(where, "is empty, and must not be")
+        seen: dict[Any, Any] = {}
         for name, item in found.items():
+            before = len(problems.found)
             key(problems, f"{where}.{name}", name)
+            if same and len(problems.found) == before and seen.setdefault(same(name), name) != name:
+                problems.add(f"{where}.{name}", f"is {where}.{seen[same(name)]} in another spelling: leave one away")
             value(problems, f"{where}.{name}", item)
 
     return check

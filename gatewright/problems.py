@@ -12,6 +12,8 @@ UNQUOTED = (
     "in an inventory of the INI form True and False"
 )
 """What to do with a number or a truth value that came as text."""
+QUOTED = "write it in quotation marks, as YAML makes numbers and truth values (yes, no, on, off) of some words"
+"""What to do with text that came as a number or a truth value."""
 
 
 class InventoryError(ValueError):

@@ -209,7 +209,7 @@ ENTRIES: Mapping[str, Kind] = {
     "writable": WRITABLE,
     "profiles": kinds.file_name,
     "logs": kinds.record({"name": kinds.file_name, "path": kinds.path()}, needed=["name", "path"]),
-    "trees": kinds.path(),
-    "kept": kinds.path(),
+    "trees": kinds.path(folder=True),
+    "kept": kinds.path(folder=True),
 }
 """What an entry of a kind must be, for those that are lists of simple things."""

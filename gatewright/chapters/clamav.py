@@ -8,6 +8,7 @@ from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.firewall.reach import check_url
 from gatewright.chapters.foundation import check_socket_group
 from gatewright.chapters.tcp_smtp.environments import environments
 from gatewright.controller import check_source
@@ -34,6 +35,9 @@ def check(site: Site, problems: Problems) -> None:
     if needed and not site.value(needed):
         problems.add(needed, f"must say where the signatures are, as clamav_updates is {source!r}")
     check_source(site, problems, "clamav_signatures_folder", is_folder=True)
+    custom = [] if source == "none" else list(site.texts("clamav_custom_signatures"))
+    for place, address in [("clamav_mirror", site.value("clamav_mirror"))] * (source == "mirror") + custom:
+        check_url(site, problems, place, address, "clamav", ("clamav_update_ports", "clamav_update_networks"))
     most = site.value("clamav_max_bytes")
     for place, size in _accepted(site) if isinstance(most, int) else ():
         if size > most:
@@ -41,6 +45,13 @@ def check(site: Site, problems: Problems) -> None:
                 "clamav_max_bytes",
                 f"must be {size} at least, as much as {place} accepts: a larger message would get 4xx for ever",
             )
+
+
+def remark(site: Site, remarks: Problems) -> None:
+    """A mirror that nobody asks."""
+    source = site.value("clamav_updates")
+    if site.value("clamav_enabled") is True and site.value("clamav_mirror") and source != "mirror":
+        remarks.add("clamav_mirror", f"nobody asks it, as clamav_updates is {source}")
 
 
 def _accepted(site: Site) -> Iterator[tuple[str, int]]:
@@ -59,11 +70,7 @@ def _size(place: str, value: Any) -> Iterator[tuple[str, int]]:
 @kinds.plain
 def _memory(value: Any) -> str:
     """What systemd may limit memory to, and clamd can start with."""
-    whole = (
-        re.fullmatch(r"([0-9]{1,12})([KMGT]?)|([1-9]|[1-9][0-9]|100)%|infinity", value)
-        if isinstance(value, str)
-        else None
-    )
+    whole = re.fullmatch(r"([0-9]{1,12})([KMGT]?)|([1-9]|[1-9][0-9]|100)%|infinity", str(value))
     if not whole:
         return f"must be a size as systemd has it, such as 500M or 3G, a share such as 50%, or infinity, not {value!r}"
     if whole[1] and int(whole[1]) * 1024 ** " KMGT".index(whole[2] or " ") < _LEAST_MEMORY:
@@ -89,4 +96,5 @@ CHAPTER = Chapter(
         "clamav_socket_group": kinds.account,
     },
     check=check,
+    remark=remark,
 )

@@ -171,13 +171,13 @@ def _settings(problems: Problems, where: str, value: Any) -> None:
 
 CHAPTER = Chapter(
     options={
-        "gatekeeper_recipients": kinds.mapped(kinds.covering_domain, _part(_rule)),
+        "gatekeeper_recipients": kinds.mapped(kinds.covering_domain, _part(_rule), same=kinds.as_domain),
         "gatekeeper_ldap_schedule": kinds.schedule,
         "gatekeeper_ldap_uid": kinds.account_id,
         "gatekeeper_list_loss": kinds.number(0, 100, "percent"),
         "gatekeeper_guesses": kinds.number(0, 1_000_000, "recipients"),
         "gatekeeper_limits": _own("limits"),
-        "gatekeeper_dns_lists": kinds.mapped(kinds.domain, _part(config.dns_list)),
+        "gatekeeper_dns_lists": kinds.mapped(kinds.domain, _part(config.dns_list), same=kinds.as_domain),
         "gatekeeper_dns_threshold": kinds.number(1, 1_000_000, "the sum of weights"),
         "gatekeeper_own_domains": kinds.listed(_part(config.domain)),
         "gatekeeper_may_spoof": kinds.listed(_part(config.network_or_domain)),

@@ -14,8 +14,9 @@ from gatepost.problems import KeyProblem
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.smtproutes import routing_of
 from gatewright.inventory import Site
-from gatewright.problems import Problems, kind_of
+from gatewright.problems import InventoryError, Problems, kind_of
 
 LEVELS = ("never", "optional", "required", "verified")
 FAMILIES = ("ipv4", "ipv6")
@@ -49,6 +50,7 @@ _NEEDS_GATEPOST = ("gatepost_dkim_domains", "gatepost_domains", "gatepost_tls_re
 def check(site: Site, problems: Problems) -> None:
     """What must fit together."""
     _check_keys(site, problems)
+    _check_selectors(site, problems)
     _check_settings(site, problems)
     if site.value("gatepost_tls_reports") is True:
         check_reporter(site, problems, "gatepost_tls_reports", "gatepost_reports")
@@ -66,6 +68,49 @@ def _check_keys(site: Site, problems: Problems) -> None:
             problems.add(
                 f"gatepost_dkim_keys.{domain}", "is not one of gatepost_dkim_domains: its key would not be used"
             )
+
+
+def _check_selectors(site: Site, problems: Problems) -> None:
+    """Each gateway makes keys of its own, and DNS has one key under one name."""
+    own = _selector(site)
+    for other in site.others if own else ():
+        there = site.of(other)
+        shared = _made_here(site) & _made_here(there)
+        if shared and _selector(there) == own:
+            why = f"{own} is {other.name}'s too, so that {min(shared)} would have two keys under one name in DNS"
+            problems.add(
+                "gatepost_dkim_selector", f"{why}: each gateway needs its own, or all a key of gatepost_dkim_keys"
+            )
+            return
+
+
+def _selector(site: Site) -> str:
+    """What selectors of keys made on a gateway begin with; empty if the inventory alone does not say."""
+    values = site.host.values
+    return str(values.get("gatepost_dkim_selector") or values.get("qmail_me") or "").lower().partition(".")[0]
+
+
+def _made_here(site: Site) -> set[str]:
+    """The domains for which a gateway makes keys itself."""
+    keys = site.value("gatepost_dkim_keys")
+    given = {in_ascii(str(domain)) for domain in keys} if isinstance(keys, Mapping) else set()
+    is_on = site.value("gatepost_enabled") is not False
+    return set(_names(site.value("gatepost_dkim_domains"))) - given if is_on else set()
+
+
+def remark(site: Site, remarks: Problems) -> None:
+    """TLS by domain where a route has the last word."""
+    wanted = site.value("gatepost_domains")
+    try:
+        routing = routing_of(site)
+    except InventoryError:
+        return
+    for domain, level in wanted.items() if isinstance(wanted, Mapping) else ():
+        name = in_ascii(str(domain))
+        route = routing.route_for(name.removeprefix("."))
+        if route and route.tls != level:
+            said = f"has no effect: its mail goes by {route.where}, whose tls ({route.tls}) holds"
+            remarks.add(f"gatepost_domains.{domain}", said)
 
 
 def check_reporter(site: Site, problems: Problems, variable: str, *senders: str) -> None:
@@ -201,7 +246,7 @@ def _settings(problems: Problems, where: str, value: Any) -> None:
 
 CHAPTER = Chapter(
     options={
-        "gatepost_domains": kinds.mapped(kinds.covering_domain, kinds.choice(*LEVELS)),
+        "gatepost_domains": kinds.mapped(kinds.covering_domain, kinds.choice(*LEVELS), same=kinds.as_domain),
         "gatepost_helo": kinds.mapped(kinds.choice(*FAMILIES), kinds.dns_name),
         "gatepost_own_addresses": kinds.listed(_address),
         "gatepost_reuse_seconds": kinds.number(0, 60, "seconds"),
@@ -222,4 +267,5 @@ CHAPTER = Chapter(
         "gatepost_signer_uid": kinds.account_id,
     },
     check=check,
+    remark=remark,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from gatewright import MANAGED, kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.firewall.reach import Way, check_server
 from gatewright.chapters.foundation import BASE, accounts
 from gatewright.inventory import Site
 from gatewright.problems import Problems, entry_name, kind_of
@@ -131,9 +132,19 @@ def _umask(value: Any) -> str:
 _sysctl = kinds.matching(
     r"[a-z0-9_]+([./][A-Za-z0-9_*-]+)+", "the name of a kernel setting, such as net.ipv4.ip_forward"
 )
+
+
+def _sysctl_value(problems: Problems, where: str, value: Any) -> None:
+    """A number or text: the kernel knows no true and false."""
+    kinds.scalar(problems, where, value)
+    if isinstance(value, bool):
+        problems.add(where, f"must be a number or text, which the kernel takes: write {int(value)}, not {value!r}")
+
+
 _program = kinds.path()
 WRITABLE = kinds.record(
-    {"path": kinds.path(), "owner": kinds.account, "group": kinds.account, "mode": kinds.mode}, needed=["path"]
+    {"path": kinds.path(folder=True), "owner": kinds.account, "group": kinds.account, "mode": kinds.mode},
+    needed=["path"],
 )
 """A folder that services below svscan write to: the inventory's or a role's."""
 
@@ -156,6 +167,9 @@ _SPECIAL = re.compile(r"[%\"'\\#$]")
 def check(site: Site, problems: Problems) -> None:
     """A certificate has its key; programs keep the rights that mail and logins need; folders are services' own."""
     site.check_pair(problems, "hardening_log_certificate", "hardening_log_key")
+    ways = [Way(123, site.value("firewall_time_networks"))]
+    for place, server in site.texts("hardening_time_servers"):
+        check_server(site, problems, place, server, 123, "_chrony", ways, "firewall_time_networks must have it")
     needed = site.value("_hardening_setid_own")
     for place, path in site.texts("hardening_setid_stripped"):
         if re.sub(r"^/(s?bin|lib)/", r"/usr/\1/", path) in (needed or ()):
@@ -205,7 +219,7 @@ def remark(site: Site, remarks: Problems) -> None:
 CHAPTER = Chapter(
     options={
         "hardening_banner": kinds.text,
-        "hardening_sysctl_extra": kinds.mapped(_sysctl, kinds.scalar),
+        "hardening_sysctl_extra": kinds.mapped(_sysctl, _sysctl_value),
         "hardening_kernel_modules_off": kinds.listed(_modules),
         "hardening_usb_rules": kinds.listed(
             kinds.matching(
@@ -231,7 +245,7 @@ CHAPTER = Chapter(
         "hardening_log_key": kinds.path(empty=True),
         "hardening_journal_size": kinds.journal_size,
         "hardening_time_servers": kinds.listed(kinds.host, empty=False),
-        "hardening_ban_exempt": kinds.networks,
+        "hardening_ban_exempt": kinds.cidr_networks,
         "hardening_ban_seconds": kinds.seconds,
         "hardening_reboot_window": kinds.calendar,
         "hardening_drain_seconds": kinds.number(0, 86_400, "seconds"),

@@ -11,14 +11,15 @@ _NEEDED = {
     "log_shipping_server": "the host that gets the logs",
     "log_shipping_name": "the name that its certificate must have",
 }
-"""By default both are what hardening_log_server says; a variable that is set and empty is none."""
+"""By default the name is the server, which is what hardening_log_server says; what is set and empty is none."""
 
 
 def check(site: Site, problems: Problems) -> None:
     """There is a server, and a certificate has its key."""
     if site.value("log_shipping_enabled") is True:
+        said = site.value("hardening_log_server")
         for variable, what in _NEEDED.items():
-            said = site.host.values.get(variable, site.value("hardening_log_server"))
+            said = site.host.values.get(variable, said)
             if not said:
                 problems.add("log_shipping_enabled", f"needs {variable}, {what}")
     site.check_pair(problems, "log_shipping_certificate", "log_shipping_key")

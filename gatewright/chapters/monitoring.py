@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatewright import PROJECT, kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.firewall.reach import is_everybody
 from gatewright.chapters.qmail.people import check_person
 from gatewright.inventory import Site
 from gatewright.problems import Problems
@@ -27,8 +28,8 @@ def check(site: Site, problems: Problems) -> None:
         return
     if site.value("monitoring_enabled") is not True:
         problems.add("monitoring_exporter", "needs monitoring_enabled: true, or it has nothing to serve")
-    networks = [text for _place, text in site.texts("firewall_admin_networks")]
-    if not networks or any(text.endswith("/0") for text in networks):
+    networks = site.value("firewall_admin_networks")
+    if not networks or is_everybody(networks):
         problems.add("monitoring_exporter", "needs firewall_admin_networks that are not everybody, or all may ask it")
     check_port(site, problems, "monitoring_port")
 

@@ -49,9 +49,10 @@ def _check_batches(site: Site, problems: Problems) -> None:
     value = site.host.values["gatewright_serial"]
     several = kinds.listed(_batch, empty=False, unique=False)
     (several if isinstance(value, list) else _batch)(problems, "gatewright_serial", value)
-    for other in site.others:
-        if other.values.get("gatewright_serial") != value:
-            problems.add("gatewright_serial", f"must be the same for all gateways; {other.name} has another")
+    others = [other.name for other in site.others if other.values.get("gatewright_serial") != value]
+    if others:
+        more = f" and {len(others) - 1} more have" if len(others) > 1 else " has"
+        problems.add("gatewright_serial", f"must be the same for all gateways; {others[0]}{more} another")
 
 
 PLAY = Role(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
@@ -12,16 +14,23 @@ from gatewright.published import published
 
 OWNER = kinds.matching(r"[!-~]([ -~]{0,30}[!-~])?", "the name of a program")
 """A program as the kernel names the owner of a socket."""
-SOCKET = kinds.record(
-    {
-        "proto": kinds.choice("tcp", "udp"),
-        "port": kinds.port,
-        "owner": OWNER,
-        "address": kinds.address,
-    },
-    needed=["proto", "port", "owner"],
-)
-"""A socket that may be there: the inventory's or a role's."""
+_SOCKET_KEYS = {"proto": kinds.choice("tcp", "udp"), "port": kinds.port, "owner": OWNER, "address": kinds.address}
+SOCKET = kinds.record(_SOCKET_KEYS, needed=["proto", "port", "owner"])
+"""A socket of a role's that may be there."""
+_socket = kinds.record(_SOCKET_KEYS, needed=["proto", "owner"])
+
+
+def _allowed(problems: Problems, where: str, value: Any) -> None:
+    """A socket of the site's. Without a port it is a program's on loopback, which takes any."""
+    before = len(problems.found)
+    _socket(problems, where, value)
+    if len(problems.found) > before or value.get("port") is not None:
+        return
+    address = value.get("address")
+    if address is None or not ipaddress.ip_address(str(address)).is_loopback:
+        problems.add(where, "needs port, or an address of loopback, where a program may take any port")
+
+
 # Packages without which no host boots, is logged in to, or is managed; what needs one of them is purged with it.
 _BASE = re.compile(
     r"adduser|apt|base-(files|passwd)|bash|bsdutils|coreutils|dash|dbus(-bin|-daemon|-system-bus-common)?|debconf"
@@ -67,7 +76,7 @@ CHAPTER = Chapter(
         "service_trimming_mta_units": kinds.listed(kinds.unit),
         "service_trimming_extra_units": kinds.listed(kinds.unit),
         "service_trimming_purged_packages": kinds.listed(kinds.package),
-        "service_trimming_allowed_sockets": kinds.listed(SOCKET),
+        "service_trimming_allowed_sockets": kinds.listed(_allowed),
     },
     check=check,
 )

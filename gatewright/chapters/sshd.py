@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from gatewright import PROJECT, kinds
@@ -15,8 +16,27 @@ from gatewright.published import check_port
 
 
 def check(site: Site, problems: Problems) -> None:
-    """Its port is no other program's."""
+    """Its port is no other program's, and whoever runs the playbook may still come."""
     check_port(site, problems, "sshd_port")
+    options, user = site.value("sshd_extra_options"), site.value("ansible_user")
+    if not isinstance(options, Mapping) or not isinstance(user, str):
+        return
+    for name, value in options.items():
+        if str(name).lower() == "match":
+            return
+        if str(name).lower() in ("allowusers", "denyusers") and _is_shut_out(str(name).lower(), user, value):
+            problems.add(f"sshd_extra_options.{name}", f"keeps out {user} (ansible_user), as whom this playbook comes")
+
+
+def _is_shut_out(option: str, user: str, value: Any) -> bool:
+    """Whether lists of users keep one out from everywhere; what holds for some hosts only is not looked at."""
+    texts = [str(item) for item in (value if isinstance(value, list | tuple) else [value])]
+    patterns = [word for text in texts for word in text.split()]
+    if any(word.startswith("!") for word in patterns):
+        return False
+    if option == "denyusers":
+        return any(fnmatchcase(user, word) for word in patterns if "@" not in word)
+    return not any(fnmatchcase(user, word.rpartition("@")[0] or word) for word in patterns)
 
 
 _keyword = kinds.matching(r"[A-Z][A-Za-z0-9]+", "an option of sshd_config")
@@ -109,8 +129,8 @@ CHAPTER = Chapter(
         "sshd_allow_groups": kinds.listed(kinds.any_account),
         "sshd_authorized_keys_files": kinds.listed(
             kinds.matching(
-                r"""(?!.*(\.\.|["'#\\]))[!-~]+""",
-                "a path without blanks and quotation marks, absolute or below the user's home",
+                r"""(?!~|.*(\.\.|["'#\\]))[!-~]+""",
+                "a path without blanks and quotation marks, absolute or below the user's home (without ~)",
             ),
             empty=False,
         ),

@@ -7,9 +7,13 @@ from typing import Any
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.firewall.reach import check_url
 from gatewright.controller import check_source
 from gatewright.inventory import Site
 from gatewright.problems import Problems
+
+_WAYS = (("uvscan_update_ports", "uvscan_update_networks"), ("firewall_package_ports", "firewall_package_networks"))
+"""By which root fetches."""
 
 
 def check(site: Site, problems: Problems) -> None:
@@ -22,6 +26,8 @@ def check(site: Site, problems: Problems) -> None:
     # a gateway that pulls may have it installed already, and need no archive of its own
     elif not archive.startswith(("http://", "https://")) and site.value("pull_enabled") is not True:
         check_source(site, problems, "uvscan_archive")
+    for variable in ("uvscan_archive", "uvscan_updates"):
+        check_url(site, problems, variable, site.value(variable), "root", *_WAYS)
     if not site.value("uvscan_sha256"):
         problems.add("uvscan_sha256", "is needed with uvscan_enabled: the archive's SHA-256")
 
@@ -32,7 +38,7 @@ def _updates(value: Any) -> str:
     if re.search(r"['\\]", str(value)):
         return f"has a quotation mark or a backslash, which a shell would read: {value!r}"
     found = Problems()
-    kind = kinds.path(empty=True) if not str(value).startswith("http") else kinds.url()
+    kind = kinds.path(empty=True, folder=True) if not str(value).startswith("http") else kinds.url()
     kind(found, "x", value)
     if found.found:
         return "must be a URL that ends in a slash, the absolute path of a folder on the gateway, or empty"

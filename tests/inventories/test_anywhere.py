@@ -182,6 +182,25 @@ def test_an_inventory_is_checked_without_its_hosts(company: Path) -> None:
     assert not (company / "connected").exists()
 
 
+def test_a_file_of_variables_that_nobody_reads_is_remarked_on_if_its_name_is_a_slip(company: Path) -> None:
+    inventory(company, gateways={"mx1.corp.test": GATEWAY})
+    for kind, names in (
+        ("group", ("gateways.yml", "gateway.yml", "office.yml", ".gateway.yml.swp")),
+        ("host", ("mx1.corp.test.yml", "mx1.yml", "db.corp.test.yml")),
+    ):
+        (company / f"{kind}_vars").mkdir()
+        for name in names:
+            write(company / f"{kind}_vars" / name, {})
+    (company / "host_vars" / "mx1.corp.tset").mkdir()
+    done = play(company, str(PROJECT / "playbooks" / "preflight.yml"))
+    told = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 0, told
+    assert told.count("nobody reads it") == 3, told
+    assert "group_vars/gateway.yml: nobody reads it, as the inventory has no group gateway; did you mean 'gat" in told
+    for name in ("mx1.yml", "mx1.corp.tset"):
+        assert f"host_vars/{name}: nobody reads it, as the inventory has no host" in told
+
+
 def test_remove_reads_all_its_variables_before_anything_changes(company: Path) -> None:
     playbook = PROJECT / "playbooks" / "remove.yml"
     files = [playbook, *PROJECT.glob("roles/*/tasks/remove.yml"), *PROJECT.glob("roles/*/tasks/removed.yml")]

@@ -7,6 +7,7 @@ from functools import partial
 
 from gatewright import kinds
 from gatewright.chapters import Chapter
+from gatewright.chapters.firewall.reach import check_administrators, is_everybody
 from gatewright.chapters.firewall.ruleset import inbound_rule, openings, rates, way_out
 from gatewright.inventory import Site
 from gatewright.problems import Problems
@@ -14,6 +15,7 @@ from gatewright.problems import Problems
 
 def check(site: Site, problems: Problems) -> None:
     """The site's own entries; those of roles are known to be right."""
+    check_administrators(site, problems)
     limits = site.value("firewall_rates")
     rates(problems, limits)
     known = limits if isinstance(limits, dict) else {}
@@ -28,6 +30,12 @@ def check(site: Site, problems: Problems) -> None:
         problems.collect(partial(inbound_rule, entry.where, entry.value, (), known))
     for entry in openings("firewall_outbound", site.host.values.get("firewall_outbound")):
         problems.collect(partial(way_out, entry.where, entry.value))
+
+
+def remark(site: Site, remarks: Problems) -> None:
+    """Limits that nobody meets."""
+    if is_everybody(site.value("firewall_exempt_networks")):
+        remarks.add("firewall_exempt_networks", "is everybody: firewall_rates limit nobody")
 
 
 def rates_of_roles(site: Site) -> Iterator[tuple[str, str]]:
@@ -50,7 +58,7 @@ CHAPTER = Chapter(
         "firewall_outbound": kinds.checked_elsewhere,
         "firewall_rates": kinds.mapped(kinds.line(), kinds.checked_elsewhere),
         "firewall_accepted_tables": kinds.listed(_table),
-        "firewall_admin_networks": kinds.networks,
+        "firewall_admin_networks": kinds.cidr_networks,
         "firewall_exempt_networks": kinds.networks,
         "firewall_package_ports": kinds.listed(kinds.ports, empty=False),
         "firewall_package_networks": kinds.networks,
@@ -61,4 +69,5 @@ CHAPTER = Chapter(
         "firewall_window": kinds.number(10, 3600, "seconds"),
     },
     check=check,
+    remark=remark,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -29,11 +31,17 @@ _version = kinds.matching(r"[0-9][0-9A-Za-z.~]*", 'a version in quotation marks,
 
 def check(site: Site, problems: Problems) -> None:
     """What must fit together on one gateway, and what no two may share."""
-    if is_loopback(str(site.value("qmail_me") or "").lower()):
+    name = str(site.value("qmail_me") or "").lower()
+    if is_loopback(name):
         problems.add("qmail_me", "is a name of every host; the gateway needs its own")
+    elif name and "." not in name and "name" not in (site.value("survey_accept") or ()):
+        problems.add(
+            "qmail_me", f"{name!r} has no domain, and servers refuse a name without one, as mx1.example.org has"
+        )
     _check_release(site, problems)
     _check_postmaster(site, problems)
     _check_ids(site, problems)
+    _check_locals(site, problems)
     check_door(site, problems)
     for other in site.others:
         _check_other(site, problems, other)
@@ -56,6 +64,31 @@ def _check_postmaster(site: Site, problems: Problems) -> None:
         missing = [name for name in _NEEDED_ALIASES if name not in site.value("qmail_aliases")]
         if missing:
             problems.add("qmail_aliases", f"lacks {', '.join(missing)}, whose mail must go to somebody")
+
+
+def _check_locals(site: Site, problems: Problems) -> None:
+    """What the gateway delivers itself is its own name's mail, and none that has a route."""
+    control, routes = site.value("qmail_control"), site.value("smtproutes_routes")
+    text = control.get("locals") if isinstance(control, Mapping) else None
+    if not isinstance(text, str):
+        return
+    names = {line.strip().lower() for line in text.splitlines()}
+    me = str(site.host.values.get("qmail_me") or "").lower()
+    if me and me not in names:
+        problems.add("qmail_control.locals", f"lacks {me} (qmail_me), whose mail would go round for ever")
+    for route in routes if isinstance(routes, list | tuple) else ():
+        domain = str(route.get("domain")).lower() if isinstance(route, Mapping) else ""
+        if domain in names:
+            problems.add(
+                "qmail_control.locals", f"has {domain}, whose mail would stay here: smtproutes_routes sends it on"
+            )
+
+
+def remark(site: Site, remarks: Problems) -> None:
+    """A gateway that no other host can send to."""
+    address = str(site.value("qmail_smtpd_address"))
+    if address.startswith("127.") or address == "::1":
+        remarks.add("qmail_smtpd_address", f"{address} is loopback: no other host can send mail to this gateway")
 
 
 def _check_ids(site: Site, problems: Problems) -> None:
@@ -82,12 +115,32 @@ def _check_other(site: Site, problems: Problems, other: Any) -> None:
     name = mine.get("qmail_me")
     if name and str(name).lower() == str(theirs.get("qmail_me", "")).lower():
         problems.add("qmail_me", f"{name} is {other.name}'s name already; each gateway needs its own")
-    address, port = mine.get("ansible_host"), mine.get("ansible_port")
-    if address and (address, port) == (theirs.get("ansible_host"), theirs.get("ansible_port")):
+    address = mine.get("ansible_host")
+    if address and _way_in(mine) == _way_in(theirs):
         problems.add("ansible_host", f"{address} is {other.name}'s address already")
 
 
-_listener = kinds.either("0 or an address", kinds.address, kinds.matching("0", "0"), kinds.number(0, 0))
+def _way_in(values: Mapping[str, Any]) -> tuple[str, str]:
+    """Where a gateway is, in one spelling."""
+    address = str(values.get("ansible_host") or "").lower()
+    with contextlib.suppress(ValueError):  # a name
+        address = str(ipaddress.ip_address(address))
+    return address, str(values.get("ansible_port") or 22)
+
+
+_form = kinds.either("0 or an address", kinds.address, kinds.matching("0", "0"), kinds.number(0, 0))
+
+
+def _listener(problems: Problems, where: str, value: Any) -> None:
+    """An address that a program can listen on, or all of them."""
+    before = len(problems.found)
+    _form(problems, where, value)
+    if len(problems.found) > before or str(value) == "0":
+        return
+    found = ipaddress.ip_address(str(value))
+    is_zoned = found.version == 6 and found.is_link_local
+    if found.is_multicast or is_zoned or found == ipaddress.IPv4Address(2**32 - 1):
+        problems.add(where, f"{value} is no address that a server can listen on: nobody could connect")
 
 
 @kinds.plain
@@ -155,4 +208,5 @@ CHAPTER = Chapter(
         "qmail_log_count": kinds.number(2, 10_000, "files"),
     },
     check=check,
+    remark=remark,
 )

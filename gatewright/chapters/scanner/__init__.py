@@ -37,6 +37,7 @@ def check(site: Site, problems: Problems) -> None:
     lists = {name: site.host.values.get(name) for name in (VARIABLE, EXTRA)}
     read_rules(problems, lists)
     _check_section(problems, "scanner_actions", "actions", site.host.values.get("scanner_actions"))
+    _check_domains(problems, site.host.values.get("scanner_actions"))
     _check_section(problems, "scanner_limits", "limits", site.host.values.get("scanner_limits"))
     _check_patience(site, problems)
     _check_settings(problems, site.host.values.get("scanner_settings"))
@@ -49,6 +50,14 @@ def _check_section(problems: Problems, variable: str, section: str, value: Any) 
     """Each setting of one section by itself, so that all mistakes are told at once."""
     for part in _parts(value):
         _ask(problems, variable, section, partial(config.parse, {section: part}))
+
+
+def _check_domains(problems: Problems, actions: Any) -> None:
+    """Recipient domains that mail can have, each once."""
+    domains = actions.get("domains") if isinstance(actions, Mapping) else None
+    if isinstance(domains, Mapping):
+        known = kinds.mapped(kinds.covering_dns_name, kinds.checked_elsewhere, same=kinds.as_domain)
+        known(problems, "scanner_actions.domains", domains)
 
 
 def _check_patience(site: Site, problems: Problems) -> None:
@@ -153,7 +162,7 @@ CHAPTER = Chapter(
         "scanner_local_domains": kinds.listed(kinds.covering_domain),
         "scanner_digest_minutes": kinds.number(0, 100_000, "minutes"),
         "scanner_notice_language": _LANGUAGE,
-        "scanner_notice_languages": kinds.mapped(kinds.covering_domain, _LANGUAGE),
+        "scanner_notice_languages": kinds.mapped(kinds.covering_domain, _LANGUAGE, same=kinds.as_domain),
         "scanner_release_key": release_key,
         "scanner_release_verdicts": kinds.listed(kinds.choice(*config.RELEASABLE), empty=False),
         "scanner_release_days": kinds.number(1, 365, "days"),

@@ -32,7 +32,7 @@ def routing_of(site: Site) -> Routing:
         site.value(EXTRA),
         site.value(BAD_SENDERS),
         site.value(DATABYTES),
-        own_names=site.host.names,
+        own_names=site.host.names | site.host.addresses,
         tls=site.value(TLS),
     )
 
@@ -53,6 +53,18 @@ def check(site: Site, problems: Problems) -> None:
         problems.found += _loops(site, routing)
 
 
+def remark(site: Site, remarks: Problems) -> None:
+    """Senders that are the site's own people."""
+    try:
+        routing = routing_of(site)
+    except InventoryError:
+        return
+    own = {route.domain for route in routing.routes}
+    for sender in routing.bad_senders if site.value("tcp_smtp_relay_clients") else ():
+        if sender.startswith("@") and sender[1:] in own:
+            remarks.add(BAD_SENDERS, f"{sender} is a domain of yours: what relay clients send from it is refused, too")
+
+
 def _loops(site: Site, own: Routing) -> list[str]:
     """Routes that lead round among the gateways; one whose own routing is wrong is named with its own problems."""
     routings = {site.host.name: own}
@@ -60,7 +72,9 @@ def _loops(site: Site, own: Routing) -> list[str]:
         found = _routing_or_nothing(site, gateway)
         if found:
             routings[gateway.name] = found
-    return find_loops(site.host.name, routings, {name: host.names for name, host in site.gateways.items()})
+    return find_loops(
+        site.host.name, routings, {name: host.names | host.addresses for name, host in site.gateways.items()}
+    )
 
 
 def _routing_or_nothing(site: Site, gateway: Host) -> Routing | None:
@@ -73,5 +87,6 @@ def _routing_or_nothing(site: Site, gateway: Host) -> Routing | None:
 CHAPTER = Chapter(
     options={"smtproutes_tls_ca": kinds.path(empty=True)},
     check=check,
+    remark=remark,
     parsed=frozenset({ROUTES, DEFAULT, EXTRA, BAD_SENDERS, DATABYTES, TLS}),
 )

@@ -14,7 +14,7 @@ from functools import cached_property
 from gatekeeper import config
 
 from gatewright.addresses import Address, Network, parse_network
-from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of
+from gatewright.problems import Problems, as_list, check_keys, entry_name, kind_of, suggest
 
 CLIENTS, DENY, NETWORKS, DEFAULT_ENV = (
     "tcp_smtp_relay_clients",
@@ -34,6 +34,9 @@ _QUOTES = "\"'/|~!%^`"
 _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 # Limits of a session, of our patch to qmail-smtpd.
 _LIMITS = ("MAXRCPT", "MAXSESSION", "MAXERRORS", "MAXCOMMANDS")
+_KNOWN = ("DATABYTES", "QMAILQUEUE", "RELAYCLIENT", "SMTPPOLICY", "STARTTLS", SENDERS, *_LIMITS)
+_SLIP = 0.85
+"""Similarity above which a name is taken for a misspelling of these; others are for a site's own programs."""
 STARTTLS_POLICIES = ("optional", "required", "never")
 # Shorter relay prefixes than these are taken for a slip that would make an open relay; private space is excepted.
 _WIDEST_RELAY = {4: 16, 6: 32}
@@ -265,7 +268,8 @@ def _read_env(problems: Problems, where: str, value: object, *, relay: bool) -> 
             problems.add(where, f"env: {name!r} is not a name of an environment variable")
             continue
         if isinstance(content, bool) or not isinstance(content, str | int):
-            problems.add(where, f"env: {name} must be a string or a number, not {kind_of(content)}")
+            what = content if isinstance(content, float) else kind_of(content)
+            problems.add(where, f"env: {name} must be a string or a whole number, not {what}")
             continue
         text = str(content)
         wrong = _env_problem(name, text, relay)
@@ -280,6 +284,8 @@ def _env_problem(name: str, text: str, relay: bool) -> str:
         return f"{name} must be printable ASCII on one line"
     if all(quote in text for quote in _QUOTES):
         return f"{name} contains every character that could quote it"
+    if name not in _KNOWN and (meant := suggest(name.upper(), _KNOWN, _SLIP)):
+        return f"{name} is nothing that qmail-smtpd reads{meant}"
     if name == SENDERS:
         return f"{SENDERS} comes of senders: name them there"
     if name == "RELAYCLIENT" and not relay:
