@@ -388,10 +388,20 @@ def _everyday_fields() -> Iterator[_Made]:
     rows = "".join(
         f"<tr><td>=SUM(A{n}:B{n})</td><td>-{n}|{n}</td><td>= a | b</td><td>+49 30 {n}</td></tr>" for n in range(9)
     )
+    prose = "".join(f"<p>{line}</p><table><tr><td>{line}</td></tr></table>" for line in _BARS)
+    for name in ("mail.html", "list.xls"):
+        yield f"bars/{name}", _sheet_page(prose)
     yield (
         "export/list.xls",
         _sheet_page(rows + "<tr><td>=HYPERLINK(&quot;https://www.example.com/a.exe&quot;)</td></tr>"),
     )
+
+
+_BARS = (
+    "@acme | Follow us on LinkedIn!", "- Sales | Marketing: see you at the fair!", "+Anna | Berlin! ", "- ja | nein!",
+    "- ja | nein | weiss nicht! Bitte", "-in|out! And so on", "@ann|Thank you! Bob", "+1|2!", "- it's here | Ann's place! x",
+)  # lines of prose, many a line # fmt: skip
+"""Prose with bars, as it stands in mail into which a table of Excel was pasted."""
 
 
 def _with_address(address: str) -> bytes:
@@ -433,6 +443,11 @@ def _pages() -> Iterator[_Made]:
         "dde": "<td>=cmd|'/c calc'!A0</td>",
         "dde-plus": "<td> +MSEXCEL|'\\..\\..\\cmd.exe /c calc'!A0</td>",
         "dde-quoted": "<td>='cmd'|'/c calc'!A0</td>",
+        "dde-blank": "<td>= cmd |'/c calc'!A0</td>",
+        "dde-bare": "<td>=cmd|/c!A0</td>",
+        "dde-item": "<td>=cmd|'/c echo hello!'!'a'</td>",
+        "dde-marks": "<td>=cmd|'/c ''calc'' '!_x</td>",
+        "dde-empty": "<td>=MSEXCEL|'..\\..\\cmd.exe'!''</td>",
         "dde-spelled": "<td>=cmd&#124;'/c calc'!A0</td>",
         "dde-formula": "<td x:fmla=\"=cmd|'/c calc'!A0\">1</td>",
         "link": f"<td>{link}</td>",

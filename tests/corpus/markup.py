@@ -465,6 +465,8 @@ def harmless_pages() -> dict[str, str]:
         )
         + "<img width=1 height=1 src='https://t.example.com/o.gif'></body></html>",
         "outlook": '<html xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office"><head><meta name=Generator content="Microsoft Word 15"><!--[if gte mso 9]><xml><o:shapedefaults v:ext="edit" spidmax="1026" /></xml><![endif]--><style>@font-face{font-family:Calibri}p.MsoNormal{margin:0cm}</style></head><body lang=DE link="#0563C1"><p class=MsoNormal>Gr&uuml;&szlig;e&nbsp;&#8211; Ann<o:p></o:p></p></body></html>',
+        "outlook-cells": '<html xmlns:x="urn:schemas-microsoft-com:office:excel"><body><p class=MsoNormal>@acme | Follow us on LinkedIn!</p>'
+        "<p>- Sales | Marketing: see you at the fair!</p><table><tr><td>+Anna | Berlin! </td></tr></table><p>- ja | nein | weiss nicht! Bitte</p></body></html>",
         "code-shown": "<html><pre>&lt;script&gt;a.href=URL.createObjectURL(new Blob([atob(x)]));&lt;/script&gt; and &lt;a download&gt;</pre></html>",
         "control": "<html><body>one\x01two\0three</body></html>",
         "junk/numbers": _page(
