@@ -160,6 +160,7 @@ MAKERS: dict[str, Maker] = {
     ),
     "long strings": lambda n: _script(b"x='" + b"a!Z%" * (70 * n) + b"';"),
     "addresses that go on": lambda n: _script(b"'data:x;base64," * (20 * n) + b"'+x"),
+    "addresses that are empty": lambda n: _script(b"x.a='data:x;base64,';" * (10 * n)),
     "arrays of numbers": lambda n: _script(b"x=[" + b"65,66," * (50 * n) + b"];"),
     "comments in front": lambda n: attached(b"a", b"<!-- x -->" * (50 * n) + b"<html>"),
     "svg attributes": lambda n: _image(b"<a " + b"x='&#106;' " * (20 * n) + b"/>"),
