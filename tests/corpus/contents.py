@@ -378,7 +378,13 @@ def _everyday_fields() -> Iterator[_Made]:
         for name, data in _fields_in(code):
             yield f"{what}/{name}", data
     for number, target in enumerate(
-        ("javascript:void(0)", "search.html", "ms-word:ofe|u|https://x.sharepoint.com/a.docx", "cmd/readme.md")
+        (
+            *("javascript:void(0)", "search.html", "ms-word:ofe|u|https://x.sharepoint.com/a.docx", "cmd/readme.md"),
+            *("PowerShell%20Handbuch.pdf", "../docs/CMD Commands.docx", "file:///C:/Docs/PowerShell Guide.pdf"),
+            *("PowerShell%20-%20Grundlagen.pdf", r"\\FILESERVER\it\PowerShell Scripts", "cmd (Windows).html"),
+            *("PowerShell Teil 1: Dateien.pdf", "CMD Kommandos,Tipps.pdf", "PowerShell Start-Hilfe.pdf"),
+            *(r"C:\System32\notes\cmd.txt", "file:///C:/Windows/System32/drivers/etc"),
+        )
     ):
         yield f"address-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
         yield f"address-{number}/paper.pdf", _with_address(target)
@@ -388,10 +394,20 @@ def _everyday_fields() -> Iterator[_Made]:
     rows = "".join(
         f"<tr><td>=SUM(A{n}:B{n})</td><td>-{n}|{n}</td><td>= a | b</td><td>+49 30 {n}</td></tr>" for n in range(9)
     )
+    prose = "".join(f"<p>{line}</p><table><tr><td>{line}</td></tr></table>" for line in _BARS)
+    for name in ("mail.html", "list.xls"):
+        yield f"bars/{name}", _sheet_page(prose)
     yield (
         "export/list.xls",
         _sheet_page(rows + "<tr><td>=HYPERLINK(&quot;https://www.example.com/a.exe&quot;)</td></tr>"),
     )
+
+
+_BARS = (
+    "@acme | Follow us on LinkedIn!", "- Sales | Marketing: see you at the fair!", "+Anna | Berlin! ", "- ja | nein!",
+    "- ja | nein | weiss nicht! Bitte", "-in|out! And so on", "@ann|Thank you! Bob", "+1|2!", "- it's here | Ann's place! x",
+)  # lines of prose, many a line # fmt: skip
+"""Prose with bars, as it stands in mail into which a table of Excel was pasted."""
 
 
 def _with_address(address: str) -> bytes:
@@ -422,7 +438,15 @@ def _addresses() -> Iterator[_Made]:
     ):
         yield f"{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target.replace("&", "&amp;"))])
         yield f"{number}/paper.pdf", _with_address(target)
-    yield "words/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", "mshta http://x.example/a")])
+    for number, target in enumerate(
+        (
+            *("mshta http://x.example/a", "mshta%20javascript:close()", r"mshta \\192.0.2.9\s\a"),
+            *("powershell -w hidden", "pwsh iex a", "file:///C:/x/cmd%20/c%20start"),
+            *("rundll32  shell32,Control_RunDLL a", "rundll32%20url.dll,OpenURL a"),
+            *("file:///C:/Windows/System32/a/b/wscript ", "file:C:/x/mshta C:/a.pdf", "cmd %22/c%22"),
+        )
+    ):
+        yield f"words-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
     yield "locked/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog /A << /U#52I <7365617263682D6D733A78> >>")
 
 
@@ -433,6 +457,11 @@ def _pages() -> Iterator[_Made]:
         "dde": "<td>=cmd|'/c calc'!A0</td>",
         "dde-plus": "<td> +MSEXCEL|'\\..\\..\\cmd.exe /c calc'!A0</td>",
         "dde-quoted": "<td>='cmd'|'/c calc'!A0</td>",
+        "dde-blank": "<td>= cmd |'/c calc'!A0</td>",
+        "dde-bare": "<td>=cmd|/c!A0</td>",
+        "dde-item": "<td>=cmd|'/c echo hello!'!'a'</td>",
+        "dde-marks": "<td>=cmd|'/c ''calc'' '!_x</td>",
+        "dde-empty": "<td>=MSEXCEL|'..\\..\\cmd.exe'!''</td>",
         "dde-spelled": "<td>=cmd&#124;'/c calc'!A0</td>",
         "dde-formula": "<td x:fmla=\"=cmd|'/c calc'!A0\">1</td>",
         "link": f"<td>{link}</td>",

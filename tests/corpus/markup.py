@@ -230,6 +230,21 @@ def _addressing() -> dict[str, str]:
         ),
         "address/added": _page(f"var p='{secret}';location='data:application/zip;base64,AAAA'+p"),
     }
+    head, content = "'data:application/zip;base64,'", "document.getElementById('d').innerText.split('zq').join('')"
+    for name, script in {
+        "of-object": f"o.h={head};o.p={content};location=o.h+o.p",
+        "added-to": f"x.src={head};x.src+={content}",
+        "template": f"var h={head};var p={content};location=`${{h}}${{p}}`",
+        "concat": f"var h={head};location=h.concat({content})",
+        "array": f"location=[{head},{content}].join('')",
+        "returned": f"function h(){{return {head}}}location=h()+({content})",
+        "in-pieces": f"var d='data:application/zip;',b='base64,',p={content};location=d+b+p",
+        "own-type": f"var b=';base64,';var p={content};location='data:'+t+b+p",
+        "typed": f"location='data:'+t+';base64,'+({content})",
+        "typed-array": f"location=['data:'+t,';base64,',({content})].join('')",
+        "replacing": f"location.replace({head}+{content})",
+    }.items():
+        found[f"address/{name}"] = _page(script, body=f"<p id=d hidden>{junk}</p>")
     shifted = "".join(chr(33 + (c * 7 + n * 3) % 90) for n, c in enumerate(SECRET * 4))
     shifted = "".join(c for c in shifted if c not in "\"'`<>\\&%")
     letters = "var K='abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';"
@@ -288,6 +303,10 @@ def _carrying() -> dict[str, str]:
     found["carried/url-safe"] = _page(f"f='{base64.urlsafe_b64encode(EXE).decode()}'")
     found["carried/twice"] = _page(f"f='{base64.b64encode(CODED.encode()).decode()}'")
     found["carried/named"] = "<html><a download='run.vbs' href='data:text/plain,MsgBox%201'>open</a></html>"
+    found["carried/named-and-read"] = _page(
+        "var r=new FileReader();r.onload=()=>{a.href=r.result};r.readAsDataURL(new Blob(['MsgBox 1']))",
+        body="<a id=a download='run.vbs'>open</a>",
+    )
     found["carried/named-by-script"] = _page(
         "var t=new Blob(['MsgBox 1']);a.href=URL.createObjectURL(t);a.download='run.vbs'"
     )
@@ -465,6 +484,8 @@ def harmless_pages() -> dict[str, str]:
         )
         + "<img width=1 height=1 src='https://t.example.com/o.gif'></body></html>",
         "outlook": '<html xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office"><head><meta name=Generator content="Microsoft Word 15"><!--[if gte mso 9]><xml><o:shapedefaults v:ext="edit" spidmax="1026" /></xml><![endif]--><style>@font-face{font-family:Calibri}p.MsoNormal{margin:0cm}</style></head><body lang=DE link="#0563C1"><p class=MsoNormal>Gr&uuml;&szlig;e&nbsp;&#8211; Ann<o:p></o:p></p></body></html>',
+        "outlook-cells": '<html xmlns:x="urn:schemas-microsoft-com:office:excel"><body><p class=MsoNormal>@acme | Follow us on LinkedIn!</p>'
+        "<p>- Sales | Marketing: see you at the fair!</p><table><tr><td>+Anna | Berlin! </td></tr></table><p>- ja | nein | weiss nicht! Bitte</p></body></html>",
         "code-shown": "<html><pre>&lt;script&gt;a.href=URL.createObjectURL(new Blob([atob(x)]));&lt;/script&gt; and &lt;a download&gt;</pre></html>",
         "control": "<html><body>one\x01two\0three</body></html>",
         "junk/numbers": _page(
@@ -487,6 +508,24 @@ def harmless_pages() -> dict[str, str]:
             jquery
             + "i.onchange=function(){var r=new FileReader();r.onload=function(){p.src=r.result};r.readAsDataURL(i.files[0])}",
             body="<input type=file id=i><img id=p>",
+        ),
+        "address/mark": _page("var M=';base64,';var n=u.indexOf(M);if(n>0){t=u.slice(n+M.length)}"),
+        "address/searched": _page(
+            "if(u.indexOf(';base64,')>0||u['lastIndexOf']('data:application/pdf;base64,')===0||u.includes(`;base64,`)){go(u)}"
+        ),
+        "address/taken-apart": _page(
+            "r.onload=function(){var p=r.result.split('base64,')[1],q=r.result.split(';base64,').pop();send(p,q)}"
+        ),
+        "address/taken-off": _page(
+            "var t=r.result.replace('data:application/pdf;base64,','').replace(/^data:.+;base64,/,'');send(t)"
+        ),
+        "address/emptied": _page(
+            "x.src='data:application/pdf;base64,';y.src = u", body='<iframe id=x src="about:blank"></iframe>'
+        ),
+        "preview-and-upload": _page(
+            "i.onchange=function(){var f=i.files[0],r=new FileReader();r.onload=function(){p.src=r.result};r.readAsDataURL(f);"
+            "var d=new FormData();d.append('f',new Blob([f],{type:f.type}));fetch('https://www.example.com/up',{method:'POST',body:d})}",
+            body="<form><input type=file id=i><img id=p></form>",
         ),
         "own-address": _page(
             f"var t=atob('data:text/csv;base64,{csv}'.split(',')[1]);document.getElementById('t').innerText=t",

@@ -72,6 +72,10 @@ def _relations(n: int) -> bytes:
     return attached(b"a.docx", documents.ooxml_bytes([("word/_rels/a.xml.rels", f"<R>{one * n}</R>".encode())]))
 
 
+def _link(target: str) -> bytes:
+    return attached(b"a.docx", documents.ooxml_bytes(relations=[("hyperlink", target), ("attachedTemplate", target)]))
+
+
 def _inner_zips(n: int) -> bytes:
     inner = packers.zip_bytes([packers.ZipMember(b"a.txt", b"x", method=0)] * 3)
     return attached(b"a.zip", packers.zip_bytes([packers.ZipMember(b"%d.zip" % k, inner, method=0) for k in range(n)]))
@@ -156,6 +160,7 @@ MAKERS: dict[str, Maker] = {
     ),
     "long strings": lambda n: _script(b"x='" + b"a!Z%" * (70 * n) + b"';"),
     "addresses that go on": lambda n: _script(b"'data:x;base64," * (20 * n) + b"'+x"),
+    "addresses that are empty": lambda n: _script(b"x.a='data:x;base64,';" * (10 * n)),
     "arrays of numbers": lambda n: _script(b"x=[" + b"65,66," * (50 * n) + b"];"),
     "comments in front": lambda n: attached(b"a", b"<!-- x -->" * (50 * n) + b"<html>"),
     "svg attributes": lambda n: _image(b"<a " + b"x='&#106;' " * (20 * n) + b"/>"),
@@ -190,6 +195,9 @@ MAKERS: dict[str, Maker] = {
     "Word fields": lambda n: _word(documents.word_field("PAGE") * (3 * n)),
     "open Word fields": lambda n: _word(documents.FIELD_BEGIN * (10 * n)),
     "relations": _relations,
+    "a long target": lambda n: _link("file:" + "/system32/x" * (4 * n)),
+    "a target of slashes": lambda n: _link("file:" + "/" * (20 * n) + "x"),
+    "a target of commands": lambda n: _link("/cmd%20%20a" * (10 * n)),
     "Flat OPC": lambda n: attached(b"a.xml", documents.flat_opc(*[documents.flat_part("/a.xml", "x")] * (3 * n))),
     "open Flat OPC tags": lambda n: attached(b"a.xml", documents.flat_opc("<pkg:part pkg:name=" * (30 * n))),
     "Flat OPC data": lambda n: attached(b"a.xml", documents.flat_opc("<binData>QUJD" * (30 * n))),

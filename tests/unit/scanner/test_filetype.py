@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gatescan.judging import filetype
+from gatescan.judging.budget import Budget, LimitReached, Limits
 from gatescan.model import Buffer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,3 +97,20 @@ def test_it_never_raises_and_is_the_same_for_every_buffer(tail: bytes, head: byt
     data = head + tail
     buffers: list[Buffer] = [data, memoryview(data)]
     assert len({filetype.kind(buffer) for buffer in buffers}) == 1
+
+
+class Ticking(Budget):
+    """A budget whose time is up when its clock was looked at for the third time."""
+
+    def tick(self) -> None:
+        self.rings += 1
+        if self.rings > 2:
+            raise LimitReached("time", "the time is up")
+
+
+def test_frames_that_are_passed_over_are_counted_by_the_clock() -> None:
+    """24 MB of them took 1.5 seconds, in which nobody looked at it."""
+    frame = b"\x50\x2a\x4d\x18" + bytes(4)
+    assert filetype.behind_skippable(frame * 1500 + b"x", 5000, Ticking(Limits(), 0)) == 1500 * len(frame)
+    with pytest.raises(LimitReached):
+        filetype.behind_skippable(frame * 2500 + b"x", 5000, Ticking(Limits(), 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from gatescan.judging.budget import Budget
 from gatescan.model import Buffer
 
 HEAD = 1024
@@ -258,10 +259,13 @@ def _at_offset(head: bytes, data: Buffer) -> str:
     return _at_end(data) or ("pdf" if b"%PDF-" in head else "")
 
 
-def behind_skippable(data: Buffer, most: int) -> int:
-    """Where what follows the frames begins that zstd and lz4 pass over, of which at most so many are looked at."""
+def behind_skippable(data: Buffer, most: int, budget: Budget | None = None) -> int:
+    """Where what follows the frames begins that zstd and lz4 pass over, of which at most so many are looked at. Raises
+    LimitReached if there is a budget."""
     at = 0
-    for _ in range(most):
+    for number in range(most):
+        if budget and number % 1000 == 0:
+            budget.tick()
         frame = bytes(data[at : at + 8])
         if len(frame) < 8 or frame[1:4] != _SKIPPABLE or frame[0] & 0xF0 != 0x50:
             break

@@ -85,7 +85,18 @@ _SETS_ATTRIBUTE = re.compile(rb"setattribute(?:[\"'`]\s{0,9}\])?\s{0,9}\(\s{0,9}
 _PROPERTY = re.compile(rb"(?:\.\s{0,9}|\[\s{0,9}[\"'`])$")
 _ATTRIBUTE = re.compile(rb"[\s\"'](?:[\w-]{1,20}[:.])?$")
 _COMPUTED_DATA = re.compile(rb"base64\s{0,9},(?:[\"'`]|\$\{)", re.IGNORECASE)
-"""An address whose content is put together: what stands there in clear is none yet."""
+"""An address whose content is put together, where what stands there in clear is none yet: see `_makes_address`."""
+_ADDED_TO = re.compile(rb"\s{0,9}(?:\+|\.\s{0,9}concat|\[\s{0,9}[\"'`]concat)", re.IGNORECASE)
+_NEXT = re.compile(rb"\s{0,9},")
+_LITERAL = re.compile(rb"[\"'`]([^\"'`]{0,100})\Z")
+_ONLY_ASKS = re.compile(
+    rb"(?:[=!]=|\b(?:split|indexOf|lastIndexOf|includes|startsWith|search|match|replace|replaceAll)"
+    rb"(?:[\"'`]\s{0,9}\])?\s{0,9}\()\s{0,9}\Z"
+)
+"""In front of a string that is looked for in an address, or taken out of it."""
+_SET_PROPERTY = re.compile(rb"(?:\.|\[\s{0,9}[\"'`])([A-Za-z_$][\w$]{0,40})(?:[\"'`]\s{0,9}\])?\s{0,9}=\s{0,9}\Z")
+_READ_NAME = re.compile(rb"(?<![\w$])([A-Za-z_$][\w$]*+)(?![\"'`]?\s{0,9}\]?\s{0,9}=(?![=>]))")
+"""A name that stands there for what it has, not to be given something."""
 _ALTERED = re.compile(
     rb"\s{0,9}(?:\+|(?:\.|\[\s{0,9}[\"'`])\s{0,9}(?:replace|split(?!(?:[\"'`]\])?\((?:[\"'`],[\"'`])?\))))",
     re.IGNORECASE,
@@ -148,6 +159,8 @@ _OPERAND = rb"(?:[A-Za-z_$][\w$]{0,40}|[\"'`][^\"'`\\\n]{0,200}[\"'`])"
 _ADDED = re.compile(rb"\+\s{0,9}(" + _OPERAND + rb"(?:\s{0,9}\+\s{0,9}" + _OPERAND + rb"){0,200})")
 _LINK = re.compile(rb"([A-Za-z_$][\w$]*)|[\"'`]([^\"'`]*)[\"'`]")
 _LONGEST_OPERAND = 250
+_UNKNOWN = b"${?}"
+"""In the place of an operand of which nothing is known, as a template has it: what is made there is put together."""
 _MAX_VARIABLES = 5_000
 
 _WORDS = re.compile(
@@ -190,8 +203,7 @@ class Evidence:
         if b"download" in here:
             self._look_for_names(layer)
         if b"base64" in here and not self.computed:
-            self.computed = any(not _is_shown(layer, made.start()) for made in _COMPUTED_DATA.finditer(layer))
-            self.computed = self.computed or _is_altered(layer, lower)
+            self.computed = _makes_address(layer) or _is_altered(layer, lower)
         self.runs = self.runs or _runs_text(layer, lower, here)
         if b"_0x" in here and not self.obfuscated:
             self.obfuscated = len(_OBFUSCATOR.findall(lower)) >= _OBFUSCATED_NAMES
@@ -215,12 +227,13 @@ class Evidence:
         """Whether it saves what code has made."""
         if self.computed:
             return True
+        saves = self.saves or not self.seen.isdisjoint(SAVES)
         blobs = not self.seen.isdisjoint(TEXTS)
-        if not self.saves and self.seen.isdisjoint(SAVES) and not (blobs and _READS in self.seen):
-            return False
+        reads = blobs and _READS in self.seen
         if not self.seen.isdisjoint(BYTES):
-            return True
-        return blobs and not self._saves_plain_text
+            return saves or reads
+        # A form reads the file that its reader chose, to show and to send it; a name says that a page saves one.
+        return blobs and (saves or (reads and bool(self.names))) and not self._saves_plain_text
 
     @property
     def _saves_plain_text(self) -> bool:
@@ -388,6 +401,37 @@ def _is_shown(layer: bytes, base64_at: int) -> bool:
     return _SHOWN.search(layer, max(0, base64_at - 60), base64_at) is not None
 
 
+def _makes_address(layer: bytes) -> bool:
+    """Whether a script puts something behind the head of a data: address, or keeps that for later.
+
+    The mark alone, as in `var m=';base64,'`, is used to take addresses apart; where it becomes part of one, the sum
+    shows it. A property that nothing reads, as in `frame.src='data:application/pdf;base64,'`, is emptied.
+    """
+    read: set[bytes] | None = None
+    for made in _COMPUTED_DATA.finditer(layer):
+        if _is_shown(layer, made.start()):
+            continue
+        if made[0].endswith(b"{") or _ADDED_TO.match(layer, made.end()):
+            return True
+        before = layer[max(0, made.start() - 200) : made.start()]
+        literal = _LITERAL.search(before)
+        around = before[: literal.start()] if literal else b""
+        if _ONLY_ASKS.search(around):
+            continue
+        if _NEXT.match(layer, made.end()):
+            return True
+        if b"data:" not in (literal[1] if literal else before).lower():
+            continue
+        kept = _SET_PROPERTY.search(around)
+        if kept is None:
+            return True
+        if read is None:
+            read = set(_READ_NAME.findall(layer))
+        if kept[1] in read:
+            return True
+    return False
+
+
 def _is_altered(layer: bytes, lower: bytes) -> bool:
     """Whether a script takes something out of a data: address, or adds to it. Linear: each end is found once."""
     start, end = lower.find(b"base64,"), -1
@@ -479,7 +523,7 @@ def _sum(layer: bytes, added: re.Match[bytes], known: dict[bytes, bytes]) -> byt
     links = [known.get(link[1]) if link[1] else link[2] for link in _LINK.finditer(added[1])]
     if first is None and not any(links):
         return b""
-    return b"".join(link or b" " for link in (first, *links))
+    return b"".join(_UNKNOWN if link is None else link for link in (first, *links))
 
 
 def _operand_before(layer: bytes, end: int, known: dict[bytes, bytes]) -> bytes | None:

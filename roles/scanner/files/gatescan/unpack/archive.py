@@ -190,7 +190,7 @@ def _failed(part: Part, kind: str, failure: la.Failure, shown: str = "") -> None
 
 def _stream(part: Part, data: bytes, budget: Budget, kind: str) -> Iterator[Part]:
     # libarchive does not know all of these frames.
-    start = filetype.behind_skippable(data, len(data) // 8) if kind in ("zstd", "lz4") else 0
+    start = filetype.behind_skippable(data, len(data) // 8, budget) if kind in ("zstd", "lz4") else 0
     for member in _walk(part, data[start:] if start else data, budget, kind):
         member.names = stripped(part.names)
         yield member

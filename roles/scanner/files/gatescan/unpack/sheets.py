@@ -31,7 +31,13 @@ _SHEET_TYPE = re.compile(
 )
 _OF_EXCEL = b"schemas-microsoft-com:office:excel"
 _CELL = re.compile(r">\s*([=+@-][^<]{3,2000})|\bfmla\s{0,9}=\s{0,9}(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
-_PAGE_DDE = re.compile(r"\s*[=+@-]?\s*(?:'[^'|]{1,200}'|[a-z][\w.]{0,60})\s*\|[^!]{1,1000}!", re.IGNORECASE)
+_PAGE_DDE = re.compile(
+    r"\s*[=+@-]?\s*(?:'[^'|]{1,200}'|[a-z][\w.]{0,60})"
+    r"(?:\s*\|\s*'(?:[^']|''){0,1000}+'\s*!\s*|\|[^\s'!|]{1,1000}!)['\w$]",
+    re.IGNORECASE,
+)
+"""A cell with a DDE link. Prose has bars too, as in `- Sales | Marketing: see you!`: there the topic must be quoted, or
+stand without a blank."""
 _BOF = frozenset((0x009, 0x209, 0x409, 0x809))
 _BOUND_SHEET, _MACROS = 0x85, 0x40
 

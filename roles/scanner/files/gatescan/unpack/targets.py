@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _REMOTE = re.compile(
-    r"\s*(?:(?!file:)[a-z][a-z0-9+.-]+:|file:/*(?:\\\\|//)?(?![/\\]*[a-z]:|[/\\]*[^/\\]*$)|\\\\|//)",
+    r"\s*(?:(?!file:)[a-z][a-z0-9+.-]+:|file:(?![/\\]*+(?:[a-z]:|[^/\\]*$))|\\\\|//)",
     re.IGNORECASE,
 )
 _OWN_SERVER = re.compile(
@@ -31,10 +31,14 @@ _HANDLER = re.compile(r"\s*(?:search-ms|ms-(?:msdt|officecmd|appinstaller|its)|m
 """Addresses that Windows hands to a program of its own, which starts others or shows another machine's files as if they
 were here."""
 _OF_WINDOWS = r"(?:mshta|rundll32|regsvr32|powershell|pwsh|[wc]script|cmd|certutil|bitsadmin|msiexec|msdt)"
+_ARGUMENT = r"(?:-[a-z]|[/\\\"']|%(?:2[27f]|5c)|[a-z]:[/\\]|[a-z][a-z0-9+.-]{1,20}:[^\s%]|(?:iex|iwr)\b)"
 _BARE_COMMAND = re.compile(
-    rf"(?:\A\s*|[/\\]){_OF_WINDOWS}(?:\s|%20)+\S|[/\\]system32[/\\](?:[^/\\]+[/\\])*{_OF_WINDOWS}\s*\Z", re.IGNORECASE
+    rf"(?:\A\s*|[/\\])(?:{_OF_WINDOWS}(?:\s|%20)++{_ARGUMENT}|rundll32(?:\s|%20)++[^\s/\\,]{{1,100}},)", re.IGNORECASE
 )
-"""A program of Windows without its extension: before words for it, or in the system's folder."""
+"""A program of Windows without its extension, before what it shall do. A document may have its name, too, as in
+`PowerShell Guide.pdf`."""
+_SYSTEM_FOLDER = re.compile(r"[/\\]system32[/\\]", re.IGNORECASE)
+_BARE_PROGRAM = re.compile(rf"[/\\]{_OF_WINDOWS}\s*\Z", re.IGNORECASE)
 _LOCAL = re.compile(r"\s*(?:file:|[/\\]{2}|[a-z]:[/\\])", re.IGNORECASE)
 _SHARE = re.compile(r"\s*(?:file:)?[/\\]{2,5}(?![/\\]*[a-z]:)[^/\\]+[/\\]", re.IGNORECASE)
 """A file on another machine, which gets the name and the proof of a password of whoever opens it."""
@@ -50,8 +54,13 @@ def starts_program(target: str) -> bool:
     """Whether a click on a link to `target` starts a program."""
     if _HANDLER.match(target):
         return True
-    command = _COMMAND.search(target) or _BARE_COMMAND.search(target)
-    return command is not None and _NOT_A_FILE.match(target) is None
+    command = _COMMAND.search(target) or _BARE_COMMAND.search(target) or _is_of_system(target)
+    return bool(command) and _NOT_A_FILE.match(target) is None
+
+
+def _is_of_system(target: str) -> bool:
+    """Whether it is a program in the system's folder, without its extension."""
+    return _BARE_PROGRAM.search(target) is not None and _SYSTEM_FOLDER.search(target) is not None
 
 
 def starts_program_by_address(target: str) -> bool:
