@@ -50,6 +50,9 @@ def test_ordinary_recipients_are_taken(smtpd: Smtpd, recipient: str) -> None:
 BROKEN = [
     "a@world.test\\> SIZE=1 X=<",
     "a@world.test SIZE=1",
+    "a@world.test SIZE=1 ",
+    "a@ world.test",
+    "a@world .test",
     'a@world.test\\"',
     "a@(x)world.test",
     "a@world.test\\\\",
@@ -86,6 +89,17 @@ def test_addresses_that_would_end_early_on_the_next_servers_line_are_refused(smt
 @pytest.mark.parametrize("address", SENDERS)
 def test_ordinary_senders_are_taken(smtpd: Smtpd, address: str) -> None:
     assert smtpd.talk("EHLO x", f"MAIL FROM:<{address}> BODY=8BITMIME".encode("latin-1"))[-1] == "250 ok"
+
+
+@pytest.mark.parametrize("env", [{}, {"RELAYCLIENT": ""}])
+def test_blanks_at_the_end_of_an_address_are_no_part_of_it(smtpd: Smtpd, env: dict[str, Any]) -> None:
+    """So some devices that scan to mail write it."""
+    lines = ("MAIL FROM:<ann@client.test > SIZE=7", "RCPT TO:<u@corp.test  >", "DATA")
+    assert smtpd.talk("EHLO x", *lines, body=b"x\r\n.\r\n", **env)[-1].startswith("250 ok ")
+    assert smtpd.envelope == b"Fann@client.test\0Tu@corp.test\0\0"
+    smtpd.control(databytes=5000)
+    assert smtpd.talk("EHLO x", "MAIL FROM:<ann@client.test > SIZE=5001", **env)[-1].startswith("552 ")
+    assert smtpd.talk("EHLO x", "MAIL FROM:< >", **env)[-1] == "250 ok"
 
 
 @pytest.mark.parametrize("env", [{"RELAYCLIENT": ""}, {"ODDRECIPIENTS": "1"}])

@@ -154,6 +154,7 @@ def parse_address(argument: bytes) -> tuple[bytes | None, bytes]:
             break
         address += letter
         at += 1
+    address = address.rstrip(b" ")  # some devices put a blank before the >
     return bytes(address) if len(address) <= ADDRESS_LIMIT else None, rest[at:]
 
 

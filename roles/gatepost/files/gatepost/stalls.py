@@ -36,8 +36,12 @@ class Watch:
         return self.account.wire is not None
 
     def give_up(self) -> None:
-        """Nothing of the message leaves from here on."""
+        """Nothing of the message leaves from here on. It may take a while to end; nobody looks at it meanwhile."""
+        if self.is_dismissed:
+            return
         self.is_dismissed = True
+        if self.timer:
+            self.timer.cancel()
         self.clock.reschedule(0)
         if self.account.wire:
             self.account.wire.hang_up()
@@ -88,6 +92,7 @@ class Stalls:
     def _look(self, watch: Watch) -> None:
         late = time.monotonic() - watch.moved_at
         self._stalled.discard(watch)
+        self._forget_who_came_on()
         if late >= self._patience:
             is_full = len(self._stalled) >= self._most or (self._is_leaving and not watch.is_connected)
             if is_full and not watch.account.duplicate:
@@ -97,11 +102,18 @@ class Stalls:
             late = 0.0
         self._look_after(watch, self._patience - late)
 
+    def _forget_who_came_on(self) -> None:
+        """Whoever has come on since its last look keeps nobody waiting."""
+        now = time.monotonic()
+        self._stalled = {watch for watch in self._stalled if now - watch.moved_at >= self._patience}
+
     def leave(self) -> None:
         """Nobody new is let in, as another process serves now, with as many of its own.
 
         Nobody waits here for long for a name or a connection; who has one is `hosts.Places.leave`'s affair.
         """
         self._is_leaving = True
+        self._forget_who_came_on()
         for watch in [watch for watch in self._stalled if not watch.is_connected]:
+            self._stalled.discard(watch)
             watch.give_up()
