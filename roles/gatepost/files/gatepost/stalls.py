@@ -58,7 +58,6 @@ class Stalls:
     def __init__(self, config: Config) -> None:
         self._most = config.stalled
         self._patience = config.patience_per_host
-        self._watched: set[Watch] = set()
         self._stalled: set[Watch] = set()
         self._is_leaving = False
 
@@ -66,7 +65,6 @@ class Stalls:
     async def watched(self, account: Account) -> AsyncIterator[None]:
         """Deliver inside; raises Failed when too many deliveries have stalled, and this one does."""
         watch = Watch(account, asyncio.timeout(None))
-        self._watched.add(watch)
         try:
             async with watch.clock:
                 self._look_after(watch, self._patience)
@@ -75,7 +73,6 @@ class Stalls:
             if not watch.is_dismissed:  # else it is the clock's, or comes of hanging up
                 raise
         finally:
-            self._watched.discard(watch)
             self._stalled.discard(watch)
             if watch.timer:
                 watch.timer.cancel()
