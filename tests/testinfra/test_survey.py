@@ -85,7 +85,7 @@ def test_a_controller_outside_the_admin_networks_is_told_the_variable(gateway: G
 
 def test_a_name_without_a_domain_is_refused(gateway: Gateway) -> None:
     said = survey(gateway, qmail_me="{{ inventory_hostname }}")
-    assert f"'{gateway.name}', which has no domain" in said
+    assert f"qmail_me: '{gateway.name}' has no domain" in said and "nothing was changed" in said
 
 
 def test_held_and_half_configured_packages_are_refused(gateway: Gateway) -> None:
