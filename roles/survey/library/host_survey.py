@@ -12,7 +12,7 @@ description:
     and compares it with what the run will make of it.
   - Fails with one list of sentences, each with what is wrong, where, and what to do. Changes nothing.
   - Where it does not fail, and in no check, it lets nobody ban the controller and C(administrators) for an hour, in
-    /run/gatewright/steering, which fail2ban asks by /usr/local/lib/gatewright/steers. So a mistake with a key or a
+    C(steering), of which fail2ban asks /usr/local/lib/gatewright/steers. So a mistake with a key or a
     password shuts out neither the run itself nor whoever has to mend it.
   - What is no obstacle is a warning.
 options:
@@ -30,6 +30,10 @@ options:
     type: list
     elements: str
     default: []
+  steering:
+    description: Where that is written.
+    type: path
+    default: /run/gatewright/steering
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -116,8 +120,8 @@ CLOCK_WARNING, CLOCK_WRONG = 60, 6 * 3600
 PULL = "gatewright-pull.service"
 """By which a gateway applies its repository to itself."""
 COMMAND_SECONDS = 60
-STEERING, STEERING_SECONDS = Path("/run/gatewright/steering"), 3600
-"""Whom fail2ban lets be, and for how long."""
+STEERING_SECONDS = 3600
+"""For how long fail2ban lets be who steers."""
 BUILD_PLACE = Path("/var/lib/gatewright")
 RELEASE = BUILD_PLACE / "gatewright_release"
 QMAIL = Path("/var/qmail")
@@ -1142,12 +1146,12 @@ def answer(command: str) -> str | None:
     return done.stdout if done and done.returncode == 0 else None
 
 
-def let_steer(networks: Sequence[str], until: float) -> None:
+def let_steer(place: Path, networks: Sequence[str], until: float) -> None:
     """Let nobody ban these networks for a while; until: seconds since 1970 by this host's clock."""
-    STEERING.parent.mkdir(mode=0o755, exist_ok=True)
-    written = STEERING.with_name(f"{STEERING.name}.new")
+    place.parent.mkdir(mode=0o755, exist_ok=True)
+    written = place.with_name(f"{place.name}.new")
     written.write_text("".join(f"{line}\n" for line in (int(until), *networks)))
-    written.replace(STEERING)
+    written.replace(place)
 
 
 def main() -> None:
@@ -1157,6 +1161,7 @@ def main() -> None:
             "wanted": {"type": "dict", "required": True},
             "accept": {"type": "list", "elements": "str", "default": []},
             "administrators": {"type": "list", "elements": "str", "default": []},
+            "steering": {"type": "path", "default": "/run/gatewright/steering"},
         },
         supports_check_mode=True,
     )
@@ -1177,7 +1182,8 @@ def main() -> None:
         listed = "\n".join(f"  - {item}" for item in problems)
         module.fail_json(msg=f"This host is not ready, and nothing was changed:\n{listed}", **result)
     if not module.check_mode:
-        let_steer([*filter(None, [host.controller]), *module.params["administrators"]], time.time() + STEERING_SECONDS)
+        networks = [*filter(None, [host.controller]), *module.params["administrators"]]
+        let_steer(Path(module.params["steering"]), networks, time.time() + STEERING_SECONDS)
     module.exit_json(**result)
 
 

@@ -486,13 +486,11 @@ def test_programs_tell_what_they_would_do_and_none_that_would_do_it_is_run(tmp_p
     assert not (tmp_path / "done").exists()
 
 
-def test_controller_and_administrators_are_not_banned_for_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host_survey, "STEERING", tmp_path / "run/steering")
-    host_survey.let_steer(["192.0.2.7", "10.1.0.0/16"], 2000.9)
-    host_survey.let_steer(["192.0.2.7"], 3000)
-    assert (tmp_path / "run/steering").read_text() == "3000\n192.0.2.7\n"
+def test_controller_and_administrators_are_not_banned_for_a_while(tmp_path: Path) -> None:
+    place = tmp_path / "run/steering"
+    host_survey.let_steer(place, ["192.0.2.7", "10.1.0.0/16"], 2000.9)
+    host_survey.let_steer(place, ["192.0.2.7"], 3000)
+    assert place.read_text() == "3000\n192.0.2.7\n"
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["steering"]
 
 
@@ -525,22 +523,28 @@ def test_names_are_untrimmed_as_long_as_a_unit_is_not_masked_or_runs(monkeypatch
 # The module as Ansible runs it
 
 
-def run(wanted: dict[str, Any], accept: list[str], check: bool = False) -> Any:
-    """Run the module on this machine."""
-    return run_module("host_survey", {"wanted": wanted, "accept": accept}, check)
+def run(wanted: dict[str, Any], accept: list[str], steering: Path, check: bool = False) -> Any:
+    """Run the module on this machine, of which it changes nothing."""
+    arguments = {"wanted": wanted, "accept": accept, "administrators": ["10.1.0.0/16"], "steering": str(steering)}
+    return run_module("host_survey", arguments, check)
 
 
 KINDS = ["firewall", "socket", "account", "ssh", "package", "mirror", "resolver", "space", "memory", "clock"]
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_a_host_that_is_not_ready_fails_in_check_mode_too_and_what_is_accepted_is_a_warning(check: bool) -> None:
-    refused = run({"name": "mail1", "needs_key": False}, KINDS, check)
+def test_a_host_that_is_not_ready_fails_in_check_mode_too_and_what_is_accepted_is_a_warning(
+    check: bool, tmp_path: Path
+) -> None:
+    steering = tmp_path / "steering"
+    refused = run({"name": "mail1", "needs_key": False}, KINDS, steering, check)
     assert refused["failed"] and refused["changed"] is False
     assert "nothing was changed" in refused["msg"] and "qmail_me" in refused["msg"]
+    assert not steering.exists()
     for kinds in ([*KINDS, "name"], ["all"]):
-        accepted = run({"name": "mail1", "needs_key": False}, kinds, check)
+        accepted = run({"name": "mail1", "needs_key": False}, kinds, steering, check)
         assert not accepted.get("failed")
+        assert steering.exists() is not check
         assert any("qmail_me" in str(remark) for remark in accepted["warnings"])
     assert set(accepted["host"]) >= {"package_ports", "missing", "has_fresh_lists", "builds"}
 
