@@ -20,13 +20,13 @@ from gatewright.role_files import RoleFiles
 class ActionModule(NotedAction):
     """Gives each entry that names a source its content, then runs the module. See the module's documentation."""
 
-    def sent(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        """Send the task with the contents of all entries."""
+    def filled(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """The module's arguments, with the contents of all entries."""
         entries = arguments.get("entries")
-        if isinstance(entries, Mapping):
-            root = str(arguments.get("root") or "/")
-            arguments = {**arguments, "entries": RoleFiles(self, task_vars).filled(entries, root)}
-        return super().sent(arguments, task_vars)
+        if not isinstance(entries, Mapping):
+            return dict(arguments)
+        root = str(arguments.get("root") or "/")
+        return {**arguments, "entries": RoleFiles(self, task_vars).filled(entries, root)}
 
     def counts(self, done: Mapping[str, Any]) -> bool:
         """What lasts is a change; a permission in /run is none."""

@@ -10,6 +10,8 @@ from ansible.plugins.action import ActionBase
 
 SECONDS = 5.0  # that port 25 gets to greet; a host that has just been set up is busy
 SMTP = 25
+OWN_OPTIONS = ("inside", "controller", "note")
+"""Those that the host does not read."""
 
 
 def greeting(host: str, port: int = SMTP, seconds: float = SECONDS) -> tuple[str, str]:
@@ -80,7 +82,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             return answer | {"changed": False, "skipped": True}
         self._vars = task_vars or {}
         me = str(self._task.args["me"])
-        proved = self._module("gateway_proof", self._task.args)
+        proved = {"resolves": True} if self._task.args.get("inside") else self._inside()
         if proved.get("failed"):
             return answer | proved
         fate: dict[str, Any] = {}
@@ -97,6 +99,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         if problems:
             listed = "\n".join(f"  - {item}" for item in problems)
             return answer | {"failed": True, "msg": f"The host is set up, but mail does not flow:\n{listed}"}
+        if note := self._task.args.get("note"):
+            noted = self._module("ansible.legacy.file", {"path": note, "state": "touch", "mode": "0644"})
+            if noted.get("failed"):
+                return answer | noted
         sent = "a message to the postmaster was delivered" if fate.get("fate") == "delivered" else ""
         return answer | {"msg": "; ".join(filter(None, ["names resolve", "port 25 is as it must be", sent]))}
 
@@ -104,11 +110,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         answer: dict[str, Any] = self._execute_module(name, dict(arguments), task_vars=self._vars)
         return answer
 
-    def _port(self, me: str) -> tuple[str, str]:
-        """Call port 25; if it does not greet as it must, call again while the host watches whether the call arrives."""
+    def _inside(self) -> dict[str, Any]:
+        """What the host proves itself."""
+        return self._module(
+            "gateway_proof", {name: value for name, value in self._task.args.items() if name not in OWN_OPTIONS}
+        )
+
+    def _caller(self) -> str:
+        """The controller's address as the host sees it; empty if the connection is none of SSH's."""
+        if known := self._task.args.get("controller"):
+            return str(known)
         origin = self._low_level_execute_command('printf %s "$SSH_CONNECTION"', sudoable=False)
         words = str(origin.get("stdout", "")).split()
-        if len(words) != 4:
+        return words[0].removeprefix("::ffff:") if len(words) == 4 else ""
+
+    def _port(self, me: str) -> tuple[str, str]:
+        """Call port 25; if it does not greet as it must, call again while the host watches whether the call arrives."""
+        caller_address = self._caller()
+        if not caller_address:
             return "", "this connection is none of SSH's, so port 25 was not proved from the controller"
         host = str(self._templar.template(self._vars.get("ansible_host") or self._vars["inventory_hostname"]))
         seconds = SECONDS + int(self._task.args.get("greeting_wait", 0))
@@ -118,7 +137,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         caller = threading.Thread(target=lambda: [greeting(host) for _ in range(3)], daemon=True)
         timer = threading.Timer(1.0, caller.start)
         timer.start()
-        seen = self._module("gateway_proof", {"me": me, "watch": words[0].removeprefix("::ffff:")})
+        seen = self._module("gateway_proof", {"me": me, "watch": caller_address})
         timer.cancel()
         line, error = greeting(host, seconds=seconds)
         return judge_greeting(line, error, me, seen)

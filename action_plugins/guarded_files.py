@@ -47,6 +47,13 @@ class ActionModule(NotedAction):
         answer = super().run(tmp, task_vars)
         return answer | changed(task_vars) if answer.get("changed") or answer.get("failed") else answer
 
+    def filled(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """The module's arguments, with the contents of all files."""
+        own = {name: value for name, value in arguments.items() if name != "port"}  # the controller's matter
+        if isinstance(files := own.get("files"), Mapping):
+            own["files"] = RoleFiles(self, task_vars).filled(files)
+        return own
+
     def sent(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """Do all steps of a change."""
         self._vars = task_vars or {}
@@ -54,13 +61,7 @@ class ActionModule(NotedAction):
         self._name = str(self._task.args.get("name", ""))
         self._port = int(self._task.args.get("port") or 0)
         self._former = self._inventory_port()
-        self._arguments = dict(arguments)
-        self._arguments.pop("port", None)  # the controller's matter
-        if isinstance(files := self._arguments.get("files"), Mapping):
-            self._arguments["files"] = RoleFiles(self, task_vars).filled(files)
-        self._arguments["noted"] = self.note_of(self._arguments)
-        if (known := self.known(self._arguments["noted"], task_vars)) is not None:
-            return known
+        self._arguments = {**arguments, "noted": self.note_of(arguments)}
         result = self._step("compare")
         if result.get("failed") or not result.get("changed") or self._task.check_mode:
             return result

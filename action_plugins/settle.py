@@ -5,7 +5,7 @@ does nothing. So the survey asks it at the beginning (`ROLE__settles`), and wher
 changed since, the task is not sent. In check mode the answer is what the survey was told.
 
 Options: program (path on the host, with its arguments; required); due (what it told the survey; where that is not
-known, it is run).
+known, it is run); comes_last (it looks at what other tasks do, and is run in every run that comes so far).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action."""
         answer: dict[str, Any] = super().run(tmp, task_vars)
-        if unknown := sorted(set(self._task.args) - {"program", "due"}):
+        if unknown := sorted(set(self._task.args) - {"program", "due", "comes_last"}):
             raise AnsibleActionFail(f"settle has no option {unknown[0]!r}")
         program, due = self._task.args.get("program"), self._task.args.get("due")
         if not program:
             raise AnsibleActionFail("settle needs its program")
-        if due == "" and is_trusted(task_vars):
-            return answer | {"changed": False, "stdout": ""}
+        if not self._task.args.get("comes_last") and (known := self.foreseen(task_vars)) is not None:
+            return answer | known
         if self._task.check_mode:
             told = {"skipped": True, "msg": "nobody has asked the host"} if due is None else {"msg": due}
             return answer | told | {"changed": bool(due), "stdout": due or ""}
@@ -45,3 +45,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         done: dict[str, Any] = self._execute_module("ansible.legacy.command", command, task_vars=task_vars)
         done["changed"] = bool(done.get("stdout"))
         return answer | done | (changed(task_vars) if done["changed"] or done.get("failed") else {})
+
+    def foreseen(self, task_vars: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What the action will answer without running the program, if nothing is sent before; None if it will run it."""
+        is_settled = self._task.args.get("due") == "" and is_trusted(task_vars)
+        return {"changed": False, "stdout": ""} if is_settled else None

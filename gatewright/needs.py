@@ -8,7 +8,8 @@ So no playbook lists what which role needs: a role that comes into a play is kno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -89,6 +90,8 @@ KINDS: Mapping[str, Shape] = {
     "certificate": Shape.ONE,
     "engines": Shape.LIST,
 }
+_remembered: dict[tuple[str, Any], Any] | None = None
+"""What was gathered while `remembering`, by kind and default."""
 _MARKED = ("firewall",)
 """Kinds whose mappings get their origin; the mappings of others go to programs that know no such key."""
 
@@ -98,6 +101,33 @@ def publishers(kind: str, names: Iterable[str]) -> list[str]:
     if kind not in KINDS:
         raise InventoryError([f"needs: there is no kind {kind!r}; known are {', '.join(KINDS)}"])
     return [name for name in names if name.endswith(f"__{kind}") and not name.startswith("_")]
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """While variables stay as they are, gather each kind once. For this process, which must look at one host alone."""
+    global _remembered
+    _remembered = {}
+    try:
+        yield
+    finally:
+        _remembered = None
+
+
+def forget() -> None:
+    """A variable has changed: gather anew what is asked from now on."""
+    if _remembered is not None:
+        _remembered.clear()
+
+
+def recall(kind: str, default: Any, make: Callable[[], Any]) -> Any:
+    """What was gathered of a kind, or what `make` gathers now."""
+    if _remembered is None:
+        return make()
+    if (kind, default) not in _remembered:
+        found = make()  # asks for other kinds, too
+        _remembered[kind, default] = found
+    return _remembered[kind, default]
 
 
 def gather(kind: str, published: Iterable[Published], default: Any = "") -> Any:

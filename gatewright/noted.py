@@ -3,7 +3,8 @@
 The module notes on the host what it looked at (module_utils/on_gateway/stat_cache.py), the survey at the beginning of
 the run looks again, and an action does not send such a task: it answers what the module would. That holds until the run
 changes something there; from then on every task is sent. What comes at the end of a run (sockets, modes, the integrity
-check's baseline) is always sent, as tasks of Ansible's own modules change a host, too.
+check's baseline) is always sent, as tasks of Ansible's own modules change a host, too; unless nothing at all is sent
+before (gatewright/plan.py).
 """
 
 from __future__ import annotations
@@ -45,18 +46,28 @@ class NotedAction(ActionBase):  # type: ignore[misc]  # ansible ships no types
     """Sends the module of the task's name, unless the survey found everything as that module left it."""
 
     _supports_check_mode = True
+    COMES_LAST = False
+    """Whether it looks at what tasks of Ansible's own modules do, and is sent in every run that comes so far."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action."""
         answer: dict[str, Any] = super().run(tmp, task_vars)
-        return answer | self.sent(dict(self._task.args), task_vars)
+        arguments = self.filled(dict(self._task.args), task_vars)
+        known = None if self.COMES_LAST else self.known(self.note_of(arguments), task_vars)
+        return answer | (self.sent(arguments, task_vars) if known is None else known)
+
+    def foreseen(self, task_vars: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What the action will answer without sending anything, if nothing is sent before; None if it will send."""
+        return self.known(self.note_of(self.filled(dict(self._task.args), task_vars)), task_vars)
+
+    def filled(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """The module's arguments, whole."""
+        return dict(arguments)
 
     def sent(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        """What the module answers, or would. arguments: the module's, whole."""
-        noted = self.note_of(arguments)
-        if (known := self.known(noted, task_vars)) is not None:
-            return known
-        done: dict[str, Any] = self._execute_module(self._module, {**arguments, "noted": noted}, task_vars=task_vars)
+        """What the module answers. arguments: the module's, whole."""
+        noted = {**arguments, "noted": self.note_of(arguments)}
+        done: dict[str, Any] = self._execute_module(self._module, noted, task_vars=task_vars)
         return done | (changed(task_vars) if self.counts(done) else {})
 
     def note_of(self, arguments: Mapping[str, Any]) -> dict[str, str]:

@@ -26,6 +26,10 @@ options:
     description: Seconds within which the sockets must come to be as declared.
     type: int
     default: 0
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -67,7 +71,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
-from ansible.module_utils.on_gateway import listeners
+from ansible.module_utils.on_gateway import listeners, stat_cache
 
 PAUSE_SECONDS = 0.5
 
@@ -103,6 +107,7 @@ def main() -> None:
         argument_spec={
             "declared": {"type": "list", "elements": "dict", "required": True},
             "seconds": {"type": "int", "default": 0},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )
@@ -118,6 +123,9 @@ def main() -> None:
         words += [f"declared, but not there: {item}" for item in found["missing"]]
         reason = "listening sockets differ from the declared ones (proto address port owner): "
         module.fail_json(msg=reason + "; ".join(words), **found)
+    if not module.check_mode:
+        look = ("sockets", stat_cache.told(declared))
+        stat_cache.keep(module.params["noted"], [look], found, lambda: stat_cache.look(*look) == [[], []])
     module.exit_json(changed=False, **found)
 
 

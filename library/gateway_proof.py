@@ -37,6 +37,20 @@ options:
     description: Seconds that strangers wait for port 25's greeting. For the action plugin only.
     type: int
     default: 0
+  inside:
+    description: >-
+      Whether the survey of a run that has changed nothing since saw that names resolve, and that no file has changed
+      since the last message; then the host is not asked again. For the action plugin only.
+    type: bool
+    default: false
+  controller:
+    description: The controller's address as the survey saw it; empty if it is unknown. For the action plugin only.
+    type: str
+    default: ""
+  note:
+    description: File that is touched once all is proved, or empty. For the action plugin only.
+    type: path
+    default: ""
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -66,7 +80,6 @@ import os
 import secrets
 import smtplib
 import socket
-import struct
 import subprocess
 import time
 from email.message import EmailMessage
@@ -75,59 +88,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.on_gateway import proof
 
-RESOLVER = ("127.0.0.1", 53)
-DNS_SECONDS, DNS_ATTEMPTS = 5.0, 3
 SMTP_SECONDS = 60
 WATCH_SECONDS = 8.0
-SEEN = ("/etc", "/usr/local", "/var/qmail", "/var/lib/dpkg/status")
-NOT_SEEN = (
-    "/etc/dnscache/log/main",
-    "/var/qmail/queue",
-    "/var/qmail/supervise/qmail-smtpd/slots",
-    "/usr/local/uvscan-sets",
-)
-"""What is written there without a run: the third by every connection."""
 CUTOFF = Path("/var/lib/gatewright/cutoff/inbound")
-
-
-def question(name: str) -> bytes:
-    """A query for the servers of a name, with recursion."""
-    labels = b"".join(bytes([len(item)]) + item for item in name.encode().split(b"."))
-    return os.urandom(2) + struct.pack("!5H", 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 2, 1)
-
-
-def resolve(name: str) -> str:
-    """Ask the host's resolver; return what went wrong, or nothing."""
-    error = ""
-    for _attempt in range(DNS_ATTEMPTS):
-        query = question(name)
-        try:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
-                link.settimeout(DNS_SECONDS)
-                link.connect(RESOLVER)
-                link.send(query)
-                answer = link.recv(4096)
-        except OSError as reason:
-            error = str(reason) or type(reason).__name__
-            continue
-        code, records = answer[3] & 15, struct.unpack_from("!H", answer, 6)[0]
-        if code == 0 and records:
-            return ""
-        error = f"response code {code}, {records} records"
-    return error
-
-
-def is_due(stamp: Path) -> bool:
-    """Whether files that a run brings have changed since the last proof."""
-    if not stamp.exists():
-        return True
-    places = [place for place in SEEN if Path(place).exists()]
-    leave = ["(", "-name", "supervise", "!", "-path", "/var/qmail/supervise"]
-    leave += [word for place in NOT_SEEN for word in ("-o", "-path", place)] + [")", "-prune", "-o"]
-    newer = ["-type", "f", "-cnewer", str(stamp), "-print", "-quit"]
-    found = subprocess.run(["find", *places, *leave, *newer], capture_output=True, text=True, check=False)
-    return bool(found.stdout)
 
 
 def compose(me: str, sender: str) -> bytes:
@@ -207,9 +172,9 @@ def is_denied(address: str) -> bool:
 
 def prove(me: str, name: str, stamp: Path) -> dict[str, Any]:
     """Resolve a name and, if it is due, send the message."""
-    error = resolve(name)
+    error = proof.resolve(name)
     sender, code, reply = "", 0, ""
-    if not CUTOFF.exists() and is_due(stamp):
+    if not CUTOFF.exists() and proof.is_due(stamp):
         sender = f"gatewright-proof-{secrets.token_hex(6)}@{me}"
         code, reply = send(me, sender)
         if code == 250:
@@ -222,9 +187,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "me": {"type": "str", "required": True},
-            "name": {"type": "str", "default": "in-addr.arpa"},
+            "name": {"type": "str", "default": proof.NAME},
             "watch": {"type": "str", "default": ""},
-            "stamp": {"type": "path", "default": "/var/lib/gatewright/proved"},
+            "stamp": {"type": "path", "default": str(proof.STAMP)},
             "seconds": {"type": "int", "default": 20},
             "greeting_wait": {"type": "int", "default": 0},
         },

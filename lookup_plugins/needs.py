@@ -39,7 +39,7 @@ from ansible.plugins.lookup import LookupBase
 # Ansible loads a lookup by the path of its file: the project's package must be made known.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gatewright.needs import gather, publishers
+from gatewright.needs import Published, gather, publishers, recall
 from gatewright.problems import InventoryError
 
 
@@ -55,6 +55,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible ships no types
             raise AnsibleLookupError(str(error)) from error
 
     def _gather(self, kind: str, variables: dict[str, Any]) -> Any:
-        names = publishers(kind, variables)
-        found = [(name, self._templar.resolve_variable_expression(name)) for name in names]
-        return gather(kind, found, self.get_option("default"))
+        default = self.get_option("default")
+        return recall(kind, default, lambda: gather(kind, self._published(kind, variables), default))
+
+    def _published(self, kind: str, variables: dict[str, Any]) -> list[Published]:
+        return [(name, self._templar.resolve_variable_expression(name)) for name in publishers(kind, variables)]

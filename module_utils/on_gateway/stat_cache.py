@@ -2,9 +2,9 @@
 
 After a task that found all in order, or brought it there, its module notes what the task was (a digest of its
 arguments), what it answers in such a case, and what it looked at: what lstat(2) says of each path, values of the
-kernel, mounts. The survey at the beginning of a run looks again and tells the controller of which tasks everything is
-still the same; those are not sent to the host. A file that was written, replaced, given away or renamed since has
-another inode, size or time of change, which root alone can make up.
+kernel, mounts, sockets. The survey at the beginning of a run looks again and tells the controller of which tasks
+everything is still the same; those are not sent to the host. A file that was written, replaced, given away or renamed
+since has another inode, size or time of change, which root alone can make up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ansible.module_utils.on_gateway import logins, mounts
+from ansible.module_utils.on_gateway import listeners, logins, modes, mounts
 from ansible.module_utils.on_gateway.parameters import Parameter
 
 PLACE = "/var/lib/gatewright"
@@ -66,6 +66,18 @@ def _mounts(paths: str) -> list[Any]:
     return [[live[path].kind, *live[path].options] if path in live else None for path in others]
 
 
+def _modes(limits: str) -> list[Any]:
+    """Paths with more permissions than their limit, and all set-id programs."""
+    top, patterns = json.loads(limits)
+    return [[path for path, _mode, _limited in modes.too_open(patterns)], modes.set_id_programs(top)]
+
+
+def _sockets(declared: str) -> list[Any]:
+    """What listens undeclared, and what is declared and does not listen."""
+    found = listeners.compare(json.loads(declared))
+    return [found["undeclared"], found["missing"]]
+
+
 def _succeeds(command: str) -> bool:
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, timeout=COMMAND_SECONDS)
     return done.returncode == 0
@@ -84,6 +96,8 @@ LOOKS: dict[str, Callable[[str], Any]] = {
     "parameters": _parameters,
     "mounts": _mounts,
     "may_mount": lambda _: mounts.may_mount(),
+    "modes": _modes,
+    "sockets": _sockets,
     "succeeds": _succeeds,
 }
 """How each kind is looked at; what is not there (or is something else) gives None."""

@@ -29,6 +29,10 @@ options:
     description: The directory below which set-id programs are searched.
     type: path
     default: /
+  noted:
+    description: What the action plugin has noted once all is in order; see M(file_set). For the plugin only.
+    type: dict
+    default: {}
 author: Gatewright
 attributes:
   check_mode: {support: full}
@@ -61,55 +65,14 @@ unknown:
   returned: always
 """
 
-import glob
 import os
-import stat
-import subprocess
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
-
-GONE = 1
-"""find's exit status where a file went away under its eyes."""
-NOT_SEARCHED = ("/proc", "/sys", "/dev", "/run", "/var/lib/containers", "/var/lib/docker")
-
-
-def mode_of(path: str) -> int | None:
-    """The permission bits of a file or directory; None for a link or nothing."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return None if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
-
-
-def too_open(limits: Mapping[str, object]) -> Iterator[tuple[str, int, int]]:
-    """Yield path, present and permitted mode of everything with more permissions than its limit.
-
-    limits: pattern of paths (as in the shell; `**` goes down) to the most permissions, in octal, of a match.
-    """
-    for pattern, limit in limits.items():
-        allowed = int(str(limit), 8)
-        for path in sorted(glob.glob(pattern, recursive=True)):
-            mode = mode_of(path)
-            if mode is not None and mode & 0o777 & ~allowed:
-                yield path, mode, mode & (allowed | 0o7000)
-
-
-def set_id_programs(top: str) -> list[str]:
-    """The regular files below a directory, on its file system, that have a set-id bit. Raises OSError.
-
-    By find(1), which takes a third of what os.walk does.
-    """
-    skipped = [word for path in NOT_SEARCHED for word in ("-path", path, "-o")][:-1]
-    order = ["find", top, "-xdev", "(", *skipped, ")", "-prune", "-o", "-type", "f", "-perm", "/6000", "-print0"]
-    done = subprocess.run(order, capture_output=True, check=False)
-    if done.returncode not in (0, GONE):
-        raise OSError(f"find ended with {done.returncode}: {os.fsdecode(done.stderr).strip()}")
-    return sorted(os.fsdecode(path) for path in done.stdout.split(b"\0") if path)
+from ansible.module_utils.on_gateway import stat_cache
+from ansible.module_utils.on_gateway.modes import mode_of, set_id_programs, too_open
 
 
 def name_for_dpkg(module: AnsibleModule, path: str) -> str:
@@ -141,9 +104,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
                     os.chmod(path, limited)
     left = [path for path in found if path not in strip]
     unknown = [path for path in left if path not in module.params["allowed"]]
+    lasting = {"changed_paths": [], "setid": left, "unknown": unknown}
+    if not module.check_mode:
+        look = ("modes", stat_cache.told([search, limits]))
+        stat_cache.keep(module.params["noted"], [look], lasting, lambda: stat_cache.look(*look) == [[], left])
     return {
-        "setid": left,
-        "unknown": unknown,
+        **lasting,
         "changed": bool(before),
         "changed_paths": sorted(before),
         "diff": {
@@ -161,6 +127,7 @@ def main() -> None:
             "strip": {"type": "list", "elements": "path", "default": []},
             "allowed": {"type": "list", "elements": "path", "default": []},
             "search": {"type": "path", "default": "/"},
+            "noted": stat_cache.NOTED,
         },
         supports_check_mode=True,
     )

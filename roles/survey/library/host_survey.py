@@ -68,6 +68,10 @@ due:
   description: By name, what the program of each of C(settles) would do; without those that failed or do not tell.
   type: dict
   returned: where no package comes or goes in this run
+proved:
+  description: Whether names resolve, and no file has changed since the last proof (M(gateway_proof)).
+  type: bool
+  returned: where no package comes or goes in this run
 host:
   description: >-
     What later roles need to know: C(package_ports) (of apt's sources and proxies), C(ssh_port) (by which this run came
@@ -101,7 +105,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.on_gateway import listeners, logins, stat_cache, trimming
+from ansible.module_utils.on_gateway import listeners, logins, proof, stat_cache, trimming
 
 MB = 1_000_000
 BUILD_SPACE = 800 * MB
@@ -1111,11 +1115,13 @@ def lasting(host: Host, wanted: Wanted) -> dict[str, Any]:
         settles = {name: command for name, command in wanted.settles.items() if tells(command)}
         due = [pool.submit(answer, command) for command in settles.values()]
         answers = [pool.submit(answer, command) for command in wanted.questions.values()]
+        proved = pool.submit(proof.holds)
         pending = untrimmed(wanted.masked)
         found = {
             "untouched": stat_cache.untouched(str(BUILD_PLACE)),
             "answers": known(wanted.questions, (item.result() for item in answers)),
             "due": known(settles, (item.result() for item in due)),
+            "proved": proved.result(),
         }
     return found | ({} if pending is None else {"untrimmed": pending})
 

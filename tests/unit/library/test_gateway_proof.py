@@ -9,6 +9,7 @@ from typing import Any
 
 import gateway_proof
 import pytest
+from on_gateway import proof
 
 from tests import actions
 
@@ -70,16 +71,16 @@ def test_a_message_is_due_once_after_each_change(tmp_path: Path, monkeypatch: py
     (place / "service" / "supervise").mkdir(parents=True)
     slots = place / "qmail-smtpd" / "slots"
     slots.parent.mkdir(parents=True)
-    monkeypatch.setattr(gateway_proof, "SEEN", (str(place),))
-    not_seen = [name.replace("/var/qmail/supervise", str(place)) for name in gateway_proof.NOT_SEEN]
-    monkeypatch.setattr(gateway_proof, "NOT_SEEN", not_seen)
-    assert gateway_proof.is_due(stamp)
+    monkeypatch.setattr(proof, "SEEN", (str(place),))
+    not_seen = [name.replace("/var/qmail/supervise", str(place)) for name in proof.NOT_SEEN]
+    monkeypatch.setattr(proof, "NOT_SEEN", not_seen)
+    assert proof.is_due(stamp)
     stamp.write_text("")
     (place / "service" / "supervise" / "status").write_text("written by supervise all the time")
     slots.write_text("written by every connection")
-    assert not gateway_proof.is_due(stamp)
+    assert not proof.is_due(stamp)
     (place / "tcp.smtp").write_text("")
-    assert gateway_proof.is_due(stamp)
+    assert proof.is_due(stamp)
 
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "192.0.2.7"), (socket.AF_INET6, "2001:db8::7")])
