@@ -47,6 +47,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
         return answer | done | (changed(task_vars) if done["changed"] or done.get("failed") else {})
 
     def foreseen(self, task_vars: dict[str, Any] | None) -> dict[str, Any] | None:
-        """What the action will answer without running the program, if nothing is sent before; None if it will run it."""
+        """What the action will answer if nothing is sent before; None if it will run the program."""
         is_settled = self._task.args.get("due") == "" and is_trusted(task_vars)
         return {"changed": False, "stdout": ""} if is_settled else None

@@ -1,11 +1,12 @@
-"""What a run is still to do at a host, worked out before it does it: whether any of the play's tasks will send something.
+"""Whether a run has something left to do at a host: worked out for all tasks of its play at once, before the first.
 
-A task that does nothing costs its controller 40 ms all the same, and a run without a change has 90 of them; here one
-action looks at all of them. It goes through the play as Ansible does, with the variables that Ansible would have, and
-asks each action that knows what the survey saw what it will answer (`foreseen`, see gatewright/noted.py). Whatever
-cannot be told beforehand (a module of Ansible's own, a rescue, an error) counts as something to do, so that the worst of
-a mistake here is a run that goes through its tasks. It leans on how ansible-core holds a play, which is no interface:
-tests/unit/library/test_plan.py compares it with what ansible-playbook does, for each ansible-core that is supported.
+A task that does nothing costs the controller 40 ms all the same, and a run without a change has 90 of them. This goes
+by them as Ansible would, with the variables that Ansible would have, and asks each action that knows what the survey
+saw what it will answer (`foreseen`, see gatewright/noted.py). Whatever cannot be told beforehand (a module of
+Ansible's own, a loop that has items, an error) counts as something to do: in doubt a run goes through its tasks.
+
+It leans on how ansible-core holds a play, which is no interface; tests/unit/library/test_plan.py compares what it says
+with what ansible-playbook does.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gatewright import needs
 PROOF = "gateway_proof"
 """The action that ends each run: whoever leaves a host after a plan proves by it, too."""
 QUIET_META = frozenset({"flush_handlers", "noop", "role_complete"})
-SURVEY = ("survey__host", "survey__answers", "survey__due")
+SURVEY = ("survey__host", "survey__answers", "survey__due", "survey__running")
 """What holds for the whole run, and is asked often."""
 SKIPPED = {"changed": False, "skipped": True}
 
@@ -35,7 +36,7 @@ class Due(Exception):
 
 
 class Plan:
-    """The tasks of a play that come after an action's own, as a run of one host would find them.
+    """The tasks of a play (those of its roles, and post_tasks), as a run of one host would find them.
 
     remarks: what tasks will show without doing anything.
     """
@@ -109,7 +110,7 @@ class Plan:
         return self._foreseen(task, known)
 
     def _loop_answer(self, task: Any, known: dict[str, Any]) -> dict[str, Any]:
-        """That of a loop whose condition holds for no item; as in a run, the condition may keep its list from being made."""
+        """That of a loop whose condition holds for no item; if its list cannot be made, the condition decides alone."""
         try:
             items = list(self._templated(task.loop, known)) if not task.loop_with else None
         except AnsibleError:

@@ -60,6 +60,11 @@ untrimmed:
   type: list
   elements: str
   returned: where no package comes or goes in this run, and systemd says
+running:
+  description: Of the units that roles keep running, those that run, are started at boot, and run by the present files.
+  type: list
+  elements: str
+  returned: where no package comes or goes in this run
 answers:
   description: By name, what the command of each question printed; those that failed are left out.
   type: dict
@@ -105,7 +110,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.on_gateway import listeners, logins, proof, stat_cache, trimming
+from ansible.module_utils.on_gateway import listeners, logins, proof, stat_cache, trimming, units
 
 MB = 1_000_000
 BUILD_SPACE = 800 * MB
@@ -252,14 +257,16 @@ class Host:
 class Wanted:
     """What the run is going to make of the host, by the variables of the same meaning.
 
-    masked: names of units that are to be masked. listeners: programs of roles' services. questions: by name, a shell
-    command whose output a role asks for. settles: by name, a command that prints what a program of the host's would do.
+    masked: names of units that are to be masked. units: names of units that roles keep running. listeners: programs of
+    roles' services. questions: by name, a shell command whose output a role asks for. settles: by name, a command that
+    prints what a program of the host's would do.
     """
 
     name: str = ""
     packages: Sequence[str] = ()
     purged: Sequence[str] = ()
     masked: Sequence[str] = ()
+    units: Sequence[str] = ()
     questions: Mapping[str, str] = field(default_factory=dict)
     settles: Mapping[str, str] = field(default_factory=dict)
     sockets: Sequence[Mapping[str, Any]] = ()
@@ -1122,6 +1129,7 @@ def lasting(host: Host, wanted: Wanted) -> dict[str, Any]:
             "answers": known(wanted.questions, (item.result() for item in answers)),
             "due": known(settles, (item.result() for item in due)),
             "proved": proved.result(),
+            "running": running(wanted.units),
         }
     return found | ({} if pending is None else {"untrimmed": pending})
 
@@ -1139,11 +1147,17 @@ def tells(command: str) -> bool:
 
 def untrimmed(names: Sequence[str]) -> list[str] | None:
     """The names of which a unit is not masked yet, or runs; None where systemd does not say."""
-    units = trimming.units_of(names)
-    said = output(*trimming.question(units)) if units else ""
-    if units and not said:
+    asked_of = trimming.units_of(names)
+    said = output(*trimming.question(asked_of)) if asked_of else ""
+    if asked_of and not said:
         return None
-    return sorted({unit.rpartition(".")[0] for unit in trimming.plan(names, trimming.read(said, units))})
+    return sorted({unit.rpartition(".")[0] for unit in trimming.plan(names, trimming.read(said, asked_of))})
+
+
+def running(names: Sequence[str]) -> list[str]:
+    """Of the units that roles keep running, those that need nothing."""
+    there = units.present(names)
+    return units.in_order(output(*units.question(there))) if there else []
 
 
 def answer(command: str) -> str | None:
