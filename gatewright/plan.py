@@ -78,9 +78,7 @@ class Plan:
         except Exception as error:  # whatever it is, the run itself will tell it better
             raise Due(f"{task.get_name()}: {error}") from error
         if task.register:
-            self._vars[self._registered(task)] = answer
-            if not answer.get("skipped"):
-                needs.forget()
+            self._vars[self._registered(task)] = answer  # on which nothing that roles publish depends
 
     def _own(self, task: Any) -> dict[str, Any]:
         """Variables that this task alone has: its own, and those of its blocks and its role."""
