@@ -1,7 +1,7 @@
 """Action: see whether any of the play's tasks that come now has something to do at the host (gatewright/plan.py).
 
 It is asked in a whole run alone: one of some tags knows less of its tasks. Returns `due`, the first task that has
-something to do; empty if none has. What tasks would have shown, it shows.
+something to do; empty if none has, and then `msg` says so, with what tasks would have shown.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             return answer | {"changed": False, "due": "the survey does not say how the host is"}
         plan = Plan(self, known)
         answer |= {"changed": False, "due": plan.due()}
-        if not answer["due"] and plan.remarks:
-            answer |= {"msg": plan.remarks, "_ansible_verbose_always": True}
+        if not answer["due"]:
+            said = f"all {plan.passed} tasks find it as it is to be"
+            answer |= {"msg": [said, *plan.remarks] if plan.remarks else said, "_ansible_verbose_always": True}
         return answer

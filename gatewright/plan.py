@@ -38,7 +38,7 @@ class Due(Exception):
 class Plan:
     """The tasks of a play (those of its roles, and post_tasks), as a run of one host would find them.
 
-    remarks: what tasks will show without doing anything.
+    passed: how many have nothing to do. remarks: what they will show without doing anything.
     """
 
     def __init__(self, action: ActionBase, task_vars: Mapping[str, Any]) -> None:
@@ -46,6 +46,7 @@ class Plan:
         self._play = action._task.get_play()
         self._vars = dict(task_vars)
         self._vars |= {name: self._templated(trust_as_template(f"{{{{ {name} }}}}"), self._vars) for name in SURVEY}
+        self.passed = 0
         self.remarks: list[str] = []
 
     def due(self) -> str:
@@ -77,6 +78,7 @@ class Plan:
             raise
         except Exception as error:  # whatever it is, the run itself will tell it better
             raise Due(f"{task.get_name()}: {error}") from error
+        self.passed += 1
         if task.register:
             self._vars[self._registered(task)] = answer  # on which nothing that roles publish depends
 

@@ -50,6 +50,9 @@ TOUCHES = {
     "gatepost's settings": Touch("echo '{}' > /etc/gatepost/config.json", "cksum /etc/gatepost/config.json"),
     "the scanner's rules": Touch("rm /var/lib/gatescan/rules.json", "ls /var/lib/gatescan/rules.json"),
     "a timer": Touch("systemctl stop gatescan-expire.timer", "systemctl is-active gatescan-expire.timer"),
+    "a unit of Debian's": Touch("systemctl disable --now nftables", "systemctl is-enabled nftables.service"),
+    "svscan": Touch("systemctl stop svscan", "systemctl is-active svscan.service"),
+    "the copies of the password files": Touch("chmod 0644 /etc/shadow-", "stat -c %a /etc/shadow-"),
     "the certificate": Touch("rm /etc/gatewright/starttls.pem", "stat -c %a /etc/gatewright/starttls.pem"),
 }
 
@@ -82,13 +85,35 @@ def test_a_check_tells_what_a_run_would_settle_and_leaves_it(gateway: Gateway) -
     assert ": up " in gateway.run("svstat", "/service/qmail-send")
 
 
-def test_a_run_without_a_change_sends_next_to_nothing(gateway: Gateway) -> None:
-    """Facts, the survey, what the end of a run looks at (sockets, modes, the baseline), the proof. Nothing else."""
+def test_a_socket_that_nobody_declared_fails_the_run(gateway: Gateway) -> None:
+    """Which finds all else as it is to be, and would otherwise not come so far as to look."""
+    gateway.run("systemd-run", "--unit=odd-listener", "python3", "-m", "http.server", "4711")
+    try:
+        told = playbook(SITE, gateway.name, succeeds=False)
+        assert "4711 python3" in told.output
+    finally:
+        gateway.run("systemctl", "stop", "odd-listener")
+
+
+def test_a_file_that_is_newer_than_the_baseline_has_it_renewed(gateway: Gateway) -> None:
+    gateway.sh("echo '# mine' >> /etc/motd")
+    assert "renewed" in playbook(SITE, gateway.name, "-v").output
+    gateway.sh("while systemctl -q is-active aiderenew || [ /etc/motd -nt /var/lib/aide/aide.db ]; do sleep 1; done")
+    playbook(SITE, gateway.name)  # the next proof by mail
+
+
+def test_a_run_without_a_change_sends_facts_and_the_survey_alone(gateway: Gateway) -> None:
     playbook(SITE, gateway.name)
     told = playbook(SITE, gateway.name, "-vvv").output
     sent = {line.rpartition("/")[2].strip() for line in told.splitlines() if line.startswith("Using module file ")}
-    assert sent == {
-        *("setup.py", "host_survey.py"),
-        *("declared_sockets.py", "strict_modes.py", "command.py"),
-        "gateway_proof.py",
-    }
+    assert sent == {"setup.py", "host_survey.py"}
+    assert "port 25 is as it must be" in told
+
+
+def test_it_fails_nevertheless_where_no_mail_flows(gateway: Gateway) -> None:
+    """A rule that somebody adds to the ruleset in force is nothing that the survey sees; the proof calls port 25."""
+    gateway.run("nft", "insert", "rule", "inet", "gatewright", "input", "tcp", "dport", "25", "drop")
+    try:
+        assert "port 25 does not answer the controller" in playbook(SITE, gateway.name, succeeds=False).output
+    finally:
+        gateway.run("nft", "-f", "/etc/nftables.conf")
