@@ -459,9 +459,13 @@ def test_nothing_that_was_seen_is_trusted_in_a_run_that_installs_or_purges_a_pac
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("host_survey.stat_cache.untouched", lambda place: {"a": {}})
+    monkeypatch.setattr("host_survey.proof.holds", lambda: True)
     wanted = Wanted(packages=["chrony"], questions={"name": "echo it"})
     seen = host_survey.lasting(Host(installed={"chrony": "4"}), wanted)
-    assert seen == {"untouched": {"a": {}}, "untrimmed": [], "answers": {"name": "it\n"}, "due": {}}
+    assert seen == {
+        **{"untouched": {"a": {}}, "untrimmed": [], "running": []},
+        **{"answers": {"name": "it\n"}, "due": {}, "proved": True},
+    }
     assert host_survey.lasting(Host(), wanted) == {"untouched": {}}
     assert host_survey.lasting(Host(installed={"at": "3"}), Wanted(purged=["at"])) == {"untouched": {}}
 

@@ -146,11 +146,10 @@ class Runs:
         found = {"_survey_found": {"host": {}, **({"seen": seen} if seen else {}), **survey}}
         lasting = {name: "{{ _survey_found." + key + " | default(" + empty + ") }}" for name, key, empty in SURVEY}
         (self.place / "survey.yml").write_text(yaml.safe_dump({**found, **lasting}))
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
         return subprocess.run(
-            [
-                *(Path(sys.executable).with_name("ansible-playbook"), "-i", self.place / "hosts.yml"),
-                *(self.place / "play.yml", "-v", "-e", f"@{self.place}/survey.yml", *options),
-            ],
+            [program, "-i", "hosts.yml", "play.yml", "-v", "-e", "@survey.yml", *options],
+            cwd=self.place,
             env={
                 **os.environ,
                 "ANSIBLE_LIBRARY": f"{PROJECT}/library:{PROJECT}/roles/hardening/library",

@@ -14,6 +14,9 @@ from on_gateway import stat_cache
 from tests.modules import run_module
 
 MOUNTED = "36 25 0:30 / /srv rw,nodev - ext4 /dev/vda rw\n"
+SS = """#!/bin/sh
+cat {listening}
+"""
 MODULI = "20250101000000 2 6 100 4095 2 ABC\n"
 
 
@@ -63,6 +66,19 @@ def mounts(host: Host) -> Callable[[], dict[str, Any]]:
     return lambda: host.run("mount_options", wanted=wanted, fstab=str(fstab), mounts=str(shown))
 
 
+def modes(host: Host) -> Callable[[], dict[str, Any]]:
+    host.file("files/a.log", "", 0o666)
+    host.file("files/tool", "", 0o4755)
+    limits, files = {f"{host.top}/files/*.log": "0640"}, str(host.top / "files")
+    return lambda: host.run("strict_modes", limits=limits, search=files)
+
+
+def sockets(host: Host) -> Callable[[], dict[str, Any]]:
+    host.file("listening", 'tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=2,fd=3))\n')
+    host.file("bin/ss", SS.format(listening=host.top / "listening"), 0o755)
+    return lambda: host.run("declared_sockets", declared=[{"proto": "tcp", "port": 22, "owner": "sshd"}])
+
+
 def further_domains(host: Host) -> Callable[[], dict[str, Any]]:
     (host.top / "control").mkdir()
     return lambda: host.run("morercpthosts", control=str(host.top / "control"), domains=[])
@@ -105,6 +121,13 @@ CASES = [
     pytest.param(
         mounts, lambda top: (top / "mountinfo").open("a").write(MOUNTED.replace("srv", "home")), id="a new one"
     ),
+    pytest.param(modes, lambda top: (top / "files/a.log").chmod(0o644), id="a mode"),
+    pytest.param(modes, lambda top: (top / "files/b.log").touch(0o666), id="a new file"),
+    pytest.param(modes, lambda top: shutil.copy2(top / "files/tool", top / "files/another"), id="a set-id program"),
+    pytest.param(sockets, lambda top: (top / "listening").write_text(""), id="a socket that is gone"),
+    pytest.param(
+        sockets, lambda top: (top / "listening").open("a").write("udp UNCONN 0 0 *:69 *:*\n"), id="a new socket"
+    ),
     pytest.param(further_domains, lambda top: (top / "control/morercpthosts.cdb").touch(), id="a compiled list"),
     pytest.param(
         host_keys, lambda top: (top / "ssh/ssh_host_ed25519_key").unlink(), id="a key", marks=no_tool("ssh-keygen")
@@ -135,8 +158,9 @@ def test_what_a_module_found_in_order_is_trusted_until_it_is_touched(
     assert host.untouched == {}
 
 
-def test_a_check_notes_nothing(host: Host) -> None:
-    run = kernel(host)
+@pytest.mark.parametrize("prepare", [kernel, modes], ids=["parameters", "modes"])
+def test_a_check_notes_nothing(host: Host, prepare: Callable[[Host], Callable[[], dict[str, Any]]]) -> None:
+    run = prepare(host)
     sent, host.run = host.run, lambda module, **arguments: sent(module, check=True, **arguments)  # type: ignore[method-assign]  # the same call
     run()
     assert host.untouched == {}
