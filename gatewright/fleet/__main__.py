@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ INTERRUPTED = 128 + signal.SIGINT
 
 def main(words: Sequence[str]) -> int:
     """Run one verb; returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # strangers' words may have letters that the terminal's locale has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not words or words[0] not in VERBS:
         print(f"usage: gw {' | '.join(VERBS)}", file=sys.stderr)
         return EXIT_USAGE

@@ -44,6 +44,7 @@ TEXTS = {
     "direction": "inbound or outbound",
 }
 CHOICES = {"state": ("held", "releasing", "released"), "direction": ("inbound", "outbound")}
+LEFT = "were not tried, as there was no time for them: do it again, or with a longer --timeout"
 Held = list[tuple[str, dict[str, Any]]]
 """Entries, each with its gateway."""
 
@@ -87,6 +88,8 @@ def main(words: list[str], further: list[str]) -> int:
         return message(fleet, options)
     answers = look(fleet, options)
     held = entries(answers)
+    for one in (one for one in getattr(options, "ids", ()) if not fitting(held, one)):
+        print(f"gw quarantine: no message {printable(one)} in quarantine", file=sys.stderr)
     if options.json:
         for host, entry in held:
             print(as_json(host, entry))
@@ -161,6 +164,7 @@ def fitting(held: Held, wanted: str) -> Held:
 def carry_out(fleet: Fleet, options: argparse.Namespace, held: Held) -> int:
     """Have it done, and say what was; returns the exit status."""
     common = {"verb": options.verb, "by": who(), "again": getattr(options, "again", False)}
+    common["seconds"] = fleet.working_seconds
     hosts = dict.fromkeys(host for host, _ in held)
     ids = {host: [entry["id"] for other, entry in held if other == host] for host in hosts}
     answers = ask_each(fleet, "held_mail", {host: common | {"ids": ids[host]} for host in hosts})
@@ -172,6 +176,9 @@ def carry_out(fleet: Fleet, options: argparse.Namespace, held: Held) -> int:
                 print(as_json(host, {"id": one, "done": said["done"], "text": said["text"]}))
             else:
                 print(f"{host}: {printable(said['text'], 300)}", file=sys.stdout if said["done"] else sys.stderr)
+        if answer.get("left"):
+            are_done = False
+            print(f"gw quarantine: {host}: {answer['left']} more {LEFT}", file=sys.stderr)
     return answers.status(EXIT_OK if are_done else EXIT_NONE)
 
 
@@ -187,6 +194,8 @@ def message(fleet: Fleet, options: argparse.Namespace) -> int:
             "gw quarantine: several gateways have one that fits; write more of the id, or use --limit", file=sys.stderr
         )
         return EXIT_USAGE
+    if not found:
+        print(f"gw quarantine: no message {printable(options.ids[0])} in quarantine", file=sys.stderr)
     for data in found:
         if sys.stdout.isatty():
             text = data.decode("utf-8", "surrogateescape")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import io
 import json
 import os
+import subprocess
 import sys
 import time
 import zlib
@@ -109,6 +111,7 @@ def test_an_inventory_without_gateways_is_a_wrong_usage(site: Site) -> None:
         ["trace", "--forks", "0"],
         ["status", "--timeout", "-1"],
         ["queue", "list", "--wait", "nan"],
+        ["queue", "list", "--wait", "soon"],
         ["queue", "drop"],
         ["quarantine", "release"],
         ["quarantine", "delete", "17.gw1", "--verdict", "policy"],
@@ -304,6 +307,68 @@ def test_several_held_messages_are_deleted_with_all_alone(held: Site) -> None:
     status, out, _ = held.call("quarantine", "delete", "--reason", "*python*", "--all")
     assert status == 0 and out.count(" deleted") == 2
     assert held.call("quarantine", "show", "17.gw1")[0] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_many_messages_are_released_by_few_calls_and_each_is_told_of(
+    held: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, ...]] = []
+    run = quarantine.Quarantine._run
+
+    def note(module: quarantine.Quarantine, *words: str) -> Any:
+        calls.append(words)
+        return run(module, *words)
+
+    monkeypatch.setattr(quarantine.Quarantine, "_run", note)
+    place = held.root("gw1") / "held/new"
+    head = (place / "17.gw1").read_text()
+    for number in range(44):
+        (place / f"{number}.more").write_text(head.replace("17.gw1", f"{number}.more"))
+    (place / "7.more").write_text("no entry\n")  # of which nobody knows the recipients
+    status, out, errors = held.call("quarantine", "release", "--since", "9999d", "--all", "--limit", "gw1")
+    assert out.count("released to 1 recipient(s)") == 45 and status == 1
+    (line,) = (line for line in errors.splitlines() if "7.more" in line and "17.more" not in line)
+    assert "still held" in line
+    assert sum(words[0] == "release" for words in calls) == 4, "three of gw1 and one of gw2"
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_there_is_no_time_for_is_counted_and_not_called_silent(
+    held: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask.Fleet, "working_seconds", -1.0)
+    status, out, errors = held.call("quarantine", "release", "--since", "9999d", "--all")
+    assert (status, out) == (1, "") and "gw1: 1 more were not tried" in errors and "did not answer" not in errors
+
+
+def test_a_gateway_is_asked_about_more_messages_than_a_command_line_takes(held: Site) -> None:
+    fleet_of_one = ask.Fleet((str(held.folder / "inventory"),))
+    request = {"verb": "release", "ids": [f"20261122-160512-{number:08x}" for number in range(20_000)], "seconds": -1}
+    answers = ask.ask_each(fleet_of_one, "held_mail", {"gw1": request})
+    assert (answers.said["gw1"]["left"], answers.silent) == (20_000, {})
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_message_that_is_not_there_is_said(held: Site) -> None:
+    for words in (["17.nowhere"], ["--message", "17.nowhere"], ["17.gw1", "17.nowhere"]):
+        assert "no message 17.nowhere" in held.call("quarantine", "show", *words)[2], words
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_terminal_that_lacks_letters_gets_escapes_for_them(held: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = held.root("gw1") / "held/new/17.gw1"
+    path.write_text(path.read_text().replace('"Python script"', json.dumps("Häkchen \u2713", ensure_ascii=True)))
+    program = held.root("gw1") / "usr/bin/gatescan"
+    done = subprocess.run(
+        [program, "quarantine", "show", "17.gw1"], env={**os.environ, "PYTHONIOENCODING": "latin-1"}, capture_output=True,
+        check=True,
+    )  # short arguments, many a line # fmt: skip
+    assert "Häkchen \\u2713" in done.stdout.decode("latin-1")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert held.call("quarantine", "list")[0] == 0
+    assert b"H\\xe4kchen \\u2713" in terminal.buffer.getvalue()  # type: ignore[attr-defined]  # it is a BytesIO
 
 
 @pytest.mark.usefixtures("quick")

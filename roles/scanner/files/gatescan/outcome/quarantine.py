@@ -29,6 +29,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -238,7 +239,7 @@ class Quarantine:
 
     def find(self, wanted: str) -> Entry:
         """The entry with this id, or the only one whose id ends or begins with it; else QuarantineError."""
-        found = {
+        found = self._named(wanted) or {
             name: (path, state)
             for path, state in self._files()
             if (name := path.name.partition(":")[0]) == wanted or name.startswith(wanted) or name.endswith(wanted)
@@ -251,6 +252,13 @@ class Quarantine:
             raise QuarantineError(f"{wanted!r} fits {len(found)} messages; write more of the id")
         path, state = next(iter(found.values()))
         return replace(self._read_entry(path), state=state, copies=self._copies(path))
+
+    def _named(self, id_: str) -> dict[str, tuple[Path, State]]:
+        """The message with a whole id, without a look at all the others."""
+        if not re.fullmatch(r"[\w.-]{1,200}", id_, re.ASCII):
+            return {}
+        places = [self.directory / ("cur" if suffix else "new") / f"{id_}{suffix}" for suffix in _SUFFIX.values()]
+        return {id_: (path, _state_of(path)) for path in places if path.is_file()}
 
     def _copies(self, path: Path) -> int:
         with contextlib.suppress(sqlite3.Error):
