@@ -210,7 +210,7 @@ def expire(copies: Path) -> None:
 
 
 def expire_later() -> None:
-    """Have the copies removed after their day also if nobody calls this again; where there is no systemd, they wait."""
+    """Have the copies removed after their day also if nobody calls this again; after a restart tmpfiles.d does it."""
     find = ["/usr/bin/find", "/var/lib/gatewright/dropped", "-name", "*.eml*", "-mmin", "+1430", "-delete"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["systemd-run", "--quiet", f"--on-active={KEPT}", "--timer-property=AccuracySec=60", *find]

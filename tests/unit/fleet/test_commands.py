@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -504,6 +505,19 @@ def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site)
     os.utime(copy, (1, 1))
     queues.call("queue", "list")
     assert not copy.exists(), "a copy goes away after its day"
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="no systemd-tmpfiles here (Debian's systemd)")
+def test_copies_of_what_was_dropped_go_after_their_day_over_a_restart_too(tmp_path: Path) -> None:
+    folder, rule = tmp_path / "var/lib/gatewright/dropped", "etc/tmpfiles.d/gatewright-dropped.conf"
+    folder.mkdir(parents=True)
+    for name, age in (("old.eml", 2 * queue.KEPT), ("new.eml", queue.KEPT / 2)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time(), time.time() - age))
+    (tmp_path / rule).parent.mkdir(parents=True)
+    shutil.copyfile(PROJECT / "roles/qmail/files" / rule, tmp_path / rule)
+    subprocess.run(["systemd-tmpfiles", "--clean", f"--root={tmp_path}", tmp_path / rule], check=True)
+    assert [path.name for path in folder.iterdir()] == ["new.eml"]
 
 
 def test_the_queue_is_changed_while_no_qmail_send_runs_and_it_is_started_again(queues: Site) -> None:

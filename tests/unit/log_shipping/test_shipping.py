@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -176,6 +177,18 @@ def test_a_file_that_logrotate_has_renamed_is_not_left_while_it_is_written_to(tm
     assert program.next_batch(one, mark).lines == []
     with old.open("ab") as file:
         file.write(b"2\n")
+    assert program.next_batch(one, mark).lines == [b"2"]
+
+
+def test_a_file_of_before_the_clock_was_set_back_is_left_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_bytes(b"1\n")
+    one = program.Log("gatescan", path)
+    mark = program.next_batch(one, None).places[-1]
+    old = path.rename(tmp_path / "messages.jsonl.1")
+    year = time.time() + 365 * 86_400
+    os.utime(old, (year, year))
+    path.write_bytes(b"2\n")
     assert program.next_batch(one, mark).lines == [b"2"]
 
 

@@ -117,7 +117,8 @@ def next_batch(one: Log, mark: Mark | None) -> Batch:
 
 def is_finished(one: Log, file: IO[bytes]) -> bool:
     """Whether nobody writes any more to a file that has a successor."""
-    return one.is_multilog or time.time() - os.fstat(file.fileno()).st_mtime > SETTLED_SECONDS
+    # a time that lies ahead is from before the clock was set back
+    return one.is_multilog or not 0 <= time.time() - os.fstat(file.fileno()).st_mtime <= SETTLED_SECONDS
 
 
 def read_batch(file: IO[bytes]) -> Batch:
