@@ -60,9 +60,11 @@ rules:
 """
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -120,6 +122,17 @@ def write(path: str, text: str) -> None:
     os.replace(temporary, path)
 
 
+@contextlib.contextmanager
+def alone(path: str) -> Iterator[None]:
+    """Keep another administrator's run waiting, whose rule would be lost between reading and writing."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def put_in_force(path: str, old: str, new: str, gatescan: str) -> None:
     """Write the new text and build; on any failure bring the old text back and raise BuildError."""
     write(path, new)
@@ -158,6 +171,12 @@ def main() -> None:
     path, gatescan = module.params["path"], module.params["gatescan"]
     if not os.path.exists(gatescan):
         module.fail_json(msg=f"{gatescan} is not on this host: run site.yml first")
+    with alone(path) if module.params["state"] != "show" else contextlib.nullcontext():
+        change(module, path, gatescan)
+
+
+def change(module: AnsibleModule, path: str, gatescan: str) -> None:
+    """Do what was asked, and end the module."""
     old = read(path)
     present = rules_of(old)
     rules = wanted(present, module.params["state"], module.params["rules"], module.params["everything"])

@@ -356,6 +356,13 @@ def test_a_message_that_is_not_there_is_said(held: Site) -> None:
         assert "no message 17.nowhere" in held.call("quarantine", "show", *words)[2], words
 
 
+def test_on_the_gateway_too_a_held_message_is_shown_without_harm(held: Site) -> None:
+    program = held.root("gw1") / "usr/bin/gatescan"
+    for verb in (["list"], ["show", "17.gw1"]):
+        done = subprocess.run([program, "quarantine", *verb], capture_output=True, text=True, check=True)
+        assert "17.gw1" in done.stdout and not {"\x1b", "\u202e", "\r"} & set(done.stdout), verb
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_terminal_that_lacks_letters_gets_escapes_for_them(held: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     path = held.root("gw1") / "held/new/17.gw1"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +51,20 @@ def test_rules_are_added_once_and_kept_beside_each_other(gatescan: Path) -> None
     assert both["rules"] == [ISO, SUBJECT]
     assert run(gatescan)["rules"] == [ISO, SUBJECT]
     assert (gatescan.parent / "outbreak.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_of_two_administrators_at_once_neither_loses_the_others_rule(gatescan: Path) -> None:
+    folder = os.open(gatescan.parent, os.O_RDONLY)
+    waits = f":{gatescan.parent.stat().st_ino} "
+    with ThreadPoolExecutor(1) as pool:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # as who has read, and not yet written
+        second = pool.submit(run, gatescan, state="block", rules=[SUBJECT])
+        while not (second.done() or any("->" in one and waits in one for one in Path("/proc/locks").open())):
+            time.sleep(0.01)
+        (gatescan.parent / "outbreak.txt").write_text(f"{ISO}\n")
+        os.close(folder)
+        assert second.result()["rules"] == [ISO, SUBJECT]
+    assert run(gatescan)["rules"] == [ISO, SUBJECT]
 
 
 def test_the_same_pattern_for_another_direction_is_another_rule(gatescan: Path) -> None:

@@ -151,7 +151,7 @@ class Work:
             fields = entry_json(entry)
             for name, value in fields.items():
                 text = ", ".join(value) if isinstance(value, list) else str(value)
-                print(f"{name + ':':<12} {text}")
+                print(f"{name + ':':<12} {printable(text, len(text))}")
             print()
 
     def release(self) -> int:

@@ -371,11 +371,12 @@ class Quarantine:
             yield file
 
     def delete(self, entry: Entry) -> None:
-        """Remove a message for good."""
-        try:
-            self._path(entry).unlink()
-        except FileNotFoundError:
-            raise QuarantineError(f"{entry.id} is gone") from None
+        """Remove a message for good; QuarantineBusy while it is being released, as what came of that is to be told."""
+        with self._locked(entry):
+            try:
+                self._path(entry).unlink()
+            except FileNotFoundError:
+                raise QuarantineError(f"{entry.id} is gone") from None
         for given in (self.directory / "given").glob(f"{glob.escape(entry.id)}.*"):
             given.unlink(missing_ok=True)
         with contextlib.suppress(sqlite3.Error):
