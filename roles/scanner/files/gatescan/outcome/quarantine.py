@@ -332,12 +332,12 @@ class Quarantine:
         return tuple(one for one in entry.recipients if not self._given(entry, one).exists())
 
     def given_since(self, recipient: str, since: float) -> int:
-        """How many messages a recipient was given since then."""
-        times = []
+        """How many messages a recipient was given since then; none later than now, as the clock may have been set back."""
+        now, times = time.time(), []
         for path in (self.directory / "given").glob(f"*.{_mark(recipient)}"):
             with contextlib.suppress(FileNotFoundError):
                 times.append(path.stat().st_mtime)
-        return sum(at >= since for at in times)
+        return sum(since <= at <= now for at in times)
 
     def _given(self, entry: Entry, recipient: str) -> Path:
         return self.directory / "given" / f"{entry.id}.{_mark(recipient)}"
