@@ -11,7 +11,7 @@ from typing import Any
 
 from gatescan.text import printable
 
-from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE
+from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE, LEFT
 from gatewright.fleet.ask import Answers, Fleet, add_fleet, ask, ask_each, fleet_of, is_sure, who
 from gatewright.fleet.filters import as_logged
 from gatewright.fleet.show import as_json, moment, people, table, when
@@ -44,7 +44,6 @@ TEXTS = {
     "direction": "inbound or outbound",
 }
 CHOICES = {"state": ("held", "releasing", "released"), "direction": ("inbound", "outbound")}
-LEFT = "were not tried, as there was no time for them: do it again, or with a longer --timeout"
 Held = list[tuple[str, dict[str, Any]]]
 """Entries, each with its gateway."""
 

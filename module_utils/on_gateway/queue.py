@@ -41,7 +41,8 @@ class Request:
 
     verb: list, flush, hold, resume or drop. to, sender: addresses, `*` is any text. older: seconds in the queue.
     ids: qmail's numbers; drop takes nothing else beside `to`, so that it does what was shown before. wait: seconds that
-    deliveries under way are waited for. by: who asks.
+    deliveries under way are waited for. by: who asks. seconds: after which no further message is begun with, so that
+    what was done is told in time.
     """
 
     verb: str
@@ -51,6 +52,7 @@ class Request:
     ids: tuple[int, ...] = ()
     wait: float = 60.0
     by: str = ""
+    seconds: float = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +251,15 @@ class Work:
             return self._flush_all(queue)
         with Service(self.root).stopped(self.request.wait):
             chosen = list(queue.messages(self.request))
-            changed = [message for message in chosen if self._change(message, copies)]
+            end, begun = time.monotonic() + self.request.seconds, []
+            for message in chosen:
+                if time.monotonic() > end:
+                    break
+                begun.append((message, self._change(message, copies)))
+        changed = [message for message, is_changed in begun if is_changed]
         if self.request.verb == "drop" and changed and self.root == Path("/"):
             expire_later()
-        return self._told(changed, queue)
+        return self._told(changed, queue) | {"left": len(chosen) - len(begun)}
 
     def _told(self, messages: list[Message], queue: Queue) -> dict[str, Any]:
         records = []

@@ -497,6 +497,13 @@ def test_a_held_message_waits_over_a_flush_until_it_is_resumed(queues: Site) -> 
     assert [(line["event"], line["by"]) for line in lines] == [(f"queue-{e}", ask.who()) for e in ("hold", "resume")]
 
 
+@pytest.mark.usefixtures("quick")
+def test_what_of_the_queue_there_is_no_time_for_is_counted(queues: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask.Fleet, "working_seconds", 59.0)
+    status, out, errors = queues.call("queue", "hold", "--to", "*")
+    assert (status, out.count("0 messages: held")) == (1, 2) and errors.count("more were not tried") == 2
+
+
 def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site) -> None:
     status, out, errors = queues.call("queue", "drop", "--to", "@far.test")
     assert status == 2 and "nothing was done" in errors and "101" in out
