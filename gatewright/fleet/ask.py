@@ -30,6 +30,8 @@ CONNECT_SECONDS = 10
 MARGIN_SECONDS = 20
 """Before the end of a gateway's time it begins with nothing more, so that it can tell what it did."""
 LONGEST_REASON = 300
+LONGEST_ANSWER = 1 << 28
+"""Bytes of a gateway's answer: some 500,000 held messages."""
 
 
 class UsageError(Exception):
@@ -204,10 +206,19 @@ def answer_of(line: Mapping[str, Any]) -> dict[str, Any]:
     """What a module of ours packed; of another module, the fields that the callback takes. ValueError, zlib.error."""
     if "answer" not in line:
         return {name: line[name] for name in ("stdout", "rules") if name in line}
-    found = json.loads(zlib.decompress(base64.b64decode(line["answer"])))
+    found = json.loads(unpacked(line["answer"]))
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
     return found
+
+
+def unpacked(answer: str) -> bytes:
+    """The JSON of an answer; ValueError, zlib.error. A gateway that was taken over may send what fills this machine."""
+    reader = zlib.decompressobj()
+    text = reader.decompress(base64.b64decode(answer), LONGEST_ANSWER)
+    if not reader.eof:
+        raise ValueError(f"it is cut, or longer than {LONGEST_ANSWER} bytes")
+    return text
 
 
 def reason(line: Mapping[str, str]) -> str:

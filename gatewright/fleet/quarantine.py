@@ -14,7 +14,7 @@ from gatescan.text import printable
 from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE, LEFT
 from gatewright.fleet.ask import Answers, Fleet, add_fleet, ask, ask_each, fleet_of, is_sure, who
 from gatewright.fleet.filters import as_logged
-from gatewright.fleet.show import as_json, moment, people, table, when
+from gatewright.fleet.show import as_json, harmless, moment, people, table, when
 
 DESCRIPTION = """\
 Look at what the scanners of all gateways hold, give it to its recipients, or remove it. A release passes the scanner,
@@ -230,6 +230,7 @@ TITLES = ("CAME", "GATEWAY", "ID", "STATE", "VERDICT", "FROM", "TO", "SUBJECT", 
 
 def row(host: str, entry: Mapping[str, Any]) -> Sequence[str]:
     """An entry in the table."""
+    entry = harmless(entry)
     texts = (printable(str(entry["subject"]), 50), printable(str(entry["reason"]), 80))
     sender = printable(str(entry["sender"]), 40) or "<>"
     return (

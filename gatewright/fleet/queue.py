@@ -14,7 +14,7 @@ from gatescan.text import printable
 from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE, LEFT
 from gatewright.fleet.ask import Answers, Fleet, add_fleet, ask, ask_each, fleet_of, is_sure, who
 from gatewright.fleet.filters import as_logged, patience
-from gatewright.fleet.show import as_json, moment, people, span, table
+from gatewright.fleet.show import as_json, harmless, moment, people, span, table
 
 DESCRIPTION = """\
 Look at what waits in the queues of all gateways, and decide about it.
@@ -154,6 +154,7 @@ def print_table(answers: Answers) -> None:
 
 def row(host: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     """A message in the table."""
+    one = harmless(one)
     sender = printable(str(one["from"]), 60) or "<>"
     age, size = span(time.time() - one["time"]), f"{one['size'] / 1000:.0f} kB"
     return (

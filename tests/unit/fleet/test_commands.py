@@ -26,7 +26,7 @@ from on_gateway.trace import search
 from test_trace import ANN, delivered
 
 from gatewright.fleet import __main__ as fleet
-from gatewright.fleet import ask, filters, show
+from gatewright.fleet import ask, filters, show, trace
 from gatewright.fleet import quarantine as quarantine_command
 from gatewright.fleet import queue as queue_command
 from gatewright.fleet import status as fleet_status
@@ -185,6 +185,40 @@ def test_what_a_gateway_answers_that_cannot_be_read_is_named_and_the_others_stan
 def packed(text: bytes) -> str:
     """An answer as it comes over the wire, whatever is in it."""
     return base64.b64encode(zlib.compress(text)).decode("ascii")
+
+
+def test_an_answer_that_would_fill_this_machine_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "LONGEST_ANSWER", 1000)
+    bomb = base64.b64encode(zlib.compress(json.dumps({"x": "0" * 2000}).encode())).decode()
+    answers = ask.answers_of(json.dumps({"host": "gw1", "state": "ok", "answer": bomb}) + "\n")
+    assert not answers.said and "longer than 1000" in answers.silent["gw1"]
+
+
+def told(*kinds: dict[str, Any]) -> dict[str, Any]:
+    """A record in which every text is hostile."""
+    names = ("fate", "from", "subject", "held", "ip", "tls", "message_id", "auth", "verdict", "action", "msg", "qp", "text")
+    found: dict[str, Any] = dict.fromkeys((*names, "what", "id", "state", "sender", "reason"), HOSTILE)
+    found |= {"time": 1.0, "size": 1, "queued": 1, "ended": 1, "count": 2, "last": 2, "recipients": [HOSTILE], "to": [HOSTILE]}
+    way = dict.fromkeys(("host", "address", "tls", "verified", "text", "result", "recipient"), HOSTILE)
+    found["deliveries"] = [way | {"began": 1, "ended": 2}]
+    found["findings"] = [dict.fromkeys(("verdict", "code", "detail"), HOSTILE)]
+    found["events"] = [{"event": HOSTILE, "by": HOSTILE, "time": 1}]
+    found["bounce"] = {"to": [HOSTILE], "fate": HOSTILE, "time": 1, "deliveries": []}
+    for one in kinds:
+        found |= one
+    return found
+
+
+def test_a_gateway_that_was_taken_over_can_do_nothing_to_the_terminal() -> None:
+    printed = [*quarantine_command.row("gw1", told()), *queue_command.row("gw1", told())]
+    printed += trace.lines("gw1", told({"kind": "message", "recipients": 1}), True)
+    printed += trace.lines("gw1", told({"kind": "refusal"}), True)
+    printed += trace.lines("gw1", told({"kind": "sessions", "tls": {HOSTILE: 1}}), True)
+    printed += fleet_status.row(
+        "gw1", {"queue": {"count": HOSTILE, "oldest": 1}, "held": HOSTILE, "cutoff": [HOSTILE], "outbreak": HOSTILE,
+                "engines": [{"name": HOSTILE}], "version": HOSTILE, "doctor": [{"state": HOSTILE, "what": HOSTILE}]},
+    )  # short values, many a line # fmt: skip
+    assert not {"\x1b", "\u202e", "\r", "\n"} & set("".join(printed))
 
 
 def test_a_change_in_check_mode_is_said_not_to_have_been_made(site: Site) -> None:
