@@ -207,7 +207,7 @@ class Relp:
     def _answer(self) -> None:
         """Read an answer, which must say that all is well."""
         number, command, length = self._word(), self._word(), self._word()
-        if command != b"rsp" or not number.isdigit() or not length.isdigit():
+        if command != b"rsp" or not number.isdigit() or not (length.isdigit() and int(length) <= LONGEST):
             raise ConnectionError("the server closes the session" if command == b"serverclose" else "this is no RELP")
         data = self._answers.read(int(length) + 1) if int(length) else b"200"
         if not data.startswith(b"200"):
