@@ -224,7 +224,8 @@ def journal(path: Path, event: str, message: Message, by: str) -> None:
     line = {"time": round(time.time(), 3), "event": f"queue-{event}", "msg": message.number, "by": by}
     line |= {"from": message.sender, "to": [one.address for one in message.recipients[:100]]}
     with contextlib.suppress(OSError):
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        # the file is the scanner's: in place of it may be a pipe that nobody reads
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             os.write(file, json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
         finally:

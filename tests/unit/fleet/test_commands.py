@@ -538,6 +538,15 @@ def test_what_of_the_queue_there_is_no_time_for_is_counted(queues: Site, monkeyp
     assert (status, out.count("0 messages: held")) == (1, 2) and errors.count("more were not tried") == 2
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_pipe_in_a_logs_place_keeps_nobody_waiting(queues: Site) -> None:
+    path = queues.root("gw1") / "var/log/gatescan/messages.jsonl"
+    path.unlink()
+    os.mkfifo(path)
+    assert queues.call("queue", "hold", "--to", "*")[1].count(": held") == 2
+    assert queues.call("trace", "--to", "*")[0] == 1
+
+
 def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site) -> None:
     status, out, errors = queues.call("queue", "drop", "--to", "@far.test")
     assert status == 2 and "nothing was done" in errors and "101" in out
