@@ -2,10 +2,10 @@
 
 Other users of this machine, and every web page that the administrator's browser has open, can reach 127.0.0.1. So the
 address that `gw console` prints has a token, which is good once: it is exchanged for a cookie that is never sent along
-with what another site starts (SameSite=Strict) and that no script can read. A browser sends cookies of 127.0.0.1 to all its ports, also to
-one on which another user of this machine listens, but only with the path that they are for: so all pages are below a
-path that nobody can guess. A request must name this server as its host, which a name that was made to lead here (DNS
-rebinding) does not. A change needs a token out of our own form.
+with what another site starts (SameSite=Strict) and that no script can read. A browser sends cookies of 127.0.0.1 to all
+its ports, also to one on which another user of this machine listens, but only with the path that they are for: so all
+pages are below a path that nobody can guess. A request must name this server as its host, which a name that was made to
+lead here (DNS rebinding) does not. A change needs a token out of our own form.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Access:
 
         request = Request(scope, receive)
         refusal = self._stranger(request) or await self._form(request)
-        inner = scope | {"path": scope["path"].removeprefix(self.base)}
+        inner = {**scope, "path": scope["path"].removeprefix(self.base)}
         await (refusal or self.app)(inner, receive, send_with_headers)
 
     def _stranger(self, request: Request) -> Response | None:

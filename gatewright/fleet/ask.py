@@ -58,7 +58,7 @@ class Fleet:
         return max(self.seconds - MARGIN_SECONDS, self.seconds / 2)
 
     def command(self, module: str, names: Iterable[str], file: Path) -> list[str]:
-        """The command line. Arguments of the module are in a file: of thousands of messages they are too long for it."""
+        """The command line. The module's arguments are in a file: of thousands of messages they are too long."""
         arguments = json.dumps({name: f"{{{{ gw_{name} }}}}" for name in names})
         where = [word for inventory in self.inventories for word in ("-i", inventory)]
         limit = ["--limit", self.limit] if self.limit else []

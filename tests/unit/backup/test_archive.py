@@ -563,7 +563,9 @@ def test_what_cannot_be_a_file_is_refused_before_anything_is_written(site: Site,
     assert site.new.names(KEYS) == []
 
 
-@pytest.mark.parametrize("change", [{"release": 5}, {"host": []}, {"queued": "x"}, {"made": "x"}, {"entries": [1]}, None])
+@pytest.mark.parametrize(
+    "change", [{"release": 5}, {"host": []}, {"queued": "x"}, {"made": "x"}, {"entries": [1]}, None]
+)
 def test_an_archive_that_says_nonsense_of_itself_is_none(site: Site, change: dict[str, object] | None) -> None:
     told = {"format": 1, "id": "0" * 32, "host": "gw1.example.org", "release": "1.0.0", "made": 1, "entries": [KEYS]}
     text = json.dumps(told | change).encode() if change else b"[" * 100_000

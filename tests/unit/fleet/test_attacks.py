@@ -103,7 +103,13 @@ def test_what_is_no_request_of_a_browsers_gets_nothing(admin: Browser, site: Con
 
 
 def test_no_path_leads_to_other_files(admin: Browser) -> None:
-    for path in ("/../serve.py", "/..%2fserve.py", "/static/../../serve.py", "/%2e%2e/%2e%2e/etc/passwd", "/style.css/../x"):
+    for path in (
+        "/../serve.py",
+        "/..%2fserve.py",
+        "/static/../../serve.py",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/style.css/../x",
+    ):
         status, _, text = admin.ask(path)
         assert status == 404 and "root:" not in text and "import" not in text, path
 

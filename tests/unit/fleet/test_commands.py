@@ -196,9 +196,32 @@ def test_an_answer_that_would_fill_this_machine_is_no_answer(monkeypatch: pytest
 
 def told(*kinds: dict[str, Any]) -> dict[str, Any]:
     """A record in which every text is hostile."""
-    names = ("fate", "from", "subject", "held", "ip", "tls", "message_id", "auth", "verdict", "action", "msg", "qp", "text")
+    names = (
+        "fate",
+        "from",
+        "subject",
+        "held",
+        "ip",
+        "tls",
+        "message_id",
+        "auth",
+        "verdict",
+        "action",
+        "msg",
+        "qp",
+        "text",
+    )
     found: dict[str, Any] = dict.fromkeys((*names, "what", "id", "state", "sender", "reason"), HOSTILE)
-    found |= {"time": 1.0, "size": 1, "queued": 1, "ended": 1, "count": 2, "last": 2, "recipients": [HOSTILE], "to": [HOSTILE]}
+    found |= {
+        "time": 1.0,
+        "size": 1,
+        "queued": 1,
+        "ended": 1,
+        "count": 2,
+        "last": 2,
+        "recipients": [HOSTILE],
+        "to": [HOSTILE],
+    }
     way = dict.fromkeys(("host", "address", "tls", "verified", "text", "result", "recipient"), HOSTILE)
     found["deliveries"] = [way | {"began": 1, "ended": 2}]
     found["findings"] = [dict.fromkeys(("verdict", "code", "detail"), HOSTILE)]
@@ -403,14 +426,14 @@ def test_a_terminal_that_lacks_letters_gets_escapes_for_them(held: Site, monkeyp
     path.write_text(path.read_text().replace('"Python script"', json.dumps("Häkchen \u2713", ensure_ascii=True)))
     program = held.root("gw1") / "usr/bin/gatescan"
     done = subprocess.run(
-        [program, "quarantine", "show", "17.gw1"], env={**os.environ, "PYTHONIOENCODING": "latin-1"}, capture_output=True,
-        check=True,
+        [program, "quarantine", "show", "17.gw1"], env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True, check=True,
     )  # short arguments, many a line # fmt: skip
     assert "Häkchen \\u2713" in done.stdout.decode("latin-1")
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", terminal)
     assert held.call("quarantine", "list")[0] == 0
-    assert b"H\\xe4kchen \\u2713" in terminal.buffer.getvalue()  # type: ignore[attr-defined]  # it is a BytesIO
+    assert b"H\\xe4kchen \\u2713" in terminal.buffer.getvalue()
 
 
 @pytest.mark.usefixtures("quick")

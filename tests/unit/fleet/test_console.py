@@ -82,7 +82,9 @@ def test_the_token_of_the_address_is_good_once_for_a_cookie_that_no_script_and_n
     status, headers, _ = stranger.ask(address)
     base = f"{stranger.access.base}/"
     assert (status, headers["location"]) == (303, base)
-    assert {"httponly", "samesite=strict", f"path={base}".lower()} <= {word.lower() for word in headers["set-cookie"].split("; ")}
+    assert {"httponly", "samesite=strict", f"path={base}".lower()} <= {
+        word.lower() for word in headers["set-cookie"].split("; ")
+    }
     assert stranger.ask(address)[0] == 403
     stranger.cookie = headers["set-cookie"].partition(";")[0]
     assert stranger.ask("/")[0] == 200

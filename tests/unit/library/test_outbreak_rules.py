@@ -59,7 +59,9 @@ def test_of_two_administrators_at_once_neither_loses_the_others_rule(gatescan: P
     with ThreadPoolExecutor(1) as pool:
         fcntl.flock(folder, fcntl.LOCK_EX)  # as who has read, and not yet written
         second = pool.submit(run, gatescan, state="block", rules=[SUBJECT])
-        while not (second.done() or any("->" in one and waits in one for one in Path("/proc/locks").open())):
+        while not (
+            second.done() or any("->" in one and waits in one for one in Path("/proc/locks").read_text().splitlines())
+        ):
             time.sleep(0.01)
         (gatescan.parent / "outbreak.txt").write_text(f"{ISO}\n")
         os.close(folder)

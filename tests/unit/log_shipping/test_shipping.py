@@ -192,7 +192,9 @@ def test_a_file_of_before_the_clock_was_set_back_is_left_for_the_next(tmp_path: 
     assert program.next_batch(one, mark).lines == [b"2"]
 
 
-@pytest.mark.parametrize("answer", [b"1 rsp 99999999999999999999 200 OK\n", b"1 rsp 300000 200 OK\n", b"\n" * 9, b"1 rsp -1 x\n"])
+@pytest.mark.parametrize(
+    "answer", [b"1 rsp 99999999999999999999 200 OK\n", b"1 rsp 300000 200 OK\n", b"\n" * 9, b"1 rsp -1 x\n"]
+)
 def test_an_answer_that_is_no_relp_ends_the_session_and_not_the_program(answer: bytes) -> None:
     here, there = socket.socketpair()
     with here, there:

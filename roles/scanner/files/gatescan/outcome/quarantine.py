@@ -258,7 +258,8 @@ class Quarantine:
         if not re.fullmatch(r"[\w.-]{1,200}", id_, re.ASCII):
             return {}
         places = [self.directory / ("cur" if suffix else "new") / f"{id_}{suffix}" for suffix in _SUFFIX.values()]
-        return {id_: (path, _state_of(path)) for path in places if path.is_file()}
+        there = [path for path in places if path.is_file()]
+        return {id_: (there[-1], _state_of(there[-1]))} if there else {}
 
     def _copies(self, path: Path) -> int:
         with contextlib.suppress(sqlite3.Error):
@@ -332,7 +333,7 @@ class Quarantine:
         return tuple(one for one in entry.recipients if not self._given(entry, one).exists())
 
     def given_since(self, recipient: str, since: float) -> int:
-        """How many messages a recipient was given since then; none later than now, as the clock may have been set back."""
+        """How many messages a recipient was given since then; none later than now: a clock may have been set back."""
         now, times = time.time(), []
         for path in (self.directory / "given").glob(f"*.{_mark(recipient)}"):
             with contextlib.suppress(FileNotFoundError):

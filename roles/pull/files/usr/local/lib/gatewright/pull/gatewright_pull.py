@@ -287,7 +287,10 @@ def outcome(place: Place, settings: Settings, last: Mapping[str, Any]) -> dict[s
         one |= {"result": "failed", "why": str(error)}
     one |= {"commit": commit_of(place), "at": time.time(), "seconds": round(time.time() - started, 1)}
     is_same = all(one[key] == last.get(key) for key in ("result", "commit"))
-    return one | {"since": min(last["since"], one["at"]) if is_same else one["at"], "is_told": is_same and last["is_told"]}
+    return one | {
+        "since": min(last["since"], one["at"]) if is_same else one["at"],
+        "is_told": is_same and last["is_told"],
+    }
 
 
 def is_to_be_told(one: Mapping[str, Any]) -> bool:

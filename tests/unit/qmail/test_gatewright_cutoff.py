@@ -1,4 +1,4 @@
-"""gatewright-cutoff and qmail-send's run: after a command that was cut short, and on a full disk, a cutoff is in force."""
+"""gatewright-cutoff and qmail-send's run: a cutoff is in force after an interruption and on a full disk, too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class Host:
         self.tool = self.copy(TOOL, root, commands)
         program(commands / "svstat", 'echo "$1: up (pid 7) 1 seconds"')
         program(commands / "logger", "exit 0")
-        smtpd = f"[ -e {self.flags}/inbound ] && echo cutoff-smtpd > {self.cmdline} || echo qmail-smtpd > {self.cmdline}"
+        smtpd = (
+            f"[ -e {self.flags}/inbound ] && echo cutoff-smtpd > {self.cmdline} || echo qmail-smtpd > {self.cmdline}"
+        )
         program(
             commands / "svc",
             f'echo "${{2##*/}}" >> {self.told}; case $2 in *smtpd) {smtpd} ;; *) sh {self.run_send} ;; esac',
