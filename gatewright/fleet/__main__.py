@@ -27,6 +27,7 @@ VERBS: dict[str, Callable[[list[str], list[str]], int]] = {
 }
 
 
+CHANGES = {"release", "delete", "flush", "hold", "resume", "drop"}
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as shells have it."""
 
@@ -48,6 +49,11 @@ def main(words: Sequence[str]) -> int:
         print(f"gw {words[0]}: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
+        if CHANGES & set(own):
+            print(
+                f"gw {words[0]}: what a gateway was told already goes on there: look before you do more",
+                file=sys.stderr,
+            )
         return INTERRUPTED
     except BrokenPipeError:  # `| head` has enough
         sys.stdout = None

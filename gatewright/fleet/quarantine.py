@@ -44,6 +44,7 @@ TEXTS = {
     "direction": "inbound or outbound",
 }
 CHOICES = {"state": ("held", "releasing", "released"), "direction": ("inbound", "outbound")}
+WHOLE = "gatescan quarantine show --message"
 Held = list[tuple[str, dict[str, Any]]]
 """Entries, each with its gateway."""
 
@@ -202,6 +203,10 @@ def message(fleet: Fleet, options: argparse.Namespace) -> int:
         else:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
+    for host, answer in answers.said.items():
+        if answer.get("is_cut"):
+            print(f"gw quarantine: this is its beginning alone; {host} has the whole: {WHOLE}", file=sys.stderr)
+            found = []
     return answers.status(EXIT_OK if found else EXIT_NONE)
 
 

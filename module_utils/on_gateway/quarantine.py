@@ -69,7 +69,8 @@ class Quarantine:
 
     def _message(self, one: str) -> dict[str, Any]:
         done = self._run("show", "--message", "--", one)
-        return {"message": base64.b64encode(done.stdout[:LONGEST]).decode("ascii"), "found": done.returncode == 0}
+        shown = base64.b64encode(done.stdout[:LONGEST]).decode("ascii")
+        return {"message": shown, "found": done.returncode == 0, "is_cut": len(done.stdout) > LONGEST}
 
     def _change(self, request: Request) -> dict[str, Any]:
         """Release or delete some at a time; `left` are those that there was no time for."""

@@ -260,6 +260,17 @@ def test_ctrl_c_ends_a_command_without_a_word(
     assert capsys.readouterr() == ("", "")
 
 
+def test_ctrl_c_in_the_middle_of_a_change_says_that_gateways_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> ask.Answers:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue_command, "ask", interrupted)
+    assert fleet.main(["queue", "hold", "1"]) == 130
+    assert "goes on there" in capsys.readouterr().err
+
+
 def test_a_filter_is_what_the_logs_have() -> None:
     assert filters.as_logged("*ann*@Bücher.example") == "*ann*@xn--bcher-kva.example"
     assert filters.as_logged("@*.bücher.example") == "@*.xn--bcher-kva.example"
@@ -449,6 +460,13 @@ def test_held_messages_are_listed_and_shown_without_harm(held: Site) -> None:
 def test_a_held_message_goes_byte_for_byte_into_a_pipe(held: Site) -> None:
     _, out, _ = held.call("quarantine", "show", "--message", "17.gw1")
     assert out == "Subject: x\x1b[2J\n\nhello\n"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_message_that_is_too_long_to_be_shown_is_said_to_be_cut(held: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "LONGEST", 10)
+    status, out, errors = held.call("quarantine", "show", "--message", "17.gw1")
+    assert (status, out) == (1, "Subject: x") and "gw1 has the whole" in errors
 
 
 def test_a_status_line_has_what_could_be_looked_at(held: Site) -> None:
