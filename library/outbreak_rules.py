@@ -114,12 +114,16 @@ def write(path: str, text: str) -> None:
             os.unlink(path)
         return
     descriptor, temporary = tempfile.mkstemp(prefix=".outbreak.", dir=os.path.dirname(path))
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        os.fchmod(handle.fileno(), 0o644)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            os.fchmod(handle.fileno(), 0o644)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError:  # a full disk, which is not to be filled further
+        os.unlink(temporary)
+        raise
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import outbreak_rules
 import pytest
 
 from tests.modules import run_module
@@ -103,6 +105,20 @@ def test_rules_that_do_not_build_leave_the_old_ones(gatescan: Path) -> None:
     refused = run(gatescan, state="block", rules=["bad\tSIZE=-1\tx"])
     assert refused["failed"] and "bad rule" in refused["msg"]
     assert (gatescan.parent / "outbreak.txt").read_bytes() == before
+
+
+def test_on_a_full_disk_the_rules_stay_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "outbreak.txt"
+    path.write_text("old\n")
+    monkeypatch.setattr("outbreak_rules.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        outbreak_rules.write(str(path), "new\n")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("outbreak.txt", "old\n")]
 
 
 def test_check_mode_says_what_would_change_and_changes_nothing(gatescan: Path) -> None:
