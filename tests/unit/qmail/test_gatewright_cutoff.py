@@ -26,7 +26,9 @@ class Host:
         commands.mkdir()
         self.run_send = self.copy(RUN, root, commands)
         self.tool = self.copy(TOOL, root, commands)
-        program(commands / "svstat", 'echo "$1: up (pid 7) 1 seconds"')
+        self.down = root / "down"
+        states = 'echo "$1: down 5 seconds" || echo "$1: up (pid 7) 1 seconds"'
+        program(commands / "svstat", f"[ -e {self.down} ] && {states}")
         program(commands / "logger", "exit 0")
         smtpd = (
             f"[ -e {self.flags}/inbound ] && echo cutoff-smtpd > {self.cmdline} || echo qmail-smtpd > {self.cmdline}"
@@ -99,6 +101,14 @@ def test_a_command_that_was_cut_short_is_made_good_by_the_next(host: Host, way: 
     assert f"changed {way}" in host.call("cut", way) and host.is_cut(way)
     (host.flags / way).unlink()  # the same on the way back
     assert f"changed {way}" in host.call("open", way) and not host.is_cut(way)
+
+
+def test_a_cutoff_of_what_does_not_run_is_one_change(host: Host) -> None:
+    host.down.touch()
+    assert "changed inbound" in host.call("cut", "inbound")
+    assert "changed" not in host.call("cut", "inbound")
+    assert "changed inbound" in host.call("open", "inbound")
+    assert "changed" not in host.call("open", "inbound")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
