@@ -13,6 +13,7 @@ ansible-vault), and those of the module (state, recipients, queue, over).
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +28,8 @@ from ansible.plugins.action import ActionBase
 PROJECT = Path(__file__).resolve().parents[1]
 RELEASE = (PROJECT / "VERSION").read_text().strip()
 SUFFIX = ".tar.gz.age"
+PART_SECONDS = 86_400
+"""Age from which a file that is half fetched is nobody's any more."""
 LOCKED = ("age-encryption.org/", "-----BEGIN AGE ENCRYPTED FILE-----")
 MODULE = ("state", "recipients", "queue", "over", "root")
 """Options that go to the module."""
@@ -68,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
             self._fetch(remote, target, said["sha256"])
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
-        return said | {"archive": str(target), "removed": self._thin_out()}
+        return said | {"archive": str(target), "removed": self._thin_out(target)}
 
     def _fetch(self, remote: str, target: Path, sha256: str) -> None:
         """Bring the file here, wholly or not at all."""
@@ -83,20 +86,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
                         f"{target}: the file that arrived is another than the gateway wrote. Where a start file of the"
                         " login's shell prints text, it gets into files that are fetched: end that"
                     )
+                os.fsync(file.fileno())
             part.rename(target)
+            sync_folder(self._folder)  # before older ones are removed
         finally:
             part.unlink(missing_ok=True)
 
-    def _archives(self) -> list[Path]:
+    def _archives(self, suffix: str = SUFFIX) -> list[Path]:
         """Those of this gateway, the oldest first; the form of the time keeps gw1 apart from gw1-old."""
-        return sorted(self._folder.glob(f"{self._host}-{'[0-9]' * 8}T{'[0-9]' * 6}Z{SUFFIX}"))
+        return sorted(self._folder.glob(f"{self._host}-{'[0-9]' * 8}T{'[0-9]' * 6}Z{suffix}"))
 
-    def _thin_out(self) -> list[str]:
-        """Remove all but the newest archives of this gateway; 0: none."""
+    def _thin_out(self, fresh: Path) -> list[str]:
+        """Remove all but the newest archives of this gateway (keep 0: none), and what runs that were killed left.
+
+        The fresh one stays, whatever its name says of the time: this machine's clock may have been set back.
+        """
         keep = int(self._task.args.get("keep", 0))
-        old = self._archives()[:-keep] if keep > 0 else []
+        others = [path for path in self._archives() if path != fresh]
+        old = others[: max(len(others) - keep + 1, 0)] if keep > 0 else []
+        old += [path for path in self._archives(f"{SUFFIX}.part") if path.stat().st_mtime < time.time() - PART_SECONDS]
         for path in old:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return [str(path) for path in old]
 
     def _unpack(self) -> dict[str, Any]:
@@ -141,6 +151,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
                 " it into memory, age --decrypt --output /dev/shm/key, and name that"
             )
         return text.encode()
+
+
+def sync_folder(folder: Path) -> None:
+    """When this returns, the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def seal_anew(archive: Path, identity: bytes, recipient: str, target: Path) -> None:

@@ -31,7 +31,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answer:
-  description: JSON, compressed by zlib, in base64; C(entries), C(said) (of each id), C(message) (in base64).
+  description: >-
+    JSON, compressed by zlib, in base64; C(entries), C(said) (of each id), C(left) (how many ids there was no time for),
+    C(message) (in base64).
   type: str
   returned: always
 """

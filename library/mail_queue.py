@@ -34,7 +34,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answer:
-  description: JSON, compressed by zlib, in base64; C(messages), and C(done), the numbers of those that were changed.
+  description: >-
+    JSON, compressed by zlib, in base64; C(messages), those that there are or were changed, at most 10000 of C(count);
+    C(unsorted), how many qmail-send has not looked at yet; C(left), how many there was no time for.
   type: str
   returned: always
 """

@@ -60,9 +60,11 @@ rules:
 """
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -112,12 +114,27 @@ def write(path: str, text: str) -> None:
             os.unlink(path)
         return
     descriptor, temporary = tempfile.mkstemp(prefix=".outbreak.", dir=os.path.dirname(path))
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        os.fchmod(handle.fileno(), 0o644)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            os.fchmod(handle.fileno(), 0o644)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError:  # a full disk, which is not to be filled further
+        os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def alone(path: str) -> Iterator[None]:
+    """Keep another administrator's run waiting, whose rule would be lost between reading and writing."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def put_in_force(path: str, old: str, new: str, gatescan: str) -> None:
@@ -158,6 +175,12 @@ def main() -> None:
     path, gatescan = module.params["path"], module.params["gatescan"]
     if not os.path.exists(gatescan):
         module.fail_json(msg=f"{gatescan} is not on this host: run site.yml first")
+    with alone(path) if module.params["state"] != "show" else contextlib.nullcontext():
+        change(module, path, gatescan)
+
+
+def change(module: AnsibleModule, path: str, gatescan: str) -> None:
+    """Do what was asked, and end the module."""
     old = read(path)
     present = rules_of(old)
     rules = wanted(present, module.params["state"], module.params["rules"], module.params["everything"])

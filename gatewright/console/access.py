@@ -2,8 +2,10 @@
 
 Other users of this machine, and every web page that the administrator's browser has open, can reach 127.0.0.1. So the
 address that `gw console` prints has a token, which is good once: it is exchanged for a cookie that is never sent along
-with what another site starts (SameSite=Strict) and that no script can read. A request must name this server as its
-host, which a name that was made to lead here (DNS rebinding) does not. A change needs a token out of our own form.
+with what another site starts (SameSite=Strict) and that no script can read. A browser sends cookies of 127.0.0.1 to all
+its ports, also to one on which another user of this machine listens, but only with the path that they are for: so all
+pages are below a path that nobody can guess. A request must name this server as its host, which a name that was made to
+lead here (DNS rebinding) does not. A change needs a token out of our own form.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Access:
         self.app = app
         self.hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
         self.cookie = f"gatewright_{port}"
+        self.base = f"/{secrets.token_urlsafe(16)}"
         self.token = secrets.token_urlsafe(32)
         self.session = secrets.token_urlsafe(32)
         self.csrf = secrets.token_urlsafe(32)
@@ -61,7 +64,8 @@ class Access:
 
         request = Request(scope, receive)
         refusal = self._stranger(request) or await self._form(request)
-        await (refusal or self.app)(scope, receive, send_with_headers)
+        inner = {**scope, "path": scope["path"].removeprefix(self.base)}
+        await (refusal or self.app)(inner, receive, send_with_headers)
 
     def _stranger(self, request: Request) -> Response | None:
         """The answer to whoever may not see a page; None for the administrator."""
@@ -69,11 +73,12 @@ class Access:
             return PlainTextResponse("This server is 127.0.0.1 and has no other name.", 421)
         if request.method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("not allowed", 405)
-        if is_same(request.cookies.get(self.cookie, ""), self.session):
+        is_below = is_same(request.scope["path"][: len(self.base) + 1], f"{self.base}/")
+        if is_below and is_same(request.cookies.get(self.cookie, ""), self.session):
             return None
         if request.method == "GET" and self._enters(request.query_params.get("token", "")):
-            response = RedirectResponse("/", 303)
-            response.set_cookie(self.cookie, self.session, httponly=True, samesite="strict", path="/")
+            response = RedirectResponse(f"{self.base}/", 303)
+            response.set_cookie(self.cookie, self.session, httponly=True, samesite="strict", path=f"{self.base}/")
             return response
         return PlainTextResponse(ENTER, 403)
 
@@ -86,7 +91,7 @@ class Access:
 
     async def _form(self, request: Request) -> Response | None:
         """Read the form of a change for the page; the answer if it is not one of ours."""
-        request.state.csrf, request.state.form = self.csrf, []
+        request.state.csrf, request.state.base, request.state.form = self.csrf, self.base, []
         if request.method != "POST":
             return None
         if request.headers.get("origin", f"http://{self.hosts[0]}") not in [f"http://{host}" for host in self.hosts]:

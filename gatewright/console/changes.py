@@ -17,6 +17,7 @@ from gatewright.fleet.ask import Answers, Fleet, UsageError, ask, ask_each, who
 from gatewright.fleet.filters import as_logged
 from gatewright.fleet.queue import DONE
 
+LEFT = "not tried, as there was no time: do it again"
 DROPPED = "A copy is kept on the gateway for a day. Nobody gets a bounce."
 MOST_RESULTS = 50
 """Results of changes that can be looked at again."""
@@ -73,7 +74,7 @@ def change(request: Request) -> Response:
     answers = desk(request).act(plan.do)
     lines = [(host, *line) for host, answer in sorted(answers.said.items()) for line in plan.tell(answer)]
     name = request.app.state.results.keep(Result(plan.title, lines, answers.silent, plan.back))
-    return RedirectResponse(f"/done?result={name}", 303)
+    return RedirectResponse(f"{request.state.base}/done?result={name}", 303)
 
 
 def done(request: Request) -> Response:
@@ -116,12 +117,20 @@ def held(form: Form) -> Plan:
     verb = verb_of(form, ("release", "delete"))
     messages = chosen(form)
     number = sum(map(len, messages.values()))
-    common = {"verb": verb, "by": who(), "again": False}
+
+    def do(fleet: Fleet) -> Answers:
+        common = {"verb": verb, "by": who(), "again": False, "seconds": fleet.working_seconds}
+        return ask_each(fleet, "held_mail", {host: common | {"ids": some} for host, some in messages.items()})
+
+    def tell(answer: Mapping[str, Any]) -> list[tuple[bool, str]]:
+        left = [(False, f"{counted(answer['left'])} {LEFT}")] if answer.get("left") else []
+        return left + [(said["done"], said["text"]) for said in answer["said"].values()]
+
     return Plan(
         f"{verb.capitalize()} {counted(number)}",
         named(messages),
-        lambda fleet: ask_each(fleet, "held_mail", {host: common | {"ids": some} for host, some in messages.items()}),
-        lambda answer: [(said["done"], said["text"]) for said in answer["said"].values()],
+        do,
+        tell,
         "/quarantine",
         asks=verb == "delete" or number > 1,
     )

@@ -14,7 +14,7 @@ from typing import Any
 from gatewright.fleet.ask import Answers, Fleet, ask, ask_each
 
 AT_ONCE = 4
-"""Questions that are under way at the same time; each is an `ansible` with its forks."""
+"""Questions that are under way at the same time, and as many changes; each is an `ansible` with its forks."""
 PATIENCE = 30.0
 """Seconds that a page waits for its turn."""
 FRESH = 30.0
@@ -55,20 +55,22 @@ class Desk:
     def __init__(self, fleet: Fleet) -> None:
         # twice a gateway's time: more gateways than forks are asked in turns
         self.fleet = replace(fleet, longest=2.0 * fleet.seconds + 30)
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._turns = {is_change: threading.BoundedSemaphore(AT_ONCE) for is_change in (False, True)}
         self._lock = threading.Lock()
         self._known: dict[str, Told] = {}
+        self._changes = 0
 
     def look(self, question: Question) -> Told:
         """What gateways say, or have said a moment ago. BusyError, UsageError."""
         with self._lock:
-            known = self._known.get(question.key)
-        if known and time.time() - known.time < FRESH:
+            known, changes = self._known.get(question.key), self._changes
+        if known and 0 <= time.time() - known.time < FRESH:  # a clock that was set back makes nothing fresh
             return known
         answers = self.act(lambda fleet: self._ask(fleet, question), is_change=False)
         told = Told(answers, time.time())
         with self._lock:
-            self._known[question.key] = told
+            if changes == self._changes:  # else this may be from before the change
+                self._known[question.key] = told
             for old in list(self._known)[:-MOST_KEPT]:
                 del self._known[old]
         return told
@@ -79,9 +81,9 @@ class Desk:
             return list(pool.map(self.look, questions))
 
     def act(self, do: Callable[[Fleet], Answers], is_change: bool = True) -> Answers:
-        """Have something done by gateways; what was known is forgotten."""
+        """Have something done by gateways; what was known is forgotten. A change does not wait for questions."""
         try:
-            with self._turn():
+            with self._turn(is_change):
                 return do(self.fleet)
         finally:
             if is_change:
@@ -91,6 +93,7 @@ class Desk:
         """Ask anew from now on."""
         with self._lock:
             self._known.clear()
+            self._changes += 1
 
     def _ask(self, fleet: Fleet, question: Question) -> Answers:
         if question.host:
@@ -98,10 +101,11 @@ class Desk:
         return ask(fleet, question.module, question.request)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=PATIENCE):
+    def _turn(self, is_change: bool) -> Iterator[None]:
+        turns = self._turns[is_change]
+        if not turns.acquire(timeout=PATIENCE):
             raise BusyError
         try:
             yield
         finally:
-            self._turns.release()
+            turns.release()

@@ -36,7 +36,8 @@ def desk(request: Request) -> Desk:
 
 def shown(request: Request, template: str, silent: Mapping[str, str], **values: object) -> HTMLResponse:
     """A page with what every one has: who did not answer, and the token of its forms."""
-    common = {"csrf": request.state.csrf, "here": request.url.path, "where": request.app.state.where}
+    common = {"csrf": request.state.csrf, "base": request.state.base, "here": request.url.path}
+    common |= {"where": request.app.state.where}
     return HTMLResponse(page(template, silent=silent, **common, **values))
 
 

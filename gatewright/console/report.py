@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import time
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from gatewright.console import overview
 from gatewright.console.overview import Overview
 from gatewright.console.render import STYLE, page, plain
+from gatewright.fleet import ask
 from gatewright.fleet.ask import Answers
 
 
@@ -65,7 +65,7 @@ def unpacked(answers: Mapping[str, Mapping[str, Any]], name: str) -> Answers:
     found = Answers()
     for host, one in answers.items():
         if one.get(name):
-            found.said[host] = json.loads(zlib.decompress(base64.b64decode(one[name])))
+            found.said[host] = json.loads(ask.unpacked(one[name]))
         else:
             found.silent[host] = str(one.get("silent") or "it did not answer")
     return found

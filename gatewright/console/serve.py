@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import socket
 import sys
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gatewright.console import changes, pages
 from gatewright.console.access import Access
@@ -27,6 +29,9 @@ of this machine alone, and its address has a token that is good once. Nothing li
 SSH, as the other commands do. Ctrl-C ends it.
 
 From another machine: start it with --port 8025, and there `ssh -L 8025:127.0.0.1:8025` to this one."""
+
+MOST_WAITING = 32
+"""Connections that are not being answered, and half of all that there may be."""
 
 EPILOG = """\
 examples:
@@ -73,18 +78,38 @@ def address(access: Access) -> str:
     return f"http://{access.hosts[0]}/?token={access.token}"
 
 
+class Connection(H11Protocol):
+    """A connection. Whoever can reach the port can open many and say nothing, or a byte now and then: beyond some that
+    are not being answered the oldest of these is closed, so that there is always room for the administrator."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
+        """Somebody connects."""
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        waiting = [one for one in self.connections if isinstance(one, Connection) and not one.is_answered()]
+        if len(waiting) > MOST_WAITING:
+            oldest = min(waiting, key=lambda one: one.since)
+            self.connections.discard(oldest)  # which else happens after others that have come at the same time
+            oldest.transport.abort()
+
+    def is_answered(self) -> bool:
+        """Whether a whole request came that is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+
 def server(access: Access) -> uvicorn.Server:
     """The server, which says nothing of what it serves."""
     return uvicorn.Server(
         uvicorn.Config(
             access,
+            http=Connection,
             log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=64,
+            limit_concurrency=2 * MOST_WAITING,
             timeout_graceful_shutdown=2,
         )
     )
@@ -144,5 +169,6 @@ def not_there(request: Request, error: Exception) -> Response:
 
 def problem(request: Request, title: str, text: str, status: int) -> Response:
     """A page that says what is wrong."""
-    common = {"csrf": request.state.csrf, "here": "", "where": request.app.state.where, "silent": {}}
+    common = {"csrf": request.state.csrf, "base": request.state.base, "here": "", "silent": {}}
+    common |= {"where": request.app.state.where}
     return HTMLResponse(page("problem.html", title=title, text=text, **common), status)

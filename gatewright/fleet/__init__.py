@@ -11,3 +11,5 @@ EXIT_OK, EXIT_NONE, EXIT_USAGE, EXIT_SILENT = 0, 1, 2, 3
 EXIT_TEXT = """\
 exit status: 0 found or done, 1 nothing was found or could be done, 2 usage, 3 a gateway did not answer (it is named,
 and what the others said stands)"""
+LEFT = "were not tried, as there was no time for them: do it again, or with a longer --timeout"
+"""Said of how many messages."""

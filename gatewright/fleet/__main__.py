@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -26,12 +27,15 @@ VERBS: dict[str, Callable[[list[str], list[str]], int]] = {
 }
 
 
+CHANGES = {"release", "delete", "flush", "hold", "resume", "drop"}
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as shells have it."""
 
 
 def main(words: Sequence[str]) -> int:
     """Run one verb; returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # strangers' words may have letters that the terminal's locale has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not words or words[0] not in VERBS:
         print(f"usage: gw {' | '.join(VERBS)}", file=sys.stderr)
         return EXIT_USAGE
@@ -45,6 +49,11 @@ def main(words: Sequence[str]) -> int:
         print(f"gw {words[0]}: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
+        if CHANGES & set(own):
+            print(
+                f"gw {words[0]}: what a gateway was told already goes on there: look before you do more",
+                file=sys.stderr,
+            )
         return INTERRUPTED
     except BrokenPipeError:  # `| head` has enough
         sys.stdout = None

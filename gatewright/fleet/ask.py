@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 ROOT = "{{ fleet_root | default('/') }}"
 """Where a host's files are: below `/`, or where its variable says, such as a copy of a gateway's logs."""
 CONNECT_SECONDS = 10
+MARGIN_SECONDS = 20
+"""Before the end of a gateway's time it begins with nothing more, so that it can tell what it did."""
 LONGEST_REASON = 300
+LONGEST_ANSWER = 1 << 28
+"""Bytes of a gateway's answer: some 500,000 held messages."""
 
 
 class UsageError(Exception):
@@ -48,12 +52,19 @@ class Fleet:
     further: tuple[str, ...] = ()
     longest: float = 0.0
 
-    def command(self, module: str, arguments: Mapping[str, Any]) -> list[str]:
-        """The command line."""
+    @property
+    def working_seconds(self) -> float:
+        """How long a gateway may go on with a long list."""
+        return max(self.seconds - MARGIN_SECONDS, self.seconds / 2)
+
+    def command(self, module: str, names: Iterable[str], file: Path) -> list[str]:
+        """The command line. The module's arguments are in a file: of thousands of messages they are too long."""
+        arguments = json.dumps({name: f"{{{{ gw_{name} }}}}" for name in names})
         where = [word for inventory in self.inventories for word in ("-i", inventory)]
         limit = ["--limit", self.limit] if self.limit else []
         times = ["-T", str(CONNECT_SECONDS), "--task-timeout", str(self.seconds), "-f", str(self.forks)]
-        return ["ansible", "gateways", *where, *limit, *times, "-m", module, "-a", json.dumps(arguments), *self.further]
+        told = ["-m", module, "-a", arguments, "-e", f"@{file}"]
+        return ["ansible", "gateways", *where, *limit, *times, *told, *self.further]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,9 @@ def run_module(fleet: Fleet, module: str, arguments: Mapping[str, Any]) -> Answe
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:
         file = Path(folder) / "answers"
         file.touch(mode=0o600)
-        errors = call(fleet.command(module, arguments), environment(file), fleet.longest)
+        variables = Path(folder) / "arguments.json"
+        variables.write_text(json.dumps({f"gw_{name}": value for name, value in arguments.items()}))
+        errors = call(fleet.command(module, arguments, variables), environment(file), fleet.longest)
         answers = answers_of(file.read_text(encoding="utf-8"))
     if not (answers.said or answers.silent):
         raise UsageError(no_gateway(errors))
@@ -193,10 +206,19 @@ def answer_of(line: Mapping[str, Any]) -> dict[str, Any]:
     """What a module of ours packed; of another module, the fields that the callback takes. ValueError, zlib.error."""
     if "answer" not in line:
         return {name: line[name] for name in ("stdout", "rules") if name in line}
-    found = json.loads(zlib.decompress(base64.b64decode(line["answer"])))
+    found = json.loads(unpacked(line["answer"]))
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
     return found
+
+
+def unpacked(answer: str) -> bytes:
+    """The JSON of an answer; ValueError, zlib.error. A gateway that was taken over may send what fills this machine."""
+    reader = zlib.decompressobj()
+    text = reader.decompress(base64.b64decode(answer), LONGEST_ANSWER)
+    if not reader.eof:
+        raise ValueError(f"it is cut, or longer than {LONGEST_ANSWER} bytes")
+    return text
 
 
 def reason(line: Mapping[str, str]) -> str:

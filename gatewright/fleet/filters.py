@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 
 
@@ -42,6 +43,7 @@ def count(text: str) -> int:
 
 def patience(text: str) -> float:
     """Seconds, at most an hour, for argparse."""
-    if not 0 <= float(text) <= 3600:
-        raise argparse.ArgumentTypeError(f"not a number of seconds up to 3600: {text}")
-    return float(text)
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 3600:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"not a number of seconds up to 3600: {text}")

@@ -11,10 +11,10 @@ from typing import Any
 
 from gatescan.text import printable
 
-from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE
+from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE, LEFT
 from gatewright.fleet.ask import Answers, Fleet, add_fleet, ask, ask_each, fleet_of, is_sure, who
 from gatewright.fleet.filters import as_logged
-from gatewright.fleet.show import as_json, moment, people, table, when
+from gatewright.fleet.show import as_json, harmless, moment, people, table, when
 
 DESCRIPTION = """\
 Look at what the scanners of all gateways hold, give it to its recipients, or remove it. A release passes the scanner,
@@ -44,6 +44,7 @@ TEXTS = {
     "direction": "inbound or outbound",
 }
 CHOICES = {"state": ("held", "releasing", "released"), "direction": ("inbound", "outbound")}
+WHOLE = "gatescan quarantine show --message"
 Held = list[tuple[str, dict[str, Any]]]
 """Entries, each with its gateway."""
 
@@ -87,6 +88,8 @@ def main(words: list[str], further: list[str]) -> int:
         return message(fleet, options)
     answers = look(fleet, options)
     held = entries(answers)
+    for one in (one for one in getattr(options, "ids", ()) if not fitting(held, one)):
+        print(f"gw quarantine: no message {printable(one)} in quarantine", file=sys.stderr)
     if options.json:
         for host, entry in held:
             print(as_json(host, entry))
@@ -161,6 +164,7 @@ def fitting(held: Held, wanted: str) -> Held:
 def carry_out(fleet: Fleet, options: argparse.Namespace, held: Held) -> int:
     """Have it done, and say what was; returns the exit status."""
     common = {"verb": options.verb, "by": who(), "again": getattr(options, "again", False)}
+    common["seconds"] = fleet.working_seconds
     hosts = dict.fromkeys(host for host, _ in held)
     ids = {host: [entry["id"] for other, entry in held if other == host] for host in hosts}
     answers = ask_each(fleet, "held_mail", {host: common | {"ids": ids[host]} for host in hosts})
@@ -172,6 +176,9 @@ def carry_out(fleet: Fleet, options: argparse.Namespace, held: Held) -> int:
                 print(as_json(host, {"id": one, "done": said["done"], "text": said["text"]}))
             else:
                 print(f"{host}: {printable(said['text'], 300)}", file=sys.stdout if said["done"] else sys.stderr)
+        if answer.get("left"):
+            are_done = False
+            print(f"gw quarantine: {host}: {answer['left']} more {LEFT}", file=sys.stderr)
     return answers.status(EXIT_OK if are_done else EXIT_NONE)
 
 
@@ -187,6 +194,8 @@ def message(fleet: Fleet, options: argparse.Namespace) -> int:
             "gw quarantine: several gateways have one that fits; write more of the id, or use --limit", file=sys.stderr
         )
         return EXIT_USAGE
+    if not found:
+        print(f"gw quarantine: no message {printable(options.ids[0])} in quarantine", file=sys.stderr)
     for data in found:
         if sys.stdout.isatty():
             text = data.decode("utf-8", "surrogateescape")
@@ -194,6 +203,10 @@ def message(fleet: Fleet, options: argparse.Namespace) -> int:
         else:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
+    for host, answer in answers.said.items():
+        if answer.get("is_cut"):
+            print(f"gw quarantine: this is its beginning alone; {host} has the whole: {WHOLE}", file=sys.stderr)
+            found = []
     return answers.status(EXIT_OK if found else EXIT_NONE)
 
 
@@ -222,6 +235,7 @@ TITLES = ("CAME", "GATEWAY", "ID", "STATE", "VERDICT", "FROM", "TO", "SUBJECT", 
 
 def row(host: str, entry: Mapping[str, Any]) -> Sequence[str]:
     """An entry in the table."""
+    entry = harmless(entry)
     texts = (printable(str(entry["subject"]), 50), printable(str(entry["reason"]), 80))
     sender = printable(str(entry["sender"]), 40) or "<>"
     return (

@@ -11,10 +11,10 @@ from typing import Any
 
 from gatescan.text import printable
 
-from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE
+from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT, EXIT_USAGE, LEFT
 from gatewright.fleet.ask import Answers, Fleet, add_fleet, ask, ask_each, fleet_of, is_sure, who
 from gatewright.fleet.filters import as_logged, patience
-from gatewright.fleet.show import as_json, moment, people, span, table
+from gatewright.fleet.show import as_json, harmless, moment, people, span, table
 
 DESCRIPTION = """\
 Look at what waits in the queues of all gateways, and decide about it.
@@ -76,7 +76,7 @@ def main(words: list[str], further: list[str]) -> int:
     fleet = fleet_of(options, further)
     # a module that is ended in the middle cannot say what it did
     fleet = replace(fleet, seconds=max(fleet.seconds, round(options.wait) + MARGIN))
-    request = request_of(options)
+    request = request_of(options) | {"seconds": fleet.working_seconds - options.wait}
     if options.verb in ("hold", "drop") and not has_filter(options):
         print(f"gw queue {options.verb}: name the messages, or give at least one filter", file=sys.stderr)
         return EXIT_USAGE
@@ -132,7 +132,10 @@ def tell(answers: Answers, options: argparse.Namespace) -> int:
     for host, answer in sorted(answers.said.items()):
         if answer["unsorted"]:
             print(f"gw queue: {host}: {answer['unsorted']} more that qmail-send has not looked at yet", file=sys.stderr)
-    return answers.status(EXIT_OK if count or options.verb == "list" else EXIT_NONE)
+        if answer.get("left"):
+            print(f"gw queue: {host}: {answer['left']} more {LEFT}", file=sys.stderr)
+    is_done = (count or options.verb == "list") and not any(answer.get("left") for answer in answers.said.values())
+    return answers.status(EXIT_OK if is_done else EXIT_NONE)
 
 
 DONE = {"flush": "tried now", "hold": "held", "resume": "tried now", "drop": "dropped"}
@@ -151,6 +154,7 @@ def print_table(answers: Answers) -> None:
 
 def row(host: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     """A message in the table."""
+    one = harmless(one)
     sender = printable(str(one["from"]), 60) or "<>"
     age, size = span(time.time() - one["time"]), f"{one['size'] / 1000:.0f} kB"
     return (

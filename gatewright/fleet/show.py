@@ -30,6 +30,15 @@ def moment(text: str) -> float:
         raise argparse.ArgumentTypeError(f"not a time: {text}; {wanted}") from None
 
 
+def harmless(value: Any) -> Any:
+    """What a gateway told, with each text on one line: a gateway that was taken over may say anything anywhere."""
+    if isinstance(value, str):
+        return printable(value, max(len(value), 3))
+    if isinstance(value, Mapping):
+        return {harmless(name): harmless(one) for name, one in value.items()}
+    return [harmless(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def when(seconds: float) -> str:
     """A local time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -10,7 +10,7 @@ from gatescan.text import printable
 
 from gatewright.fleet import EXIT_NONE, EXIT_OK
 from gatewright.fleet.ask import add_fleet, ask, fleet_of
-from gatewright.fleet.show import as_json, span, table, when
+from gatewright.fleet.show import as_json, harmless, span, table, when
 
 DESCRIPTION = """\
 One line a gateway: messages in the queue and how long the oldest is there, messages held, what is cut off, rules of an
@@ -62,6 +62,7 @@ def is_well(one: Mapping[str, Any]) -> bool:
 
 def row(host: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     """A gateway in the table."""
+    one = harmless(one)
     queue = one.get("queue") or {}
     certificate = f"{one['certificate']:.0f} d" if "certificate" in one else "?"
     return (

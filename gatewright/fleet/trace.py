@@ -13,7 +13,7 @@ from gatescan.text import printable
 from gatewright.fleet import EXIT_NONE, EXIT_OK, EXIT_TEXT
 from gatewright.fleet.ask import add_fleet, ask, fleet_of
 from gatewright.fleet.filters import as_logged, client, count
-from gatewright.fleet.show import as_json, moment, people, when
+from gatewright.fleet.show import as_json, harmless, moment, people, when
 
 DESCRIPTION = """\
 Tell what became of mail, one line a message, the oldest first: when and from where it came, what the scanner made of
@@ -102,6 +102,7 @@ def tell_limits(said: Mapping[str, Mapping[str, Any]], most: int) -> None:
 
 def lines(host: str, record: Mapping[str, Any], is_verbose: bool = False) -> Iterator[str]:
     """What is printed of a record."""
+    record = harmless(record)
     head = f"{when(record['time'])}  {host}  {record['fate']}"
     if record["kind"] == "message":
         sender = printable(str(record["from"]), 60) or "<>"

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import subprocess
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 from .frame import Refusal
 
 SECONDS = 100
+AT_ONCE = 20
+"""Messages that one call of the command releases or deletes: each call is a start of Python."""
 LONGEST = 8_000_000
 """Bytes of a message that are shown."""
 PATH = "/command:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -23,6 +27,7 @@ class Request:
     """What to do. verb: list, show, message, release or delete. filters: of `gatescan quarantine list`, by name.
 
     ids: of messages; release and delete take nothing else. by: who asks. again: one more copy of what was released.
+    seconds: after which release and delete begin with no further message, so that what was done is told in time.
     """
 
     verb: str
@@ -30,6 +35,7 @@ class Request:
     ids: tuple[str, ...] = ()
     by: str = ""
     again: bool = False
+    seconds: float = SECONDS
 
 
 class Quarantine:
@@ -51,8 +57,7 @@ class Quarantine:
             return {"entries": [entry for one in request.ids for entry in self._entries("show", "--json", "--", one)]}
         if request.verb == "message":
             return self._message(request.ids[0])
-        again = ["--again"] if request.verb == "release" and request.again else []
-        return {"said": {one: self._one(request.verb, *again, "--", one) for one in request.ids}}
+        return self._change(request)
 
     def _entries(self, *words: str) -> list[dict[str, Any]]:
         done = self._run(*words)
@@ -64,12 +69,34 @@ class Quarantine:
 
     def _message(self, one: str) -> dict[str, Any]:
         done = self._run("show", "--message", "--", one)
-        return {"message": base64.b64encode(done.stdout[:LONGEST]).decode("ascii"), "found": done.returncode == 0}
+        shown = base64.b64encode(done.stdout[:LONGEST]).decode("ascii")
+        return {"message": shown, "found": done.returncode == 0, "is_cut": len(done.stdout) > LONGEST}
 
-    def _one(self, *words: str) -> dict[str, Any]:
-        done = self._run(*words)
-        said = (done.stdout if done.returncode == 0 else done.stderr).decode("utf-8", "replace").strip()
-        return {"done": done.returncode == 0, "text": said[:500]}
+    def _change(self, request: Request) -> dict[str, Any]:
+        """Release or delete some at a time; `left` are those that there was no time for."""
+        again = ["--again"] if request.verb == "release" and request.again else []
+        said: dict[str, Any] = {}
+        end = time.monotonic() + request.seconds
+        for start in range(0, len(request.ids), AT_ONCE):
+            if time.monotonic() > end:
+                break
+            some = request.ids[start : start + AT_ONCE]
+            said |= self._some(some, request.verb, *again, "--", *some)
+        return {"said": said, "left": len(request.ids) - len(said)}
+
+    def _some(self, ids: Sequence[str], *words: str) -> dict[str, Any]:
+        """What the command says of each; its lines have the ids."""
+        try:
+            done = self._run(*words)
+            out, errors = (text.decode("utf-8", "replace").splitlines() for text in (done.stdout, done.stderr))
+        except subprocess.TimeoutExpired as error:
+            out, errors = (error.stdout or b"").decode("utf-8", "replace").splitlines(), [f"no answer in {SECONDS} s"]
+        said = {}
+        for one in ids:
+            good = next((line for line in out if line.split(" ")[0] == one), None)
+            text = good or next((line for line in errors if one in line), "\n".join(errors) or "no word about it")
+            said[one] = {"done": good is not None, "text": text.strip()[:500]}
+        return said
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         command = [str(self.command), "quarantine", *words]

@@ -41,7 +41,8 @@ class Request:
 
     verb: list, flush, hold, resume or drop. to, sender: addresses, `*` is any text. older: seconds in the queue.
     ids: qmail's numbers; drop takes nothing else beside `to`, so that it does what was shown before. wait: seconds that
-    deliveries under way are waited for. by: who asks.
+    deliveries under way are waited for. by: who asks. seconds: after which no further message is begun with, so that
+    what was done is told in time.
     """
 
     verb: str
@@ -51,6 +52,7 @@ class Request:
     ids: tuple[int, ...] = ()
     wait: float = 60.0
     by: str = ""
+    seconds: float = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ def expire(copies: Path) -> None:
 
 
 def expire_later() -> None:
-    """Have the copies removed after their day also if nobody calls this again; where there is no systemd, they wait."""
+    """Have the copies removed after their day also if nobody calls this again; after a restart tmpfiles.d does it."""
     find = ["/usr/bin/find", "/var/lib/gatewright/dropped", "-name", "*.eml*", "-mmin", "+1430", "-delete"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["systemd-run", "--quiet", f"--on-active={KEPT}", "--timer-property=AccuracySec=60", *find]
@@ -222,7 +224,8 @@ def journal(path: Path, event: str, message: Message, by: str) -> None:
     line = {"time": round(time.time(), 3), "event": f"queue-{event}", "msg": message.number, "by": by}
     line |= {"from": message.sender, "to": [one.address for one in message.recipients[:100]]}
     with contextlib.suppress(OSError):
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        # the file is the scanner's: in place of it may be a pipe that nobody reads
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             os.write(file, json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
         finally:
@@ -249,10 +252,15 @@ class Work:
             return self._flush_all(queue)
         with Service(self.root).stopped(self.request.wait):
             chosen = list(queue.messages(self.request))
-            changed = [message for message in chosen if self._change(message, copies)]
+            end, begun = time.monotonic() + self.request.seconds, []
+            for message in chosen:
+                if time.monotonic() > end:
+                    break
+                begun.append((message, self._change(message, copies)))
+        changed = [message for message, is_changed in begun if is_changed]
         if self.request.verb == "drop" and changed and self.root == Path("/"):
             expire_later()
-        return self._told(changed, queue)
+        return self._told(changed, queue) | {"left": len(chosen) - len(begun)}
 
     def _told(self, messages: list[Message], queue: Queue) -> dict[str, Any]:
         records = []

@@ -76,10 +76,11 @@ class Browser:
     def __init__(self, address: str) -> None:
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
         self.page = self._ask(address)
+        self.start = self.page.url
 
     def open(self, path: str) -> Page:
-        """Go to a page."""
-        self.page = self._ask(urljoin(self.page.url, path))
+        """Go to a page, by its path below the first one."""
+        self.page = self._ask(urljoin(self.start, path.lstrip("/")))
         return self.page
 
     def send(self, action: str, *chosen: Field, **typed: str) -> Page:

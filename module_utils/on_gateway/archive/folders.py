@@ -23,7 +23,7 @@ def owner_of(info: tarfile.TarInfo) -> tuple[int, int]:
     """This host's numbers of a member's owner; Refusal if it has no such account."""
     try:
         return pwd.getpwnam(info.uname).pw_uid, grp.getgrnam(info.gname).gr_gid
-    except KeyError as error:
+    except (KeyError, ValueError) as error:  # ValueError: it has a NUL
         raise Refusal(f"{info.name} is {info.uname}:{info.gname}'s, and {error.args[0]} on this host") from None
 
 

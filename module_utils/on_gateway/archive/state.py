@@ -79,9 +79,11 @@ def parse_manifest(text: bytes) -> Manifest:
         if told["format"] != FORMAT:
             raise Refusal(f"the archive has format {told['format']}, and this release of Gatewright reads {FORMAT}")
         manifest = Manifest(**told | {"entries": tuple(told["entries"])})
-        if not re.fullmatch("[0-9a-f]{32}", manifest.id):
-            raise ValueError(manifest.id)
-    except (ValueError, TypeError, KeyError) as error:
+        texts = (manifest.host, manifest.release, *manifest.entries)
+        is_right = all(isinstance(one, str) for one in texts) and type(manifest.made) is type(manifest.queued) is int
+        if not (re.fullmatch("[0-9a-f]{32}", manifest.id) and is_right):
+            raise ValueError(manifest)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Refusal(f"this is no archive of Gatewright's: {error!r}") from error
     return manifest
 

@@ -25,6 +25,12 @@ from .state import MANIFEST, QUEUE, Entry, Manifest, check_origin, own_name, par
 NOTE_BOUND = 1 << 20
 """Bytes that an archive may say of itself."""
 SETTLE_SECONDS = 180
+GZIP_BOUND = 1100
+"""Bytes that one byte of gzip's can stand for, and some more."""
+LATEST = 1 << 40
+"""Seconds since 1970 that file systems can have."""
+LONGEST_NAME = 255
+"""Bytes of a name in a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,26 @@ def members(wish: Wish) -> Iterator[tuple[Manifest, tarfile.TarFile, Iterator[ta
         content = archive.extractfile(first) if first and first.name == MANIFEST else None
         if content is None:
             raise Refusal("this is no archive of Gatewright's")
-        yield parse_manifest(content.read(NOTE_BOUND)), archive, iter(archive.next, None)
+        yield parse_manifest(content.read(NOTE_BOUND)), archive, plausible(archive, wish.source.stat().st_size)
+
+
+def plausible(archive: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
+    """The further members of an archive of `size` bytes; Refusal at one that cannot be in it, or on no host.
+
+    tarfile would look for the end of a member that is longer than all of the archive for years.
+    """
+    while True:
+        try:
+            info = archive.next()
+        except (ValueError, OverflowError) as error:
+            raise Refusal(f"the archive is damaged: {error}") from error
+        if info is None:
+            return
+        names = os.fsencode(info.name).split(b"/")
+        is_right = 0 <= info.size <= size * GZIP_BOUND and abs(info.mtime) < LATEST
+        if not is_right or max(map(len, names)) > LONGEST_NAME or b"\0" in b"".join(names):
+            raise Refusal(f"{info.name[:300]!r} in the archive has a size, time or name that no file has")
+        yield info
 
 
 class Return:
@@ -61,6 +86,7 @@ class Return:
         self.counts: Counter[str] = Counter()
         self.wanted: list[Entry] = []
         self._bodies: set[int] = set()
+        self._folders: dict[str, bool] = {}
 
     def look(self) -> Manifest:
         """Read all of the archive; Refusal if anything stands in the way of bringing it back. Changes nothing."""
@@ -129,6 +155,18 @@ class Return:
         owner_of(info)
         if entry.form == "queue":
             self._check_queue_file(info)
+        else:
+            self._check_place(info)
+
+    def _check_place(self, info: tarfile.TarInfo) -> None:
+        """Refusal where a file is in a folder's place, or the other way, and where there is no folder for it."""
+        parent, place = info.name.rpartition("/")[0], self.root / info.name
+        is_here = place.is_dir() if os.path.lexists(place) else info.isdir()
+        has_folder = self._folders.get(parent, (self.root / parent).is_dir())
+        if self._folders.setdefault(info.name, info.isdir()) != info.isdir() or is_here != info.isdir():
+            raise Refusal(f"{info.name!r} is a folder in one place and a file in another")
+        if not has_folder:
+            raise Refusal(f"{info.name!r} in the archive has no folder to be in")
 
     def _check_queue_file(self, info: tarfile.TarInfo) -> None:
         """Refusal unless a member is a file of a message whose body is in the archive, and came first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import sqlite3
 import subprocess
@@ -527,6 +528,50 @@ def test_links_pipes_and_set_id_programs_are_refused(site: Site, kind: bytes, mo
     with site.forged(KEYS) as archive:
         add(archive, info)
     with pytest.raises(Refusal, match="no plain file or folder"):
+        site.unpack()
+
+
+IMPOSSIBLE: dict[str, list[tuple[str, bytes, dict[str, str]]]] = {
+    "time-nan": [("x", tarfile.REGTYPE, {"mtime": "nan"})],
+    "time-inf": [("x", tarfile.REGTYPE, {"mtime": "inf"})],
+    "time-far": [("x", tarfile.REGTYPE, {"mtime": "1e30"})],
+    "size-longer-than-the-archive": [("x", tarfile.REGTYPE, {"size": "99999999999999"})],
+    "size-below-0": [("x", tarfile.REGTYPE, {"size": "-5"})],
+    "sparse": [("x", tarfile.REGTYPE, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "etc/x"})],
+    "name-nul": [("x", tarfile.REGTYPE, {"path": f"{KEYS[1:]}/a\0b"})],
+    "name-long": [("y" * 300, tarfile.REGTYPE, {})],
+    "owner-nul": [("x", tarfile.REGTYPE, {"uname": "ro\0ot"})],
+    "file-over-folder": [("d", tarfile.DIRTYPE, {}), ("d", tarfile.REGTYPE, {})],
+    "folder-over-file": [("f", tarfile.REGTYPE, {}), ("f", tarfile.DIRTYPE, {}), ("f/x", tarfile.REGTYPE, {})],
+    "below-a-file": [("f", tarfile.REGTYPE, {}), ("f/x", tarfile.REGTYPE, {})],
+    "without-folder": [("no/f", tarfile.REGTYPE, {})],
+    "over-a-folder-of-the-host": [("here", tarfile.REGTYPE, {})],
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_what_cannot_be_a_file_is_refused_before_anything_is_written(site: Site, case: str) -> None:
+    (site.new.root / KEYS[1:] / "here").mkdir()
+    with site.forged(KEYS) as archive:
+        add(archive, tarfile.TarInfo(f"{KEYS[1:]}/first"), b"first")
+        for name, kind, headers in IMPOSSIBLE[case]:
+            info = tarfile.TarInfo(f"{KEYS[1:]}/{name}")
+            info.type, info.mode, info.pax_headers = kind, 0o700, headers
+            add(archive, info, b"" if kind == tarfile.DIRTYPE else b"hello")
+    with pytest.raises(Refusal):
+        site.unpack()
+    assert site.new.names(KEYS) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"release": 5}, {"host": []}, {"queued": "x"}, {"made": "x"}, {"entries": [1]}, None]
+)
+def test_an_archive_that_says_nonsense_of_itself_is_none(site: Site, change: dict[str, object] | None) -> None:
+    told = {"format": 1, "id": "0" * 32, "host": "gw1.example.org", "release": "1.0.0", "made": 1, "entries": [KEYS]}
+    text = json.dumps(told | change).encode() if change else b"[" * 100_000
+    with age.writing([site.recipient], site.archive) as archive:
+        add(archive, tarfile.TarInfo("gatewright.json"), text)
+    with pytest.raises(Refusal, match="no archive of Gatewright's"):
         site.unpack()
 
 

@@ -94,6 +94,13 @@ def test_what_is_missing_is_named_and_old_archives_go(controller: Controller) ->
     assert status == 0, said
     left = {path.name for path in controller.archives()}
     assert not left.intersection(names[:2]) and names[2] in left and len(left) == 4
+    for path in controller.archives():
+        path.rename(path.with_name(path.name.replace("gw1-202", "gw1-209")))  # the clock was set back since
+    (folder / "gw1-20261120T010203Z.tar.gz.age.part").touch()  # of a run that was killed
+    os.utime(folder / "gw1-20261120T010203Z.tar.gz.age.part", (1, 1))
+    status, said = controller.run("backup", backup_keep=2)
+    names = [path.name for path in controller.archives() if path.name.startswith("gw1-2")]
+    assert status == 0 and len(names) == 2 and names[0] < "gw1-209", "the one just taken stays"
     (controller.folder / "locked").write_text("age-encryption.org/v1\n-> scrypt ...\n")
     status, said = controller.restore(restore_identity=str(controller.folder / "locked"))
     assert status == 2 and "locked by a passphrase" in said, said

@@ -263,7 +263,10 @@ class Browser:
     cookie: str = ""
 
     def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> tuple[int, dict[str, str], str]:
-        """Status, headers and text of an answer; redirections are not followed."""
+        """Status, headers and text of an answer; redirections are not followed. path: below the page's own, but that
+        of the address with the token."""
+        if not path.startswith(("/?token=", self.access.base)):
+            path = self.access.base + path
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = ({"Cookie": self.cookie} if self.cookie else {}) | headers
         if method == "POST":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import io
 import json
 import os
+import shutil
+import subprocess
 import sys
 import time
 import zlib
@@ -23,7 +26,7 @@ from on_gateway.trace import search
 from test_trace import ANN, delivered
 
 from gatewright.fleet import __main__ as fleet
-from gatewright.fleet import ask, filters, show
+from gatewright.fleet import ask, filters, show, trace
 from gatewright.fleet import quarantine as quarantine_command
 from gatewright.fleet import queue as queue_command
 from gatewright.fleet import status as fleet_status
@@ -109,6 +112,7 @@ def test_an_inventory_without_gateways_is_a_wrong_usage(site: Site) -> None:
         ["trace", "--forks", "0"],
         ["status", "--timeout", "-1"],
         ["queue", "list", "--wait", "nan"],
+        ["queue", "list", "--wait", "soon"],
         ["queue", "drop"],
         ["quarantine", "release"],
         ["quarantine", "delete", "17.gw1", "--verdict", "policy"],
@@ -183,6 +187,63 @@ def packed(text: bytes) -> str:
     return base64.b64encode(zlib.compress(text)).decode("ascii")
 
 
+def test_an_answer_that_would_fill_this_machine_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "LONGEST_ANSWER", 1000)
+    bomb = base64.b64encode(zlib.compress(json.dumps({"x": "0" * 2000}).encode())).decode()
+    answers = ask.answers_of(json.dumps({"host": "gw1", "state": "ok", "answer": bomb}) + "\n")
+    assert not answers.said and "longer than 1000" in answers.silent["gw1"]
+
+
+def told(*kinds: dict[str, Any]) -> dict[str, Any]:
+    """A record in which every text is hostile."""
+    names = (
+        "fate",
+        "from",
+        "subject",
+        "held",
+        "ip",
+        "tls",
+        "message_id",
+        "auth",
+        "verdict",
+        "action",
+        "msg",
+        "qp",
+        "text",
+    )
+    found: dict[str, Any] = dict.fromkeys((*names, "what", "id", "state", "sender", "reason"), HOSTILE)
+    found |= {
+        "time": 1.0,
+        "size": 1,
+        "queued": 1,
+        "ended": 1,
+        "count": 2,
+        "last": 2,
+        "recipients": [HOSTILE],
+        "to": [HOSTILE],
+    }
+    way = dict.fromkeys(("host", "address", "tls", "verified", "text", "result", "recipient"), HOSTILE)
+    found["deliveries"] = [way | {"began": 1, "ended": 2}]
+    found["findings"] = [dict.fromkeys(("verdict", "code", "detail"), HOSTILE)]
+    found["events"] = [{"event": HOSTILE, "by": HOSTILE, "time": 1}]
+    found["bounce"] = {"to": [HOSTILE], "fate": HOSTILE, "time": 1, "deliveries": []}
+    for one in kinds:
+        found |= one
+    return found
+
+
+def test_a_gateway_that_was_taken_over_can_do_nothing_to_the_terminal() -> None:
+    printed = [*quarantine_command.row("gw1", told()), *queue_command.row("gw1", told())]
+    printed += trace.lines("gw1", told({"kind": "message", "recipients": 1}), True)
+    printed += trace.lines("gw1", told({"kind": "refusal"}), True)
+    printed += trace.lines("gw1", told({"kind": "sessions", "tls": {HOSTILE: 1}}), True)
+    printed += fleet_status.row(
+        "gw1", {"queue": {"count": HOSTILE, "oldest": 1}, "held": HOSTILE, "cutoff": [HOSTILE], "outbreak": HOSTILE,
+                "engines": [{"name": HOSTILE}], "version": HOSTILE, "doctor": [{"state": HOSTILE, "what": HOSTILE}]},
+    )  # short values, many a line # fmt: skip
+    assert not {"\x1b", "\u202e", "\r", "\n"} & set("".join(printed))
+
+
 def test_a_change_in_check_mode_is_said_not_to_have_been_made(site: Site) -> None:
     status, out, errors = site.call("queue", "hold", "101", "--json", "--", "--check")
     assert (status, out) == (3, "") and "check mode" in errors
@@ -197,6 +258,17 @@ def test_ctrl_c_ends_a_command_without_a_word(
     monkeypatch.setitem(fleet.VERBS, "status", interrupted)
     assert fleet.main(["status"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_in_the_middle_of_a_change_says_that_gateways_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> ask.Answers:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue_command, "ask", interrupted)
+    assert fleet.main(["queue", "hold", "1"]) == 130
+    assert "goes on there" in capsys.readouterr().err
 
 
 def test_a_filter_is_what_the_logs_have() -> None:
@@ -307,6 +379,75 @@ def test_several_held_messages_are_deleted_with_all_alone(held: Site) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_many_messages_are_released_by_few_calls_and_each_is_told_of(
+    held: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, ...]] = []
+    run = quarantine.Quarantine._run
+
+    def note(module: quarantine.Quarantine, *words: str) -> Any:
+        calls.append(words)
+        return run(module, *words)
+
+    monkeypatch.setattr(quarantine.Quarantine, "_run", note)
+    place = held.root("gw1") / "held/new"
+    head = (place / "17.gw1").read_text()
+    for number in range(44):
+        (place / f"{number}.more").write_text(head.replace("17.gw1", f"{number}.more"))
+    (place / "7.more").write_text("no entry\n")  # of which nobody knows the recipients
+    status, out, errors = held.call("quarantine", "release", "--since", "9999d", "--all", "--limit", "gw1")
+    assert out.count("released to 1 recipient(s)") == 45 and status == 1
+    (line,) = (line for line in errors.splitlines() if "7.more" in line and "17.more" not in line)
+    assert "still held" in line
+    assert sum(words[0] == "release" for words in calls) == 4, "three of gw1 and one of gw2"
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_there_is_no_time_for_is_counted_and_not_called_silent(
+    held: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask.Fleet, "working_seconds", -1.0)
+    status, out, errors = held.call("quarantine", "release", "--since", "9999d", "--all")
+    assert (status, out) == (1, "") and "gw1: 1 more were not tried" in errors and "did not answer" not in errors
+
+
+def test_a_gateway_is_asked_about_more_messages_than_a_command_line_takes(held: Site) -> None:
+    fleet_of_one = ask.Fleet((str(held.folder / "inventory"),))
+    request = {"verb": "release", "ids": [f"20261122-160512-{number:08x}" for number in range(20_000)], "seconds": -1}
+    answers = ask.ask_each(fleet_of_one, "held_mail", {"gw1": request})
+    assert (answers.said["gw1"]["left"], answers.silent) == (20_000, {})
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_message_that_is_not_there_is_said(held: Site) -> None:
+    for words in (["17.nowhere"], ["--message", "17.nowhere"], ["17.gw1", "17.nowhere"]):
+        assert "no message 17.nowhere" in held.call("quarantine", "show", *words)[2], words
+
+
+def test_on_the_gateway_too_a_held_message_is_shown_without_harm(held: Site) -> None:
+    program = held.root("gw1") / "usr/bin/gatescan"
+    for verb in (["list"], ["show", "17.gw1"]):
+        done = subprocess.run([program, "quarantine", *verb], capture_output=True, text=True, check=True)
+        assert "17.gw1" in done.stdout and not {"\x1b", "\u202e", "\r"} & set(done.stdout), verb
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_terminal_that_lacks_letters_gets_escapes_for_them(held: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = held.root("gw1") / "held/new/17.gw1"
+    path.write_text(path.read_text().replace('"Python script"', json.dumps("Häkchen \u2713", ensure_ascii=True)))
+    program = held.root("gw1") / "usr/bin/gatescan"
+    done = subprocess.run(
+        [program, "quarantine", "show", "17.gw1"], env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True, check=True,
+    )  # short arguments, many a line # fmt: skip
+    assert "Häkchen \\u2713" in done.stdout.decode("latin-1")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert held.call("quarantine", "list")[0] == 0
+    assert b"H\\xe4kchen \\u2713" in terminal.buffer.getvalue()
+
+
+@pytest.mark.usefixtures("quick")
 def test_held_messages_are_listed_and_shown_without_harm(held: Site) -> None:
     status, out, _ = held.call("quarantine", "list", "--to", ANN, "--since", "2026-01-01")
     assert status == 0 and "17.gw1" in out and "17.gw2" in out and "\x1b" not in out
@@ -319,6 +460,13 @@ def test_held_messages_are_listed_and_shown_without_harm(held: Site) -> None:
 def test_a_held_message_goes_byte_for_byte_into_a_pipe(held: Site) -> None:
     _, out, _ = held.call("quarantine", "show", "--message", "17.gw1")
     assert out == "Subject: x\x1b[2J\n\nhello\n"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_message_that_is_too_long_to_be_shown_is_said_to_be_cut(held: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "LONGEST", 10)
+    status, out, errors = held.call("quarantine", "show", "--message", "17.gw1")
+    assert (status, out) == (1, "Subject: x") and "gw1 has the whole" in errors
 
 
 def test_a_status_line_has_what_could_be_looked_at(held: Site) -> None:
@@ -424,6 +572,22 @@ def test_a_held_message_waits_over_a_flush_until_it_is_resumed(queues: Site) -> 
     assert [(line["event"], line["by"]) for line in lines] == [(f"queue-{e}", ask.who()) for e in ("hold", "resume")]
 
 
+@pytest.mark.usefixtures("quick")
+def test_what_of_the_queue_there_is_no_time_for_is_counted(queues: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask.Fleet, "working_seconds", 59.0)
+    status, out, errors = queues.call("queue", "hold", "--to", "*")
+    assert (status, out.count("0 messages: held")) == (1, 2) and errors.count("more were not tried") == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pipe_in_a_logs_place_keeps_nobody_waiting(queues: Site) -> None:
+    path = queues.root("gw1") / "var/log/gatescan/messages.jsonl"
+    path.unlink()
+    os.mkfifo(path)
+    assert queues.call("queue", "hold", "--to", "*")[1].count(": held") == 2
+    assert queues.call("trace", "--to", "*")[0] == 1
+
+
 def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site) -> None:
     status, out, errors = queues.call("queue", "drop", "--to", "@far.test")
     assert status == 2 and "nothing was done" in errors and "101" in out
@@ -439,6 +603,19 @@ def test_a_drop_asks_takes_those_recipients_alone_and_keeps_a_copy(queues: Site)
     os.utime(copy, (1, 1))
     queues.call("queue", "list")
     assert not copy.exists(), "a copy goes away after its day"
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="no systemd-tmpfiles here (Debian's systemd)")
+def test_copies_of_what_was_dropped_go_after_their_day_over_a_restart_too(tmp_path: Path) -> None:
+    folder, rule = tmp_path / "var/lib/gatewright/dropped", "etc/tmpfiles.d/gatewright-dropped.conf"
+    folder.mkdir(parents=True)
+    for name, age in (("old.eml", 2 * queue.KEPT), ("new.eml", queue.KEPT / 2)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time(), time.time() - age))
+    (tmp_path / rule).parent.mkdir(parents=True)
+    shutil.copyfile(PROJECT / "roles/qmail/files" / rule, tmp_path / rule)
+    subprocess.run(["systemd-tmpfiles", "--clean", f"--root={tmp_path}", tmp_path / rule], check=True)
+    assert [path.name for path in folder.iterdir()] == ["new.eml"]
 
 
 def test_the_queue_is_changed_while_no_qmail_send_runs_and_it_is_started_again(queues: Site) -> None:

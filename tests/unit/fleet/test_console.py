@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
@@ -18,7 +19,7 @@ from test_commands import run_here
 from test_trace import ANN
 
 from gatewright.console import charts, pages, preview, serve
-from gatewright.console.desk import Desk, Question
+from gatewright.console.desk import AT_ONCE, Desk, Question
 from gatewright.fleet import ask, measures
 from gatewright.fleet.ask import Answers, Fleet, UsageError
 from gatewright.problems import InventoryError
@@ -79,8 +80,11 @@ def test_the_token_of_the_address_is_good_once_for_a_cookie_that_no_script_and_n
 ) -> None:
     address = f"/?token={stranger.access.token}"
     status, headers, _ = stranger.ask(address)
-    assert (status, headers["location"]) == (303, "/")
-    assert {"httponly", "samesite=strict", "path=/"} <= {word.lower() for word in headers["set-cookie"].split("; ")}
+    base = f"{stranger.access.base}/"
+    assert (status, headers["location"]) == (303, base)
+    assert {"httponly", "samesite=strict", f"path={base}".lower()} <= {
+        word.lower() for word in headers["set-cookie"].split("; ")
+    }
     assert stranger.ask(address)[0] == 403
     stranger.cookie = headers["set-cookie"].partition(";")[0]
     assert stranger.ask("/")[0] == 200
@@ -385,6 +389,53 @@ def test_an_answer_is_given_again_for_a_moment_until_something_changes(monkeypat
     desk.act(lambda fleet: Answers())
     desk.look(Question("gateway_status", {}))
     assert len(asked) == 2
+
+
+def test_an_answer_is_asked_for_anew_after_a_change_meanwhile_and_after_the_clock_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    desk, now = Desk(Fleet()), [1e9]
+
+    def note(fleet: Fleet, module: str, request: object) -> Answers:
+        asked.append(module)
+        if len(asked) == 1:
+            desk.act(lambda fleet: Answers())  # while the question is under way
+        return Answers({"gw1": {}})
+
+    monkeypatch.setattr("gatewright.console.desk.ask", note)
+    monkeypatch.setattr("gatewright.console.desk.time", SimpleNamespace(time=lambda: now[0]))
+    for _ in range(3):
+        desk.look(Question("gateway_status", {}))
+    assert len(asked) == 2
+    now[0] -= 365 * 86_400
+    desk.look(Question("gateway_status", {}))
+    assert len(asked) == 3
+
+
+def test_mail_is_cut_off_however_many_questions_a_gateway_leaves_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, begun, go_on = Desk(Fleet()), threading.Semaphore(0), threading.Event()
+
+    def hang(*_: object) -> Answers:
+        begun.release()
+        go_on.wait(60)
+        return Answers({"gw1": {}})
+
+    monkeypatch.setattr("gatewright.console.desk.ask", hang)
+    monkeypatch.setattr("gatewright.console.desk.PATIENCE", 0.1)
+    questions = [Question("mail_trace", {"id": number}) for number in range(AT_ONCE)]
+    pages = [threading.Thread(target=desk.look, args=(one,)) for one in questions]
+    for one in pages:
+        one.start()
+    try:
+        assert all(begun.acquire(timeout=60) for _ in pages)
+        assert desk.act(lambda fleet: Answers({"gw1": {"stdout": "cut"}})).said
+    finally:
+        go_on.set()
+        for one in pages:
+            one.join(60)
 
 
 def test_a_question_ends_in_time_with_all_that_it_started(tmp_path: Path) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import outbreak_rules
 import pytest
 
 from tests.modules import run_module
@@ -49,6 +55,22 @@ def test_rules_are_added_once_and_kept_beside_each_other(gatescan: Path) -> None
     assert (gatescan.parent / "outbreak.txt").stat().st_mode & 0o777 == 0o644
 
 
+def test_of_two_administrators_at_once_neither_loses_the_others_rule(gatescan: Path) -> None:
+    folder = os.open(gatescan.parent, os.O_RDONLY)
+    waits = f":{gatescan.parent.stat().st_ino} "
+    with ThreadPoolExecutor(1) as pool:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # as who has read, and not yet written
+        second = pool.submit(run, gatescan, state="block", rules=[SUBJECT])
+        while not (
+            second.done() or any("->" in one and waits in one for one in Path("/proc/locks").read_text().splitlines())
+        ):
+            time.sleep(0.01)
+        (gatescan.parent / "outbreak.txt").write_text(f"{ISO}\n")
+        os.close(folder)
+        assert second.result()["rules"] == [ISO, SUBJECT]
+    assert run(gatescan)["rules"] == [ISO, SUBJECT]
+
+
 def test_the_same_pattern_for_another_direction_is_another_rule(gatescan: Path) -> None:
     run(gatescan, state="block", rules=[ISO + "\tinbound"])
     assert run(gatescan, state="block", rules=[ISO + "\toutbound"])["changed"]
@@ -83,6 +105,20 @@ def test_rules_that_do_not_build_leave_the_old_ones(gatescan: Path) -> None:
     refused = run(gatescan, state="block", rules=["bad\tSIZE=-1\tx"])
     assert refused["failed"] and "bad rule" in refused["msg"]
     assert (gatescan.parent / "outbreak.txt").read_bytes() == before
+
+
+def test_on_a_full_disk_the_rules_stay_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "outbreak.txt"
+    path.write_text("old\n")
+    monkeypatch.setattr("outbreak_rules.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        outbreak_rules.write(str(path), "new\n")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("outbreak.txt", "old\n")]
 
 
 def test_check_mode_says_what_would_change_and_changes_nothing(gatescan: Path) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -177,6 +178,29 @@ def test_a_file_that_logrotate_has_renamed_is_not_left_while_it_is_written_to(tm
     with old.open("ab") as file:
         file.write(b"2\n")
     assert program.next_batch(one, mark).lines == [b"2"]
+
+
+def test_a_file_of_before_the_clock_was_set_back_is_left_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_bytes(b"1\n")
+    one = program.Log("gatescan", path)
+    mark = program.next_batch(one, None).places[-1]
+    old = path.rename(tmp_path / "messages.jsonl.1")
+    year = time.time() + 365 * 86_400
+    os.utime(old, (year, year))
+    path.write_bytes(b"2\n")
+    assert program.next_batch(one, mark).lines == [b"2"]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"1 rsp 99999999999999999999 200 OK\n", b"1 rsp 300000 200 OK\n", b"\n" * 9, b"1 rsp -1 x\n"]
+)
+def test_an_answer_that_is_no_relp_ends_the_session_and_not_the_program(answer: bytes) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(answer)
+        with pytest.raises(ConnectionError, match="no RELP"):
+            program.Relp(here)
 
 
 def test_numbers_of_lines_begin_again_at_the_end_of_what_rfc_5424_has() -> None:

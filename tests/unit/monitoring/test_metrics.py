@@ -243,6 +243,25 @@ def test_a_broken_file_of_another_program_does_not_cost_the_rest(root: Path, sca
     assert found["gatewright_queue_messages"] == 0
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "endless"])
+def test_a_program_that_was_taken_over_keeps_no_other_figure_from_the_file(root: Path, kind: str) -> None:
+    path = root / metrics.JOINED["gatekeeper"]
+    path.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        (root / "secret").write_text("secret 7\n")
+        path.symlink_to(root / "secret")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    found = published(root)
+    assert found['gatewright_source_readable{source="gatekeeper"}'] == 0 and "secret" not in found
+    assert found["gatewright_queue_messages"] == 0
+
+
 def test_a_remote_server_cannot_make_up_series(root: Path) -> None:
     with (root / LINKS).open("a") as file:
         file.writelines(f'{{"result": "success", "tls": "made up {number}"}}\n' for number in range(50))
@@ -254,6 +273,8 @@ def test_what_cannot_be_read_is_named_and_costs_no_other_figure(root: Path) -> N
     assert published(root)['gatewright_source_readable{source="/var/log/qmail/smtpd/current"}'] == 1
     (root / DOOR).unlink()
     (root / DOOR).symlink_to(root / DOOR)  # as a log that one may not open
+    (root / LINKS).unlink()
+    os.mkfifo(root / LINKS)  # nor is a pipe waited for
     (root / "var/qmail/queue/info").rmdir()
     append(root / SENT, "bounce msg 1 qp 2")
     found = published(root)

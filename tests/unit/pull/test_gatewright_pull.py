@@ -119,6 +119,18 @@ def test_after_a_day_it_is_applied_although_nothing_is_new(site: Site) -> None:
     assert site.runs == 2
 
 
+def test_after_the_clock_was_set_back_by_a_year_a_day_is_a_day(site: Site) -> None:
+    site.commit(apply_sh="echo PLAY")
+    site.pull()
+    site.past(-365 * gatewright_pull.DAY)
+    site.pull()
+    assert site.runs == 2
+    site.repository.rename(site.repository.with_name("away"))
+    site.pull()
+    site.past(-365 * gatewright_pull.DAY)
+    assert site.pull()["since"] <= time.time()
+
+
 def test_a_commit_that_cannot_be_applied_is_noted_with_its_reason_mailed_once_and_tried_again(site: Site) -> None:
     good = site.commit(apply_sh="echo PLAY")
     site.pull()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import desk
 import pytest
 from gatescan.context import Context
-from gatescan.outcome import handle
+from gatescan.health import metrics
+from gatescan.outcome import handle, notify
+from gatescan.outcome.alarm import Alarm
 from gatescan.outcome.handle import Outcome
 
 
@@ -175,3 +178,15 @@ def test_the_administrator_hears_before_the_quarantine_is_full(gate: desk.Desk) 
     assert len(alarms) == 1
     assert handled(gate, desk.attached("report.exe", b"one more")) == Outcome(0)
     assert len([path for path in spool.iterdir() if "% full" in path.read_text()]) == 1
+    year = time.time() + 365 * 86_400
+    os.utime(gate.root / "quarantine/alarm", (year, year))  # the clock is set back
+    Alarm(gate.config, gate.quarantine(), notify.Spool(gate.config)).look()
+    assert len([path for path in spool.iterdir() if "% full" in path.read_text()]) == 2
+
+
+def test_figures_are_written_again_after_the_clock_was_set_back(gate: desk.Desk) -> None:
+    gate.config.journal.metrics.touch()
+    assert not metrics.due(gate.config)
+    year = time.time() + 365 * 86_400
+    os.utime(gate.config.journal.metrics, (year, year))
+    assert metrics.due(gate.config)

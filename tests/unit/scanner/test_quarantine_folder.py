@@ -216,6 +216,18 @@ def test_what_the_queue_refuses_is_still_held(gate: desk.Desk, code: int) -> Non
     assert len(gate.queued()) == 1
 
 
+def test_a_message_that_is_being_released_is_not_deleted_meanwhile(gate: desk.Desk) -> None:
+    held = gate.quarantine()
+    one = entry()
+    held.store(one, MESSAGE)
+    with (gate.root / "quarantine/new" / one.id).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(QuarantineError, match="being released"):
+            held.delete(held.find(one.id))
+    held.delete(held.find(one.id))
+    assert held.entries() == []
+
+
 def test_a_queue_that_is_killed_or_missing_has_not_taken_it(gate: desk.Desk, tmp_path: Path) -> None:
     held = gate.quarantine()
     one = entry()

@@ -327,6 +327,12 @@ def test_one_recipient_does_not_empty_the_quarantine_in_an_hour(one: Gateway) ->
     for entry in held:
         one.reply(tokens.mint(KEY, "recipient", one.name, entry.id, BOB).address)
     assert one.released() == [BOB.encode()] * 2
+    year = time.time() + 365 * 86_400
+    for path in (one.host.root / "quarantine/given").iterdir():
+        os.utime(path, (year, year))  # the clock is set back: these are of no hour that was
+    entry = one.hold(desk.attached("later.exe", b"later"))
+    one.reply(tokens.mint(KEY, "recipient", one.name, entry.id, BOB).address)
+    assert one.released() == [BOB.encode()] * 3
 
 
 @pytest.mark.parametrize("disk_fails", [False, True])

@@ -7,6 +7,7 @@ again.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,8 @@ OLD_OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line `argv` (with the program's name in front); return the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # strangers' words may have letters that the terminal's locale has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(argv[1:])
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())

@@ -48,7 +48,7 @@ examples:
 exit status: 0 done, 1 at least one message was not found or not released, 2 usage, or filters that fit several
 messages without --all, 75 could not look"""
 
-_SPAN = re.compile(r"(\d+)([mhdw])")
+_SPAN = re.compile(r"(\d{1,9})([mhdw])", re.ASCII)
 _TEXT_FILTERS = {
     "from": "sender's address, of the envelope or of From:",
     "to": "a recipient's address",
@@ -108,7 +108,7 @@ def _moment(text: str) -> float:
     for form in ("%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"):
         try:
             return time.mktime(time.strptime(text, form))
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     raise argparse.ArgumentTypeError(f"not a time: {text}; write 2h, 3d, 1w or 2026-11-22")
 
@@ -151,7 +151,7 @@ class Work:
             fields = entry_json(entry)
             for name, value in fields.items():
                 text = ", ".join(value) if isinstance(value, list) else str(value)
-                print(f"{name + ':':<12} {text}")
+                print(f"{name + ':':<12} {printable(text, len(text))}")
             print()
 
     def release(self) -> int:
@@ -162,7 +162,7 @@ class Work:
         count = len(self.quarantine.due(entry, self.options.again))
         queued = self.quarantine.release(entry, self.config, again=self.options.again)
         self._record("release", entry, qp=queued)
-        print(f"{entry.id} released to {count} recipient(s)")
+        print(f"{entry.id} released to {count} recipient(s)", flush=True)
 
     def delete(self) -> int:
         """Delete them."""
@@ -171,7 +171,7 @@ class Work:
     def _delete(self, entry: Entry) -> None:
         self.quarantine.delete(entry)
         self._record("delete", entry)
-        print(f"{entry.id} deleted")
+        print(f"{entry.id} deleted", flush=True)
 
     def expire(self) -> int:
         """Delete what is too old."""

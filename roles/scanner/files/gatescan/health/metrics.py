@@ -228,8 +228,8 @@ def read_master(config: Config) -> dict[str, float]:
 
 
 def due(config: Config) -> bool:
-    """Was the text file not written for PUBLISH_EVERY seconds?"""
+    """Was the text file not written for PUBLISH_EVERY seconds, or before the clock was set back?"""
     try:
-        return time.time() - os.stat(config.journal.metrics).st_mtime >= PUBLISH_EVERY
+        return not 0 <= time.time() - os.stat(config.journal.metrics).st_mtime < PUBLISH_EVERY
     except OSError:
         return True

@@ -40,7 +40,8 @@ class Alarm:
                 self._raise(f"the quarantine is {fill:.0%} full" + (f"; refused: {refused}" if refused else ""))
 
     def _raise(self, reason: str) -> None:
-        if self._marker.exists() and time.time() - self._marker.stat().st_mtime < AGAIN_AFTER:
+        # a marker that lies ahead of a clock that was set back silences nobody
+        if self._marker.exists() and 0 <= time.time() - self._marker.stat().st_mtime < AGAIN_AFTER:
             return
         self._marker.touch(mode=0o600)
         event = Event(

@@ -29,6 +29,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -238,7 +239,7 @@ class Quarantine:
 
     def find(self, wanted: str) -> Entry:
         """The entry with this id, or the only one whose id ends or begins with it; else QuarantineError."""
-        found = {
+        found = self._named(wanted) or {
             name: (path, state)
             for path, state in self._files()
             if (name := path.name.partition(":")[0]) == wanted or name.startswith(wanted) or name.endswith(wanted)
@@ -251,6 +252,14 @@ class Quarantine:
             raise QuarantineError(f"{wanted!r} fits {len(found)} messages; write more of the id")
         path, state = next(iter(found.values()))
         return replace(self._read_entry(path), state=state, copies=self._copies(path))
+
+    def _named(self, id_: str) -> dict[str, tuple[Path, State]]:
+        """The message with a whole id, without a look at all the others."""
+        if not re.fullmatch(r"[\w.-]{1,200}", id_, re.ASCII):
+            return {}
+        places = [self.directory / ("cur" if suffix else "new") / f"{id_}{suffix}" for suffix in _SUFFIX.values()]
+        there = [path for path in places if path.is_file()]
+        return {id_: (there[-1], _state_of(there[-1]))} if there else {}
 
     def _copies(self, path: Path) -> int:
         with contextlib.suppress(sqlite3.Error):
@@ -324,12 +333,12 @@ class Quarantine:
         return tuple(one for one in entry.recipients if not self._given(entry, one).exists())
 
     def given_since(self, recipient: str, since: float) -> int:
-        """How many messages a recipient was given since then."""
-        times = []
+        """How many messages a recipient was given since then; none later than now: a clock may have been set back."""
+        now, times = time.time(), []
         for path in (self.directory / "given").glob(f"*.{_mark(recipient)}"):
             with contextlib.suppress(FileNotFoundError):
                 times.append(path.stat().st_mtime)
-        return sum(at >= since for at in times)
+        return sum(since <= at <= now for at in times)
 
     def _given(self, entry: Entry, recipient: str) -> Path:
         return self.directory / "given" / f"{entry.id}.{_mark(recipient)}"
@@ -363,11 +372,12 @@ class Quarantine:
             yield file
 
     def delete(self, entry: Entry) -> None:
-        """Remove a message for good."""
-        try:
-            self._path(entry).unlink()
-        except FileNotFoundError:
-            raise QuarantineError(f"{entry.id} is gone") from None
+        """Remove a message for good; QuarantineBusy while it is being released, as what came of that is to be told."""
+        with self._locked(entry):
+            try:
+                self._path(entry).unlink()
+            except FileNotFoundError:
+                raise QuarantineError(f"{entry.id} is gone") from None
         for given in (self.directory / "given").glob(f"{glob.escape(entry.id)}.*"):
             given.unlink(missing_ok=True)
         with contextlib.suppress(sqlite3.Error):

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import ssl
+import stat
 import struct
 import subprocess
 import time
@@ -365,19 +366,38 @@ VALID = re.compile(
 """A line of Prometheus' text format. One that is none would cost the whole file."""
 
 
+LONGEST = 8 << 20
+"""Bytes of what another program publishes."""
+
+
 def joined(root: Path) -> tuple[list[str], Figures]:
     """The lines of what other programs publish, and what is to be said of each."""
     lines: list[str] = []
     told: list[tuple[Series, float]] = []
     for source, name in JOINED.items():
-        path = root / name
-        with contextlib.suppress(FileNotFoundError):
-            found = path.read_text(errors="replace").splitlines()
+        found, is_valid = [], False
+        try:
+            text, moment = published(root / name)
+            found = text.splitlines()
             is_valid = all(VALID.fullmatch(line) for line in found)
-            lines += found if is_valid else []
-            told.append((series("gatewright_source_readable", source=source), is_valid))
-            told.append((series("gatewright_source_timestamp_seconds", source=source), path.stat().st_mtime))
+            told.append((series("gatewright_source_timestamp_seconds", source=source), moment))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            pass  # it is told of as unreadable
+        lines += found if is_valid else []
+        told.append((series("gatewright_source_readable", source=source), is_valid))
     return lines, iter(told)
+
+
+def published(path: Path) -> tuple[str, float]:
+    """What another user's program publishes, and when it wrote that; OSError, also for a link, and for a pipe, which
+    would be waited for."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode) or state.st_size > LONGEST:
+            raise OSError(f"{path} is no file of at most {LONGEST} bytes")
+        return file.read(LONGEST).decode("utf-8", "replace"), state.st_mtime
 
 
 def exposition(figures: Iterable[tuple[Series, float]]) -> list[str]:

@@ -117,7 +117,8 @@ def next_batch(one: Log, mark: Mark | None) -> Batch:
 
 def is_finished(one: Log, file: IO[bytes]) -> bool:
     """Whether nobody writes any more to a file that has a successor."""
-    return one.is_multilog or time.time() - os.fstat(file.fileno()).st_mtime > SETTLED_SECONDS
+    # a time that lies ahead is from before the clock was set back
+    return one.is_multilog or not 0 <= time.time() - os.fstat(file.fileno()).st_mtime <= SETTLED_SECONDS
 
 
 def read_batch(file: IO[bytes]) -> Batch:
@@ -206,7 +207,7 @@ class Relp:
     def _answer(self) -> None:
         """Read an answer, which must say that all is well."""
         number, command, length = self._word(), self._word(), self._word()
-        if command != b"rsp" or not number.isdigit() or not length.isdigit():
+        if command != b"rsp" or not number.isdigit() or not (length.isdigit() and int(length) <= LONGEST):
             raise ConnectionError("the server closes the session" if command == b"serverclose" else "this is no RELP")
         data = self._answers.read(int(length) + 1) if int(length) else b"200"
         if not data.startswith(b"200"):

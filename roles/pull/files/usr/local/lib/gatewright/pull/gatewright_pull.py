@@ -221,7 +221,9 @@ def tidy(place: Place, settings: Settings) -> None:
 def pull(place: Place, settings: Settings, last: Mapping[str, Any]) -> dict[str, Any]:
     """Fetch and apply what is new or due; returns which commit was last applied, and when. Raises PullError."""
     done = {"applied_commit": last.get("applied_commit", ""), "applied": last.get("applied", 0)}
-    if newest_of(place, settings) == done["applied_commit"] and time.time() - done["applied"] <= DAY:
+    # what lies ahead of a clock that was set back may be a year away
+    is_recent = 0 <= time.time() - done["applied"] <= DAY
+    if newest_of(place, settings) == done["applied_commit"] and is_recent:
         return done
     tidy(place, settings)
     run(place, command(place, settings))
@@ -285,7 +287,10 @@ def outcome(place: Place, settings: Settings, last: Mapping[str, Any]) -> dict[s
         one |= {"result": "failed", "why": str(error)}
     one |= {"commit": commit_of(place), "at": time.time(), "seconds": round(time.time() - started, 1)}
     is_same = all(one[key] == last.get(key) for key in ("result", "commit"))
-    return one | {"since": last["since"] if is_same else one["at"], "is_told": is_same and last["is_told"]}
+    return one | {
+        "since": min(last["since"], one["at"]) if is_same else one["at"],
+        "is_told": is_same and last["is_told"],
+    }
 
 
 def is_to_be_told(one: Mapping[str, Any]) -> bool:
