@@ -139,6 +139,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 for _magic, _name in sorted(_MAGIC, key=lambda m: -len(m[0])):
     _PREFIXES[_magic[:2]] = (*_PREFIXES.get(_magic[:2], ()), (_magic, _name))
 
+_WRITTEN = frozenset(("pdf", "rtf", "ar", "deb", "vmdk", "bzip2", "activemime", "encoded-script", "registry", "webquery"))
+"""Kinds that begin as a text does. All others have control bytes near, if none in their mark: `SIT! said the woman`."""
 _LZH = re.compile(rb"-(?:lh[0-9a-ex]|lz[2-8s]|pm[0-2s])-")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|script|meta|table|div|p|iframe)(?=[\s>/])", re.IGNORECASE)
@@ -165,7 +167,7 @@ def kind(data: Buffer) -> str:
     if not head:
         return "empty"
     for magic, name in _PREFIXES.get(head[:2], ()):
-        if head.startswith(magic) and _holds(name, head, data):
+        if head.startswith(magic) and _holds(name, head, data) and not _only_says_so(magic, name, head):
             return _installer(head, data) if name == "ole" else name
     if head[:2] in (b"MZ", b"ZM"):
         return _dos(head, data)
@@ -205,6 +207,11 @@ def _holds(name: str, head: bytes, data: Buffer) -> bool:
     if name == "icon":
         return 0 < int.from_bytes(head[4:6], "little") < 64 and head[9:10] == b"\x00"
     return True
+
+
+def _only_says_so(magic: bytes, name: str, head: bytes) -> bool:
+    """Whether a mark of letters stands at the beginning of a text."""
+    return magic.isascii() and name not in _WRITTEN and _CONTROL.search(head) is None
 
 
 def _installer(head: bytes, data: Buffer) -> str:
