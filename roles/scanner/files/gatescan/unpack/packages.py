@@ -36,12 +36,16 @@ _RELATION = re.compile(r"<(?:\w{1,40}:)?Relationship\b([^<>]*)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\b(\w{1,40})\s*=\s*(?:\"([^\"]*)(?:\"|\Z)|'([^']*)(?:'|\Z))")
 """An unclosed value goes on to the end, so that it is looked at once only."""
 _LOADED = frozenset(("attachedtemplate", "oleobject", "frame", "subdocument", "afchunk", "externallinkpath"))
-"""Relations whose target is fetched when the document is opened. Images and hyperlinks are everyday things."""
+"""Relations whose target is fetched when the document is opened. Hyperlinks are everyday things, and images on the web."""
+_SHOWN = frozenset(("image", "audio", "video", "media", "package", "control"))
+"""Relations that are looked at where they lie on a share, as field codes are, for a share asks for a password's proof."""
 # Words that begin at their rarest letter, and look back: large documents are searched in half the time.
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
 _SIMPLE_FIELD = re.compile(rb"S(?<=fldS)imple")
 _HYPERLINK = re.compile(rb"PERLINK\s{0,9}\(", re.IGNORECASE)
+_TOPIC = re.compile(rb"\|\s{0,9}(?:'|&apos;|&#)")
+_FORMULA = re.compile(r"<(?:\w{1,40}:)?f\b[^<>]*>([^<]*\|[^<]*)")
 _ACTION = re.compile(r"\baction\s*=\s*[\"']\s*ppaction:/*\s*program", re.IGNORECASE)
 _DDE_LINK = re.compile(r"<(?:\w{1,40}:)?ddeLink\b")
 _FIELD_MARK = re.compile(r"fldChar\b([^<>]*)")
@@ -135,10 +139,12 @@ def look_at_markup(part: Part, data: bytes) -> None:
     coded = wide or _INSTRUCTION.search(data) is not None or _SIMPLE_FIELD.search(data) is not None
     linked = wide or b"ddeLink" in data
     calls = wide or _HYPERLINK.search(data) is not None
-    if not clicks and not coded and not linked and not calls:
+    asks = wide or _TOPIC.search(data) is not None
+    if not clicks and not coded and not linked and not calls and not asks:
         return
     text = common.as_text(data)
-    if linked and _DDE_LINK.search(text):
+    formulas = _FORMULA.findall(text) if asks else ()
+    if (linked and _DDE_LINK.search(text)) or any(sheets.asks_program(html.unescape(one)) for one in formulas):
         note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
     if clicks and _ACTION.search(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
@@ -154,6 +160,8 @@ def look_at_fields(part: Part, codes: str) -> None:
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
     if fields.loads_from_elsewhere(codes):
         note(part, Verdict.POLICY, "remote-template", "a document that loads something from elsewhere (a field)")
+    if fields.starts_program(codes):
+        note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
 
 
 def _plain(text: str) -> str:
@@ -243,5 +251,7 @@ def _relations(part: Part, text: str) -> None:
         if kind in _LOADED and targets.from_elsewhere(kind, target):
             what = f"a document that loads something from elsewhere ({kind})"
             note(part, Verdict.POLICY, "remote-template", what)
+        elif kind in _SHOWN and targets.from_elsewhere("picture", target):
+            note(part, Verdict.POLICY, "remote-template", f"a document with a {kind} on a share of another network")
         elif kind == "hyperlink" and targets.starts_program(target):
             note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")

@@ -23,7 +23,11 @@ _COMMAND = re.compile(
 )
 """Functions that only a macro sheet has."""
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-_HYPERLINK = re.compile(r"HYPERLINK\s{0,9}\(((?:[^\"(),;]|\"[^\"]{0,2000}\")*+)", re.IGNORECASE)
+_HYPERLINK = re.compile(
+    r"HYPERLINK\s{0,9}\(((?:CONCAT(?:ENATE)?\s{0,9}\((?:[^\"()]|\"[^\"]{0,2000}\")*+\)|[^\"(),;]|\"[^\"]{0,2000}\")*+)",
+    re.IGNORECASE,
+)
+"""Its first argument, whose pieces another function may join."""
 _STRING = re.compile(r"\"([^\"]*)\"")
 _SHEET_NAME = re.compile(r"\.xl[a-z]{1,2}[ .]*\Z", re.IGNORECASE)
 _SHEET_TYPE = re.compile(
