@@ -95,6 +95,9 @@ def _wrapped() -> Iterator[_Made]:
     mark = "\ufeff\u0e53ketchUp Model".encode("utf-16-le") + bytes(range(1, 32))
     yield "padded/papers.zip", bytes(600) + pack.zip_bytes([TEXT])
     yield "behind-a-mark/house.skp", mark + pack.zip_bytes([("model.dat", bytes(range(200)))])
+    marks = b"7z\xbc\xaf\x27\x1c Rar!\x1a\x07\x01 Rar!\x1a\x07\x00 MSCF\x00\x00\x00\x00 "
+    yield "marks/photo.jpg", b"\xff\xd8\xff\xe0" + bytes(range(256)) + marks + bytes(range(256)) * 3
+    yield "marks/store.db", bytes(range(256)) + pack.rar5_bytes([TEXT]) + bytes(range(256))
     wide = "\u4f01" * 150 + ".pdf"
     yield "long-name/papers.zip", pack.zip_bytes([(wide, b"%PDF-1.4\n"), (f"{wide}/{wide}", b"%PDF-1.4\n")])
 

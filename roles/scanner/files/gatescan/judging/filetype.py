@@ -26,6 +26,7 @@ UNOPENABLE = frozenset(
     (
         *("arj", "ace", "alz", "egg", "zoo", "lrzip", "rzip", "lzop", "zpaq", "stuffit", "sqx", "freearc", "kgb"),
         *("dmg", "vhd", "vhdx", "vmdk", "qcow", "wim", "udf", "squashfs", "cramfs", "disk"),
+        *("vdi", "apple-disk", "apple-archive"),
         *("xar", "installshield", "szdd", "kwaj"),
     )
 )
@@ -115,6 +116,12 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"# Disk DescriptorFile", "vmdk"),
     (b"QFI\xfb", "qcow"),
     (b"MSWIM\x00\x00\x00", "wim"),
+    (b"encrcdsa", "apple-disk"),
+    (b"sprs\x00", "apple-disk"),
+    (b"AA01", "apple-archive"),
+    (b"YAA1", "apple-archive"),
+    (b"AEA1", "apple-archive"),
+    *((b"pbz" + packer, "apple-archive") for packer in (b"e", b"z", b"4", b"b", b"x", b"-")),
     (b"hsqs", "squashfs"),
     (b"sqsh", "squashfs"),
     (b"\x45\x3d\xcd\x28", "cramfs"),
@@ -157,6 +164,8 @@ _MSI_CLASSES = (
     bytes.fromhex("86100c0000000000c000000000000046"),  # {000C1086-...}: installer patch
     bytes.fromhex("82100c0000000000c000000000000046"),  # {000C1082-...}: installer transform
 )
+_HFS = (b"H+\x00\x04", b"HX\x00\x05")
+"""A file system of macOS, whose image needs no mark at its end."""
 _SECTOR = 2048
 _SKIPPABLE = b"\x2a\x4d\x18"
 _SKIPPED_MOST = 16
@@ -263,6 +272,10 @@ def _at_offset(head: bytes, data: Buffer) -> str:
         return "iso"
     if len(data) > 17 * _SECTOR and bytes(data[16 * _SECTOR + 1 : 16 * _SECTOR + 6]) == b"BEA01":
         return "udf"
+    if head[64:68] == b"\x7f\x10\xda\xbe":
+        return "vdi"
+    if head[32:36] == b"NXSB" or (head[:2] == b"ER" and head[512:514] == b"PM") or bytes(data[1024:1028]) in _HFS:
+        return "apple-disk"
     if head[510:512] == b"\x55\xaa" and (head[:1] in b"\xeb\xe9" or head[446:447] in b"\x00\x80"):
         return "disk"
     return _at_end(data) or ("pdf" if b"%PDF-" in head else "")
@@ -297,6 +310,8 @@ def _at_end(data: Buffer) -> str:
     footer = bytes(data[-512:-504])
     if footer == b"conectix":
         return "vhd"
+    if bytes(data[-8:]) == b"cdsaencr":
+        return "apple-disk"
     return "dmg" if footer[:4] == b"koly" else ""
 
 

@@ -27,7 +27,7 @@ _COMPANION_MAX = 512
 """Bytes of an owner file, which Word and Excel lay beside an open document: 162 or 165, and a name in it."""
 _ARCHIVE_NAME = re.compile(
     r"\.(?:zip|zipx|rar|7z|gz|tgz|bz2|tbz2?|xz|txz|t?zst|lzma|lz4|tlz|tar|cab|iso|lzh|lha|arj|ace|arc|zoo|alz|egg"
-    r"|jar|udf|vhdx?|docx|docm"
+    r"|jar|udf|vhdx?|dmg|docx|docm"
     r"|xlsx|xlsm|xlsb|pptx|pptm)\s*$",
     re.IGNORECASE,
 )
@@ -39,7 +39,7 @@ _ZIP_TYPE = re.compile(r"application/(?:x-)?zip")
 _CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail", "sqlite"}) - {"pdf"}
 """Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, silently."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
-_FRONT = 1 << 20
+_FRONT = 4 << 20
 """Bytes in which unpackers look for their archive's mark behind something else."""
 _OLE_MARK = b"\xd0\xcf\x11\xe0"
 _TRIALS = 8
@@ -47,6 +47,8 @@ _TRIALS = 8
 _OF_A_CUT_ZIP = ("zip-no-directory", "zip-damaged")
 _PLAIN = frozenset(("data", "text", "xml", "html", "svg", "mail"))
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
+_HIDING = filetype.IMAGES | {"data", "text", "html", "media"}
+"""Kinds behind which unpackers look for an archive, and which hold none as it is."""
 
 
 def members(part: Part, budget: Budget) -> Iterator[Part]:
@@ -111,8 +113,16 @@ def _unknown(part: Part) -> None:
 
 def _hides_archive(data: Buffer) -> bool:
     """Whether another archive's mark stands in front of the zip: unrar and its kin look for theirs behind any bytes."""
-    front = bytes(data[:_FRONT]).partition(b"PK\x03\x04")[0]
+    return _has_mark(bytes(data[:_FRONT]).partition(b"PK\x03\x04")[0])
+
+
+def _has_mark(front: bytes) -> bool:
     return any(mark in front for mark in _SELF_EXTRACTING)
+
+
+def _may_hide(part: Part, kind: str) -> bool:
+    """Whether unpackers look for an archive in it: what they open for its name, a picture, or what nobody knows."""
+    return kind in _HIDING or (kind not in filetype.ARCHIVES and any(_ARCHIVE_NAME.search(name) for name in part.names))
 
 
 def _companion(part: Part) -> bool:
@@ -136,7 +146,7 @@ def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
             kind in _CARRIERS or (kind == "pdf" and _in_pdf_stream(data, end)) or (kind == "data" and _wraps(data))
         )
         yield from _face(part, budget, kind, "zip", carried)
-    elif kind in _PROGRAMS:
+    elif kind in _PROGRAMS or (_may_hide(part, kind) and _has_mark(bytes(data[:_FRONT]))):
         yield from _self_extracting(part, bytes(data), budget)
     if kind not in ("udf", "iso") and filetype.is_iso(data):
         yield from _face(part, budget, kind, "iso", kind in _CARRIERS)
@@ -176,7 +186,7 @@ def _say_face(part: Part, kind: str, other: str) -> None:
 
 
 def _self_extracting(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
-    """The archive behind a program's own code. The mark may be part of the code too: then it is no archive."""
+    """The archive behind a program's own code or a picture. The mark may be part of that, too: then it is none."""
     for mark in _SELF_EXTRACTING:
         at = data.find(mark, 2)
         for _ in range(_TRIALS):
@@ -189,7 +199,8 @@ def _self_extracting(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
                 opened = True
                 yield member
             if opened or any(f.verdict is Verdict.ENCRYPTED for f in trial.findings):
-                _say_face(part, part.kind, inner)
+                if part.kind != "data":
+                    _say_face(part, part.kind, inner)
                 part.findings += trial.findings
                 return
             at = data.find(mark, at + 4)

@@ -36,7 +36,8 @@ _FETCHING = (_URL_MONIKER, bytes.fromhex("d30b2906aa48d2118432006008c3fbfc"))
 # Fields that ask another program for data, load a file or are a link, with what they say.
 _TELLING = (b"DDE", b"LINK", b"INCLUDE", b"IMPORT", b"HYPERLINK")
 _WORD_FIELD = re.compile(
-    rb"\x13([ \t]{0,20}\"?(?:%s)[^\x00\x13-\x15]{1,600})|\x13\x00((?:[ \t]\x00){0,20}(?:\"\x00)?(?:%s)(?:[^\x13-\x15]\x00){1,600})"
+    rb"\x13([ \t]{0,20}\"?(?:%s)[^\x00\x13-\x15]{1,600})"
+    rb"|\x13\x00((?:[ \t]\x00){0,20}(?:\"\x00)?(?:%s)(?:[^\x13-\x15]\x00){1,600})"
     % (b"|".join(_TELLING), b"|".join(word.decode().encode("utf-16-le") for word in _TELLING)),
     re.IGNORECASE,
 )

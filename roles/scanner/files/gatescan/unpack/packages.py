@@ -36,9 +36,9 @@ _RELATION = re.compile(r"<(?:\w{1,40}:)?Relationship\b([^<>]*)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\b(\w{1,40})\s*=\s*(?:\"([^\"]*)(?:\"|\Z)|'([^']*)(?:'|\Z))")
 """An unclosed value goes on to the end, so that it is looked at once only."""
 _LOADED = frozenset(("attachedtemplate", "oleobject", "frame", "subdocument", "afchunk", "externallinkpath"))
-"""Relations whose target is fetched when the document is opened. Hyperlinks are everyday things, and images on the web."""
+"""Relations whose target is fetched when the document is opened. Links are everyday things, and images on the web."""
 _SHOWN = frozenset(("image", "audio", "video", "media", "package", "control"))
-"""Relations that are looked at where they lie on a share, as field codes are, for a share asks for a password's proof."""
+"""Relations whose target is held, as that of a field, where it is on a share, which gets the proof of a password."""
 # Words that begin at their rarest letter, and look back: large documents are searched in half the time.
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
