@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import struct
+import zlib
 from collections.abc import Iterator
 
 from gatescan.model import Verdict
@@ -55,7 +56,7 @@ def cases() -> Iterator[Case]:
             POLICY,
             (_projects, _flat, _fields, _clicks, _sheets, _rich, _open, _packages, _loading, _addresses, _pages),
         ),
-        ("named", 61, POLICY, (_streams, _unpacked)),
+        ("named", 61, POLICY, (_streams, _unpacked, _referred)),
         ("spelled", 65, POLICY, (_spelled,)),
         ("sealed", 54, ENCRYPTED, (_sealed,)),
     ):
@@ -466,6 +467,16 @@ def _addresses() -> Iterator[_Made]:
         )
     ):
         yield f"words-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
+    for what, old, new in (
+        (
+            "referred",
+            b"/Catalog",
+            b"/Catalog /A << /URI 90 0 R >> >> endobj 90 0 obj (file:///C:/a.exe) endobj 91 0 obj <<",
+        ),
+        ("part", b"/Catalog", b"/Catalog /A << /S /GoToE /F (\\\\\\\\192.0.2.9\\\\s\\\\a) >>"),
+        ("opened", b"/Catalog", b"/Catalog /AA << /O << /S /GoToR /F (//192.0.2.9/s/a.pdf) >> >>"),
+    ):
+        yield f"{what}/paper.pdf", doc.pdf_bytes().replace(old, new)
     yield "locked/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog /A << /U#52I <7365617263682D6D733A78> >>")
 
 
@@ -710,6 +721,44 @@ def _unpacked() -> Iterator[_Made]:
         yield f"office/{name}", doc.ooxml_bytes(pieces)
         yield f"open/{name}", doc.odf_bytes(extra=pieces)
     yield "inside/letter.docx", doc.ooxml_bytes([("word/embeddings/a.zip", pack.zip_bytes([("run.vbs", SCRIPT)]))])
+
+
+def _referred() -> Iterator[_Made]:
+    """PDF whose embedded file is named or packed by what other objects say, or with what is not undone here; and PDF in
+    other things."""
+    file = doc.pdf_bytes([("run.vbs", SCRIPT)])
+    for what, old, new in (
+        ("name", b"(run.vbs)", b"90 0 R"),
+        ("filter", b"/FlateDecode", b"91 0 R"),
+        ("filters", b"/FlateDecode", b"[91 0 R]"),
+        ("no-filter", b"/FlateDecode", b"99 0 R"),
+        ("predictor", b"/FlateDecode", b"/FlateDecode /DecodeParms << /Predictor 12 >>"),
+    ):
+        for packed, objects in (
+            ("", b"90 0 obj (run.vbs) endobj 91 0 obj /FlateDecode endobj "),
+            ("-packed", _object_stream({90: b"(run.vbs)", 91: b"/FlateDecode"})),
+        ):
+            source = doc.pdf_bytes([PROGRAM]) if what.startswith("filter") else file
+            data = source.replace(old, new).replace(b"trailer", objects + b"trailer", 1)
+            yield f"{what}{packed}/paper.pdf", data
+    yield "behind-picture/paper.pdf", b"GIF89a" + bytes(30) + file
+    yield "as-postscript/paper.pdf", b"%!PS-Adobe-3.0 PDF-1.4\n" + file[9:]
+    chunk = f"<document><chunk>{doc.base64_text(file)}</chunk></document>"
+    yield (
+        "form/paper.xdp",
+        f'<?xml version="1.0"?><xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><pdf>{chunk}</pdf></xdp:xdp>'.encode(),
+    )
+
+
+def _object_stream(objects: dict[int, bytes]) -> bytes:
+    """An object stream of a PDF."""
+    numbers, body = "", b""
+    for number, written in objects.items():
+        numbers += f"{number} {len(body)} "
+        body += written + b" "
+    packed = zlib.compress(numbers.encode() + body)
+    head = f"80 0 obj << /Type /ObjStm /N {len(objects)} /First {len(numbers)} /Filter /FlateDecode >> stream\n"
+    return head.encode() + packed + b"\nendstream endobj "
 
 
 def _spelled() -> Iterator[_Made]:

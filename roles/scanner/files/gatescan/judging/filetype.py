@@ -167,6 +167,7 @@ _MSI_CLASSES = (
 _HFS = (b"H+\x00\x04", b"HX\x00\x05")
 """A file system of macOS, whose image needs no mark at its end."""
 _SECTOR = 2048
+_PDF_AS_PS = re.compile(rb"%!PS-Adobe-[\d.]{1,8} PDF-")
 _SKIPPABLE = b"\x2a\x4d\x18"
 _SKIPPED_MOST = 16
 
@@ -278,7 +279,7 @@ def _at_offset(head: bytes, data: Buffer) -> str:
         return "apple-disk"
     if head[510:512] == b"\x55\xaa" and (head[:1] in b"\xeb\xe9" or head[446:447] in b"\x00\x80"):
         return "disk"
-    return _at_end(data) or ("pdf" if b"%PDF-" in head else "")
+    return _at_end(data) or ("pdf" if b"%PDF-" in head or _PDF_AS_PS.match(head) else "")
 
 
 def behind_skippable(data: Buffer, most: int, budget: Budget | None = None) -> int:

@@ -139,7 +139,8 @@ def _wraps(data: Buffer) -> bool:
 
 
 def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
-    """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector."""
+    """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector, a PDF anywhere in
+    its first kilobyte."""
     data = part.data
     if len(data) > 22 and (end := zipread.find_end(data)) >= 0:
         carried = (
@@ -148,6 +149,8 @@ def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
         yield from _face(part, budget, kind, "zip", carried)
     elif kind in _PROGRAMS or (_may_hide(part, kind) and _has_mark(bytes(data[:_FRONT]))):
         yield from _self_extracting(part, bytes(data), budget)
+    if kind in filetype.IMAGES and b"%PDF-" in bytes(data[: filetype.HEAD]):
+        yield from _face(part, budget, kind, "pdf", carried=False)
     if kind not in ("udf", "iso") and filetype.is_iso(data):
         yield from _face(part, budget, kind, "iso", kind in _CARRIERS)
 

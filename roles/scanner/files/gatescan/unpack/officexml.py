@@ -1,6 +1,7 @@
-"""Office documents as one XML file: Flat OPC, WordprocessingML, SpreadsheetML and Visio of 2003, flat OpenDocument.
+"""Documents as one XML file: Flat OPC, WordprocessingML, SpreadsheetML and Visio of 2003, flat OpenDocument, and the
+XDP of Acrobat, which has a PDF in it.
 
-Office opens them by the namespace of their root, whatever they are named.
+Their programs open them by the namespace of their root, whatever they are named.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ _NAMESPACES = (
     b"urn:schemas-microsoft-com:office:spreadsheet",
     b"http://schemas.microsoft.com/visio/2003/core",
     b'mimetype="application/vnd.oasis.opendocument',
+    b"http://ns.adobe.com/xdp/",
     b'progid="Word.Document"',
     b'progid="Excel.Sheet"',
 )
 _PART = re.compile(r"<(?:\w{1,40}:)?part\b([^<>]*)>", re.IGNORECASE)
 _BINARY = re.compile(
-    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data|VBProjectData|ForeignData)\b([^<>]*)>\s*(?:<!\[CDATA\[)?"
+    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data|VBProjectData|ForeignData|chunk)\b([^<>]*)>\s*(?:<!\[CDATA\[)?"
     r"([^<]*)",
     re.IGNORECASE,
 )
