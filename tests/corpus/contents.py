@@ -738,7 +738,7 @@ def _referred() -> Iterator[_Made]:
             ("", b"90 0 obj (run.vbs) endobj 91 0 obj /FlateDecode endobj "),
             ("-packed", _object_stream({90: b"(run.vbs)", 91: b"/FlateDecode"})),
         ):
-            source = doc.pdf_bytes([PROGRAM]) if what.startswith("filter") else file
+            source = file if what == "name" else doc.pdf_bytes([("notes.dat", EXE)])
             data = source.replace(old, new).replace(b"trailer", objects + b"trailer", 1)
             yield f"{what}{packed}/paper.pdf", data
     yield "behind-picture/paper.pdf", b"GIF89a" + bytes(30) + file
