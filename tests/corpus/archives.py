@@ -366,6 +366,9 @@ def _odd_names() -> Iterator[Case]:
         field = b"\x01" + struct.pack("<L", zlib.crc32(raw)) + unicode_name
         member = ZipMember(raw, PAPER[1], extra=struct.pack("<HH", 0x7075, len(field)) + field)
         yield _case(62, f"zip/unicode-path-{len(unicode_name)}", "a.zip", pack.zip_bytes([member]), POLICY)
+    fields = (b"\x01" + struct.pack("<L", crc) + name for crc, name in ((1, b"a.txt"), (zlib.crc32(raw), b"run.vbs")))
+    extra = b"".join(struct.pack("<HH", 0x7075, len(field)) + field for field in fields)
+    yield _case(62, "zip/unicode-paths", "a.zip", pack.zip_bytes([ZipMember(raw, PAPER[1], extra=extra)]), POLICY)
     wide = ZipMember("minutes．ｅｘｅ".encode(), PAPER[1], flags=0x800)
     yield _case(62, "zip/full-width", "a.zip", pack.zip_bytes([wide]), POLICY)
     for suffix in ("7z", "tar", "cpio"):

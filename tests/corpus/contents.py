@@ -726,19 +726,19 @@ def _unpacked() -> Iterator[_Made]:
 def _referred() -> Iterator[_Made]:
     """PDF whose embedded file is named or packed by what other objects say, or with what is not undone here; and PDF in
     other things."""
-    file = doc.pdf_bytes([("run.vbs", SCRIPT)])
-    for what, old, new in (
-        ("name", b"(run.vbs)", b"90 0 R"),
-        ("filter", b"/FlateDecode", b"91 0 R"),
-        ("filters", b"/FlateDecode", b"[91 0 R]"),
-        ("no-filter", b"/FlateDecode", b"99 0 R"),
-        ("predictor", b"/FlateDecode", b"/FlateDecode /DecodeParms << /Predictor 12 >>"),
+    file, program = doc.pdf_bytes([("run.vbs", SCRIPT)]), doc.pdf_bytes([("notes.dat", EXE)])
+    rows = doc.pdf_bytes([("notes.dat", b"".join(b"\0" + EXE[at : at + 1] for at in range(len(EXE))))])
+    for what, source, old, new in (
+        ("name", file, b"(run.vbs)", b"90 0 R"),
+        ("filter", program, b"/FlateDecode", b"91 0 R"),
+        ("filters", program, b"/FlateDecode", b"[91 0 R]"),
+        ("no-filter", program, b"/FlateDecode", b"99 0 R"),
+        ("predictor", rows, b"/FlateDecode", b"/FlateDecode /DecodeParms << /Predictor 12 >>"),
     ):
         for packed, objects in (
             ("", b"90 0 obj (run.vbs) endobj 91 0 obj /FlateDecode endobj "),
             ("-packed", _object_stream({90: b"(run.vbs)", 91: b"/FlateDecode"})),
         ):
-            source = file if what == "name" else doc.pdf_bytes([("notes.dat", EXE)])
             data = source.replace(old, new).replace(b"trailer", objects + b"trailer", 1)
             yield f"{what}{packed}/paper.pdf", data
     yield "behind-picture/paper.pdf", b"GIF89a" + bytes(30) + file
