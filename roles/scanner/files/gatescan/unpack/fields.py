@@ -11,7 +11,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from gatescan.unpack import targets
+from gatescan.judging import targets
 
 BEGIN, SEPARATE, END = "\x11", "\x12", "\x13"
 

@@ -11,9 +11,10 @@ import html
 import re
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import common, opendocument, packages, sheets, targets
+from gatescan.unpack import common, opendocument, packages, sheets
 from gatescan.unpack.common import make, note, spend_within
 
 _HEAD = 1 << 16

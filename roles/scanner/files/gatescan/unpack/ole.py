@@ -10,10 +10,10 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gatescan.judging import filetype
+from gatescan.judging import filetype, targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common, fields, officelock, packages, targets, vba
+from gatescan.unpack import common, fields, officelock, packages, vba
 from gatescan.unpack.common import Broken, make, note, spellings, too_big, unique, unopenable
 from gatescan.unpack.compound import CompoundFile, Node
 

@@ -6,10 +6,10 @@ import html
 import re
 from collections.abc import Iterator
 
-from gatescan.judging import filetype
+from gatescan.judging import filetype, targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import common, fields, opendocument, sheets, targets, zipread
+from gatescan.unpack import common, fields, opendocument, sheets, zipread
 from gatescan.unpack.common import note
 
 _TYPES = "[content_types].xml"

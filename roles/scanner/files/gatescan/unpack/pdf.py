@@ -12,9 +12,10 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common, pdfcrypt, targets
+from gatescan.unpack import common, pdfcrypt
 from gatescan.unpack.common import make, note, too_big, unique
 from gatescan.unpack.pdftext import NAME_STRING, STRING, decode_string, raw_string
 

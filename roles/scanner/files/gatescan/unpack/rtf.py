@@ -11,9 +11,10 @@ import re
 import struct
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import fields, packages, targets
+from gatescan.unpack import fields, packages
 from gatescan.unpack.common import make, note, unique
 from gatescan.unpack.ole import read_package
 

@@ -12,9 +12,9 @@ import re
 import struct
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import targets
 from gatescan.unpack.common import as_text, note
 
 _COMMAND = re.compile(
