@@ -56,7 +56,7 @@ def cases() -> Iterator[Case]:
             POLICY,
             (_projects, _flat, _fields, _clicks, _sheets, _rich, _open, _packages, _loading, _addresses, _pages),
         ),
-        ("named", 61, POLICY, (_streams, _unpacked, _referred)),
+        ("named", 61, POLICY, (_streams, _unpacked, _bundles, _referred)),
         ("spelled", 65, POLICY, (_spelled,)),
         ("sealed", 54, ENCRYPTED, (_sealed,)),
     ):
@@ -100,6 +100,8 @@ def _wrapped() -> Iterator[_Made]:
     yield "marks/photo.jpg", b"\xff\xd8\xff\xe0" + bytes(range(256)) + marks + bytes(range(256)) * 3
     yield "marks/store.db", bytes(range(256)) + pack.rar5_bytes([TEXT]) + bytes(range(256))
     wide = "\u4f01" * 150 + ".pdf"
+    folders = ("www.example.com/index.txt", "site.app/readme.txt", "a.com/Contents.txt", "Contents/a.app.txt")
+    yield "folders/papers.zip", pack.zip_bytes([(folder, TEXT[1]) for folder in folders])
     yield "long-name/papers.zip", pack.zip_bytes([(wide, b"%PDF-1.4\n"), (f"{wide}/{wide}", b"%PDF-1.4\n")])
 
 
@@ -721,6 +723,17 @@ def _unpacked() -> Iterator[_Made]:
         yield f"office/{name}", doc.ooxml_bytes(pieces)
         yield f"open/{name}", doc.odf_bytes(extra=pieces)
     yield "inside/letter.docx", doc.ooxml_bytes([("word/embeddings/a.zip", pack.zip_bytes([("run.vbs", SCRIPT)]))])
+
+
+def _bundles() -> Iterator[_Made]:
+    """Folders that macOS starts as one file."""
+    for name in (
+        "Invoice.app/Contents/MacOS/run",
+        "Invoice.workflow/Contents/document.wflow",
+        "x/A.App/contents/macos/a",
+    ):
+        for file, made in (("papers.zip", pack.zip_bytes), ("papers.tar", pack.tar_bytes)):
+            yield f"{name.rpartition('/')[2]}/{file}", made([(name, b"#!/bin/sh\necho hello\n"), TEXT])
 
 
 def _referred() -> Iterator[_Made]:

@@ -38,6 +38,8 @@ _SPACES = re.compile(r"\s+")
 _CLSID = re.compile(r"\.\{[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\}")
 _OVERRIDES = frozenset("\u202d\u202e")
 _TRAVERSAL = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
+_BUNDLE = re.compile(r"\.[a-z]{2,16}(?=[/\\]contents[/\\])")
+"""A folder that macOS shows, and starts, as one file: `Invoice.app/Contents/MacOS/run`."""
 _SEPARATOR = re.compile(r"[/\\]")
 # With an extension it is a file that only Windows refuses to write: `Con.docx`, `aux.tex`.
 _DEVICE = re.compile(r"(?i)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])\s*(?::.*)?", re.DOTALL)
@@ -168,6 +170,8 @@ def _cuts(name: str) -> Iterable[str]:
         yield tidy[:MAX_LENGTH].rstrip(_TRAILING)
     whole = tidy.rstrip("/\\")
     base = whole[max(whole.rfind("/"), whole.rfind("\\")) + 1 :]
+    if bundle := _BUNDLE.search(whole):
+        yield _SEPARATOR.split(whole[: bundle.end()])[-1]
     pieces = [base, _DRIVE.sub("", base, count=1) if _DRIVE.match(base) else base]
     for piece in list(pieces):
         stream = piece.find(":")
