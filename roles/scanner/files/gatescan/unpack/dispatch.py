@@ -44,7 +44,14 @@ _FRONT = 4 << 20
 _OLE_MARK = b"\xd0\xcf\x11\xe0"
 _TRIALS = 8
 """Places with an archive's mark that are tried in a program, which is against policy by itself."""
-_OF_A_CUT_ZIP = ("zip-no-directory", "zip-damaged")
+_OF_A_CUT = {
+    "zip": ("zip-no-directory", "zip-damaged"),
+    **{kind: (f"{kind}-damaged", "unopenable") for kind in filetype.STREAMS},
+    **dict.fromkeys(("tnef", "7z", "cab"), ("unopenable",)),
+}
+"""What is found of a file that lacks its end, by its kind."""
+_SHORT_CUT = 64
+"""Bytes that are too few for a file of any of these kinds."""
 _PLAIN = frozenset(("data", "text", "xml", "html", "svg", "mail"))
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
 _HIDING = filetype.IMAGES | {"data", "text", "html", "media"}
@@ -71,9 +78,10 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
             yield from _by_program(part, budget)
         if kind != "zip":
             yield from _second_face(part, budget, kind)
-        elif part.cut:
-            # Without its end nobody sees more of it than what was seen here.
-            part.findings = [finding for finding in part.findings if finding.code not in _OF_A_CUT_ZIP]
+        if part.cut and _lacks_its_end(kind, part.data):
+            # Nobody sees more of it than what was seen here.
+            of_a_cut = _OF_A_CUT.get(kind, ()) if len(part.data) > _SHORT_CUT else ("unopenable", "cannot-open")
+            part.findings = [finding for finding in part.findings if finding.code not in of_a_cut]
     except (LimitReached, Unavailable, GeneratorExit):
         raise
     except Exception as error:
@@ -93,6 +101,14 @@ def _by_program(part: Part, budget: Budget) -> Iterator[Part]:
         yield from sheets.page(part, bytes(part.data), budget)
     if holds(part.data, b"field-begin") and fields.asks_program(fields.of_page(as_text(part.data))):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+
+
+def _lacks_its_end(kind: str, data: Buffer) -> bool:
+    """Whether a file ends before it should by what it says itself; kinds that are read from the front need not."""
+    if kind == "7z":
+        offset, size = (int.from_bytes(data[at : at + 8], "little") for at in (12, 20))
+        return len(data) < 32 + offset + size or len(data) < 32
+    return kind != "cab" or len(data) < int.from_bytes(data[8:12], "little") or len(data) < 36
 
 
 def _unknown(part: Part) -> None:
