@@ -19,6 +19,19 @@ from gatescan.text.words import decode_extended, decode_words
 MAX_LENGTH = 255
 """Characters. No file system in use has longer names: a longer one is cut, and then ends differently."""
 
+_OF_TYPE = {
+    "application/hta": "hta",
+    "application/java-archive": "jar",
+    "application/x-internet-signup": "ins",
+    "application/x-java-jnlp-file": "jnlp",
+    "application/x-ms-application": "application",
+    "application/x-ms-xbap": "xbap",
+    "application/x-mswebsite": "website",
+    "text/scriptlet": "wsc",
+    "text/x-component": "htc",
+    "text/x-ms-iqy": "iqy",
+    "text/x-ms-rqy": "rqy",
+}
 _MAX_VARIANTS = 32
 _MAX_LOOKED_AT = 4096
 """Characters of a name that are looked at from each end; `name-too-long` is reported far below it."""
@@ -65,6 +78,13 @@ def variants(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         found.update(dict.fromkeys(_variants(name)))
     return tuple(found)
+
+
+def of_type(content_type: str) -> tuple[str, ...]:
+    """The name that mail programs make up for a file without one, where Windows has an extension for its type that
+    starts something."""
+    extension = _OF_TYPE.get(content_type)
+    return (f"ATT00001.{extension}",) if extension else ()
 
 
 @lru_cache(maxsize=1024)

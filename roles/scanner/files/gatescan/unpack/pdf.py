@@ -135,7 +135,10 @@ class _Document:
     def places(self, text: bytes) -> Iterator[str]:
         """Which other documents are opened by themselves."""
         locked = self._key is not None and text is self._data
-        for found in itertools.islice(_GOES_TO.finditer(text), _STREAMS_MAX) if b"/GoTo" in text else ():
+        for count, found in enumerate(_GOES_TO.finditer(text) if b"/GoTo" in text else ()):
+            if count >= _STREAMS_MAX:
+                self._too_many("documents that are opened")
+                break
             window = _object_around(text, found.end())
             self._budget.spend(len(window))
             yield from self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
