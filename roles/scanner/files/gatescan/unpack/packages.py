@@ -48,6 +48,7 @@ _TOPIC = re.compile(rb"\|\s{0,9}(?:'|&apos;|&#)")
 _FORMULA = re.compile(r"<(?:\w{1,40}:)?f\b[^<>]*>([^<]*\|[^<]*)")
 _ACTION = re.compile(r"\baction\s*=\s*[\"']\s*ppaction:/*\s*program", re.IGNORECASE)
 _DDE_LINK = re.compile(r"<(?:\w{1,40}:)?ddeLink\b")
+_VISIO_LINK = re.compile(r"\bN\s{0,9}=\s{0,9}[\"']Address[\"']\s{1,9}V\s{0,9}=\s{0,9}(?:\"([^\"<>]*)|'([^'<>]*))")
 _FIELD_MARK = re.compile(r"fldChar\b([^<>]*)")
 _FIELD_CODE = re.compile(r"nstrText\b[^<>]*>([^<]*)")
 _FIELD_SIMPLE = re.compile(r"fldSimple\b([^<>]*)")
@@ -140,7 +141,8 @@ def look_at_markup(part: Part, data: bytes) -> None:
     linked = wide or b"ddeLink" in data
     calls = wide or _HYPERLINK.search(data) is not None
     asks = wide or _TOPIC.search(data) is not None
-    if not clicks and not coded and not linked and not calls and not asks:
+    drawn = wide or b"Address" in data
+    if not clicks and not coded and not linked and not calls and not asks and not drawn:
         return
     text = common.as_text(data)
     formulas = _FORMULA.findall(text) if asks else ()
@@ -150,6 +152,8 @@ def look_at_markup(part: Part, data: bytes) -> None:
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
     for codes in {_field_codes(text), _field_codes(_plain(text))} if coded else ():
         look_at_fields(part, codes)
+    if drawn and any(targets.starts_program(html.unescape(a or b)) for a, b in _VISIO_LINK.findall(text)):
+        note(part, Verdict.POLICY, "program-link", "a drawing with a link that starts a program")
     if calls and sheets.has_program_link(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a workbook with a link that starts a program")
 
