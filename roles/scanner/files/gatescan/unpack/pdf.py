@@ -40,11 +40,14 @@ _PREDICTOR = re.compile(rb"/Predictor\s+(?:2|1\d)")
 _SIMPLE = re.compile(rb"\s*(" + STRING.pattern + rb"|\[[^\]]{0,200}\]|/[A-Za-z0-9]{1,30})")
 """An object that other places refer to for a name, an address or a filter."""
 _IN_STREAM = re.compile(rb"\s*(?:\d{1,8}\s+)+")
-_GOES_TO = re.compile(rb"(?:/(?:AA|OpenAction)(?![A-Za-z])[^\0]{0,300}?/GoToR|/GoToE)(?![A-Za-z])")
+_GOES_TO = re.compile(
+    rb"(?:/(?:AA|OpenAction)(?![A-Za-z])(?:[^>/]|>(?!>)|/(?!AA|OpenA)){0,300}?/GoToR|/GoToE)(?![A-Za-z])"
+)
 """What opens another document by itself, or a part of it."""
 _STREAM = re.compile(rb"stream\r?\n?")
 _NAME_TREE = re.compile(rb"/Names\s*\[")
 _DICTIONARY_MAX = 4000
+_ACTION_MAX = 400
 _WINDOW = 1500
 _STREAMS_MAX = 2000
 _NAMES_MAX = 2000
@@ -139,7 +142,9 @@ class _Document:
             if count >= _STREAMS_MAX:
                 self._too_many("documents that are opened")
                 break
-            window = _object_around(text, found.end())
+            before = text[max(0, found.start() - _ACTION_MAX) : found.start()].rpartition(b"<<")[2].rpartition(b">>")[2]
+            behind = text[found.end() : found.end() + _ACTION_MAX].partition(b">>")[0]
+            window = before + found.group() + behind
             self._budget.spend(len(window))
             yield from self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
 
