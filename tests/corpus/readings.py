@@ -315,6 +315,11 @@ def calendar(parameters: bytes, content: bytes, width: int = 70, kind: bytes = b
     )
 
 
+def _linking(first: bytes, rest: bytes) -> bytes:
+    """An entry with a link, which is folded."""
+    return b"BEGIN:VCALENDAR\nBEGIN:VEVENT\n" + first + b"\n " + rest + b"\nEND:VEVENT\nEND:VCALENDAR\n"
+
+
 def _other_calendar(content: bytes, name: bytes, *, json: bool) -> bytes:
     """An invitation as XML (RFC 6321) or JSON (RFC 7265)."""
     kind = b"uri" if content.startswith(b"data:") else b"binary"
@@ -339,6 +344,9 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         "unfolded": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat, 5000),
         "name": calendar(b";X-FILENAME=run.vbs;ENCODING=BASE64;VALUE=BINARY", script),
         "bare-label": calendar(b";LABEL=run.vbs;VALUE=BINARY;ENCODING=BASE64", script),
+        "link": _linking(b"ATTACH;FMTTYPE=application/binary:file://192.0.2.9/s/in", b"voice.exe"),
+        "link-search": _linking(b"URL;VALUE=URI:sea", b"rch-ms:query=x"),
+        "link-share": _linking(b"X-LINK:\\\\\\\\192.0.2.9\\\\s\\\\", b"a.hta"),
         "xml": _other_calendar(flat, b"papers.bin", json=False),
         "xml-name": _other_calendar(script, b"run.vbs", json=False),
         "json": _other_calendar(flat, b"papers.bin", json=True),
@@ -546,6 +554,11 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
         "winmail.dat": tnef_bytes([PAPER, NOISE]),
     }.items():
         yield f"returned/cut/{title}", _returned(title, data, -100)
+    links = (
+        b"ATTACH:https://x.example/",
+        b"setup.exe\nURL:file://fs01/plans/2026.docx\nLOCATION:search Room 5\nX-A:file:///C:/a.pdf",
+    )
+    yield "calendar-links", multipart(TEXT, file_entity(b"invite.ics", _linking(*links), b"text/calendar"))
     whole = _cut("letter.docx", ooxml_bytes(), 10**6)
     header = whole.index(b"; name=") + 1
     for what, end in (
