@@ -203,7 +203,7 @@ class _Document:
     def _strings(self, tokens: list[bytes], place: int) -> list[str]:
         """Strings as text, also by reference; those at a `place` in an encrypted document are decrypted first."""
         referred = [self._object(int(found.group(1))) for found in map(_REFERRED.match, tokens) if found]
-        elsewhere = [text for value, at in referred if value[:1] in b"(<" for text in self._strings([value], at)]
+        elsewhere = [text for value, at in referred if value[:1] in (b"(", b"<") for text in self._strings([value], at)]
         tokens = [token for token in tokens if not _REFERRED.match(token)]
         raws = [raw_string(token) for token in tokens]
         if place >= 0 and self._key is not None:
