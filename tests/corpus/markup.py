@@ -469,7 +469,8 @@ def harmless_pages() -> dict[str, str]:
         "query": f"<html><a href='https://www.example.com/get?download=setup.exe&x=1'>get</a><img src='data:image/png;base64,{picture}'></html>",
         "file-links": (
             '<html><a href="file:///C:/plans/2026.docx">a</a><a href="file://fs01/plans/Wow!.docx">b</a>'
-            '<a href="file://192.168.1.5/plans/2026.xlsx">c</a> file:///C:/a.exe <a href="search:x">d</a></html>'
+            '<a href="file://192.168.1.5/plans/2026.xlsx">c</a> file:///C:/a.exe <a href="search:x">d</a>'
+            '<a href="file:///\\\\fs01\\tools\\setup.exe">e</a></html>'
         ),
         "inserted": _page(
             "e.innerHTML=decodeURIComponent(x);s.text=t", body=f"<input value='{base64.b64encode(SECRET).decode()}'>"

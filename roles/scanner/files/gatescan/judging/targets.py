@@ -55,9 +55,11 @@ _MONIKER = re.compile(r"\s*file:[/\\]{2,5}[^!]{1,300}\.[a-z]{2,5}!", re.IGNORECA
 
 
 def starts_program_of_page(target: str) -> bool:
-    """The same for a link of a page or a mail to a file: others are addresses on the web."""
-    moniker = _MONIKER.match(target) is not None and _SHARE.match(target) is not None and not on_own_server(target)
-    return moniker or (target[:5].lower() == "file:" and starts_program(target))
+    """The same for a link of a page or a mail to a file: others are addresses on the web. What lies on the recipient's
+    own server is written about in mails of every day."""
+    if target[:5].lower() != "file:" or on_own_server(target):
+        return False
+    return starts_program(target) or (_MONIKER.match(target) is not None and _SHARE.match(target) is not None)
 
 
 def starts_program(target: str) -> bool:
