@@ -100,6 +100,24 @@ def _polyglots() -> Iterator[Case]:
     for front, name in ((PNG, "logo.png"), (doc.pdf_bytes(), "paper.pdf"), (b"GIF89a" + bytes(60), "logo.gif")):
         yield _case(52, f"zip-behind/{name}-program", name, front + bad, POLICY)
         yield _case(52, f"zip-behind/{name}-text", name, front + clean, AMBIGUOUS)
+    script = [("run.vbs", b'MsgBox "hello"\n'), PAPER]
+    for kind, pack_it in (
+        ("rar", pack.rar4_bytes),
+        ("rar", pack.rar5_bytes),
+        ("7z", pack.seven_zip_bytes),
+        ("cab", pack.cab_bytes),
+    ):
+        what = f"{pack_it.__name__.removesuffix('_bytes')}-behind"
+        for front in (
+            b"junk" * 9,
+            PNG,
+            b"%PDF-1.4\n%%EOF\n",
+            b"PK\x03\x04",
+            doc.ole_bytes({"WordDocument": doc.word_stream()}),
+        ):
+            yield _case(52, f"{what}/{front[:4].hex()}.{kind}", f"papers.{kind}", front + pack_it(script), POLICY)
+        yield _case(52, f"{what}/picture", "logo.png", PNG + pack_it(script), POLICY)
+        yield _case(52, f"{what}/picture-text", "logo.png", PNG + pack_it([PAPER]), AMBIGUOUS)
     for what, program in (("dos", EXE), ("pe", PE)):
         yield _case(52, f"zip-behind/{what}", "papers.zip", program + clean, POLICY)
     yield _case(52, "zip-two-ends/program-first", "papers.zip", bad + clean, POLICY)
@@ -348,6 +366,9 @@ def _odd_names() -> Iterator[Case]:
         field = b"\x01" + struct.pack("<L", zlib.crc32(raw)) + unicode_name
         member = ZipMember(raw, PAPER[1], extra=struct.pack("<HH", 0x7075, len(field)) + field)
         yield _case(62, f"zip/unicode-path-{len(unicode_name)}", "a.zip", pack.zip_bytes([member]), POLICY)
+    fields = (b"\x01" + struct.pack("<L", crc) + name for crc, name in ((1, b"a.txt"), (zlib.crc32(raw), b"run.vbs")))
+    extra = b"".join(struct.pack("<HH", 0x7075, len(field)) + field for field in fields)
+    yield _case(62, "zip/unicode-paths", "a.zip", pack.zip_bytes([ZipMember(raw, PAPER[1], extra=extra)]), POLICY)
     wide = ZipMember("minutes．ｅｘｅ".encode(), PAPER[1], flags=0x800)
     yield _case(62, "zip/full-width", "a.zip", pack.zip_bytes([wide]), POLICY)
     for suffix in ("7z", "tar", "cpio"):
@@ -374,18 +395,28 @@ def _unknown_containers() -> Iterator[Case]:
         "a.sqfs": b"hsqs",
         "a.pkg": b"xar!\x00\x1c",
         "a.qcow2": b"QFI\xfb",
+        "a.dmg": b"encrcdsa\x00\x00\x00\x02",
+        "b.dmg": bytes(32) + b"NXSB",
+        "c.dmg": b"ER".ljust(512, b"\x00") + b"PM",
+        "d.dmg": bytes(1024) + b"H+\x00\x04",
+        "a.sparseimage": b"sprs\x00",
+        "a.vdi": b"<<< Oracle VM VirtualBox Disk Image >>>\n".ljust(64, b"\x00") + b"\x7f\x10\xda\xbe",
+        "a.aar": b"AA01\x3c\x00",
+        "b.aar": b"pbze\x00",
+        "a.shortcut": b"AEA1\x00",
     }
     for name, head in heads.items():
         yield _case(63, f"unopenable/{name}", name, head + body, POLICY)
         yield _case(63, f"unopenable/{name}-in-zip", "a.zip", pack.zip_bytes([("file", head + body)]), POLICY)
     yield _case(63, "unopenable/udf", "a.img", pack.udf_image(), POLICY)
     yield _case(63, "unopenable/dmg", "a.dmg", body * 3 + b"koly".ljust(512, b"\x00"), POLICY)
+    yield _case(63, "unopenable/dmg-sealed", "a.dmg", body * 3 + b"cdsaencr", POLICY)
     yield _case(63, "unopenable/fixed-vhd", "disk", body * 3 + b"conectix".ljust(512, b"\x00"), POLICY)
     fat = b"\xeb\x3c\x90MSDOS5.0".ljust(510, b"\x00") + b"\x55\xaa"
     yield _case(63, "unopenable/fat-image", "a.img", fat + body, POLICY)
     yield _case(63, "iso/joliet-differs", "a.iso", pack.iso_bytes([PAPER], [("other.txt", b"else\n")]), AMBIGUOUS)
     yield _case(63, "iso/joliet-program", "a.iso", pack.iso_bytes([PAPER], [PROGRAM]), POLICY)
-    for name in ("a.zip", "a.rar", "a.7z", "a.ace", "a.arc"):
+    for name in ("a.zip", "a.rar", "a.7z", "a.ace", "a.arc", "a.dmg"):
         yield _case(63, f"unknown-magic/{name}", name, b"\x01\x02\x03\x04" + body, POLICY)
     programs = {
         "elf": b"\x7fELF\x02\x01\x01" + bytes(57),

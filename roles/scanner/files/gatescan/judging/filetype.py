@@ -26,6 +26,7 @@ UNOPENABLE = frozenset(
     (
         *("arj", "ace", "alz", "egg", "zoo", "lrzip", "rzip", "lzop", "zpaq", "stuffit", "sqx", "freearc", "kgb"),
         *("dmg", "vhd", "vhdx", "vmdk", "qcow", "wim", "udf", "squashfs", "cramfs", "disk"),
+        *("vdi", "apple-disk", "apple-archive"),
         *("xar", "installshield", "szdd", "kwaj"),
     )
 )
@@ -115,6 +116,12 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"# Disk DescriptorFile", "vmdk"),
     (b"QFI\xfb", "qcow"),
     (b"MSWIM\x00\x00\x00", "wim"),
+    (b"encrcdsa", "apple-disk"),
+    (b"sprs\x00", "apple-disk"),
+    (b"AA01", "apple-archive"),
+    (b"YAA1", "apple-archive"),
+    (b"AEA1", "apple-archive"),
+    *((b"pbz" + packer, "apple-archive") for packer in (b"e", b"z", b"4", b"b", b"x", b"-")),
     (b"hsqs", "squashfs"),
     (b"sqsh", "squashfs"),
     (b"\x45\x3d\xcd\x28", "cramfs"),
@@ -139,6 +146,10 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 for _magic, _name in sorted(_MAGIC, key=lambda m: -len(m[0])):
     _PREFIXES[_magic[:2]] = (*_PREFIXES.get(_magic[:2], ()), (_magic, _name))
 
+_WRITTEN = frozenset(
+    ("pdf", "rtf", "ar", "deb", "vmdk", "bzip2", "activemime", "encoded-script", "registry", "webquery")
+)
+"""Kinds that begin as a text does. All others have control bytes near, if none in their mark: `SIT! said the woman`."""
 _LZH = re.compile(rb"-(?:lh[0-9a-ex]|lz[2-8s]|pm[0-2s])-")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|script|meta|table|div|p|iframe)(?=[\s>/])", re.IGNORECASE)
@@ -153,7 +164,10 @@ _MSI_CLASSES = (
     bytes.fromhex("86100c0000000000c000000000000046"),  # {000C1086-...}: installer patch
     bytes.fromhex("82100c0000000000c000000000000046"),  # {000C1082-...}: installer transform
 )
+_HFS = (b"H+\x00\x04", b"HX\x00\x05")
+"""A file system of macOS, whose image needs no mark at its end."""
 _SECTOR = 2048
+_PDF_AS_PS = re.compile(rb"%!PS-Adobe-[\d.]{1,8} PDF-")
 _SKIPPABLE = b"\x2a\x4d\x18"
 _SKIPPED_MOST = 16
 
@@ -165,7 +179,7 @@ def kind(data: Buffer) -> str:
     if not head:
         return "empty"
     for magic, name in _PREFIXES.get(head[:2], ()):
-        if head.startswith(magic) and _holds(name, head, data):
+        if head.startswith(magic) and _holds(name, head, data) and not _only_says_so(magic, name, head):
             return _installer(head, data) if name == "ole" else name
     if head[:2] in (b"MZ", b"ZM"):
         return _dos(head, data)
@@ -205,6 +219,11 @@ def _holds(name: str, head: bytes, data: Buffer) -> bool:
     if name == "icon":
         return 0 < int.from_bytes(head[4:6], "little") < 64 and head[9:10] == b"\x00"
     return True
+
+
+def _only_says_so(magic: bytes, name: str, head: bytes) -> bool:
+    """Whether a mark of letters stands at the beginning of a text."""
+    return magic.isascii() and name not in _WRITTEN and _CONTROL.search(head) is None
 
 
 def _installer(head: bytes, data: Buffer) -> str:
@@ -254,9 +273,13 @@ def _at_offset(head: bytes, data: Buffer) -> str:
         return "iso"
     if len(data) > 17 * _SECTOR and bytes(data[16 * _SECTOR + 1 : 16 * _SECTOR + 6]) == b"BEA01":
         return "udf"
+    if head[64:68] == b"\x7f\x10\xda\xbe":
+        return "vdi"
+    if head[32:36] == b"NXSB" or (head[:2] == b"ER" and head[512:514] == b"PM") or bytes(data[1024:1028]) in _HFS:
+        return "apple-disk"
     if head[510:512] == b"\x55\xaa" and (head[:1] in b"\xeb\xe9" or head[446:447] in b"\x00\x80"):
         return "disk"
-    return _at_end(data) or ("pdf" if b"%PDF-" in head else "")
+    return _at_end(data) or ("pdf" if b"%PDF-" in head or _PDF_AS_PS.match(head) else "")
 
 
 def behind_skippable(data: Buffer, most: int, budget: Budget | None = None) -> int:
@@ -288,6 +311,8 @@ def _at_end(data: Buffer) -> str:
     footer = bytes(data[-512:-504])
     if footer == b"conectix":
         return "vhd"
+    if bytes(data[-8:]) == b"cdsaencr":
+        return "apple-disk"
     return "dmg" if footer[:4] == b"koly" else ""
 
 
@@ -311,6 +336,8 @@ def _textual(head: bytes) -> str:
     if _CONTROL.search(text):
         return "data"
     start = text.lstrip()[:64].lower()
+    if start.startswith(b"{\\rt"):
+        return "rtf"
     if start.startswith(b"<") or _HTML.match(text):
         return _markup(text, start)
     if start.startswith(b"#!"):

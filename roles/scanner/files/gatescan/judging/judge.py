@@ -175,8 +175,10 @@ class _Walk:
         if part.names:
             if len(part.names) > FEW_NAMES:
                 self.budget.spend(NAME_COST * len(part.names))
-            self._test_names(part, size)
+            self._test_names(part, part.names, size)
             self.volumes.see(part)
+        elif made_up := names.of_type(part.content_type):
+            self._test_names(part, made_up, size)
         if part.sealed or not size:
             return
         if not part.kind:
@@ -185,12 +187,12 @@ class _Walk:
             detail = f"an executable program ({part.kind})"
             report.findings.append(Finding(Verdict.POLICY, "executable", detail, part.path))
 
-    def _test_names(self, part: Part, size: int) -> None:
+    def _test_names(self, part: Part, known: tuple[str, ...], size: int) -> None:
         rules, context = self.rules, self.context
-        for name in part.names:
+        for name in known:
             self.report.findings += names.anomalies(name, part.path)
         seen: set[int] = set()
-        for name in names.variants(part.names):
+        for name in names.variants(known):
             if (rule := rules.match_name(name, size, context)) and rule.line not in seen:
                 seen.add(rule.line)
                 self._hit(rule, "name", f"{printable(name)}: {rule.description}", part.path)

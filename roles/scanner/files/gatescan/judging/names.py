@@ -19,6 +19,19 @@ from gatescan.text.words import decode_extended, decode_words
 MAX_LENGTH = 255
 """Characters. No file system in use has longer names: a longer one is cut, and then ends differently."""
 
+_OF_TYPE = {
+    "application/hta": "hta",
+    "application/java-archive": "jar",
+    "application/x-internet-signup": "ins",
+    "application/x-java-jnlp-file": "jnlp",
+    "application/x-ms-application": "application",
+    "application/x-ms-xbap": "xbap",
+    "application/x-mswebsite": "website",
+    "text/scriptlet": "wsc",
+    "text/x-component": "htc",
+    "text/x-ms-iqy": "iqy",
+    "text/x-ms-rqy": "rqy",
+}
 _MAX_VARIANTS = 32
 _MAX_LOOKED_AT = 4096
 """Characters of a name that are looked at from each end; `name-too-long` is reported far below it."""
@@ -38,6 +51,8 @@ _SPACES = re.compile(r"\s+")
 _CLSID = re.compile(r"\.\{[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\}")
 _OVERRIDES = frozenset("\u202d\u202e")
 _TRAVERSAL = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
+_BUNDLE = re.compile(r"\.[a-z]{2,16}(?=[/\\]contents[/\\])")
+"""A folder that macOS shows, and starts, as one file: `Invoice.app/Contents/MacOS/run`."""
 _SEPARATOR = re.compile(r"[/\\]")
 # With an extension it is a file that only Windows refuses to write: `Con.docx`, `aux.tex`.
 _DEVICE = re.compile(r"(?i)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])\s*(?::.*)?", re.DOTALL)
@@ -63,6 +78,13 @@ def variants(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         found.update(dict.fromkeys(_variants(name)))
     return tuple(found)
+
+
+def of_type(content_type: str) -> tuple[str, ...]:
+    """The name that mail programs make up for a file without one, where Windows has an extension for its type that
+    starts something."""
+    extension = _OF_TYPE.get(content_type)
+    return (f"ATT00001.{extension}",) if extension else ()
 
 
 @lru_cache(maxsize=1024)
@@ -168,6 +190,8 @@ def _cuts(name: str) -> Iterable[str]:
         yield tidy[:MAX_LENGTH].rstrip(_TRAILING)
     whole = tidy.rstrip("/\\")
     base = whole[max(whole.rfind("/"), whole.rfind("\\")) + 1 :]
+    if bundle := _BUNDLE.search(whole):
+        yield _SEPARATOR.split(whole[: bundle.end()])[-1]
     pieces = [base, _DRIVE.sub("", base, count=1) if _DRIVE.match(base) else base]
     for piece in list(pieces):
         stream = piece.find(":")

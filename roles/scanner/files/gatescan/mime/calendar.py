@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer
 from gatescan.text.words import loose_base64, text
@@ -18,6 +19,12 @@ _FOLD = re.compile(rb"\n[ \t]")
 _PARAMETER = rb"(?:;[^:;=\"\r\n]{1,60}(?:=(?:[^\";:\r\n]|\"[^\"\r\n]*\")*)?)"
 _PROPERTY = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"+):([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 _DATA_URL = re.compile(rb"^[a-z0-9.-]{1,60}(" + _PARAMETER + rb"*):data:([^,\r\n]{0,200}),([^\r\n]+)", re.M | re.I)
+_LINK = re.compile(
+    rb"^(?:attach|url|conference|location|x-[a-z0-9-]{1,40})"
+    + _PARAMETER
+    + rb"*:\s{0,9}((?:file|search|ms-|\\\\)[^\r\n]{1,1000})",
+    re.MULTILINE | re.IGNORECASE,
+)
 _IN_BASE64 = re.compile(rb";\s*(?:encoding\s*=\s*\"?(?:base64|b)\b|value\s*=\s*\"?binary|base64\b)", re.IGNORECASE)
 _NAME = re.compile(rb";\s*(?:[a-z-]{0,20}file-?name|(?:x-)?label)\s*=\s*(?:\"([^\"]+)\"|([^;:\"]+))", re.IGNORECASE)
 
@@ -44,13 +51,23 @@ def is_calendar(data: Buffer) -> bool:
     return ((b":V" in head or b":v" in head) and b"begin:v" in head.lower()) or _OTHER_FORM.search(head) is not None
 
 
+def starts_program(data: Buffer) -> bool:
+    """Whether an entry or a card has a link that starts a program."""
+    links = (found[1].decode("utf-8", "replace").replace("\\\\", "\\") for found in _LINK.finditer(_unfolded(data)))
+    return any(targets.starts_program_by_address(link) for link in links)
+
+
+def _unfolded(data: Buffer) -> bytes:
+    return _FOLD.sub(b"", _LINE_END.sub(b"\n", bytes(data)))
+
+
 def files(data: Buffer, budget: Budget) -> Iterator[File]:
     """(name, content) of each property that holds a file in base64 or a `data:` address. Raises LimitReached."""
     budget.spend(len(data))
     if _OTHER_FORM.search(bytes(data[:_HEAD])):
         yield from _in_other_form(bytes(data), budget)
         return
-    flat = _FOLD.sub(b"", _LINE_END.sub(b"\n", bytes(data)))
+    flat = _unfolded(data)
     for found in _PROPERTY.finditer(flat):
         budget.tick()
         if _IN_BASE64.search(found[1]):

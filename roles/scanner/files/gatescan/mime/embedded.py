@@ -66,6 +66,9 @@ def _in_text(part: Part, data: Buffer, budget: Budget) -> Iterator[Part]:
     yield from _children(part, armour.files(data, budget), budget)
     yield from _children(part, _coded(part, data, budget), budget)
     if calendar.is_calendar(data):
+        if calendar.starts_program(data):
+            detail = "a calendar entry or a card with a link that starts a program"
+            part.findings.append(Finding(Verdict.POLICY, "program-link", detail, part.path))
         yield from _children(part, calendar.files(data, budget), budget)
     if markup.is_markup(data, part.content_type, part.names):
         yield from _typed_children(part, markup.members(part, data, part.charset, budget), budget)

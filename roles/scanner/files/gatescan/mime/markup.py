@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.mime import charsets
 from gatescan.mime.scripts import Evidence, File, Peeler
@@ -40,13 +41,18 @@ _SVG_ACTIVE = re.compile(
 )
 _SCRIPT_WORDS = (b"<script", b":script", b"script:")
 _WORDS = (b"srcdoc", b"<html", b"data:")
-_HANDLERS = (b"search-ms:", b"ms-msdt:", b"ms-officecmd:", b"ms-appinstaller:")
+_HANDLERS = (
+    *(b"search-ms:", b"search:query=", b"search:crumb=", b"search:displayname="),
+    *(b"ms-msdt:", b"ms-officecmd:", b"ms-appinstaller:"),
+)
 """Addresses that Windows hands to a program of its own, which starts others or shows another machine's files."""
 _TO_HANDLER = re.compile(
     rb"(?:href|src|action|data|url|location|open|assign|replace)[\"'`\])]{0,2}\s{0,9}[=(:]\s{0,9}[\"'`]?\s{0,9}(?:%s)"
     % b"|".join(_HANDLERS),
     re.IGNORECASE,
 )
+_TO_FILE = re.compile(rb"href\s{0,9}=\s{0,9}[\"']?\s{0,9}(file:[^\"'<>]{1,500})")
+_LONGEST_LINK = 600
 _SVG_WORD = re.compile(rb"v(?<=sv)g")
 """Found by its rarest letter, in half the time."""
 _HANDLER = re.compile(rb"on[a-z]{3,24}\s{0,9}=")
@@ -102,11 +108,14 @@ def _seen(plain: Buffer) -> set[bytes]:
     """Which of the words above stand in a page, in any case, however addresses are broken; `on` for a handler,
     `handler` for an address that a program of Windows handles."""
     found: set[bytes] = set()
-    for window in windows(plain, 100):
+    for window in windows(plain, _LONGEST_LINK):
         lower = window.lower()
         flat = lower.translate(None, b"\t\r\n")
         words = (*_WORDS, *_SCRIPT_WORDS) if b"script" in flat else _WORDS
-        if b"ms" in flat and any(word in flat and _TO_HANDLER.search(flat) for word in _HANDLERS):
+        if any(word in flat and _TO_HANDLER.search(flat) for word in _HANDLERS):
+            found.add(b"handler")
+        links = _TO_FILE.finditer(flat) if b"file:" in flat else ()
+        if any(targets.starts_program_of_page(link[1].decode("latin-1")) for link in links):
             found.add(b"handler")
         found.update(word for word in words if word in flat)
         if _SVG_WORD.search(flat):

@@ -48,9 +48,16 @@ BYTES = (
 )
 # ... and text.
 TEXTS = (b"new blob", b"new file(", b"newblob", b".blob(")
-_DECODES = frozenset((b"atob", b"unescape", b"fromcharcode", b"charcodeat", b"fromcodepoint", b"frombase64"))
+_DECODES = frozenset(
+    (
+        *(b"atob", b"unescape", b"fromcharcode", b"charcodeat", b"fromcodepoint", b"frombase64"),
+        *(b"textdecoder", b"decrypt("),
+    )
+)
 # Programs that are written without letters: JSFuck, AAEncode and their kin.
 _WITHOUT_LETTERS = (b"(![]+[])", b"(!![]+[])", b'(![]+"")', b"(!''+[])", b"(![]+'')")
+_SINKS = (b"srcdoc", b"contextualfragment", b"parsefromstring", b"construct", b".text")
+"""Beside those with `html`: what makes a page or a script of a text."""
 _FAMILIES: dict[bytes, tuple[bytes, ...]] = {
     b"objecturl": (b"createobjecturl",),
     b"mssave": (b"mssaveoropenblob", b"mssaveblob"),
@@ -64,7 +71,8 @@ _FAMILIES: dict[bytes, tuple[bytes, ...]] = {
     b"+[])": _WITHOUT_LETTERS,
     b"(![]+": _WITHOUT_LETTERS,
     **{word: (word,) for word in (b"atob", b"dataview", b"unescape", b"new file(", b"download", b"_0x")},
-    **{word: (word,) for word in (b"eval", b"write", b"execscript")},
+    **{word: (word,) for word in (b"eval", b"write", b"execscript", b"textdecoder", b"decrypt(", *_SINKS)},
+    b"html": (b"innerhtml", b"outerhtml", b"insertadjacenthtml"),
 }
 """Words that are looked for, by what they have in common: one search where none of them stands."""
 PASSIVE = (
@@ -76,6 +84,14 @@ PASSIVE = (
 _EVAL = re.compile(rb"eval(?![\w$])")
 _WRITES = re.compile(rb"(?:\.\s{0,9}|\[[\"'`])write(?:ln)?(?:[\"'`]\])?\s{0,9}\(")
 _MAKES_FUNCTION = re.compile(rb"Function\s{0,9}\(\s{0,9}[\"'`\w]")
+_INSERTS = re.compile(
+    rb"(?:(?:inner|outer)html[\"'`\]]{0,2}\s{0,9}\+?=(?!=)|srcdoc[\"'`\]]{0,2}\s{0,9}=(?!=)|\.text(?:content)?\s{0,9}=(?!=)"
+    rb"|(?:insertadjacenthtml|contextualfragment|parsefromstring|constructor)[\"'`\]]{0,2}\s{0,9}\("
+    rb"|construct\s{0,9}\(\s{0,9}function\b)"
+    rb"[^;{}]{0,200}?\b(?:atob|unescape|fromcharcode|fromcodepoint|decode\w{0,20}|decrypt)[\"'`\]]{0,2}\s{0,9}\("
+)
+"""Where a text that is decoded becomes a page or a script, there and then."""
+_INSERTING = frozenset((b"innerhtml", b"outerhtml", b"insertadjacenthtml", *_SINKS))
 _OBFUSCATOR = re.compile(rb"_0x[0-9a-f]{4,6}\b")
 _OBFUSCATED_NAMES = 30
 _DOWNLOAD = re.compile(
@@ -454,6 +470,7 @@ def _runs_text(layer: bytes, lower: bytes, words: set[bytes]) -> bool:
         or (b"eval" in words and any(lower[e.start() - 1] not in _IN_NAMES for e in _EVAL.finditer(lower, 1)))
         or (b"write" in words and b"document" in lower and _WRITES.search(lower) is not None)
         or _MAKES_FUNCTION.search(layer) is not None
+        or (not words.isdisjoint(_INSERTING) and _INSERTS.search(lower) is not None)
     )
 
 

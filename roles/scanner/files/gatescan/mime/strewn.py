@@ -40,6 +40,11 @@ _LONGEST_NUMBER = 8
 
 _LONG_STRING = re.compile(rb"([\"'`])([^\"'`\n]{2048,}+)\1")
 """From that length on it may be a hidden script or file."""
+_INVISIBLE = re.compile(
+    rb"[\"'`](?:\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|\xe3\x85\xa4|\xef\xbe\xa0|\xe1\x85[\x9f\xa0]"
+    rb"|\xef\xb8[\x80-\x8f]|\xf3\xa0[\x80-\x87][\x80-\xbf]){256}"
+)
+"""Joiners, fillers, tags and selectors: what a script makes of them is in none of them."""
 _SAMPLE = 8_192
 _WORDS = re.compile(
     rb"function|return|document|window|var |let |https?:|base64,|[a-z]{2,9}(?: [a-z]{2,9}){3}|noitcnuf|nruter|tnemucod"
@@ -100,8 +105,10 @@ def _pair(junk: bytes, instead: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def has_unreadable(flat: bytes) -> bool:
     """Whether a string of a script is long and says nothing: no word, no list, no drawing. What is in base64, in
-    percent signs or in the digits of a base is decoded elsewhere."""
-    return any(_is_unreadable(found[2][:_SAMPLE]) for found in _LONG_STRING.finditer(flat))
+    percent signs or in the digits of a base is decoded elsewhere. Nor does one of letters that nobody sees."""
+    return _INVISIBLE.search(flat) is not None or any(
+        _is_unreadable(found[2][:_SAMPLE]) for found in _LONG_STRING.finditer(flat)
+    )
 
 
 def _is_unreadable(sample: bytes) -> bool:

@@ -145,8 +145,9 @@ class Walk:
             for chosen in media.read(other, entity.default_type).media:
                 views = self._views(entity, other, chosen)
                 for view in views:
-                    # A text with more or fewer header lines on top of it is still that text.
-                    view.quiet = view.is_text and (only_text or other.by_relay)
+                    # A text with more or fewer header lines on top of it is still that text; and a mail system that
+                    # cuts what it gives back may do so within a header.
+                    view.quiet = (view.is_text and (only_text or other.by_relay)) or entity.cut
                 others += views
         return others
 
@@ -322,7 +323,7 @@ class Walk:
             Part(path, chosen.names, content_type, data, charset=chosen.charset, cut=entity.cut) for data in outputs
         ]
         view.void = not chosen.names and not any(len(data) for data in outputs)
-        if differ and not all(filetype.kind(data) in filetype.IMAGES for data in outputs):
+        if differ and not entity.cut and not all(filetype.kind(data) in filetype.IMAGES for data in outputs):
             view.findings.append(
                 Finding(Verdict.AMBIGUOUS, "encoding", f"{chosen.encoding} that readers decode differently", path)
             )

@@ -27,7 +27,7 @@ _COMPANION_MAX = 512
 """Bytes of an owner file, which Word and Excel lay beside an open document: 162 or 165, and a name in it."""
 _ARCHIVE_NAME = re.compile(
     r"\.(?:zip|zipx|rar|7z|gz|tgz|bz2|tbz2?|xz|txz|t?zst|lzma|lz4|tlz|tar|cab|iso|lzh|lha|arj|ace|arc|zoo|alz|egg"
-    r"|jar|udf|vhdx?|docx|docm"
+    r"|jar|udf|vhdx?|dmg|docx|docm"
     r"|xlsx|xlsm|xlsb|pptx|pptm)\s*$",
     re.IGNORECASE,
 )
@@ -39,14 +39,23 @@ _ZIP_TYPE = re.compile(r"application/(?:x-)?zip")
 _CARRIERS = (filetype.BY_LIBARCHIVE | filetype.DOCUMENTS | {"mail", "sqlite"}) - {"pdf"}
 """Kinds that may rightly hold a zip as it is, so that they end like one: both readings are looked at, silently."""
 _SELF_EXTRACTING = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\x00\x00\x00\x00")
-_FRONT = 1 << 20
+_FRONT = 4 << 20
 """Bytes in which unpackers look for their archive's mark behind something else."""
 _OLE_MARK = b"\xd0\xcf\x11\xe0"
 _TRIALS = 8
 """Places with an archive's mark that are tried in a program, which is against policy by itself."""
-_OF_A_CUT_ZIP = ("zip-no-directory", "zip-damaged")
+_OF_A_CUT = {
+    "zip": ("zip-no-directory", "zip-damaged"),
+    **{kind: (f"{kind}-damaged", "unopenable") for kind in filetype.STREAMS},
+    **dict.fromkeys(("tnef", "7z", "cab"), ("unopenable",)),
+}
+"""What is found of a file that lacks its end, by its kind."""
+_SHORT_CUT = 64
+"""Bytes that are too few for a file of any of these kinds."""
 _PLAIN = frozenset(("data", "text", "xml", "html", "svg", "mail"))
 _PROGRAMS = frozenset(("exe", "dos", "elf", "macho"))
+_HIDING = filetype.IMAGES | {"data", "text", "html", "media"}
+"""Kinds behind which unpackers look for an archive, and which hold none as it is."""
 
 
 def members(part: Part, budget: Budget) -> Iterator[Part]:
@@ -69,9 +78,10 @@ def members(part: Part, budget: Budget) -> Iterator[Part]:
             yield from _by_program(part, budget)
         if kind != "zip":
             yield from _second_face(part, budget, kind)
-        elif part.cut:
-            # Without its end nobody sees more of it than what was seen here.
-            part.findings = [finding for finding in part.findings if finding.code not in _OF_A_CUT_ZIP]
+        if part.cut and _lacks_its_end(kind, part.data):
+            # Nobody sees more of it than what was seen here.
+            of_a_cut = _OF_A_CUT.get(kind, ()) if len(part.data) > _SHORT_CUT else ("unopenable", "cannot-open")
+            part.findings = [finding for finding in part.findings if finding.code not in of_a_cut]
     except (LimitReached, Unavailable, GeneratorExit):
         raise
     except Exception as error:
@@ -89,8 +99,19 @@ def _by_program(part: Part, budget: Budget) -> Iterator[Part]:
         yield from officexml.members(part, bytes(part.data), budget)
     elif sheets.is_page(part, part.kind):
         yield from sheets.page(part, bytes(part.data), budget)
+    named = any(holds(part.data, mark) for mark in (b":AttachedTemplate", b":WorksheetSource"))
+    if named and sheets.loads_from_elsewhere(as_text(part.data)):
+        note(part, Verdict.POLICY, "remote-template", "a page with its template or a sheet elsewhere")
     if holds(part.data, b"field-begin") and fields.asks_program(fields.of_page(as_text(part.data))):
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
+
+
+def _lacks_its_end(kind: str, data: Buffer) -> bool:
+    """Whether a file ends before it should by what it says itself; kinds that are read from the front need not."""
+    if kind == "7z":
+        offset, size = (int.from_bytes(data[at : at + 8], "little") for at in (12, 20))
+        return len(data) < 32 + offset + size or len(data) < 32
+    return kind != "cab" or len(data) < int.from_bytes(data[8:12], "little") or len(data) < 36
 
 
 def _unknown(part: Part) -> None:
@@ -111,8 +132,16 @@ def _unknown(part: Part) -> None:
 
 def _hides_archive(data: Buffer) -> bool:
     """Whether another archive's mark stands in front of the zip: unrar and its kin look for theirs behind any bytes."""
-    front = bytes(data[:_FRONT]).partition(b"PK\x03\x04")[0]
+    return _has_mark(bytes(data[:_FRONT]).partition(b"PK\x03\x04")[0])
+
+
+def _has_mark(front: bytes) -> bool:
     return any(mark in front for mark in _SELF_EXTRACTING)
+
+
+def _may_hide(part: Part, kind: str) -> bool:
+    """Whether unpackers look for an archive in it: what they open for its name, a picture, or what nobody knows."""
+    return kind in _HIDING or (kind not in filetype.ARCHIVES and any(_ARCHIVE_NAME.search(name) for name in part.names))
 
 
 def _companion(part: Part) -> bool:
@@ -129,15 +158,18 @@ def _wraps(data: Buffer) -> bool:
 
 
 def _second_face(part: Part, budget: Budget, kind: str) -> Iterator[Part]:
-    """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector."""
+    """What else the same bytes are: a zip is recognised by its end, a disk image by its 17th sector, a PDF anywhere in
+    its first kilobyte."""
     data = part.data
     if len(data) > 22 and (end := zipread.find_end(data)) >= 0:
         carried = (
             kind in _CARRIERS or (kind == "pdf" and _in_pdf_stream(data, end)) or (kind == "data" and _wraps(data))
         )
         yield from _face(part, budget, kind, "zip", carried)
-    elif kind in _PROGRAMS:
+    elif kind in _PROGRAMS or (_may_hide(part, kind) and _has_mark(bytes(data[:_FRONT]))):
         yield from _self_extracting(part, bytes(data), budget)
+    if kind in filetype.IMAGES and b"%PDF-" in bytes(data[: filetype.HEAD]):
+        yield from _face(part, budget, kind, "pdf", carried=False)
     if kind not in ("udf", "iso") and filetype.is_iso(data):
         yield from _face(part, budget, kind, "iso", kind in _CARRIERS)
 
@@ -176,7 +208,7 @@ def _say_face(part: Part, kind: str, other: str) -> None:
 
 
 def _self_extracting(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
-    """The archive behind a program's own code. The mark may be part of the code too: then it is no archive."""
+    """The archive behind a program's own code or a picture. The mark may be part of that, too: then it is none."""
     for mark in _SELF_EXTRACTING:
         at = data.find(mark, 2)
         for _ in range(_TRIALS):
@@ -189,7 +221,8 @@ def _self_extracting(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
                 opened = True
                 yield member
             if opened or any(f.verdict is Verdict.ENCRYPTED for f in trial.findings):
-                _say_face(part, part.kind, inner)
+                if part.kind != "data":
+                    _say_face(part, part.kind, inner)
                 part.findings += trial.findings
                 return
             at = data.find(mark, at + 4)

@@ -1,5 +1,5 @@
-"""Field codes of Word: those that ask another program for data (DDE, DDEAUTO) and those that load a file from another
-machine, however they are put together.
+"""Field codes of Word: those that ask another program for data (DDE, DDEAUTO), those that load a file from another
+machine, and links that start a program, however they are put together.
 
 Readers of docx, RTF and XML documents hand over a document's field codes as one text, in which a field stands between
 BEGIN and END, and its result behind SEPARATE.
@@ -11,7 +11,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from gatescan.unpack import targets
+from gatescan.judging import targets
 
 BEGIN, SEPARATE, END = "\x11", "\x12", "\x13"
 
@@ -23,6 +23,7 @@ _LOADS = re.compile(
     r"\s*\"?(?:(LINK)\s+(?:\"[^\"]*\"|\S+)|(INCLUDEPICTURE|IMPORT)|INCLUDE(?:TEXT)?)\s+(?:\"([^\"]*)\"?|(\S+))",
     re.IGNORECASE,
 )
+_LINK = re.compile(r"\s*\"?HYPERLINK\s+(?:\"([^\"]*)\"?|([^\s\\]\S*|\\{2}\S+))", re.IGNORECASE)
 _TAG_OR_TEXT = re.compile(r"<([^>]*)>?|([^<]+)")
 _MARK = re.compile(r"mso-element\s{0,9}:\s{0,9}field-(begin|separator|end)", re.IGNORECASE)
 _MARKS = {"begin": BEGIN, "separator": SEPARATE, "end": END}
@@ -47,6 +48,12 @@ def loads_from_elsewhere(text: str) -> bool:
     return False
 
 
+def starts_program(text: str) -> bool:
+    """Whether a field is a link that starts a program."""
+    links = filter(None, (_LINK.match(code) for code in _codes(text)))
+    return any(targets.starts_program((link[1] or link[2] or "").replace("\\\\", "\\")) for link in links)
+
+
 def of_page(text: str) -> str:
     """The text of a web page that Word wrote, with its fields between their marks."""
     out = []
@@ -63,9 +70,9 @@ def _codes(text: str) -> Iterator[str]:
     """The instructions of a text's fields, and those that other fields put together."""
     for _ in range(_ROUNDS):
         yield from text.split(BEGIN)[1:]
-        if BEGIN not in text:
+        inner, text = text, _INNERMOST.sub(_result, text)
+        if text == inner:
             return
-        text = _INNERMOST.sub(_result, text)
 
 
 def _result(found: re.Match[str]) -> str:

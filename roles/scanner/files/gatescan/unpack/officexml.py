@@ -1,6 +1,7 @@
-"""Office documents as one XML file: Flat OPC, WordprocessingML, SpreadsheetML and Visio of 2003, flat OpenDocument.
+"""Documents as one XML file: Flat OPC, WordprocessingML, SpreadsheetML and Visio of 2003, flat OpenDocument, and the
+XDP of Acrobat, which has a PDF in it.
 
-Office opens them by the namespace of their root, whatever they are named.
+Their programs open them by the namespace of their root, whatever they are named.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import html
 import re
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import common, opendocument, packages, sheets, targets
+from gatescan.unpack import common, opendocument, packages, sheets
 from gatescan.unpack.common import make, note, spend_within
 
 _HEAD = 1 << 16
@@ -22,18 +24,23 @@ _NAMESPACES = (
     b"urn:schemas-microsoft-com:office:spreadsheet",
     b"http://schemas.microsoft.com/visio/2003/core",
     b'mimetype="application/vnd.oasis.opendocument',
+    b"http://ns.adobe.com/xdp/",
     b'progid="Word.Document"',
     b'progid="Excel.Sheet"',
 )
 _PART = re.compile(r"<(?:\w{1,40}:)?part\b([^<>]*)>", re.IGNORECASE)
 _BINARY = re.compile(
-    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data|VBProjectData|ForeignData)\b([^<>]*)>\s*(?:<!\[CDATA\[)?"
+    r"<(?:\w{1,40}:)?(?:binaryData|binData|docOleData|binary-data|VBProjectData|ForeignData|chunk)\b([^<>]*)>\s*(?:<!\[CDATA\[)?"
     r"([^<]*)",
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"<(?:\w{1,40}:)?attachedTemplate\b([^<>]*)", re.IGNORECASE)
 _BOOK_PATH = re.compile(r"<(?:\w{1,40}:)?Path\b[^<>]*>([^<]*)", re.IGNORECASE)
 _FORMULA = re.compile(r"\b(?:Formula|RefersTo)\s*=\s*(?:\"([^\"<]*)|'([^'<]*))", re.IGNORECASE)
+_LINK = re.compile(
+    r"<(?:\w{1,40}:)?(?:hlink\b[^<>]*?\bdest\s{0,9}=\s{0,9}\"([^\"<>]*)|Address\b[^<>]*>([^<]*))", re.IGNORECASE
+)
+"""Of Word and of Visio."""
 _SCRIPTS = re.compile(r"<(?:\w{1,40}:)?(?:module|source-code)\b[^<>]*>([^<]*)", re.IGNORECASE)
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]+")
 _ATTRIBUTE = re.compile(r"(?:\w{1,40}:)?(\w{1,40})\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
@@ -93,6 +100,8 @@ def _look(part: Part, text: str) -> None:
             for _, a, b in _ATTRIBUTE.findall(found.group(1))
         ):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
+    if any(targets.starts_program(html.unescape(found.group(1) or found.group(2))) for found in _LINK.finditer(text)):
+        note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
     paths = any("|" in html.unescape(found.group(1)) for found in _BOOK_PATH.finditer(text)) and "SupBook" in text
     formulas = (html.unescape(found.group(1) or found.group(2) or "") for found in _FORMULA.finditer(text))
     if "office:spreadsheet" in text and (paths or any(sheets.asks_program(formula) for formula in formulas)):

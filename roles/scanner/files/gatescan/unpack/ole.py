@@ -10,10 +10,10 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gatescan.judging import filetype
+from gatescan.judging import filetype, targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common, fields, officelock, vba
+from gatescan.unpack import common, fields, officelock, packages, vba
 from gatescan.unpack.common import Broken, make, note, spellings, too_big, unique, unopenable
 from gatescan.unpack.compound import CompoundFile, Node
 
@@ -29,21 +29,26 @@ _CONTROL_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PACKAGE_CLASS = bytes.fromhex("0c00030000000000c000000000000046")
 LINK_CLASS = bytes.fromhex("0003000000000000c000000000000046")
 """StdOleLink: an object that is fetched from elsewhere."""
-_FETCHING = (bytes.fromhex("e0c9ea79f9bace118c8200aa004ba90b"), bytes.fromhex("d30b2906aa48d2118432006008c3fbfc"))
+_URL_MONIKER = bytes.fromhex("e0c9ea79f9bace118c8200aa004ba90b")
+_FILE_MONIKER = bytes.fromhex("0303000000000000c000000000000046")
+_FETCHING = (_URL_MONIKER, bytes.fromhex("d30b2906aa48d2118432006008c3fbfc"))
 """Monikers that fetch or run something: of addresses (URL), of scripts."""
-_WORD_DDE = re.compile(
-    rb"\x13[ \t]{0,20}(?:DDE(?:AUTO)?[ \t\"])"
-    rb"|\x13\x00(?:[ \t]\x00){0,20}D\x00D\x00E\x00(?:A\x00U\x00T\x00O\x00)?[ \t\"]\x00",
+# Fields that ask another program for data, load a file or are a link, with what they say.
+_TELLING = (b"DDE", b"LINK", b"INCLUDE", b"IMPORT", b"HYPERLINK")
+_WORD_FIELD = re.compile(
+    rb"\x13([ \t]{0,20}\"?(?:%s)[^\x00\x13-\x15]{1,600})"
+    rb"|\x13\x00((?:[ \t]\x00){0,20}(?:\"\x00)?(?:%s)(?:[^\x13-\x15]\x00){1,600})"
+    % (b"|".join(_TELLING), b"|".join(word.decode().encode("utf-16-le") for word in _TELLING)),
     re.IGNORECASE,
 )
-"""A field that asks another program for data, in a document's text in one byte a character or two."""
-# Those that load a file, with what they say.
-_LOADING = (b"LINK", b"INCLUDE", b"IMPORT")
-_WORD_LOADS = re.compile(
-    rb"\x13([ \t]{0,20}(?:%s)[^\x00\x13-\x15]{1,600})|\x13\x00((?:[ \t]\x00){0,20}(?:%s)(?:[^\x13-\x15]\x00){1,600})"
-    % (b"|".join(_LOADING), b"|".join(word.decode().encode("utf-16-le") for word in _LOADING)),
-    re.IGNORECASE,
-)
+"""In a document's text in one byte a character or two."""
+_WORD_QUOTE = re.compile(rb"\x13\x00?(?:[ \t]\x00?){0,20}Q\x00?U\x00?O\x00?T\x00?E", re.IGNORECASE)
+_AROUND_QUOTE = 4096
+_FIELD_MARKS = str.maketrans("\x11\x12\x13\x14\x15", f"  {fields.BEGIN}{fields.SEPARATE}{fields.END}")
+"""What a document of Word has for the marks of `fields`."""
+_LINK_MAX = 4096
+_SLIDE_LINK = b"\x10\x00\xba\x0f"
+"""CString with the target of a link in a presentation."""
 _RUN_PROGRAM = re.compile(rb"\xf3\x0f\x10\x00\x00\x00.{8}\x02", re.DOTALL)
 """InteractiveInfoAtom of a presentation: what a click does is to run a program."""
 
@@ -239,6 +244,9 @@ def _link(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Ite
 def _workbook(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
     """The records of an Excel workbook up to the end of its global part: sheets that are macros, DDE, and locks."""
     stream = _whole(part, compound, node)
+    files = _links(stream, budget, _FILE_MONIKER, 2, "latin-1")
+    if any(targets.starts_program(target) for target in (*_links(stream, budget, _URL_MONIKER), *files)):
+        note(part, Verdict.POLICY, "program-link", "a workbook with a link that starts a program")
     lock: officelock.Workbook | None = None
     asks = old = False
     for at, kind, body in _records(stream, budget):
@@ -259,6 +267,17 @@ def _workbook(part: Part, budget: Budget, compound: CompoundFile, node: Node) ->
         elif asks and kind != 0x17 and body and not body[0] & 0x10:
             note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
     yield from ()
+
+
+def _links(stream: bytes, budget: Budget, mark: bytes, skipped: int = 0, coding: str = "utf-16-le") -> Iterator[str]:
+    """The targets of links, each behind a mark, so many bytes and its size."""
+    at = stream.find(mark)
+    while at >= 0:
+        budget.tick()
+        start = at + len(mark) + skipped + 4
+        size = int.from_bytes(stream[start - 4 : start], "little")
+        yield stream[start : start + min(size, _LINK_MAX)].decode(coding, "replace").partition("\x00")[0]
+        at = stream.find(mark, start)
 
 
 def _records(stream: bytes, budget: Budget) -> Iterator[tuple[int, int, bytes]]:
@@ -287,16 +306,26 @@ def _word(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Ite
     if len(stream) > 12 and stream[11] & 0x01:
         note(part, Verdict.ENCRYPTED, "encrypted-office", "a document that needs a password")
     else:
-        if _WORD_DDE.search(stream):
-            note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
-        if any(fields.loads_from_elsewhere(fields.BEGIN + code) for code in _loading_fields(stream)):
-            note(part, Verdict.POLICY, "remote-template", "a document that loads something from elsewhere (a field)")
+        packages.look_at_fields(part, "".join(fields.BEGIN + code for code in set(_telling_fields(stream))))
+        for text in _around_quotes(stream):
+            packages.look_at_fields(part, text)
+            budget.tick()
     yield from ()
 
 
-def _loading_fields(stream: bytes) -> Iterator[str]:
-    """The instructions of fields that load something, whether a character has one byte or two."""
-    for found in _WORD_LOADS.finditer(stream):
+def _around_quotes(stream: bytes) -> Iterator[str]:
+    """Fields near those that QUOTE letters by their numbers: one may put another together."""
+    at = 0
+    while found := _WORD_QUOTE.search(stream, at):
+        start, at = max(at, found.start() - _AROUND_QUOTE), found.end() + _AROUND_QUOTE
+        coding = "utf-16-le" if found.group()[1:2] == b"\x00" else "latin-1"
+        start += (found.start() - start) % 2
+        yield stream[start:at].decode(coding, "replace").translate(_FIELD_MARKS)
+
+
+def _telling_fields(stream: bytes) -> Iterator[str]:
+    """The instructions of such fields, whether a character has one byte or two."""
+    for found in _WORD_FIELD.finditer(stream):
         code = found.group(1) or found.group(2)
         yield code.decode("latin-1" if found.group(1) else "utf-16-le", "replace")
 
@@ -310,7 +339,8 @@ def _current_user(part: Part, budget: Budget, compound: CompoundFile, node: Node
 def _powerpoint(part: Part, budget: Budget, compound: CompoundFile, node: Node) -> Iterator[Part]:
     """Compressed compound files among the records of a presentation: its macros and embedded objects."""
     stream = _whole(part, compound, node)
-    if _RUN_PROGRAM.search(stream):
+    links = _links(stream, budget, _SLIDE_LINK)
+    if _RUN_PROGRAM.search(stream) or any(targets.starts_program(target) for target in links):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
     at = stream.find(b"\x11\x10")
     while at >= 2:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import html
 import re
 
+from gatescan.judging import targets
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common, targets
+from gatescan.unpack import common
 from gatescan.unpack.common import note
 
 # Each begins at its rarest letter, and looks back.

@@ -6,10 +6,10 @@ import html
 import re
 from collections.abc import Iterator
 
-from gatescan.judging import filetype
+from gatescan.judging import filetype, targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import common, fields, opendocument, sheets, targets, zipread
+from gatescan.unpack import common, fields, opendocument, sheets, zipread
 from gatescan.unpack.common import note
 
 _TYPES = "[content_types].xml"
@@ -36,14 +36,19 @@ _RELATION = re.compile(r"<(?:\w{1,40}:)?Relationship\b([^<>]*)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\b(\w{1,40})\s*=\s*(?:\"([^\"]*)(?:\"|\Z)|'([^']*)(?:'|\Z))")
 """An unclosed value goes on to the end, so that it is looked at once only."""
 _LOADED = frozenset(("attachedtemplate", "oleobject", "frame", "subdocument", "afchunk", "externallinkpath"))
-"""Relations whose target is fetched when the document is opened. Images and hyperlinks are everyday things."""
+"""Relations whose target is fetched when the document is opened. Links are everyday things, and images on the web."""
+_SHOWN = frozenset(("image", "audio", "video", "media", "package", "control"))
+"""Relations whose target is held, as that of a field, where it is on a share, which gets the proof of a password."""
 # Words that begin at their rarest letter, and look back: large documents are searched in half the time.
 _CLICK = re.compile(rb"k(?<=hlink)(?:Click|Hover|MouseOver)")
 _INSTRUCTION = re.compile(rb"T(?<=nstrT)ext")
 _SIMPLE_FIELD = re.compile(rb"S(?<=fldS)imple")
 _HYPERLINK = re.compile(rb"PERLINK\s{0,9}\(", re.IGNORECASE)
+_TOPIC = re.compile(rb"\|\s{0,9}(?:'|&apos;|&#)")
+_FORMULA = re.compile(r"<(?:\w{1,40}:)?f\b[^<>]*>([^<]*\|[^<]*)")
 _ACTION = re.compile(r"\baction\s*=\s*[\"']\s*ppaction:/*\s*program", re.IGNORECASE)
 _DDE_LINK = re.compile(r"<(?:\w{1,40}:)?ddeLink\b")
+_VISIO_LINK = re.compile(r"\bN\s{0,9}=\s{0,9}[\"']Address[\"']\s{1,9}V\s{0,9}=\s{0,9}(?:\"([^\"<>]*)|'([^'<>]*))")
 _FIELD_MARK = re.compile(r"fldChar\b([^<>]*)")
 _FIELD_CODE = re.compile(r"nstrText\b[^<>]*>([^<]*)")
 _FIELD_SIMPLE = re.compile(r"fldSimple\b([^<>]*)")
@@ -135,15 +140,20 @@ def look_at_markup(part: Part, data: bytes) -> None:
     coded = wide or _INSTRUCTION.search(data) is not None or _SIMPLE_FIELD.search(data) is not None
     linked = wide or b"ddeLink" in data
     calls = wide or _HYPERLINK.search(data) is not None
-    if not clicks and not coded and not linked and not calls:
+    asks = wide or _TOPIC.search(data) is not None
+    drawn = wide or b"Address" in data
+    if not clicks and not coded and not linked and not calls and not asks and not drawn:
         return
     text = common.as_text(data)
-    if linked and _DDE_LINK.search(text):
+    formulas = _FORMULA.findall(text) if asks else ()
+    if (linked and _DDE_LINK.search(text)) or any(sheets.asks_program(html.unescape(one)) for one in formulas):
         note(part, Verdict.POLICY, "dde-link", "a workbook that asks another program for data")
     if clicks and _ACTION.search(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
     for codes in {_field_codes(text), _field_codes(_plain(text))} if coded else ():
         look_at_fields(part, codes)
+    if drawn and any(targets.starts_program(html.unescape(a or b)) for a, b in _VISIO_LINK.findall(text)):
+        note(part, Verdict.POLICY, "program-link", "a drawing with a link that starts a program")
     if calls and sheets.has_program_link(html.unescape(text)):
         note(part, Verdict.POLICY, "program-link", "a workbook with a link that starts a program")
 
@@ -154,6 +164,8 @@ def look_at_fields(part: Part, codes: str) -> None:
         note(part, Verdict.POLICY, "dde-link", "a document that asks another program for data")
     if fields.loads_from_elsewhere(codes):
         note(part, Verdict.POLICY, "remote-template", "a document that loads something from elsewhere (a field)")
+    if fields.starts_program(codes):
+        note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
 
 
 def _plain(text: str) -> str:
@@ -243,5 +255,7 @@ def _relations(part: Part, text: str) -> None:
         if kind in _LOADED and targets.from_elsewhere(kind, target):
             what = f"a document that loads something from elsewhere ({kind})"
             note(part, Verdict.POLICY, "remote-template", what)
+        elif kind in _SHOWN and targets.from_elsewhere("picture", target):
+            note(part, Verdict.POLICY, "remote-template", f"a document with a {kind} on a share of another network")
         elif kind == "hyperlink" and targets.starts_program(target):
             note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")

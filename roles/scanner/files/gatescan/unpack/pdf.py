@@ -12,9 +12,10 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import common, pdfcrypt, targets
+from gatescan.unpack import common, pdfcrypt
 from gatescan.unpack.common import make, note, too_big, unique
 from gatescan.unpack.pdftext import NAME_STRING, STRING, decode_string, raw_string
 
@@ -27,16 +28,26 @@ _OBJECT_STREAM = re.compile(rb"/Type\s*/ObjStm(?![A-Za-z])")
 _EMBEDDED = re.compile(rb"/Type\s*/EmbeddedFile(?![A-Za-z])")
 _LAUNCH = re.compile(rb"/S(?:\s|%[^\r\n]{0,200}[\r\n])*+/Launch(?![A-Za-z])")
 """A comment is as good as a blank."""
-_ADDRESS = re.compile(rb"/URI\s*(" + STRING.pattern + rb")")
-_TO_A_PROGRAM = re.compile(rb"\A(?:<|\(\s*(?:file|search|ms-|mk|vbs|[a-z]:|[/\\\xfe]))", re.IGNORECASE)
+_ADDRESS = re.compile(rb"/URI\s*(" + STRING.pattern + rb"|\d{1,8}\s+\d{1,5}\s+R)")
+_TO_A_PROGRAM = re.compile(rb"\A(?:[<\d]|\(\s*(?:file|search|ms-|mk|vbs|[a-z]:|[/\\\xfe]))", re.IGNORECASE)
 """How an address begins that may be no page on the web."""
 _FILES = re.compile(rb"/EF\s*(?:<<([^<>]{0,400})>>|(\d{1,8})\s+\d{1,5}\s+R)")
 _REFERENCE = re.compile(rb"/(?:F|UF|DOS|Mac|Unix)\s*(\d{1,8})\s+\d{1,5}\s+R")
 _OBJECT = re.compile(rb"(?<!\d)(\d{1,8})\s+(\d{1,5})\s+obj(?![A-Za-z])")
-_FILTER = re.compile(rb"/(?:Filter|F)\s*(\[[^\]]{0,200}\]|/[A-Za-z0-9]{1,30})")
+_REFERRED = re.compile(rb"(\d{1,8})\s+\d{1,5}\s+R(?![A-Za-z])")
+_FILTER = re.compile(rb"/(?:Filter|F)\s*(\[[^\]]{0,200}\]|/[A-Za-z0-9]{1,30}|\d{1,8}\s+\d{1,5}\s+R)")
+_PREDICTOR = re.compile(rb"/Predictor\s+(?:2|1\d)")
+_SIMPLE = re.compile(rb"\s*(" + STRING.pattern + rb"|\[[^\]]{0,200}\]|/[A-Za-z0-9]{1,30})")
+"""An object that other places refer to for a name, an address or a filter."""
+_IN_STREAM = re.compile(rb"\s*(?:\d{1,8}\s+)+")
+_GOES_TO = re.compile(
+    rb"(?:/(?:AA|OpenAction)(?![A-Za-z])(?:[^>/]|>(?!>)|/(?!AA|OpenA)){0,300}?/GoToR|/GoToE)(?![A-Za-z])"
+)
+"""What opens another document by itself, or a part of it."""
 _STREAM = re.compile(rb"stream\r?\n?")
 _NAME_TREE = re.compile(rb"/Names\s*\[")
 _DICTIONARY_MAX = 4000
+_ACTION_MAX = 400
 _WINDOW = 1500
 _STREAMS_MAX = 2000
 _NAMES_MAX = 2000
@@ -59,10 +70,13 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     texts = [data]
     if b"/ObjStm" in data:
         texts += (_spelled_out(text)[0] if b"#" in text else text for text in reader.object_streams())
+        reader.texts = texts
     if any(b"/Launch" in text and _LAUNCH.search(text) for text in texts):
         note(part, Verdict.POLICY, "pdf-launch", "a click in it starts a program")
     if any(targets.starts_program_by_address(address) for text in texts for address in reader.addresses(text)):
         note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
+    if any(targets.from_elsewhere("picture", place) for text in texts for place in reader.places(text)):
+        note(part, Verdict.POLICY, "remote-template", "a document that opens another one on a share by itself")
     if any(b"/EF" in text or b"/EmbeddedFile" in text for text in texts):
         yield from reader.files(texts)
 
@@ -97,6 +111,9 @@ class _Document:
         self._raw = raw
         self._budget = budget
         self._key = key
+        self._known: dict[int, tuple[bytes, int]] | None = None
+        self.texts = [data]
+        """The document and what is written in its object streams."""
 
     def object_streams(self) -> list[bytes]:
         """What is written in compressed object streams."""
@@ -117,6 +134,19 @@ class _Document:
             if _TO_A_PROGRAM.search(found.group(1)) or locked:
                 self._budget.tick()
                 yield from self._strings([found.group(1)], found.start() if locked else -1)
+
+    def places(self, text: bytes) -> Iterator[str]:
+        """Which other documents are opened by themselves."""
+        locked = self._key is not None and text is self._data
+        for count, found in enumerate(_GOES_TO.finditer(text) if b"/GoTo" in text else ()):
+            if count >= _STREAMS_MAX:
+                self._too_many("documents that are opened")
+                break
+            before = text[max(0, found.start() - _ACTION_MAX) : found.start()].rpartition(b"<<")[2].rpartition(b">>")[2]
+            behind = text[found.end() : found.end() + _ACTION_MAX].partition(b">>")[0]
+            window = before + found.group() + behind
+            self._budget.spend(len(window))
+            yield from self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
 
     def files(self, texts: list[bytes]) -> Iterator[Part]:
         """The embedded files, by what refers to them and by what they say they are."""
@@ -152,7 +182,9 @@ class _Document:
                     wanted.add(int(reference.group(1)))
                 window = _object_around(text, found.start())
                 self._budget.spend(len(window))
-                names += self._strings(NAME_STRING.findall(window), found.start() if locked else -1)
+                tokens = NAME_STRING.findall(window)
+                tokens += (reference.group(1) + b" 0 R" for reference in _REFERENCE.finditer(window))
+                names += self._strings(tokens, found.start() if locked else -1)
             for count, found in enumerate(_NAME_TREE.finditer(text)):
                 if count >= _STREAMS_MAX:
                     self._too_many("name trees")
@@ -169,7 +201,10 @@ class _Document:
         return wanted, found_names[:_NAMES_MAX]
 
     def _strings(self, tokens: list[bytes], place: int) -> list[str]:
-        """Strings as text; those at a `place` in an encrypted document are decrypted first."""
+        """Strings as text, also by reference; those at a `place` in an encrypted document are decrypted first."""
+        referred = [self._object(int(found.group(1))) for found in map(_REFERRED.match, tokens) if found]
+        elsewhere = [text for value, at in referred if value[:1] in (b"(", b"<") for text in self._strings([value], at)]
+        tokens = [token for token in tokens if not _REFERRED.match(token)]
         raws = [raw_string(token) for token in tokens]
         if place >= 0 and self._key is not None:
             head = self._data[max(0, place - _DICTIONARY_MAX) : place]
@@ -178,7 +213,21 @@ class _Document:
                 return []
             number, generation = (int(n) for n in objects[-1])
             raws = [self._key.decrypt_string(raw, number, generation) for raw in raws]
-        return [decode_string(raw) for raw in raws]
+        return [decode_string(raw) for raw in raws] + elsewhere
+
+    def _object(self, number: int) -> tuple[bytes, int]:
+        """The string, name or array that an object is, and where it stands in an encrypted document; empty if it is
+        none."""
+        if self._known is None:
+            self._known = {}
+            locked = self._key is not None
+            for found in _OBJECT.finditer(self._data):
+                if value := _SIMPLE.match(self._data, found.end()):
+                    self._known[int(found.group(1))] = value.group(1), value.end() if locked else -1
+            for text in self.texts[1:]:
+                self._budget.tick()
+                self._known.update(_in_stream(text))
+        return self._known.get(number, (b"", -1))
 
     def _stream_start(self, place: int) -> int | None:
         """Where the stream of the object that `place` lies in begins."""
@@ -206,7 +255,12 @@ class _Document:
 
     def _decode(self, raw: bytes, head: bytes) -> bytes | None:
         found = _FILTER.search(head)
-        filters = re.findall(rb"/([A-Za-z0-9]+)", found.group(1)) if found else []
+        declared = (
+            _REFERRED.sub(lambda ref: self._object(int(ref.group(1)))[0] or b"/?", found.group(1)) if found else b""
+        )
+        filters = re.findall(rb"/([A-Za-z0-9?]+)", declared)
+        if _PREDICTOR.search(head):
+            filters.append(b"Predictor")
         for name in filters:
             if name in (b"FlateDecode", b"Fl"):
                 raw, _, _ = common.inflate(raw, self._budget, 15)
@@ -229,6 +283,15 @@ class _Document:
         if not filters:
             self._budget.spend(len(raw))
         return raw
+
+
+def _in_stream(text: bytes) -> Iterator[tuple[int, tuple[bytes, int]]]:
+    """The simple objects of an object stream, which begins with their numbers and offsets."""
+    numbers = _IN_STREAM.match(text)
+    pairs = numbers.group().split() if numbers else []
+    for number, offset in zip(pairs[::2], pairs[1::2], strict=False):
+        if numbers and (value := _SIMPLE.match(text, numbers.end() + int(offset))):
+            yield int(number), (value.group(1), -1)
 
 
 def _ascii85(raw: bytes) -> bytes:

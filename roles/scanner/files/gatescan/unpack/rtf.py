@@ -11,14 +11,16 @@ import re
 import struct
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Part, Verdict
-from gatescan.unpack import fields, packages, targets
+from gatescan.unpack import fields, packages
 from gatescan.unpack.common import make, note, unique
 from gatescan.unpack.ole import read_package
 
 _TEMPLATE = re.compile(rb"(?:\\\*|\{)\s{0,20}\\template(?![a-zA-Z])", re.IGNORECASE)
 _FIELD = re.compile(rb"\\fldinst(?![a-zA-Z])", re.IGNORECASE)
+_SHAPE_LINK = re.compile(rb"\\hlsrc(?![a-zA-Z])")
 _REMOTE = re.compile(
     r"\s*(?:(?:https?|ftp|mhtml|ms-[a-z-]+):|(?:file:)?[/\\]{2,5}(?![/\\]*[a-z]:)[^/\\]+[/\\])", re.IGNORECASE
 )
@@ -44,6 +46,8 @@ def members(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
     for text in _texts(data, _FIELD, budget):
         packages.look_at_fields(part, f"{fields.BEGIN}{text}{fields.END}")
+    if any(targets.starts_program(target.strip()) for target in _texts(data, _SHAPE_LINK, budget)):
+        note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
     at = data.find(b"\\objdata")
     count = 0
     while at >= 0:

@@ -12,9 +12,9 @@ import re
 import struct
 from collections.abc import Iterator
 
+from gatescan.judging import targets
 from gatescan.judging.budget import Budget
 from gatescan.model import Buffer, Part, Verdict
-from gatescan.unpack import targets
 from gatescan.unpack.common import as_text, note
 
 _COMMAND = re.compile(
@@ -23,7 +23,11 @@ _COMMAND = re.compile(
 )
 """Functions that only a macro sheet has."""
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-_HYPERLINK = re.compile(r"HYPERLINK\s{0,9}\(((?:[^\"(),;]|\"[^\"]{0,2000}\")*+)", re.IGNORECASE)
+_HYPERLINK = re.compile(
+    r"HYPERLINK\s{0,9}\(((?:CONCAT(?:ENATE)?\s{0,9}\((?:[^\"()]|\"[^\"]{0,2000}\")*+\)|[^\"(),;]|\"[^\"]{0,2000}\")*+)",
+    re.IGNORECASE,
+)
+"""Its first argument, whose pieces another function may join."""
 _STRING = re.compile(r"\"([^\"]*)\"")
 _SHEET_NAME = re.compile(r"\.xl[a-z]{1,2}[ .]*\Z", re.IGNORECASE)
 _SHEET_TYPE = re.compile(
@@ -31,6 +35,12 @@ _SHEET_TYPE = re.compile(
 )
 _OF_EXCEL = b"schemas-microsoft-com:office:excel"
 _CELL = re.compile(r">\s*([=+@-][^<]{3,2000})|\bfmla\s{0,9}=\s{0,9}(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+_PAGE_LINK = re.compile(r"href\s{0,9}=\s{0,9}[\"']?\s{0,9}((?:file:|\\\\)[^\"'<>]{1,500})", re.IGNORECASE)
+_SOURCE = re.compile(
+    r"<\w{1,40}:(?:AttachedTemplate|WorksheetSource)\b[^<>]{0,200}?\bHRef\s{0,9}=\s{0,9}(?:\"([^\"<>]{1,500})|'([^'<>]{1,500}))",
+    re.IGNORECASE,
+)
+"""What a page of Word or Excel says that its template or its sheet is."""
 _PAGE_DDE = re.compile(
     r"\s*[=+@-]?\s*(?:'[^'|]{1,200}'|[a-z][\w.]{0,60})"
     r"(?:\s*\|\s*'(?:[^']|''){0,1000}+'\s*!\s*|\|[^\s'!|]{1,1000}!)['\w$]",
@@ -103,7 +113,10 @@ def is_page(part: Part, kind: str) -> bool:
 def page(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """A web page that Excel opens holds no file for it; findings for DDE and links in its cells."""
     budget.spend(len(data))
-    for number, found in enumerate(_CELL.finditer(as_text(data))):
+    text = as_text(data)
+    if any(targets.starts_program(html.unescape(found[1])) for found in _PAGE_LINK.finditer(text)):
+        note(part, Verdict.POLICY, "program-link", "a sheet with a link that starts a program")
+    for number, found in enumerate(_CELL.finditer(text)):
         if number % 1000 == 0:
             budget.tick()
         formula = html.unescape(found[1] or found[2] or found[3] or "")
@@ -112,6 +125,12 @@ def page(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
         if has_program_link(formula):
             note(part, Verdict.POLICY, "program-link", "a sheet with a link that starts a program")
     yield from ()
+
+
+def loads_from_elsewhere(page: str) -> bool:
+    """Whether a page that Word or Excel wrote has its template or a sheet on another machine."""
+    sources = (html.unescape(found[1] or found[2]) for found in _SOURCE.finditer(page))
+    return any(targets.from_elsewhere(kind, one) for one in sources for kind in ("externallinkpath", "picture"))
 
 
 def old(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:

@@ -237,24 +237,23 @@ def _read_entries(data: bytes, directory: Directory) -> None:
 def _names(raw: bytes, extra: bytes, flags: int) -> tuple[str, ...]:
     names = spellings(raw, bool(flags & _UTF8))
     if extra and b"\x75\x70" in extra:
-        value = _extra(extra, 0x7075)[5:]
-        return unique(*names, value.decode("utf-8", "replace"))
+        # A reader may take the first of them, or the first whose checksum is right.
+        return unique(*names, *(value[5:].decode("utf-8", "replace") for value in _extras(extra, 0x7075)))
     return names
 
 
-def _extra(extra: bytes, wanted: int) -> bytes:
-    """The value of an extra field; empty when there is none."""
+def _extras(extra: bytes, wanted: int) -> Iterator[bytes]:
+    """The values of an extra field, which should be there once."""
     at = 0
     while at + 4 <= len(extra):
         tag, size = struct.unpack_from("<HH", extra, at)
         if tag == wanted:
-            return extra[at + 4 : at + 4 + size]
+            yield extra[at + 4 : at + 4 + size]
         at += 4 + size
-    return b""
 
 
 def _zip64_sizes(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
-    value = _extra(extra, 1)
+    value = next(_extras(extra, 1), b"")
     numbers = [int.from_bytes(value[i : i + 8], "little") for i in range(0, len(value) - 7, 8)]
     result = [numbers.pop(0) if n == _SAT32 and numbers else n for n in (size, packed, offset)]
     return result[0], result[1], result[2]

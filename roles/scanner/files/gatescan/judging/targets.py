@@ -27,7 +27,7 @@ _COMMAND = re.compile(
     r"\.(?:exe|com|bat|cmd|ps1|vb[se]?|jse?|ws[fhc]|hta|scr|pif|lnk|msi|cpl|jar|sct|dll)(?:[\s\"'?#]|%20|\Z)",
     re.IGNORECASE,
 )
-_HANDLER = re.compile(r"\s*(?:search-ms|ms-(?:msdt|officecmd|appinstaller|its)|mk|vbscript)\s*:", re.IGNORECASE)
+_HANDLER = re.compile(r"\s*(?:search(?:-ms)?|ms-(?:msdt|officecmd|appinstaller|its)|mk|vbscript)\s*:", re.IGNORECASE)
 """Addresses that Windows hands to a program of its own, which starts others or shows another machine's files as if they
 were here."""
 _OF_WINDOWS = r"(?:mshta|rundll32|regsvr32|powershell|pwsh|[wc]script|cmd|certutil|bitsadmin|msiexec|msdt)"
@@ -48,6 +48,18 @@ _NOT_A_FILE = re.compile(
     re.IGNORECASE,
 )
 """Addresses, and hosts and mailboxes that were written without their scheme."""
+
+
+_MONIKER = re.compile(r"\s*file:[/\\]{2,5}[^!]{1,300}\.[a-z]{2,5}!", re.IGNORECASE)
+"""A file on a share and a place in it: Outlook hands it to the file's program without asking."""
+
+
+def starts_program_of_page(target: str) -> bool:
+    """The same for a link of a page or a mail to a file: others are addresses on the web. What lies on the recipient's
+    own server is written about in mails of every day."""
+    if target[:5].lower() != "file:" or on_own_server(target):
+        return False
+    return starts_program(target) or (_MONIKER.match(target) is not None and _SHARE.match(target) is not None)
 
 
 def starts_program(target: str) -> bool:
