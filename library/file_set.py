@@ -423,7 +423,8 @@ def bring_about(ledger_dir: str, entries: Collection[Entry], pending: Collection
 def looks_at(params: Mapping[str, Any], entries: Collection[Entry], note: str) -> list[stat_cache.Look]:
     """What the files look like, whom their owners' names mean, and that nothing is owed for them."""
     looked = [(entry.state, entry.path) for entry in entries]
-    looked += [("names", os.path.normpath(os.path.join(params["root"], name))) for name in params["purge"]]
+    purged = [os.path.normpath(os.path.join(params["root"], name)) for name in params["purge"]]
+    looked += [("names", stat_cache.told([directory, *params["keep"]])) for directory in purged]
     for key, kind in (("owner", "user"), ("group", "group")):
         given = (str(entry[key]) for entry in params["entries"].values() if isinstance(entry, dict) and key in entry)
         looked += [(kind, name) for name in sorted({str(params[key]), *given}) if not name.isdigit()]

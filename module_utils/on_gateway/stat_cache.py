@@ -9,6 +9,7 @@ since has another inode, size or time of change, which root alone can make up.
 
 from __future__ import annotations
 
+import fnmatch
 import grp
 import json
 import os
@@ -48,9 +49,12 @@ def _content(path: str) -> list[int]:
     return [*_kept(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _names(path: str) -> list[int]:
-    """A directory whose names count: each that comes or goes changes its time."""
-    return [os.lstat(path).st_ino, os.lstat(path).st_mtime_ns]
+def _names(told: str) -> list[str]:
+    """Files and links in a directory, but for those whose names match patterns; told: the directory, then patterns."""
+    directory, *kept = json.loads(told)
+    with os.scandir(directory) as found:
+        names = [item.name for item in found if item.is_symlink() or not item.is_dir()]
+    return sorted(name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in kept))
 
 
 def _parameters(names: str) -> list[Any]:
