@@ -31,22 +31,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible ships no types
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the action."""
         answer: dict[str, Any] = super().run(tmp, task_vars)
-        if unknown := sorted(set(self._task.args) - {"program", "due", "comes_last"}):
-            raise AnsibleActionFail(f"settle has no option {unknown[0]!r}")
-        program, due = self._task.args.get("program"), self._task.args.get("due")
-        if not program:
-            raise AnsibleActionFail("settle needs its program")
+        program, due = self._checked()
         if not self._task.args.get("comes_last") and (known := self.foreseen(task_vars)) is not None:
             return answer | known
         if self._task.check_mode:
             told = {"skipped": True, "msg": "nobody has asked the host"} if due is None else {"msg": due}
             return answer | told | {"changed": bool(due), "stdout": due or ""}
-        command = {"_raw_params": str(program)}
+        command = {"_raw_params": program}
         done: dict[str, Any] = self._execute_module("ansible.legacy.command", command, task_vars=task_vars)
         done["changed"] = bool(done.get("stdout"))
         return answer | done | (changed(task_vars) if done["changed"] or done.get("failed") else {})
 
     def foreseen(self, task_vars: dict[str, Any] | None) -> dict[str, Any] | None:
         """What the action will answer if nothing is sent before; None if it will run the program."""
-        is_settled = self._task.args.get("due") == "" and is_trusted(task_vars)
-        return {"changed": False, "stdout": ""} if is_settled else None
+        _, due = self._checked()
+        return {"changed": False, "stdout": ""} if due == "" and is_trusted(task_vars) else None
+
+    def _checked(self) -> tuple[str, Any]:
+        if unknown := sorted(set(self._task.args) - {"program", "due", "comes_last"}):
+            raise AnsibleActionFail(f"settle has no option {unknown[0]!r}")
+        if not (program := self._task.args.get("program")):
+            raise AnsibleActionFail("settle needs its program")
+        return str(program), self._task.args.get("due")

@@ -23,7 +23,7 @@ from gatewright import PROJECT
 CHANGED = "survey_changed_since"
 """A fact of a host: the survey since which this run has changed something."""
 TRIMMED = "gatewright_trimmed"
-"""A fact of a host: this run has stopped units (trimmed_units)."""
+"""A fact of a host: the survey since which this run has stopped units (trimmed_units)."""
 
 
 def changed(task_vars: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -31,11 +31,16 @@ def changed(task_vars: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"ansible_facts": {CHANGED: _survey(task_vars).get("seen")}}
 
 
+def trimmed(task_vars: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What an action that stopped units adds to its result, so that later tasks do not trust what the survey saw."""
+    return {"ansible_facts": {TRIMMED: _survey(task_vars).get("seen")}}
+
+
 def is_trusted(task_vars: Mapping[str, Any] | None) -> bool:
     """Whether what this run's survey saw of a host still holds."""
     facts = (task_vars or {}).get("ansible_facts", {})
     seen = _survey(task_vars).get("seen")
-    return seen is not None and facts.get(CHANGED) != seen and TRIMMED not in facts
+    return seen is not None and seen not in (facts.get(CHANGED), facts.get(TRIMMED))
 
 
 def _survey(task_vars: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ with what ansible-playbook does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ansible.playbook.block import Block
 from ansible.playbook.helpers import load_list_of_blocks
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
+from ansible.utils.vars import load_extra_vars
 
 from gatewright import needs
 
@@ -43,20 +45,23 @@ class Plan:
 
     def __init__(self, action: ActionBase, task_vars: Mapping[str, Any]) -> None:
         self._action = action
-        self._play = action._task.get_play()
         self._vars = dict(task_vars)
-        self._vars |= {name: self._templated(trust_as_template(f"{{{{ {name} }}}}"), self._vars) for name in SURVEY}
+        self._above = set(load_extra_vars(action._loader))
         self.passed = 0
         self.remarks: list[str] = []
 
     def due(self) -> str:
         """The first task that has something to do, and why that is thought; empty if none has."""
         try:
+            play = self._action._task.get_play()
+            self._vars |= {name: self._templated(trust_as_template(f"{{{{ {name} }}}}"), self._vars) for name in SURVEY}
             with needs.remembering():
-                for task in self._tasks([*self._play.tasks, *self._play.post_tasks]):
+                for task in self._tasks([*play.tasks, *play.post_tasks]):
                     self._pass(task)
         except Due as reason:
             return str(reason)
+        except Exception as error:  # an ansible-core that holds a play otherwise
+            return f"there is no plan: {error!r}"
         return ""
 
     def _tasks(self, items: Iterable[Any]) -> Iterator[Any]:
@@ -71,24 +76,29 @@ class Plan:
         """Go by a task as a run that has nothing to do; raises Due if it has."""
         if task.action == PROOF:
             return
-        known = self._vars | self._own(task)
         try:
-            answer = self._answer(task, known)
+            answer = self._answer(task, self._known_to(task))
         except Due:
             raise
         except Exception as error:  # whatever it is, the run itself will tell it better
-            raise Due(f"{task.get_name()}: {error}") from error
+            raise Due(task.get_name() if task.no_log else f"{task.get_name()}: {error}") from error
         self.passed += 1
         if task.register:
-            self._vars[self._registered(task)] = answer  # on which nothing that roles publish depends
+            self._set({self._registered(task): answer})  # on which nothing that roles publish depends
 
-    def _own(self, task: Any) -> dict[str, Any]:
-        """Variables that this task alone has: its own, and those of its blocks and its role."""
-        role, place = task._role, {"ansible_search_path": task.get_search_path()}
-        if role is None:
-            return {**place, **task.get_vars()}
-        names = {"role_name": role.get_name(), "role_path": role._role_path}
-        return {**role.get_vars(task.get_dep_chain(), include_params=False), **place, **names, **task.get_vars()}
+    def _set(self, variables: Mapping[str, Any]) -> None:
+        self._vars |= variables
+        self._above |= set(variables)
+
+    def _known_to(self, task: Any) -> dict[str, Any]:
+        """All variables of a task: with its own, and those of its blocks and its role, below what was set meanwhile."""
+        role = task._role
+        own: dict[str, Any] = {"ansible_search_path": task.get_search_path()}
+        if role is not None:
+            own |= role.get_vars(task.get_dep_chain(), include_params=False)
+            own |= {"role_name": role.get_name(), "role_path": role._role_path}
+        own |= task.get_vars()
+        return self._vars | {name: value for name, value in own.items() if name not in self._above}
 
     def _registered(self, task: Any) -> str:
         name = task.register
@@ -103,18 +113,31 @@ class Plan:
         if not task._resolve_conditional(task.when, known):
             return dict(SKIPPED)
         name = task.action.rpartition(".")[2]
+        if self._is_judged(task, known) or task.run_once or task.delegate_to:
+            raise Due(task.get_name())
         special = getattr(self, f"_answer_{name}", None)
         if special is not None:
             answer: dict[str, Any] = special(task, known)
             return answer
         return self._foreseen(task, known)
 
+    def _is_judged(self, task: Any, known: dict[str, Any]) -> bool:
+        """Whether keywords make another answer of a task's; not by a condition of failure that does not hold."""
+        if any(value not in ([], None) for value in (task.changed_when, task.until)):
+            return True
+        if task.failed_when in ([], None):
+            return False
+        fails = task.failed_when if isinstance(task.failed_when, list) else [task.failed_when]
+        return bool(task._resolve_conditional(fails, known))
+
     def _loop_answer(self, task: Any, known: dict[str, Any]) -> dict[str, Any]:
         """That of a loop whose condition holds for no item; if its list cannot be made, the condition decides alone."""
-        try:
-            items = list(self._templated(task.loop, known)) if not task.loop_with else None
-        except AnsibleError:
-            items = None
+        items = None
+        if not task.loop_with:
+            with suppress(AnsibleError):
+                items = self._templated(task.loop, known)
+        if items is not None and not isinstance(items, list):
+            raise Due(f"{task.get_name()}: its loop is no list")
         name = task.loop_control.loop_var if task.loop_control else "item"
         for own in [{}] if items is None else [{name: item} for item in items]:
             if task._resolve_conditional(task.when, known | own):
@@ -130,12 +153,12 @@ class Plan:
         facts = dict(self._templated(task.args, known))
         if facts.pop("cacheable", False):
             raise Due(f"{task.get_name()}: it sets a fact for later runs")
-        self._vars |= facts
+        self._set(facts)
         needs.forget()
         return {"changed": False, "ansible_facts": facts}
 
     def _answer_debug(self, task: Any, known: dict[str, Any]) -> dict[str, Any]:
-        if task.failed_when or "msg" not in task.args:
+        if task.no_log or "msg" not in task.args:
             raise Due(task.get_name())
         said = self._templated(task.args["msg"], known)
         self.remarks += map(str, said if isinstance(said, list) else [said])
@@ -155,7 +178,7 @@ class Plan:
         loader = self._action._loader
         blocks = load_list_of_blocks(
             loader.load_from_file(file, trusted_as_template=True),
-            play=self._play,
+            play=self._action._task.get_play(),
             parent_block=include.build_parent_block(),
             role=task._role,
             loader=loader,

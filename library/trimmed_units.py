@@ -142,10 +142,8 @@ def main() -> None:
         trim(module, pending, found)
     before = "".join(f"{unit} {found[unit]['LoadState']} {found[unit]['ActiveState']}\n" for unit in pending)
     after = "".join(f"{unit} masked inactive\n" for unit in pending)
-    # what the survey saw of units does not hold any more
-    facts = {"gatewright_trimmed": True} if pending else {}
     diff = {"before": before, "after": after}
-    module.exit_json(changed=bool(pending), trimmed=pending, ansible_facts=facts, diff=diff)
+    module.exit_json(changed=bool(pending), trimmed=pending, diff=diff)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 
-SECONDS = 300
 GONE = 1
 """find's exit status where a file went away under its eyes."""
 NOT_SEARCHED = ("/proc", "/sys", "/dev", "/run", "/var/lib/containers", "/var/lib/docker")
@@ -36,14 +35,16 @@ def too_open(limits: Mapping[str, object]) -> Iterator[tuple[str, int, int]]:
                 yield path, mode, mode & (allowed | 0o7000)
 
 
-def set_id_programs(top: str) -> list[str]:
-    """The regular files below a directory, on its file system, that have a set-id bit. Raises OSError.
+def set_id_programs(top: str, seconds: float | None = None) -> list[str]:
+    """The regular files below a directory, on its file system, that have a set-id bit.
+
+    Raises OSError, and subprocess.TimeoutExpired after so many seconds.
 
     By find(1), which takes a third of what os.walk does.
     """
     skipped = [word for path in NOT_SEARCHED for word in ("-path", path, "-o")][:-1]
     order = ["find", top, "-xdev", "(", *skipped, ")", "-prune", "-o", "-type", "f", "-perm", "/6000", "-print0"]
-    done = subprocess.run(order, capture_output=True, check=False, timeout=SECONDS)
+    done = subprocess.run(order, capture_output=True, check=False, timeout=seconds)
     if done.returncode not in (0, GONE):
         raise OSError(f"find ended with {done.returncode}: {os.fsdecode(done.stderr).strip()}")
     return sorted(os.fsdecode(path) for path in done.stdout.split(b"\0") if path)

@@ -13,6 +13,8 @@ NAME = "in-addr.arpa"
 STAMP = Path("/var/lib/gatewright/proved")
 RESOLVER = ("127.0.0.1", 53)
 DNS_SECONDS, DNS_ATTEMPTS = 5.0, 3
+HEADER = 12
+"""Bytes of a DNS message's."""
 SEEN = ("/etc", "/usr/local", "/var/qmail", "/var/lib/dpkg/status")
 NOT_SEEN = (
     "/etc/dnscache/log/main",
@@ -34,7 +36,7 @@ def question(name: str) -> bytes:
     return os.urandom(2) + struct.pack("!5H", 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 2, 1)
 
 
-def resolve(name: str, attempts: int = DNS_ATTEMPTS) -> str:
+def resolve(name: str, attempts: int = DNS_ATTEMPTS, server: tuple[str, int] = RESOLVER) -> str:
     """Ask the host's resolver; return what went wrong, or nothing."""
     error = ""
     for _attempt in range(attempts):
@@ -42,11 +44,14 @@ def resolve(name: str, attempts: int = DNS_ATTEMPTS) -> str:
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
                 link.settimeout(DNS_SECONDS)
-                link.connect(RESOLVER)
+                link.connect(server)
                 link.send(query)
                 answer = link.recv(4096)
         except OSError as reason:
             error = str(reason) or type(reason).__name__
+            continue
+        if len(answer) < HEADER:
+            error = f"an answer of {len(answer)} bytes"
             continue
         code, records = answer[3] & 15, struct.unpack_from("!H", answer, 6)[0]
         if code == 0 and records:

@@ -73,7 +73,7 @@ def _mounts(paths: str) -> list[Any]:
 def _modes(limits: str) -> list[Any]:
     """Paths with more permissions than their limit, and all set-id programs."""
     top, patterns = json.loads(limits)
-    return [[path for path, _mode, _limited in modes.too_open(patterns)], modes.set_id_programs(top)]
+    return [[path for path, _mode, _limited in modes.too_open(patterns)], modes.set_id_programs(top, COMMAND_SECONDS)]
 
 
 def _sockets(declared: str) -> list[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PLACES = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 SUFFIXES = ("service", "socket", "timer", "path")
-NOT_AT_BOOT = frozenset({"disabled", "masked", "masked-runtime"})
+AT_BOOT = frozenset({"enabled", "static"})
 
 
 def present(names: Iterable[str], places: Sequence[str] = PLACES) -> list[str]:
@@ -27,7 +27,7 @@ def in_order(output: str) -> list[str]:
         dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n") if block.strip()
     ]
     stale = {_name(block) for block in blocks if block["NeedDaemonReload"] != "no"}
-    runs = [block for block in blocks if block["ActiveState"] == "active" and block["UnitFileState"] not in NOT_AT_BOOT]
+    runs = [block for block in blocks if block["ActiveState"] == "active" and block["UnitFileState"] in AT_BOOT]
     return sorted(block["Id"] for block in runs if _name(block) not in stale)
 
 

@@ -65,8 +65,10 @@ def test_only_a_quick_job_takes_no_look_at_the_host(tmp_path: Path, options: tup
 def test_answers_hold_until_a_unit_was_masked(tmp_path: Path) -> None:
     seen = shown(tmp_path, **FOUND)
     assert (seen["survey__answers"], seen["survey__untrimmed"]) == (FOUND["answers"], ["at"])
-    later = shown(tmp_path, facts={"gatewright_trimmed": True}, **FOUND)
+    later = shown(tmp_path, facts={"gatewright_trimmed": 7}, **FOUND, seen=7)
     assert (later["survey__answers"], later["survey__untrimmed"]) == ({}, "undefined")
+    another = shown(tmp_path, facts={"gatewright_trimmed": 6}, **FOUND, seen=7)
+    assert another["survey__answers"] == FOUND["answers"], "a unit that an earlier run masked, in a fact cache"
 
 
 def test_a_run_without_the_survey_has_no_answers(tmp_path: Path) -> None:

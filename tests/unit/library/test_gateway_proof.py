@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gateway_proof
@@ -64,6 +65,60 @@ def test_the_message_to_the_postmaster(code: int, fate: dict[str, Any], problem:
 
 def test_without_a_change_no_message_is_sent_and_nothing_is_said() -> None:
     assert action.judge_message({"sender": ""}, {}) == ("", "")
+
+
+class Sent:
+    """The action with a host that answers as it is told, and what was asked of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, greeting: str = f"220 {ME} ESMTP", **options: Any) -> None:
+        self.modules: list[str] = []
+        self.calls: list[str] = []
+        self.own = object.__new__(action.ActionModule)
+        self.own._task = SimpleNamespace(args={"me": ME, **options}, check_mode=False)
+        self.own._templar = SimpleNamespace(template=lambda text: text)
+        monkeypatch.setattr(action.ActionBase, "run", lambda *_: {})
+        monkeypatch.setattr(action, "greeting", lambda *_, **__: (greeting, "" if greeting else "timed out"))
+        monkeypatch.setattr(self.own, "_execute_module", self._module)
+        monkeypatch.setattr(self.own, "_low_level_execute_command", self._command)
+        self.answer = self.own.run(task_vars={"inventory_hostname": "gw1"})
+
+    def _module(self, name: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        self.modules.append(name)
+        return {"resolves": True, "sender": "", "arrived": True}
+
+    def _command(self, command: str, sudoable: bool) -> dict[str, Any]:
+        self.calls.append(command)
+        return {"stdout": "192.0.2.1 1 192.0.2.2 22"}
+
+
+def test_what_the_survey_proved_inside_is_not_asked_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Sent(monkeypatch, inside=True, controller="192.0.2.1")
+    assert (sent.modules, sent.calls) == ([], [])
+    assert "failed" not in sent.answer and not sent.answer["remarks"]
+    assert Sent(monkeypatch).modules == ["gateway_proof"]
+
+
+def test_port_25_is_called_even_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Sent(monkeypatch, greeting="", inside=True, controller="192.0.2.1").answer["failed"]
+
+
+def test_the_end_of_a_run_is_noted_once_mail_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Sent(monkeypatch, note="/x/last-run").modules == ["gateway_proof", "ansible.legacy.file"]
+    assert "ansible.legacy.file" not in Sent(monkeypatch, greeting="", note="/x/last-run").modules
+    assert Sent(monkeypatch, note="").modules == ["gateway_proof"]
+
+
+def test_an_answer_that_is_none_of_a_name_servers_is_an_error() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            server.sendto(b"", server.recvfrom(512)[1])
+
+        serving = threading.Thread(target=answer)
+        serving.start()
+        assert "0 bytes" in proof.resolve("example.org", attempts=1, server=server.getsockname())
+        serving.join()
 
 
 def test_a_message_is_due_once_after_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,9 +97,12 @@ def test_once_the_run_has_changed_something_the_program_is_run(controller: Contr
 
 
 def test_units_that_were_stopped_are_a_change_too(controller: Controller) -> None:
-    stopped = {"ansible.builtin.set_fact": {"gatewright_trimmed": True, "cacheable": True}}
-    controller.play(stopped, {"settle": {"program": str(controller.program), "due": ""}}, seen=7)
+    settle = {"settle": {"program": str(controller.program), "due": ""}}
+    stopped = {"ansible.builtin.set_fact": {"gatewright_trimmed": 7, "cacheable": True}}
+    controller.play(stopped, settle, seen=7)
     assert controller.runs == 1
+    controller.play(stopped, settle, seen=8)
+    assert controller.runs == 1, "that was another run"
 
 
 def test_a_check_tells_what_the_program_would_do_and_runs_nothing(controller: Controller) -> None:

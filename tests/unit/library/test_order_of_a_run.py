@@ -54,3 +54,12 @@ def test_the_old_mail_server_goes_just_before_the_new_one_that_is_built_is_insta
     assert order.index(("service_trimming", "mta")) == order.index(("qmail", "main")) - 1
     trimmed = yaml.safe_load((PLAYBOOKS.parent / "roles/service_trimming/defaults/main.yml").read_text())
     assert not {"exim4", "postfix", "sendmail"} & set(trimmed["service_trimming_units"])
+
+
+def test_a_host_is_left_only_where_the_plan_has_nothing_and_mail_was_proved_to_flow() -> None:
+    tasks = yaml.safe_load((PLAYBOOKS / "site.yml").read_text())[2]["pre_tasks"]
+    (asked,) = [number for number, task in enumerate(tasks) if "plan" in task]
+    plan, proof, end = tasks[asked : asked + 3]
+    assert "survey" in tasks[asked - 1]["tags"] and "tags" not in plan | proof | end
+    assert "gateway_proof" in proof and end["ansible.builtin.meta"] == "end_host"
+    assert proof["when"] == end["when"] == f"{plan['register']}.due | default('?') == ''"

@@ -53,10 +53,11 @@ NOTHING: dict[str, list[Task]] = {
     "items by another name": [does(loop=[1], loop_control={"loop_var": "one"}, when="one > 1")],
     "a list that cannot be made": [does(loop="{{ nobody_knows.x }}", when=False)],
     "a block": [{"block": [does()], "when": False}],
-    "variables of a block": [{"block": [does(when="wish == 'yes'")], "vars": {"wish": "no"}}],
+    "variables of a block": [{"block": [does(when="own == 'yes'")], "vars": {"own": "no"}}],
     "a rescue that nobody needs": [{"block": [SETTLED], "rescue": [does()], "always": [SETTLED]}],
     "handlers that nobody called": [{"ansible.builtin.meta": "flush_handlers"}],
     "an assertion that holds": [{"ansible.builtin.assert": {"that": ["1 < 2"]}}],
+    "a judgement that it did not fail": [SETTLED | {"failed_when": False}],
     "something to show": [{"ansible.builtin.debug": {"msg": "this host has no door"}}],
     "a role": [{"ansible.builtin.import_role": {"name": "quiet"}}],
     "a role's file": [
@@ -79,6 +80,19 @@ SOMETHING: dict[str, list[Task]] = {
         {"ansible.builtin.import_role": {"name": "quiet", "tasks_from": "including"}, "vars": {"quiet_wish": "yes"}}
     ],
     "a role that comes at run time": [{"ansible.builtin.include_role": {"name": "quiet", "tasks_from": "doing"}}],
+    "what a command line says above a task": [does(when="wish == 'yes'", vars={"wish": "no"})],
+    "what was set above a block": [
+        {"ansible.builtin.set_fact": {"_fact": "yes"}},
+        {"block": [does(when="_fact == 'yes'")], "vars": {"_fact": "no"}},
+    ],
+    "what was registered above a block": [
+        SETTLED | {"register": "_known"},
+        {"block": [does(when="_known.stdout is defined")], "vars": {"_known": {}}},
+    ],
+    "a change by another's judgement": [
+        SETTLED | {"changed_when": True, "register": "_judged"},
+        does(when="_judged is changed"),
+    ],
     "what comes at the end": [{"name": "post", "post": True}],
 }
 
@@ -87,9 +101,16 @@ DOUBT: dict[str, list[Task]] = {
     "an assertion that does not hold": [{"ansible.builtin.assert": {"that": ["1 > 2"]}}],
     "a failure": [{"ansible.builtin.fail": {"msg": "no"}}],
     "what fails by what it shows": [{"ansible.builtin.debug": {"msg": "x"}, "failed_when": True}],
+    "a failure by another's judgement": [SETTLED | {"failed_when": True}],
+    "a fact with a judgement": [{"ansible.builtin.set_fact": {"_judged": 1}, "failed_when": True}],
+    "what is tried until it works": [SETTLED | {"until": False, "retries": 1, "delay": 0}],
+    "a task for another host": [SETTLED | {"delegate_to": "host0"}],
+    "a loop over no list": [does(loop="{{ '' }}")],
+    "what nobody may see": [{"ansible.builtin.debug": {"msg": "a secret"}, "no_log": True}],
+    "a program that is not named": [{"settle": {"due": ""}}],
     "the end of the play": [{"ansible.builtin.meta": "end_play"}],
     "a fact that is kept": [{"ansible.builtin.set_fact": {"_kept": 1, "cacheable": True}}],
-    "an option that nobody knows": [{"settle": {"programme": "x"}}],
+    "an option that nobody knows": [{"settle": {"program": "x", "due": "", "programme": "x"}}],
 }
 
 ROLE = {
@@ -194,7 +215,7 @@ SURVEY = (
 @pytest.fixture(scope="module")
 def all_at_once(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     runs = Runs(tmp_path_factory.mktemp("plan"))
-    done = runs.run([*NOTHING.values(), *SOMETHING.values(), *DOUBT.values()])
+    done = runs.run([*NOTHING.values(), *SOMETHING.values(), *DOUBT.values()], "-e", "wish=yes")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("this host has no door") == 2, "by the plan, and by the task"
     return runs
