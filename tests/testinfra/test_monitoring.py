@@ -21,11 +21,11 @@ TAGS = "--tags=monitoring,service_trimming_sockets"
 
 @pytest.fixture(scope="module")
 def figures(gateway: Gateway) -> Iterator[str]:
-    """The address of a gateway's figures, for the controller alone; switched off at the end."""
+    """The address of a gateway's figures, for the controller alone; switched on by a whole run, off at the end."""
     networks = [str(gateway.ipv4).rsplit(".", 1)[0] + ".1", str(gateway.ipv6).rsplit(":", 1)[0] + ":1"]
     settings: dict[str, object] = {"monitoring_enabled": True, "monitoring_exporter": True, "monitoring_port": PORT}
     settings |= {"monitoring_report_schedule": "Mon *-*-* 06:00:00", "firewall_admin_networks": networks}
-    playbook("playbooks/site.yml", gateway.name, TAGS, variables=settings)
+    playbook("playbooks/site.yml", gateway.name, variables=settings)
     yield f"http://{gateway.ipv4}:{PORT}/metrics"
     playbook("playbooks/site.yml", gateway.name, TAGS)
 
@@ -45,6 +45,7 @@ def test_an_administrator_has_figures_of_all_programs_without_a_complaint(gatewa
     assert found["gatewright_certificate_end_timestamp_seconds"] > found["gatewright_written_timestamp_seconds"]
     assert found['gatewright_service_up{service="qmail-send"}'] == 1
     assert found["node_textfile_scrape_error"] == 0
+    assert found["gatewright_last_run_timestamp_seconds"] >= found["gatewright_last_change_timestamp_seconds"]
 
 
 def test_a_session_and_a_cutoff_are_in_the_next_figures(gateway: Gateway, outside: Peer, figures: str) -> None:
