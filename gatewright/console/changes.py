@@ -123,8 +123,7 @@ def held(form: Form) -> Plan:
         return ask_each(fleet, "held_mail", {host: common | {"ids": some} for host, some in messages.items()})
 
     def tell(answer: Mapping[str, Any]) -> list[tuple[bool, str]]:
-        left = [(False, f"{counted(answer['left'])} {LEFT}")] if answer.get("left") else []
-        return left + [(said["done"], said["text"]) for said in answer["said"].values()]
+        return left(answer) + [(said["done"], said["text"]) for said in answer["said"].values()]
 
     return Plan(
         f"{verb.capitalize()} {counted(number)}",
@@ -147,10 +146,15 @@ def queue(form: Form) -> Plan:
         f"{verb.capitalize()} {counted(number)}{whom}",
         [*named(messages), *([DROPPED] if verb == "drop" else [])],
         lambda fleet: ask_each(fleet, "mail_queue", {host: common | {"ids": some} for host, some in messages.items()}),
-        lambda answer: [(bool(answer["count"]), f"{counted(answer['count'])}: {DONE[verb]}")],
+        lambda answer: [*left(answer), (bool(answer["count"]), f"{counted(answer['count'])}: {DONE[verb]}")],
         "/queue",
         asks=verb == "drop",
     )
+
+
+def left(answer: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """How many messages there was no time for."""
+    return [(False, f"{counted(answer['left'])} {LEFT}")] if answer.get("left") else []
 
 
 def flush(form: Form) -> Plan:

@@ -65,7 +65,10 @@ def unpacked(answers: Mapping[str, Mapping[str, Any]], name: str) -> Answers:
     found = Answers()
     for host, one in answers.items():
         if one.get(name):
-            found.said[host] = json.loads(ask.unpacked(one[name]))
+            try:
+                found.said[host] = ask.answer_of({"answer": one[name]})
+            except ask.UNREADABLE as error:
+                found.silent[host] = f"what it answered cannot be read: {error}"
         else:
             found.silent[host] = str(one.get("silent") or "it did not answer")
     return found

@@ -30,8 +30,8 @@ SSH, as the other commands do. Ctrl-C ends it.
 
 From another machine: start it with --port 8025, and there `ssh -L 8025:127.0.0.1:8025` to this one."""
 
-MOST_WAITING = 32
-"""Connections that are not being answered, and half of all that there may be."""
+MOST_STRANGERS = 16
+"""Connections without a request of the administrator's, and a quarter of all that there may be."""
 
 EPILOG = """\
 examples:
@@ -79,22 +79,22 @@ def address(access: Access) -> str:
 
 
 class Connection(H11Protocol):
-    """A connection. Whoever can reach the port can open many and say nothing, or a byte now and then: beyond some that
-    are not being answered the oldest of these is closed, so that there is always room for the administrator."""
+    """A connection. Whoever can reach the port can open many and say nothing, or read no answer: beyond some that are
+    not the administrator's the oldest of these is closed, so that there is always room for the administrator."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         """Somebody connects."""
         super().connection_made(transport)
         self.since = self.loop.time()
-        waiting = [one for one in self.connections if isinstance(one, Connection) and not one.is_answered()]
-        if len(waiting) > MOST_WAITING:
-            oldest = min(waiting, key=lambda one: one.since)
+        strangers = [one for one in self.connections if isinstance(one, Connection) and not one.is_administrators()]
+        if len(strangers) > MOST_STRANGERS:
+            oldest = min(strangers, key=lambda one: one.since)
             self.connections.discard(oldest)  # which else happens after others that have come at the same time
             oldest.transport.abort()
 
-    def is_answered(self) -> bool:
-        """Whether a whole request came that is not answered yet."""
-        return self.cycle is not None and not self.cycle.response_complete
+    def is_administrators(self) -> bool:
+        """Whether the latest request was let in: to no other one `Access` gives the token of the forms."""
+        return self.scope is not None and "csrf" in self.scope["state"]
 
 
 def server(access: Access) -> uvicorn.Server:
@@ -109,7 +109,7 @@ def server(access: Access) -> uvicorn.Server:
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=2 * MOST_WAITING,
+            limit_concurrency=4 * MOST_STRANGERS,
             timeout_graceful_shutdown=2,
         )
     )

@@ -32,6 +32,8 @@ MARGIN_SECONDS = 20
 LONGEST_REASON = 300
 LONGEST_ANSWER = 1 << 28
 """Bytes of a gateway's answer: some 500,000 held messages."""
+UNREADABLE = (ValueError, TypeError, zlib.error, RecursionError)
+"""What `answer_of` raises."""
 
 
 class UsageError(Exception):
@@ -197,13 +199,13 @@ def answers_of(text: str) -> Answers:
             try:
                 answers.said[host] = answer_of(line)
                 del answers.silent[host]
-            except (ValueError, zlib.error, RecursionError) as error:
+            except UNREADABLE as error:
                 answers.silent[host] = f"what it answered cannot be read: {error}"
     return answers
 
 
 def answer_of(line: Mapping[str, Any]) -> dict[str, Any]:
-    """What a module of ours packed; of another module, the fields that the callback takes. ValueError, zlib.error."""
+    """What a module of ours packed; of another module, the fields that the callback takes. UNREADABLE."""
     if "answer" not in line:
         return {name: line[name] for name in ("stdout", "rules") if name in line}
     found = json.loads(unpacked(line["answer"]))

@@ -50,15 +50,16 @@ class Wish:
 def members(wish: Wish) -> Iterator[tuple[Manifest, tarfile.TarFile, Iterator[tarfile.TarInfo]]]:
     """What the archive says of itself, the archive, and what is in it."""
     with age.reading(wish.identity, wish.source) as archive:
-        first = archive.next()
+        found = plausible(archive, wish.source.stat().st_size)
+        first = next(found, None)
         content = archive.extractfile(first) if first and first.name == MANIFEST else None
         if content is None:
             raise Refusal("this is no archive of Gatewright's")
-        yield parse_manifest(content.read(NOTE_BOUND)), archive, plausible(archive, wish.source.stat().st_size)
+        yield parse_manifest(content.read(NOTE_BOUND)), archive, found
 
 
 def plausible(archive: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
-    """The further members of an archive of `size` bytes; Refusal at one that cannot be in it, or on no host.
+    """The members of an archive of `size` bytes; Refusal at one that cannot be in it, or on no host.
 
     tarfile would look for the end of a member that is longer than all of the archive for years.
     """

@@ -70,7 +70,7 @@ class Logs:
 
     def _open(self, stack: contextlib.ExitStack, path: Path) -> IO[bytes] | None:
         try:
-            file = stack.enter_context(open(path, "rb", opener=at_once))  # noqa: SIM115  # the stack closes it
+            file = stack.enter_context(open(path, "rb", opener=nonblocking))  # noqa: SIM115  # the stack closes it
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -94,7 +94,7 @@ class Logs:
                 self.remarks.append(f"{file.name}: {error}")
 
 
-def at_once(path: str, flags: int) -> int:
+def nonblocking(path: str, flags: int) -> int:
     """Open, and wait for nobody: a daemon that was taken over may have put a pipe in its log's place."""
     return os.open(path, flags | os.O_NONBLOCK)
 

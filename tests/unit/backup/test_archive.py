@@ -575,6 +575,16 @@ def test_an_archive_that_says_nonsense_of_itself_is_none(site: Site, change: dic
         site.unpack()
 
 
+def test_what_an_archive_says_of_itself_is_no_longer_than_the_archive(site: Site) -> None:
+    told = Manifest(1, "0" * 32, "gw1.example.org", "1.0.0", BORN, (KEYS,), 0).text()
+    info = tarfile.TarInfo("gatewright.json")
+    info.pax_headers = {"size": "9" * 9}
+    with age.writing([site.recipient], site.archive) as archive:
+        add(archive, info, told + b" " * (2 << 20))
+    with pytest.raises(Refusal, match="a size, time or name that no file has"):
+        site.unpack()
+
+
 def test_no_link_is_followed_on_the_way_in_or_out(site: Site) -> None:
     outside = site.old.write("/outside", "SECRET")
     (site.old.root / HELD.lstrip("/") / "new/link").symlink_to(outside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
@@ -13,8 +14,10 @@ from urllib.parse import urlencode
 
 import pytest
 from console_site import Browser, ConsoleSite
+from starlette.types import Receive, Scope, Send
 
 from gatewright.console import serve
+from gatewright.console.access import Access
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -68,12 +71,34 @@ def test_a_page_is_below_the_path_that_nobody_can_guess_alone(admin: Browser, si
 @pytest.mark.parametrize("beginning", [b"", b"GET /", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nx"])
 def test_strangers_who_hold_connections_do_not_keep_the_administrator_out(admin: Browser, beginning: bytes) -> None:
     with contextlib.ExitStack() as stack:
-        for _ in range(3 * serve.MOST_WAITING):
+        for _ in range(6 * serve.MOST_STRANGERS):
             held = stack.enter_context(socket.create_connection(("127.0.0.1", admin.port), 20))
             with contextlib.suppress(ConnectionError):
                 held.sendall(beginning)
         assert "Overview" in admin.page("/")
         assert admin.send("/do/cutoff", ("way", "inbound"), ("verb", "open"))[0] == 303
+
+
+def test_strangers_who_do_not_read_what_they_are_answered_do_not_keep_the_administrator_out(
+    admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, begun = Access.__call__, threading.Semaphore(0)
+
+    async def answer_readers(access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/unread":
+            return await answer(access, scope, receive, send)
+        begun.release()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return None
+
+    monkeypatch.setattr(Access, "__call__", answer_readers)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4 * serve.MOST_STRANGERS):
+            held = stack.enter_context(socket.create_connection(("127.0.0.1", admin.port), 20))
+            held.sendall(b"GET /unread HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert begun.acquire(timeout=20), "the server has no room for one more"
+        assert "Overview" in admin.page("/")
 
 
 def test_what_is_no_request_of_a_browsers_gets_nothing(admin: Browser, site: ConsoleSite) -> None:

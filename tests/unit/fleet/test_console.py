@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +20,7 @@ from console_site import ESCAPES, Browser, ConsoleSite, data_of
 from test_commands import run_here
 from test_trace import ANN
 
-from gatewright.console import charts, pages, preview, serve
+from gatewright.console import charts, pages, preview, report, serve
 from gatewright.console.desk import AT_ONCE, Desk, Question
 from gatewright.fleet import ask, measures
 from gatewright.fleet.ask import Answers, Fleet, UsageError
@@ -259,6 +261,13 @@ def test_an_extension_is_allowed_by_the_default_rules_without_it() -> None:
         assert not any("difference" in line for line in preview.allowance(entry, [found | {"detail": odd}]).lines), odd
 
 
+@pytest.mark.parametrize("answer", ["x", "!", ask.packed({}), base64.b64encode(zlib.compress(b"[1]")).decode()])
+def test_an_answer_that_cannot_be_read_costs_the_report_no_other_gateway(answer: str) -> None:
+    good = base64.b64encode(zlib.compress(b'{"held": 1}')).decode()
+    found = report.unpacked({"gw1": {"status": answer}, "gw2": {"status": good}}, "status")
+    assert found.said == {"gw2": {"held": 1}} and "cannot be read" in found.silent["gw1"]
+
+
 def test_columns_stack_and_stay_in_the_picture() -> None:
     drawn = charts.columns({"clean": [3, 0, 970], "policy": [1, 0, 27]}, 0, 3 * 86_400)
     assert [(box.kind, box.height > 0) for box in drawn.boxes] == [("clean", True), ("policy", True)] * 2
@@ -305,7 +314,7 @@ def test_what_waits_is_dropped_for_the_recipients_that_were_asked_for(
 
     def note(fleet: Fleet, module: str, requests: object) -> Answers:
         told.append(requests)
-        return Answers({"gw1": {"count": 1, "messages": [], "unsorted": 0}})
+        return Answers({"gw1": {"count": 1, "messages": [], "unsorted": 0, "left": 2}})
 
     assert "far.test" in admin.page("/queue?to=ben@far.test")
     monkeypatch.setattr("gatewright.console.changes.ask_each", note)
@@ -313,7 +322,7 @@ def test_what_waits_is_dropped_for_the_recipients_that_were_asked_for(
     status, text = admin.send("/do/queue", *fields)
     assert status == 200 and "Drop 1 message for ben@far.test alone?" in text and told == []
     _, text = admin.send("/do/queue", *fields, ("sure", "yes"))
-    assert "1 message: dropped" in text
+    assert "1 message: dropped" in text and "2 messages not tried" in text
     (requests,) = told
     assert isinstance(requests, dict)
     assert (requests["gw1"]["verb"], requests["gw1"]["to"], requests["gw1"]["ids"]) == ("drop", "ben@far.test", [101])

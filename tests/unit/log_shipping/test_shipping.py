@@ -12,9 +12,11 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import gatewright_log_shipping as program
 import pytest
+from gatewright_logs import Mark
 from log_rig import NAME, PATIENCE, PROGRAM, Desk, Multilog, Server, eventually
 from starttls_rig import make_certificate
 
@@ -190,6 +192,34 @@ def test_a_file_of_before_the_clock_was_set_back_is_left_for_the_next(tmp_path: 
     os.utime(old, (year, year))
     path.write_bytes(b"2\n")
     assert program.next_batch(one, mark).lines == [b"2"]
+
+
+def test_a_file_that_is_written_to_while_it_is_looked_at_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "messages.jsonl.1"
+    path.touch()
+    os.utime(path, (999, 999))
+
+    def clock() -> float:
+        os.utime(path, (1000.5, 1000.5))  # a line comes in just after the time was read
+        return 1000.0
+
+    monkeypatch.setattr(program, "time", SimpleNamespace(time=clock))
+    with path.open("rb") as file:
+        assert not program.is_finished(program.Log("gatescan", tmp_path / "messages.jsonl"), file)
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"marks": {}}', '{"marks": [], "sequences": {}}', "\0" * 9])
+def test_a_damaged_state_has_logs_sent_from_the_beginning_of_their_files(
+    tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(damaged)
+    state = program.State(path)
+    assert (state.marks, state.sequences) == ({}, {}) and "damaged" in caplog.text
+    state.advance("gatescan", Mark(1, "x", 2, 3.0), 4)
+    assert program.State(path).sequences == {"gatescan": 4}
 
 
 @pytest.mark.parametrize(

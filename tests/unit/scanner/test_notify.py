@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import os
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def test_administrator_and_recipient_hear_of_a_policy_block(gate: desk.Desk) -> 
         assert notice["Date"] and notice["Message-ID"]
         (held,) = gate.quarantine().entries()
         assert held.id in notice.get_content() and "report.exe" in notice.get_content()
+
+
+def test_half_written_events_of_killed_workers_go_and_young_ones_stay(gate: desk.Desk) -> None:
+    spool = gate.config.notices_spool
+    for name, age in ((".1.json.tmp", 2 * notify.LEFT_AFTER), (".2.json.tmp", 0)):
+        (spool / name).write_text("{")
+        os.utime(spool / name, (NOW - age, NOW - age))
+    notify.run(gate.config, NOW)
+    assert [path.name for path in spool.glob(".*.tmp")] == [".2.json.tmp"]
 
 
 def test_a_virus_is_for_the_administrator_only(gate: desk.Desk) -> None:

@@ -318,6 +318,17 @@ def test_a_message_without_recipients_is_not_released(gate: desk.Desk) -> None:
     assert held.find(one.id).state == "held"
 
 
+def test_a_message_that_is_being_released_is_not_said_to_have_expired(gate: desk.Desk) -> None:
+    gate.change(quarantine={"expire_days": 30})
+    held = gate.quarantine()
+    old = entry(time=time.time() - 31 * 86_400)
+    held.store(old, MESSAGE)
+    with (gate.root / "quarantine/new" / old.id).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert held.expire(time.time()) == []
+    assert [one.id for one in held.expire(time.time())] == [old.id]
+
+
 def test_old_messages_expire_and_young_ones_stay(gate: desk.Desk) -> None:
     gate.change(quarantine={"expire_days": 30, "expire_released_days": 7})
     held = gate.quarantine()

@@ -31,6 +31,8 @@ EVENTS_BOUND = 20_000
 """Events that one run takes on, so that its memory is bounded; the next run takes the rest."""
 COUNT_EVERY = 5.0
 """Seconds between two counts of the events that wait: in an outbreak there are many, and each count reads them all."""
+LEFT_AFTER = 3600.0
+"""Age in seconds from which a half-written event is nobody's any more: its worker was killed, or the disk was full."""
 _STATE = "sent.json"
 
 
@@ -94,6 +96,7 @@ def run(config: Config, now: float | None = None, key: bytes = b"") -> int:
     """
     now = time.time() if now is None else now
     directory = config.notices_spool
+    _clear(directory, now)
     pending = list(_pending(directory))
     sent = Sent(directory / _STATE, config.notices.digest_minutes * 60, now)
     count = 0
@@ -110,6 +113,14 @@ def run(config: Config, now: float | None = None, key: bytes = b"") -> int:
         for item in items:
             _heard(item, address, admin)
     return count
+
+
+def _clear(directory: Path, now: float) -> None:
+    """Remove half-written events, which would count as waiting ones for ever."""
+    for path in directory.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < now - LEFT_AFTER:
+                path.unlink()
 
 
 def _pending(directory: Path) -> Iterable[_Pending]:

@@ -397,11 +397,13 @@ class Quarantine:
             "releasing": self.config.expire_days,
             "released": self.config.expire_released_days,
         }
-        old = [entry for entry in self.entries() if entry.time < now - days[entry.state] * day]
-        for entry in old:
-            with contextlib.suppress(QuarantineError):
-                self.delete(entry)
-        return old
+        gone = []
+        for entry in self.entries():
+            if entry.time < now - days[entry.state] * day:
+                with contextlib.suppress(QuarantineError):  # it is being released
+                    self.delete(entry)
+                    gone.append(entry)
+        return gone
 
     def _path(self, entry: Entry) -> Path:
         place = "new" if entry.state == "held" else "cur"

@@ -37,7 +37,7 @@ def head_of(file: IO[bytes]) -> str:
     return line.decode("latin-1") if len(line) == HEAD else line.partition(b"\n")[0].decode("latin-1") * (b"\n" in line)
 
 
-def at_once(path: str, flags: int) -> int:
+def nonblocking(path: str, flags: int) -> int:
     """Open, and wait for nobody: a daemon that was taken over may have put a pipe in its log's place."""
     return os.open(path, flags | os.O_NONBLOCK)
 
@@ -47,7 +47,7 @@ def files_of(path: Path, older: str, stack: contextlib.ExitStack) -> list[IO[byt
     found: dict[int, IO[bytes]] = {}
     for name in (path, *sorted(path.parent.glob(older))):
         with contextlib.suppress(FileNotFoundError):
-            file = stack.enter_context(open(name, "rb", opener=at_once))  # noqa: SIM115  # the stack closes it
+            file = stack.enter_context(open(name, "rb", opener=nonblocking))  # noqa: SIM115  # the stack closes it
             found.setdefault(os.fstat(file.fileno()).st_ino, file)
     # while a log turns, there may be no present file for a moment
     return sorted(found.values(), key=lambda file: (file.name == os.fspath(path), os.fstat(file.fileno()).st_mtime_ns))

@@ -18,11 +18,11 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gatesettings import ConfigError, build, read
 from gatewright_logs import Mark, files_of, head_of, is_known, unread
@@ -117,8 +117,9 @@ def next_batch(one: Log, mark: Mark | None) -> Batch:
 
 def is_finished(one: Log, file: IO[bytes]) -> bool:
     """Whether nobody writes any more to a file that has a successor."""
+    written = os.fstat(file.fileno()).st_mtime  # before the time is asked for, so that no write comes between
     # a time that lies ahead is from before the clock was set back
-    return one.is_multilog or not 0 <= time.time() - os.fstat(file.fileno()).st_mtime <= SETTLED_SECONDS
+    return one.is_multilog or not written <= time.time() <= written + SETTLED_SECONDS
 
 
 def read_batch(file: IO[bytes]) -> Batch:
@@ -146,9 +147,15 @@ class State:
         self.marks: dict[str, Mark] = {}
         self.sequences: dict[str, int] = {}
         with contextlib.suppress(FileNotFoundError):
-            kept = json.loads(path.read_text())
-            self.marks = {name: Mark(**mark) for name, mark in kept["marks"].items()}
-            self.sequences = dict(kept["sequences"])
+            try:
+                self._take(json.loads(path.read_text()))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                log.warning("%s is damaged: logs are sent from the beginning of their present files", path)
+
+    def _take(self, kept: Mapping[str, Any]) -> None:
+        marks = {name: Mark(**mark) for name, mark in kept["marks"].items()}
+        self.sequences = dict(kept["sequences"])
+        self.marks = marks
 
     def advance(self, name: str, mark: Mark, lines: int) -> None:
         """Note that so many further lines of a log are at the server; OSError."""
