@@ -501,6 +501,12 @@ def _addresses() -> Iterator[_Made]:
             b"/Catalog",
             b"/Catalog /A << /URI 90 0 R >> >> endobj 90 0 obj (file:///C:/a.exe) endobj 91 0 obj <<",
         ),
+        (
+            "referred-in-stream",
+            b"/Catalog",
+            b"/Catalog /A << /URI 90 0 R >> >> endobj 91 0 obj [/FlateDecode] endobj 92 0 obj << /Type /ObjStm /Filter 91 0 R >>"
+            b" stream\n" + zlib.compress(b"90 0 (file:///C:/a.exe)") + b"\nendstream endobj 93 0 obj <<",
+        ),
         ("part", b"/Catalog", b"/Catalog /A << /S /GoToE /F (\\\\\\\\192.0.2.9\\\\s\\\\a) >>"),
         ("opened", b"/Catalog", b"/Catalog /AA << /O << /S /GoToR /F (//192.0.2.9/s/a.pdf) >> >>"),
     ):

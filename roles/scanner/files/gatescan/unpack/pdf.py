@@ -125,6 +125,7 @@ class _Document:
                 break
             if (text := self._stream_around(found.start())) is not None:
                 texts.append(text)
+        self._known = None  # a filter by reference was looked for before these objects were there
         return texts
 
     def addresses(self, text: bytes) -> Iterator[str]:
@@ -290,9 +291,13 @@ def _in_stream(text: bytes) -> Iterator[tuple[int, tuple[bytes, int]]]:
     """The simple objects of an object stream, which begins with their numbers and offsets."""
     numbers = _IN_STREAM.match(text)
     pairs = numbers.group().split() if numbers else []
+    known: dict[bytes, bytes | None] = {}
     for number, offset in zip(pairs[::2], pairs[1::2], strict=False):
-        if numbers and (value := _SIMPLE.match(text, numbers.end() + int(offset))):
-            yield int(number), (value.group(1), -1)
+        if numbers and offset not in known:
+            value = _SIMPLE.match(text, numbers.end() + int(offset))
+            known[offset] = value and value.group(1)
+        if simple := known.get(offset):
+            yield int(number), (simple, -1)
 
 
 def _ascii85(raw: bytes) -> bytes:
