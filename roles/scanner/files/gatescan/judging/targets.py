@@ -80,9 +80,13 @@ def starts_program(target: str) -> bool:
     """Whether a click on a link to `target` starts a program."""
     if _HANDLER.match(target):
         return True
-    command = _COMMAND.search(target) or _BARE_COMMAND.search(target) or _is_of_system(target)
-    command = command or (_BEFORE_BLANK.search(target) and not _EXTENSION.search(target))
+    command = _COMMAND.search(target) or _BARE_COMMAND.search(target) or _is_of_system(target) or _has_words(target)
     return bool(command) and _NOT_A_FILE.match(target) is None
+
+
+def _has_words(target: str) -> bool:
+    """Whether words stand behind a command, and not the rest of a document's name."""
+    return _BEFORE_BLANK.search(target) is not None and _EXTENSION.search(target) is None
 
 
 def _is_of_system(target: str) -> bool:
