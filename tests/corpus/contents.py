@@ -100,7 +100,13 @@ def _wrapped() -> Iterator[_Made]:
     yield "marks/photo.jpg", b"\xff\xd8\xff\xe0" + bytes(range(256)) + marks + bytes(range(256)) * 3
     yield "marks/store.db", bytes(range(256)) + pack.rar5_bytes([TEXT]) + bytes(range(256))
     wide = "\u4f01" * 150 + ".pdf"
-    folders = ("www.example.com/index.txt", "site.app/readme.txt", "a.com/Contents.txt", "Contents/a.app.txt")
+    folders = (
+        "www.example.com/index.txt",
+        "site.app/readme.txt",
+        "a.com/Contents.txt",
+        "Contents/a.app.txt",
+        "a.com/contents/b.txt",
+    )
     yield "folders/papers.zip", pack.zip_bytes([(folder, TEXT[1]) for folder in folders])
     yield "long-name/papers.zip", pack.zip_bytes([(wide, b"%PDF-1.4\n"), (f"{wide}/{wide}", b"%PDF-1.4\n")])
 
@@ -399,17 +405,20 @@ def _everyday_fields() -> Iterator[_Made]:
             *("PowerShell%20-%20Grundlagen.pdf", r"\\FILESERVER\it\PowerShell Scripts", "cmd (Windows).html"),
             *("PowerShell Teil 1: Dateien.pdf", "CMD Kommandos,Tipps.pdf", "PowerShell Start-Hilfe.pdf"),
             *(r"C:\System32\notes\cmd.txt", "file:///C:/Windows/System32/drivers/etc"),
+            *("file:///C:/Booking.com%20Rechnung.pdf", "Node.js Handbuch.pdf#Teil 2", "Search: Ergebnisse"),
+            *("file://nas.example.com", r"\\nas.example.com", "http//www.example.com", "ldap:ann@example.com"),
         )
     ):
         yield f"address-{number}/letter.docx", doc.ooxml_bytes(relations=[("hyperlink", target)])
         yield f"address-{number}/paper.pdf", _with_address(target)
         yield from _linked(f"address-{number}", target)
     actions = b"/AA << /O << /S /JavaScript >> >> /A << /S /GoToR /F (//192.168.1.5/plans/a.pdf) >> "
-    actions += b"/OpenAction << /S /GoToR /F (other.pdf) >>"
+    actions += b"/OpenAction << /S /GoToR /F (other.pdf) >> /AA 5 0 R /A << /S /GoToR /F (//192.0.2.9/plans/a.pdf) >>"
     yield "actions/paper.pdf", doc.pdf_bytes().replace(b"/Catalog", b"/Catalog " + actions)
     yield "address-web/paper.pdf", _with_address("www.example.com/setup.exe")
     formula = '<worksheet><c><f>HYPERLINK("#Sheet2!A1","file:///C:/a.exe")</f></c><c><f>HYPERLINK("https://x.example/"&amp;A1&amp;".exe")</f></c></worksheet>'
     formula += '<c><f>A1&amp;"|\'"&amp;B1</f></c><c><f>HYPERLINK(IF(A1="x","https://example.com","#a"),"a.exe")</f></c><c>cmd|\'x\'!a</c>'
+    formula += "<c><f>Table1[Soll|'[EUR']]</f></c><c><f>HYPERLINK(CONCATENATE(A1,\"@example.com\"))</f></c>"
     yield "formula/list.xlsx", doc.ooxml_bytes([("xl/worksheets/sheet1.xml", formula.encode())], folder="xl")
     sources = (
         '<w:AttachedTemplate HRef="file:///C:\\Templates\\a.dotm"><x:WorksheetSource HRef="list-Dateien/sheet001.htm"/>'
@@ -420,6 +429,11 @@ def _everyday_fields() -> Iterator[_Made]:
         b"<PageContents><Cell N='Address' V='https://x.example/a.exe'/><Cell N='Address' V='plan.vsdx'/></PageContents>"
     )
     yield "sources/plan.vsdx", doc.ooxml_bytes([("visio/pages/page1.xml", page)], folder="visio")
+    yield "address/letter.xml", doc.word_2003("<a:Address>Ann, shop@example.com, call me for setup.exe </a:Address>")
+    comment = "Please start setup.exe first".encode("utf-16-le")
+    comment = struct.pack("<HHL", 0x10, 0xFBA, len(comment)) + comment
+    yield "comment/talk.ppt", doc.ole_bytes({"PowerPoint Document": bytes(64) + comment})
+    yield "href/list.xls", _sheet_page(r"<tr><td><a href='\\FILESERVER\tools\setup.exe'>a</a></td></tr>")
     rows = "".join(
         f"<tr><td>=SUM(A{n}:B{n})</td><td>-{n}|{n}</td><td>= a | b</td><td>+49 30 {n}</td></tr>" for n in range(9)
     )
@@ -486,6 +500,12 @@ def _addresses() -> Iterator[_Made]:
             "referred",
             b"/Catalog",
             b"/Catalog /A << /URI 90 0 R >> >> endobj 90 0 obj (file:///C:/a.exe) endobj 91 0 obj <<",
+        ),
+        (
+            "referred-in-stream",
+            b"/Catalog",
+            b"/Catalog /A << /URI 90 0 R >> >> endobj 91 0 obj [/FlateDecode] endobj 92 0 obj << /Type /ObjStm /Filter 91 0 R >>"
+            b" stream\n" + zlib.compress(b"90 0 (file:///C:/a.exe)") + b"\nendstream endobj 93 0 obj <<",
         ),
         ("part", b"/Catalog", b"/Catalog /A << /S /GoToE /F (\\\\\\\\192.0.2.9\\\\s\\\\a) >>"),
         ("opened", b"/Catalog", b"/Catalog /AA << /O << /S /GoToR /F (//192.0.2.9/s/a.pdf) >> >>"),

@@ -217,6 +217,7 @@ def pages() -> dict[str, str]:
         "parsed": f"document.replaceChild(new DOMParser().parseFromString(atob('{secret}'),'text/html').body,document.body)",
         "frame": f"f.srcdoc=atob('{secret}')",
         "script": f"s.text=atob('{secret}');document.head.append(s)",
+        "script-content": f"s=document.createElement('script');s.textContent=atob('{secret}');document.head.append(s)",
         "constructor": f"[]['filter']['constructor'](atob('{secret}'))()",
         "construct": f"Reflect.construct(Function,[atob('{secret}')])()",
         "text-decoder": f"eval(new TextDecoder().decode(Uint8Array.from({[c ^ 5 for c in SAVING.encode()]}.map(c=>c^5))))",
@@ -470,10 +471,12 @@ def harmless_pages() -> dict[str, str]:
         "file-links": (
             '<html><a href="file:///C:/plans/2026.docx">a</a><a href="file://fs01/plans/Wow!.docx">b</a>'
             '<a href="file://192.168.1.5/plans/2026.xlsx">c</a> file:///C:/a.exe <a href="search:x">d</a>'
-            '<a href="file:///\\\\fs01\\tools\\setup.exe">e</a></html>'
+            '<a href="file:///\\\\fs01\\tools\\setup.exe">e</a><a href="file:///C:/Booking.com%20Rechnung.pdf">f</a>'
+            '<a href="file:///\\\\nas.example.com">g</a><a href="file:///C:/app/src/app.js:12:3">h</a></html>'
         ),
         "inserted": _page(
-            "e.innerHTML=decodeURIComponent(x);s.text=t", body=f"<input value='{base64.b64encode(SECRET).decode()}'>"
+            "e.innerHTML=decodeURIComponent(x);s.text=t;e.innerHTML=decodeHtml(y);e.textContent=atob(z);fromCharCode(c)",
+            body=f"<input value='{base64.b64encode(SECRET).decode()}'>",
         ),
         "preheader": "<html><div hidden>"
         + "&zwnj;&nbsp;" * 300

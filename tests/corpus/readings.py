@@ -556,7 +556,8 @@ def _harmless() -> Iterator[tuple[str, bytes]]:
         yield f"returned/cut/{title}", _returned(title, data, -100)
     links = (
         b"ATTACH:https://x.example/",
-        b"setup.exe\nURL:file://fs01/plans/2026.docx\nLOCATION:search Room 5\nX-A:file:///C:/a.pdf",
+        b"setup.exe\nURL:file://fs01/plans/2026.docx\nLOCATION:search Room 5\nX-A:file:///C:/a.pdf\nX-B:Search: Sales"
+        b"\nATTACH:file://fs01/tools/setup.exe\nLOCATION:File: setup.exe",
     )
     yield "calendar-links", multipart(TEXT, file_entity(b"invite.ics", _linking(*links), b"text/calendar"))
     whole = _cut("letter.docx", ooxml_bytes(), 10**6)

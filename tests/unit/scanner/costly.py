@@ -43,6 +43,10 @@ def _object_streams(count: int, tree: bytes) -> bytes:
     return b"".join(b"%d 0 obj" % n + head + packed + b"\nendstream endobj\n" for n in range(9, 9 + count))
 
 
+_NESTED = b"(" + (b"(" + b"x" * 399 + b")") * 1999 + b")"
+"""A string as long as a reader of PDF takes for one."""
+
+
 def _kids(n: int) -> bytes:
     return b"".join(b"%d 0 obj << /Kids [%d 0 R %d 0 R] >> endobj\n" % (k, k + 1, k + 1) for k in range(2, n + 2))
 
@@ -169,10 +173,13 @@ MAKERS: dict[str, Maker] = {
     "escape sequences": lambda n: _page(b"\x1b$B<\x1b(B" * (30 * n)),
     "UTF-7": lambda n: _page(b"+ADw-script+AD4-" * (20 * n)),
     # Documents
+    "PDF references": lambda n: _pdf(b"/URI 9 0 R " * (30 * n) + b"9 0 obj (" + (b"(" + b"x" * 399 + b")") * n + b")"),
+    "PDF simple objects": lambda n: _pdf(b"/URI 9 0 R " + _object_streams(1, b"9 0 " * (30 * n) + _NESTED)),
     "PDF name trees": lambda n: _pdf(_object_streams(n, b"/Names[" + b"(" + b"\\)" * 900 + b")" + b"/Names[(" * 300)),
     "PDF names": lambda n: _pdf(b"2 0 obj << /Names [" + b"(a) 3 0 R " * (50 * n) + b"] >> endobj\n"),
     "PDF open strings": lambda n: _pdf(b"2 0 obj << /Names [" + b"(" * (100 * n)),
     "PDF kids": lambda n: _pdf(_kids(10 * n)),
+    "columns in formulas": lambda n: _word("<f>|'" + "['" * (40 * n) + "|</f>"),
     "PDF files": lambda n: attached(b"a.pdf", documents.pdf_bytes(_files(n))),
     "PDF objects": lambda n: _pdf(b"7 0 obj << /Type /Filespec /F (a.txt) >> endobj\n" * (10 * n)),
     "PDF names in a zip": lambda n: attached(

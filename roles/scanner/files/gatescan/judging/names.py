@@ -51,8 +51,9 @@ _SPACES = re.compile(r"\s+")
 _CLSID = re.compile(r"\.\{[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\}")
 _OVERRIDES = frozenset("\u202d\u202e")
 _TRAVERSAL = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
-_BUNDLE = re.compile(r"\.[a-z]{2,16}(?=[/\\]contents[/\\])")
-"""A folder that macOS shows, and starts, as one file: `Invoice.app/Contents/MacOS/run`."""
+_BUNDLE = re.compile(r"\.(?:app|action|kext|m?pkg|prefpane|saver|scptd|wdgt|workflow)(?=[/\\]contents[/\\])")
+"""A folder that macOS shows, and starts, as one file: `Invoice.app/Contents/MacOS/run`. Copies of web sites have a
+`example.com/contents`."""
 _SEPARATOR = re.compile(r"[/\\]")
 # With an extension it is a file that only Windows refuses to write: `Con.docx`, `aux.tex`.
 _DEVICE = re.compile(r"(?i)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])\s*(?::.*)?", re.DOTALL)

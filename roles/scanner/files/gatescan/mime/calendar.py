@@ -52,9 +52,9 @@ def is_calendar(data: Buffer) -> bool:
 
 
 def starts_program(data: Buffer) -> bool:
-    """Whether an entry or a card has a link that starts a program."""
+    """Whether an entry or a card has a link that starts a program, which does not lie on the recipient's own server."""
     links = (found[1].decode("utf-8", "replace").replace("\\\\", "\\") for found in _LINK.finditer(_unfolded(data)))
-    return any(targets.starts_program_by_address(link) for link in links)
+    return any(targets.starts_program_by_address(link) and not targets.on_own_server(link) for link in links)
 
 
 def _unfolded(data: Buffer) -> bytes:

@@ -85,12 +85,13 @@ _EVAL = re.compile(rb"eval(?![\w$])")
 _WRITES = re.compile(rb"(?:\.\s{0,9}|\[[\"'`])write(?:ln)?(?:[\"'`]\])?\s{0,9}\(")
 _MAKES_FUNCTION = re.compile(rb"Function\s{0,9}\(\s{0,9}[\"'`\w]")
 _INSERTS = re.compile(
-    rb"(?:(?:inner|outer)html[\"'`\]]{0,2}\s{0,9}\+?=(?!=)|srcdoc[\"'`\]]{0,2}\s{0,9}=(?!=)|\.text(?:content)?\s{0,9}=(?!=)"
+    rb"(?:(?:inner|outer)html[\"'`\]]{0,2}\s{0,9}\+?=(?!=)|srcdoc[\"'`\]]{0,2}\s{0,9}=(?!=)|\.text\s{0,9}=(?!=)|(\.textcontent)\s{0,9}=(?!=)"
     rb"|(?:insertadjacenthtml|contextualfragment|parsefromstring|constructor)[\"'`\]]{0,2}\s{0,9}\("
     rb"|construct\s{0,9}\(\s{0,9}function\b)"
-    rb"[^;{}]{0,200}?\b(?:atob|unescape|fromcharcode|fromcodepoint|decode\w{0,20}|decrypt)[\"'`\]]{0,2}\s{0,9}\("
+    rb"[^;{}]{0,200}?\b(?:atob|unescape|fromcharcode|fromcodepoint|decode|decrypt)[\"'`\]]{0,2}\s{0,9}\("
 )
-"""Where a text that is decoded becomes a page or a script, there and then."""
+"""Where a text that is decoded becomes a page, or what an element (a script, it may be) says, there and then."""
+_MAKES_SCRIPT = re.compile(rb"createelement[\"'`\]]{0,2}\s{0,9}\(\s{0,9}[\"'`]script")
 _INSERTING = frozenset((b"innerhtml", b"outerhtml", b"insertadjacenthtml", *_SINKS))
 _OBFUSCATOR = re.compile(rb"_0x[0-9a-f]{4,6}\b")
 _OBFUSCATED_NAMES = 30
@@ -470,8 +471,14 @@ def _runs_text(layer: bytes, lower: bytes, words: set[bytes]) -> bool:
         or (b"eval" in words and any(lower[e.start() - 1] not in _IN_NAMES for e in _EVAL.finditer(lower, 1)))
         or (b"write" in words and b"document" in lower and _WRITES.search(lower) is not None)
         or _MAKES_FUNCTION.search(layer) is not None
-        or (not words.isdisjoint(_INSERTING) and _INSERTS.search(lower) is not None)
+        or (not words.isdisjoint(_INSERTING) and _inserts_decoded(lower))
     )
+
+
+def _inserts_decoded(lower: bytes) -> bool:
+    """Whether a script puts what it decodes into the page. A mere text runs only in a script that it makes."""
+    texts = {found[1] for found in _INSERTS.finditer(lower)}
+    return None in texts or (bool(texts) and _MAKES_SCRIPT.search(lower) is not None)
 
 
 def _without_escapes(layer: bytes) -> bytes:

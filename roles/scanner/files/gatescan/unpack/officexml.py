@@ -40,7 +40,7 @@ _FORMULA = re.compile(r"\b(?:Formula|RefersTo)\s*=\s*(?:\"([^\"<]*)|'([^'<]*))",
 _LINK = re.compile(
     r"<(?:\w{1,40}:)?(?:hlink\b[^<>]*?\bdest\s{0,9}=\s{0,9}\"([^\"<>]*)|Address\b[^<>]*>([^<]*))", re.IGNORECASE
 )
-"""Of Word and of Visio."""
+"""Of Word and of Visio; in others' data an address may be any text."""
 _SCRIPTS = re.compile(r"<(?:\w{1,40}:)?(?:module|source-code)\b[^<>]*>([^<]*)", re.IGNORECASE)
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]+")
 _ATTRIBUTE = re.compile(r"(?:\w{1,40}:)?(\w{1,40})\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
@@ -100,7 +100,8 @@ def _look(part: Part, text: str) -> None:
             for _, a, b in _ATTRIBUTE.findall(found.group(1))
         ):
             note(part, Verdict.POLICY, "remote-template", "a document with a template elsewhere")
-    if any(targets.starts_program(html.unescape(found.group(1) or found.group(2))) for found in _LINK.finditer(text)):
+    links = (html.unescape(found.group(1) or found.group(2)) for found in _LINK.finditer(text))
+    if any(targets.starts_program_by_address(link) for link in links):
         note(part, Verdict.POLICY, "program-link", "a document with a link that starts a program")
     paths = any("|" in html.unescape(found.group(1)) for found in _BOOK_PATH.finditer(text)) and "SupBook" in text
     formulas = (html.unescape(found.group(1) or found.group(2) or "") for found in _FORMULA.finditer(text))

@@ -48,7 +48,7 @@ _FIELD_MARKS = str.maketrans("\x11\x12\x13\x14\x15", f"  {fields.BEGIN}{fields.S
 """What a document of Word has for the marks of `fields`."""
 _LINK_MAX = 4096
 _SLIDE_LINK = b"\x10\x00\xba\x0f"
-"""CString with the target of a link in a presentation."""
+"""CString with the target of a link in a presentation, or with the text of a comment."""
 _RUN_PROGRAM = re.compile(rb"\xf3\x0f\x10\x00\x00\x00.{8}\x02", re.DOTALL)
 """InteractiveInfoAtom of a presentation: what a click does is to run a program."""
 
@@ -273,10 +273,11 @@ def _links(stream: bytes, budget: Budget, mark: bytes, skipped: int = 0, coding:
     """The targets of links, each behind a mark, so many bytes and its size."""
     at = stream.find(mark)
     while at >= 0:
-        budget.tick()
         start = at + len(mark) + skipped + 4
-        size = int.from_bytes(stream[start - 4 : start], "little")
-        yield stream[start : start + min(size, _LINK_MAX)].decode(coding, "replace").partition("\x00")[0]
+        size = min(int.from_bytes(stream[start - 4 : start], "little"), _LINK_MAX)
+        budget.spend(size)
+        budget.tick()
+        yield stream[start : start + size].decode(coding, "replace").partition("\x00")[0]
         at = stream.find(mark, start)
 
 
@@ -340,7 +341,7 @@ def _powerpoint(part: Part, budget: Budget, compound: CompoundFile, node: Node) 
     """Compressed compound files among the records of a presentation: its macros and embedded objects."""
     stream = _whole(part, compound, node)
     links = _links(stream, budget, _SLIDE_LINK)
-    if _RUN_PROGRAM.search(stream) or any(targets.starts_program(target) for target in links):
+    if _RUN_PROGRAM.search(stream) or any(targets.starts_program_by_address(target) for target in links):
         note(part, Verdict.POLICY, "program-link", "a presentation that starts a program")
     at = stream.find(b"\x11\x10")
     while at >= 2:

@@ -41,7 +41,7 @@ _SIMPLE = re.compile(rb"\s*(" + STRING.pattern + rb"|\[[^\]]{0,200}\]|/[A-Za-z0-
 """An object that other places refer to for a name, an address or a filter."""
 _IN_STREAM = re.compile(rb"\s*(?:\d{1,8}\s+)+")
 _GOES_TO = re.compile(
-    rb"(?:/(?:AA|OpenAction)(?![A-Za-z])(?:[^>/]|>(?!>)|/(?!AA|OpenA)){0,300}?/GoToR|/GoToE)(?![A-Za-z])"
+    rb"(?:/(?:AA|OpenAction)\s{0,9}<<(?:[^>/]|>(?!>)|/(?!AA|OpenA)){0,300}?/GoToR|/GoToE)(?![A-Za-z])"
 )
 """What opens another document by itself, or a part of it."""
 _STREAM = re.compile(rb"stream\r?\n?")
@@ -125,6 +125,7 @@ class _Document:
                 break
             if (text := self._stream_around(found.start())) is not None:
                 texts.append(text)
+        self._known = None  # a filter by reference was looked for before these objects were there
         return texts
 
     def addresses(self, text: bytes) -> Iterator[str]:
@@ -203,6 +204,7 @@ class _Document:
     def _strings(self, tokens: list[bytes], place: int) -> list[str]:
         """Strings as text, also by reference; those at a `place` in an encrypted document are decrypted first."""
         referred = [self._object(int(found.group(1))) for found in map(_REFERRED.match, tokens) if found]
+        self._budget.spend(sum(len(value) for value, _ in referred))
         elsewhere = [text for value, at in referred if value[:1] in (b"(", b"<") for text in self._strings([value], at)]
         tokens = [token for token in tokens if not _REFERRED.match(token)]
         raws = [raw_string(token) for token in tokens]
@@ -289,9 +291,13 @@ def _in_stream(text: bytes) -> Iterator[tuple[int, tuple[bytes, int]]]:
     """The simple objects of an object stream, which begins with their numbers and offsets."""
     numbers = _IN_STREAM.match(text)
     pairs = numbers.group().split() if numbers else []
+    known: dict[bytes, bytes | None] = {}
     for number, offset in zip(pairs[::2], pairs[1::2], strict=False):
-        if numbers and (value := _SIMPLE.match(text, numbers.end() + int(offset))):
-            yield int(number), (value.group(1), -1)
+        if numbers and offset not in known:
+            value = _SIMPLE.match(text, numbers.end() + int(offset))
+            known[offset] = value and value.group(1)
+        if simple := known.get(offset):
+            yield int(number), (simple, -1)
 
 
 def _ascii85(raw: bytes) -> bytes:

@@ -22,7 +22,8 @@ _COMMAND = re.compile(
     re.IGNORECASE,
 )
 """Functions that only a macro sheet has."""
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\[(?:'.|[^\[\]']){0,255}+\]")
+"""Strings, sheets and columns, whose names may have any letter."""
 _HYPERLINK = re.compile(
     r"HYPERLINK\s{0,9}\(((?:CONCAT(?:ENATE)?\s{0,9}\((?:[^\"()]|\"[^\"]{0,2000}\")*+\)|[^\"(),;]|\"[^\"]{0,2000}\")*+)",
     re.IGNORECASE,
@@ -92,7 +93,7 @@ def _is_macro(kind: bytes, fields: list[bytes], expression: bytes) -> bool:
 
 
 def asks_program(formula: str) -> bool:
-    """Whether a formula has a DDE link, `program|'topic'!item`: no other formula has a bar outside quotation marks."""
+    """Whether a formula has a DDE link, `program|'topic'!item`: no other formula has a bar outside names."""
     return "|" in formula and "|" in _QUOTED.sub("", formula)
 
 
@@ -114,7 +115,8 @@ def page(part: Part, data: bytes, budget: Budget) -> Iterator[Part]:
     """A web page that Excel opens holds no file for it; findings for DDE and links in its cells."""
     budget.spend(len(data))
     text = as_text(data)
-    if any(targets.starts_program(html.unescape(found[1])) for found in _PAGE_LINK.finditer(text)):
+    links = (html.unescape(found[1]) for found in _PAGE_LINK.finditer(text))
+    if any(targets.starts_program(link) and not targets.on_own_server(link) for link in links):
         note(part, Verdict.POLICY, "program-link", "a sheet with a link that starts a program")
     for number, found in enumerate(_CELL.finditer(text)):
         if number % 1000 == 0:
