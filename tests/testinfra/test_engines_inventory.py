@@ -119,7 +119,9 @@ def uvscan_is_updated(engines: Engines, mirror: Peer, outside: Peer) -> None:
     gateway.run("systemctl", "start", "uvscan-update")
     mark = token()
     assert send(outside, gateway.ipv4, with_file(mark, "notes.txt", word.encode())).code == 250
-    assert {finding["source"] for finding in engines.scanner.line(mark)["findings"]} == {"uvscan"}
+    found = {finding["source"] for finding in engines.scanner.line(mark)["findings"]}
+    # letters and digits of a mark as the subject may be spam to SpamAssassin, by chance
+    assert found - {"spamd"} == {"uvscan"}
     engines.scanner.forget(mark)
 
 
