@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,11 +118,10 @@ def uvscan_is_updated(engines: Engines, mirror: Peer, outside: Peer) -> None:
     mirror.run("tee", f"{MIRROR}/scan.dat", stdin=f"EICAR-STANDARD\n{word}\n")
     mirror.sh(f"cd {MIRROR} && tar -czf dat.tar.gz scan.dat && sha256sum dat.tar.gz > SHA256SUMS")
     gateway.run("systemctl", "start", "uvscan-update")
-    mark = token()
+    # a subject of letters and digits is spam to SpamAssassin, by chance
+    mark = re.sub(r"\d", "x", token())
     assert send(outside, gateway.ipv4, with_file(mark, "notes.txt", word.encode())).code == 250
-    found = {finding["source"] for finding in engines.scanner.line(mark)["findings"]}
-    # letters and digits of a mark as the subject may be spam to SpamAssassin, by chance
-    assert found - {"spamd"} == {"uvscan"}
+    assert {finding["source"] for finding in engines.scanner.line(mark)["findings"]} == {"uvscan"}
     engines.scanner.forget(mark)
 
 
